@@ -1,0 +1,102 @@
+"""Every error that tastemaker raises on purpose.
+
+::
+
+    TastemakerError                 one clear sentence: what is wrong, what was received, what to do
+    ├── DataError                   the input is not a usable log or catalogue
+    │   ├── UnreadableFile          missing, a folder, empty, truncated, not what its name says
+    │   ├── ColumnProblem           a column is missing, ambiguous or of an unusable type
+    │   ├── NoPurchases             every row was dropped, or there was none
+    │   ├── CatalogueMismatch       the log holds ids that the given catalogue lacks
+    │   └── UnknownId               an id that the vocabulary does not hold
+    ├── SettingProblem              a setting has a value that cannot work
+    ├── TrainingFailed              the loss became NaN or infinite
+    ├── TrainingInterrupted         the user stopped the training and did not ask to keep it
+    └── ModelFolderProblem          a model folder cannot be read or written
+        ├── FolderExists            the output folder is there already
+        ├── DamagedModel            a file is missing, or its checksum differs
+        └── NewerFormat             the folder was written by a newer tastemaker
+
+The command line prints the message in one line and exits with 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "CatalogueMismatch",
+    "ColumnProblem",
+    "DamagedModel",
+    "DataError",
+    "FolderExists",
+    "ModelFolderProblem",
+    "NewerFormat",
+    "NoPurchases",
+    "SettingProblem",
+    "TastemakerError",
+    "TrainingFailed",
+    "TrainingInterrupted",
+    "UnknownId",
+    "UnreadableFile",
+]
+
+
+class TastemakerError(Exception):
+    """The root of the tree; its text is one sentence that a user can act on."""
+
+
+class DataError(TastemakerError):
+    """The input is not a usable log or catalogue."""
+
+
+class UnreadableFile(DataError):
+    """A file is missing, a folder, empty, truncated or of another format than its name says."""
+
+
+class ColumnProblem(DataError):
+    """A column is missing, ambiguous or of a type that cannot hold what it should."""
+
+
+class NoPurchases(DataError):
+    """No purchase is left after reading: the log was empty, or every row was dropped."""
+
+
+class CatalogueMismatch(DataError):
+    """The log holds ids that the given catalogue lacks."""
+
+
+class UnknownId(DataError):
+    """Ids were asked for that the vocabulary does not hold; ``ids`` lists them."""
+
+    def __init__(self, message: str, ids: Sequence[object] = ()) -> None:
+        super().__init__(message)
+        self.ids = tuple(ids)
+
+
+class SettingProblem(TastemakerError):
+    """A setting has a value that cannot work, such as zero dimensions or a NaN learning rate."""
+
+
+class TrainingFailed(TastemakerError):
+    """The loss became NaN or infinite; nothing was written."""
+
+
+class TrainingInterrupted(TastemakerError):
+    """Training was stopped by the user, who did not ask to keep what it had learned."""
+
+
+class ModelFolderProblem(TastemakerError):
+    """A model folder cannot be read or written."""
+
+
+class FolderExists(ModelFolderProblem):
+    """The output folder exists already; a model never overwrites another."""
+
+
+class DamagedModel(ModelFolderProblem):
+    """A file of the model folder is missing, or its SHA-256 is not the one in the manifest."""
+
+
+class NewerFormat(ModelFolderProblem):
+    """The folder was written by a newer tastemaker, in a format that this one cannot read."""
