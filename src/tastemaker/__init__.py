@@ -1,0 +1,1 @@
+"""tastemaker: the recommender that a shop can trust."""

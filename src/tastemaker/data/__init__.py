@@ -1,0 +1,1 @@
+"""From files and frames to `Purchases`: vocabularies, readers, catalogues, splits, the synthetic shop."""

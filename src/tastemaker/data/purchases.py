@@ -1,0 +1,86 @@
+"""`Purchases`: who bought what, as rows of two vocabularies."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tastemaker.data.summary import ReadSummary
+from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.types import Floats, Offsets, Rows, Times
+
+__all__ = ["Histories", "Purchases"]
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """The distinct products of each user: user ``u`` has ``products[offsets[u]:offsets[u + 1]]``, ascending."""
+
+    offsets: Offsets
+    """``int64[U + 1]``"""
+
+    products: Rows
+    """``int32[pairs]``, product rows"""
+
+    def of(self, user: int) -> Rows:
+        """Return the product rows of the user at this row."""
+        return self.products[self.offsets[user] : self.offsets[user + 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class Purchases:
+    """A log of purchases in the order of its file, with the ids of all users and products it may speak of.
+
+    A repeated (user, product) pair is a purchase made again and is kept.
+    """
+
+    users: Vocabulary
+    products: Vocabulary
+    user_rows: Rows
+    """``int32[N]``"""
+    product_rows: Rows
+    """``int32[N]``"""
+    times: Times | None = None
+    """``int64[N]``, microseconds since 1970-01-01 UTC, when the log has times."""
+    quantities: Floats | None = None
+    """``float32[N]``, positive, when the log has quantities."""
+    summary: ReadSummary = field(default_factory=ReadSummary)
+    """What reading counted and dropped."""
+
+    def __len__(self) -> int:
+        return len(self.user_rows)
+
+    def histories(self) -> Histories:
+        """Return each user's distinct products, ascending; users without a purchase have none."""
+        pairs = self.user_rows.astype(np.int64) * max(len(self.products), 1) + self.product_rows
+        pairs.sort()
+        if len(pairs):
+            pairs = pairs[np.concatenate(([True], pairs[1:] != pairs[:-1]))]
+        users, products = np.divmod(pairs, max(len(self.products), 1))
+        offsets = np.zeros(len(self.users) + 1, dtype=np.int64)
+        np.cumsum(np.bincount(users, minlength=len(self.users)), out=offsets[1:])
+        return Histories(offsets, products.astype(np.int32))
+
+    def take(self, chosen: np.ndarray) -> Purchases:
+        """Return the purchases at these positions (or under this mask), over the same vocabularies."""
+        return Purchases(
+            self.users,
+            self.products,
+            self.user_rows[chosen],
+            self.product_rows[chosen],
+            None if self.times is None else self.times[chosen],
+            None if self.quantities is None else self.quantities[chosen],
+            self.summary,
+        )
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the ids and the rows: equal logs over equal vocabularies have equal ones."""
+        digest = hashlib.sha256()
+        for vocabulary in (self.users, self.products):
+            digest.update(f"{vocabulary.noun}:{len(vocabulary)}:{vocabulary.ids.dtype}".encode())
+            digest.update(vocabulary.ids.hash(seed=0).to_numpy().tobytes())
+        for column in (self.user_rows, self.product_rows, self.times, self.quantities):
+            digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Metrics, the protocol that measures a model, and the report."""

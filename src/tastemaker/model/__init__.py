@@ -1,0 +1,1 @@
+"""`TasteModel`, its configuration and presets, and its folder on disk."""

@@ -1,0 +1,1 @@
+"""`top_k`, the one ranking function, and what recommends and compares with it."""

@@ -1,0 +1,1 @@
+"""Objectives, negative sampling, the training loop and baselines; each returns a `TasteModel`."""
