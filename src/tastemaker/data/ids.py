@@ -10,7 +10,7 @@ import polars as pl
 
 from tastemaker.errors import ColumnProblem
 
-__all__ = ["IdForm", "as_form", "normalise_ids"]
+__all__ = ["IdForm", "as_form", "integers_if_all", "normalise_ids", "series_of_objects"]
 
 IdForm = Literal["plain", "uuid bytes"]
 
@@ -22,7 +22,7 @@ def normalise_ids(ids: pl.Series | Iterable[object], *, noun: str) -> tuple[pl.S
     are UUIDs and become their canonical text. Categories become text. Floats become integers when all are whole
     (pandas makes floats of integers beside a null). Raises `ColumnProblem` for any other type.
     """
-    series = ids if isinstance(ids, pl.Series) else _series_of(list(ids))
+    series = ids if isinstance(ids, pl.Series) else series_of_objects(list(ids))
     dtype = series.dtype
     if dtype == pl.String or dtype.is_integer():
         return series, "plain"
@@ -30,13 +30,26 @@ def normalise_ids(ids: pl.Series | Iterable[object], *, noun: str) -> tuple[pl.S
         return series.cast(pl.String), "plain"
     if dtype == pl.Binary:
         return _decode(series, noun)
+    if dtype.is_decimal() and dtype.scale == 0:  # type: ignore[attr-defined]
+        return series.cast(pl.Int64), "plain"
     if dtype in (pl.Categorical, pl.Enum):
         return series.cast(pl.String), "plain"
     if dtype.is_float():
         return _whole_floats(series, noun), "plain"
     if dtype == pl.Object:
-        return _series_of(series.to_list()), "plain"
+        return normalise_ids(series.to_list(), noun=noun)
     raise ColumnProblem(f"{noun} ids are of type {dtype}; ids must be text, integers, bytes or UUIDs.")
+
+
+def integers_if_all(ids: pl.Series) -> pl.Series:
+    """Make text ids ``Int64`` if every one is the usual spelling of an integer: no ``007``, no ``+7``, no ``7.0``.
+
+    >>> integers_if_all(pl.Series(["7", "-12"])).to_list(), integers_if_all(pl.Series(["7", "0108"])).to_list()
+    ([7, -12], ['7', '0108'])
+    """
+    numbers = ids.cast(pl.Int64, strict=False)
+    same = numbers.cast(pl.String).eq_missing(ids)
+    return numbers if bool(same.all()) and not ids.null_count() else ids
 
 
 def as_form(ids: pl.Series, form: IdForm) -> pl.Series:
@@ -46,9 +59,13 @@ def as_form(ids: pl.Series, form: IdForm) -> pl.Series:
     return ids.str.replace_all("-", "", literal=True).str.decode("hex")
 
 
-def _series_of(values: list[object]) -> pl.Series:
-    texts = [str(value) if isinstance(value, UUID) else value for value in values]
-    if any(isinstance(value, bytes) for value in texts):
+def series_of_objects(values: list[object]) -> pl.Series:
+    """Make a series of Python objects: UUIDs become text, so do bytes beside text; ``None`` and NaN become null.
+
+    Raises `ColumnProblem` when text stands beside numbers.
+    """
+    texts = [_plain(value) for value in values]
+    if {bytes, str} <= set(map(type, texts)):
         texts = [value.decode() if isinstance(value, bytes) else value for value in texts]
     try:
         return pl.Series("id", texts)
@@ -56,6 +73,12 @@ def _series_of(values: list[object]) -> pl.Series:
         raise ColumnProblem(
             "ids of several types stand in one column (text beside numbers?); make them all text."
         ) from error
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, UUID):
+        return str(value)
+    return None if value is None or value != value else value  # NaN and NaT differ from themselves
 
 
 def _decode(series: pl.Series, noun: str) -> tuple[pl.Series, IdForm]:
