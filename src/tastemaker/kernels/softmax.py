@@ -1,0 +1,228 @@
+"""Sampled softmax cross-entropy of free user vectors against product vectors, batch by batch.
+
+A batch is synchronous: every score and coefficient comes from the vectors as they stood when it began, then all updates
+are applied. Both halves run in parallel and neither depends on the number of threads: the first works on fixed chunks of
+purchases, the second on fixed ranges of rows, each row's updates in the order of the batch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.sampling import draw_row
+from tastemaker.types import Doubles, Floats, Rows
+
+__all__ = ["measure_softmax", "train_softmax"]
+
+CHUNKS = 32
+"""A batch is cut into so many chunks of purchases, the unit of parallel work in the first half."""
+
+RANGES = 32
+"""Rows are cut into so many ranges, the unit of parallel work in the second half; a range should fit the L2 cache."""
+
+LOG2_E = np.float32(1.4426950408889634)
+
+
+@kernel(fast=True)
+def score_row(query: Floats, products: Floats, candidates: Rows, scores: Floats) -> None:
+    """Set ``scores[1 + S]`` to the dot products of ``query[D]`` with the rows ``candidates[1 + S]``."""
+    dimensions = query.shape[0]
+    for j in range(candidates.shape[0]):
+        total = np.float32(0)
+        row = candidates[j]
+        for d in range(dimensions):
+            total += query[d] * products[row, d]
+        scores[j] = total
+
+
+@kernel(fast=True)
+def exponentials(scores: Floats, highest: np.float32, out: Floats, powers: Rows) -> np.float32:
+    """Set ``out[n]`` to exp(scores - highest), relative error below 2e-7, and return their sum.
+
+    exp(x) = 2^k · 2^f with k the nearest integer of x·log₂e and f in [-½, ½]; 2^f by its Taylor polynomial of degree 6,
+    2^k by writing the exponent's bits. Plain enough for the compiler to vectorise, which a call of ``exp`` is not.
+    """
+    factor = powers.view(np.float32)
+    for j in range(scores.shape[0]):
+        x = max((scores[j] - highest) * LOG2_E, np.float32(-126))
+        k = np.floor(x + np.float32(0.5))
+        f = x - k
+        p = np.float32(1.5403530e-4)
+        p = p * f + np.float32(1.3333558e-3)
+        p = p * f + np.float32(9.6181291e-3)
+        p = p * f + np.float32(5.5504109e-2)
+        p = p * f + np.float32(2.4022651e-1)
+        p = p * f + np.float32(6.9314718e-1)
+        out[j] = p * f + np.float32(1)
+        powers[j] = (np.int32(k) + np.int32(127)) << np.int32(23)
+    total = np.float32(0)
+    for j in range(scores.shape[0]):
+        out[j] *= factor[j]
+        total += out[j]
+    return total
+
+
+@kernel(fast=True)
+def loss_and_hit(scores: Floats, candidates: Rows, out: Floats, powers: Rows) -> tuple[float, float]:
+    """Set ``out`` to the softmax of ``scores``; return the cross-entropy of candidate 0 and whether it wins.
+
+    It wins when it scores above every other product; a drawn copy of the bought product is no rival.
+    """
+    highest = scores[0]
+    for j in range(scores.shape[0]):
+        highest = max(highest, scores[j])
+    total = exponentials(scores, highest, out, powers)
+    scale = np.float32(1) / total
+    for j in range(scores.shape[0]):
+        out[j] *= scale
+    rivals = 0
+    for j in range(1, scores.shape[0]):
+        rivals += (scores[j] >= scores[0]) & (candidates[j] != candidates[0])
+    return np.log(np.float64(total)) + np.float64(highest) - np.float64(scores[0]), 1.0 if rivals == 0 else 0.0
+
+
+@kernel(fast=True)
+def add_weighted_rows(out: Floats, weights: Floats, table: Floats, rows: Rows) -> None:
+    """Add Σ_j weights[j] · table[rows[j]] to ``out[D]``, four rows at a time."""
+    dimensions = out.shape[0]
+    count = rows.shape[0]
+    whole = count - count % 4
+    for j in range(0, whole, 4):
+        w0, w1, w2, w3 = weights[j], weights[j + 1], weights[j + 2], weights[j + 3]
+        r0, r1, r2, r3 = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
+        for d in range(dimensions):
+            out[d] += (w0 * table[r0, d] + w1 * table[r1, d]) + (w2 * table[r2, d] + w3 * table[r3, d])
+    for j in range(whole, count):
+        for d in range(dimensions):
+            out[d] += weights[j] * table[rows[j], d]
+
+
+@kernel(parallel=True, fast=True)
+def train_softmax(
+    user_vectors: Floats,
+    product_vectors: Floats,
+    users: Rows,
+    products: Rows,
+    first: int,
+    batch: int,
+    catalogue: int,
+    negatives: int,
+    learning_rate: float,
+    key: np.uint64,
+) -> tuple[float, float]:
+    """Train on the purchases ``users[n], products[n]`` in batches of ``batch``; update both tables in place.
+
+    ``user_vectors[U, D]`` and ``product_vectors[P', D]`` (rows from ``catalogue`` on are never drawn). Purchase i draws as
+    number ``first + i`` of the stream ``key``. Loss: mean over the batch of -log softmax₀ over 1 + S candidates; step:
+    plain SGD. Returns the sums of loss and hits over the n purchases.
+    """
+    dimensions = user_vectors.shape[1]
+    width = negatives + 1
+    span = (batch + CHUNKS - 1) // CHUNKS
+    shift = 0  # a range is a power of two of rows: the range of a row is found by a shift, not by a division
+    while (product_vectors.shape[0] - 1) >> shift >= RANGES:
+        shift += 1
+    per_user_range = (user_vectors.shape[0] + RANGES - 1) // RANGES
+    queries = np.empty((batch, dimensions), np.float32)
+    gradients = np.empty((batch, dimensions), np.float32)
+    # Each chunk's (product, purchase, coefficient) triples, grouped by range of product rows.
+    sorted_products = np.empty((CHUNKS, span * width), np.int32)
+    sorted_purchases = np.empty((CHUNKS, span * width), np.int32)
+    sorted_weights = np.empty((CHUNKS, span * width), np.float32)
+    borders = np.zeros((CHUNKS, RANGES + 1), np.int64)
+    losses = np.zeros((CHUNKS, 8), np.float64)  # a cache line each, so that threads do not share one
+    hits = np.zeros((CHUNKS, 8), np.float64)
+
+    for start in range(0, users.shape[0], batch):
+        size = min(batch, users.shape[0] - start)
+        step = np.float32(learning_rate / size)
+
+        for chunk in prange(CHUNKS):
+            low, high = min(chunk * span, size), min((chunk + 1) * span, size)
+            candidates = np.empty((high - low, width), np.int32)
+            weights = np.empty((high - low, width), np.float32)
+            scores = np.empty(width, np.float32)
+            powers = np.empty(width, np.int32)
+            counts = np.zeros(RANGES + 1, np.int64)
+            for i in range(low, high):
+                purchase = start + i
+                mine, weight, query, gradient = candidates[i - low], weights[i - low], queries[i], gradients[i]
+                mine[0] = products[purchase]
+                draw_row(key, first + purchase, catalogue, mine[1:])
+                for d in range(dimensions):
+                    query[d] = user_vectors[users[purchase], d]
+                    gradient[d] = 0.0
+                score_row(query, product_vectors, mine, scores)
+                loss, hit = loss_and_hit(scores, mine, weight, powers)
+                losses[chunk, 0] += loss
+                hits[chunk, 0] += hit
+                weight[0] -= np.float32(1)
+                for j in range(width):
+                    weight[j] *= -step
+                add_weighted_rows(gradient, weight, product_vectors, mine)
+                for j in range(width):
+                    counts[(mine[j] >> shift) + 1] += 1
+            for r in range(RANGES):
+                counts[r + 1] += counts[r]
+            borders[chunk, :] = counts
+            for i in range(high - low):
+                for j in range(width):
+                    product = candidates[i, j]
+                    r = product >> shift
+                    place = counts[r]
+                    counts[r] = place + 1
+                    sorted_products[chunk, place] = product
+                    sorted_purchases[chunk, place] = low + i
+                    sorted_weights[chunk, place] = weights[i, j]
+
+        for r in prange(RANGES):
+            for chunk in range(CHUNKS):
+                for place in range(borders[chunk, r], borders[chunk, r + 1]):
+                    row = sorted_products[chunk, place]
+                    weight_ = sorted_weights[chunk, place]
+                    i = sorted_purchases[chunk, place]
+                    for d in range(dimensions):
+                        product_vectors[row, d] += weight_ * queries[i, d]
+            for i in range(size):
+                user = users[start + i]
+                if user // per_user_range == r:
+                    for d in range(dimensions):
+                        user_vectors[user, d] += gradients[i, d]
+
+    total_loss, total_hits = 0.0, 0.0
+    for chunk in range(CHUNKS):
+        total_loss += losses[chunk, 0]
+        total_hits += hits[chunk, 0]
+    return total_loss, total_hits
+
+
+@kernel(parallel=True, fast=True)
+def measure_softmax(
+    queries: Floats,
+    product_vectors: Floats,
+    users: Rows,
+    products: Rows,
+    catalogue: int,
+    negatives: int,
+    key: np.uint64,
+    losses: Doubles,
+    hits: Doubles,
+) -> None:
+    """Set ``losses[n]`` and ``hits[n]`` of the purchases ``users[n], products[n]`` without learning from them.
+
+    ``users`` are rows of ``queries[Q, D]``; candidates are drawn as in `train_softmax`.
+    """
+    count = users.shape[0]
+    chunks = (count + 255) // 256
+    for chunk in prange(chunks):
+        candidates = np.empty(negatives + 1, np.int32)
+        scores = np.empty(negatives + 1, np.float32)
+        weights = np.empty(negatives + 1, np.float32)
+        powers = np.empty(negatives + 1, np.int32)
+        for i in range(chunk * 256, min(count, (chunk + 1) * 256)):
+            candidates[0] = products[i]
+            draw_row(key, i, catalogue, candidates[1:])
+            score_row(queries[users[i]], product_vectors, candidates, scores)
+            losses[i], hits[i] = loss_and_hit(scores, candidates, weights, powers)

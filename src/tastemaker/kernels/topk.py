@@ -1,0 +1,220 @@
+"""Scores of every candidate for every query, and the k best of each, without ever holding all scores at once.
+
+The score of a pair is the same sum in the same order whatever the block, the batch or the number of threads: bias first,
+then the dimensions in turn, each by one fused multiply-add, then the sparse extra. So lists are reproducible to the bit,
+and one query alone gets the list that it gets among thousands.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from tastemaker.kernels.compiling import kernel
+from tastemaker.types import AnyArray, Floats, Offsets, Rows
+
+__all__ = ["PANEL", "STEP", "pack_panels", "rank", "unpack_keys"]
+
+PANEL = 1024
+"""Candidates of a panel. A panel of 64 dimensions (256 KiB) stays in the L2 cache while a chunk of queries uses it."""
+
+STEP = 4
+"""Queries scored at once, and dimensions added at once: 16 products in flight, which fills the vector registers."""
+
+LOWEST = np.float32(-np.inf)
+
+
+@kernel()
+def pack_panels(vectors: Floats, panels: Floats) -> None:
+    """Lay ``vectors[C, D]`` out as ``panels[ceil(C / PANEL), D' · PANEL]``: a panel holds dimension after dimension."""
+    for panel in range(panels.shape[0]):
+        low = panel * PANEL
+        high = min(low + PANEL, vectors.shape[0])
+        for c in range(low, high):
+            for d in range(vectors.shape[1]):
+                panels[panel, d * PANEL + c - low] = vectors[c, d]
+
+
+@kernel()
+def score_panel(queries: Floats, panel: Floats, scores: Floats) -> None:
+    """Add the dot products of ``queries[4, D']`` with a panel to ``scores[4 · PANEL]``; D' is a multiple of 4."""
+    for d in range(0, queries.shape[1], STEP):
+        q00, q01, q02, q03 = queries[0, d], queries[0, d + 1], queries[0, d + 2], queries[0, d + 3]
+        q10, q11, q12, q13 = queries[1, d], queries[1, d + 1], queries[1, d + 2], queries[1, d + 3]
+        q20, q21, q22, q23 = queries[2, d], queries[2, d + 1], queries[2, d + 2], queries[2, d + 3]
+        q30, q31, q32, q33 = queries[3, d], queries[3, d + 1], queries[3, d + 2], queries[3, d + 3]
+        p0, p1 = panel[d * PANEL : (d + 1) * PANEL], panel[(d + 1) * PANEL : (d + 2) * PANEL]
+        p2, p3 = panel[(d + 2) * PANEL : (d + 3) * PANEL], panel[(d + 3) * PANEL : (d + 4) * PANEL]
+        s0, s1 = scores[0:PANEL], scores[PANEL : 2 * PANEL]
+        s2, s3 = scores[2 * PANEL : 3 * PANEL], scores[3 * PANEL : 4 * PANEL]
+        for c in range(PANEL):
+            v0, v1, v2, v3 = p0[c], p1[c], p2[c], p3[c]
+            s0[c] = (((s0[c] + q00 * v0) + q01 * v1) + q02 * v2) + q03 * v3
+            s1[c] = (((s1[c] + q10 * v0) + q11 * v1) + q12 * v2) + q13 * v3
+            s2[c] = (((s2[c] + q20 * v0) + q21 * v1) + q22 * v2) + q23 * v3
+            s3[c] = (((s3[c] + q30 * v0) + q31 * v1) + q32 * v2) + q33 * v3
+
+
+@kernel(inline=True)
+def key_of(bits: np.int32, row: int) -> np.uint64:
+    """Return one number that orders (score, row): a greater score first, then a lower row.
+
+    ``bits`` are those of a float32; a negative float's bits are flipped and a positive one's sign is set, so that the order
+    of the unsigned numbers is that of the floats.
+    """
+    if bits == np.int32(-2147483648):  # minus zero equals zero
+        bits = np.int32(0)
+    high = np.uint32(bits) ^ (np.uint32(0xFFFFFFFF) if bits < 0 else np.uint32(0x80000000))
+    return (np.uint64(high) << np.uint64(32)) | np.uint64(np.uint32(0xFFFFFFFF) - np.uint32(row))
+
+
+@kernel()
+def unpack_keys(keys: AnyArray, rows: Rows, scores: Floats) -> None:
+    """Turn keys of `key_of` back into rows and scores."""
+    bits = scores.view(np.int32)
+    for i in range(keys.shape[0]):
+        high = np.uint32(keys[i] >> np.uint64(32))
+        positive = (high & np.uint32(0x80000000)) != np.uint32(0)
+        bits[i] = np.int32(high ^ (np.uint32(0x80000000) if positive else np.uint32(0xFFFFFFFF)))
+        rows[i] = np.int32(np.uint32(0xFFFFFFFF) - np.uint32(keys[i] & np.uint64(0xFFFFFFFF)))
+
+
+@kernel()
+def keep_best(keys: AnyArray, count: int, k: int) -> None:
+    """Reorder ``keys[:count]`` so that its k greatest stand first (Hoare's selection)."""
+    low, high = 0, count - 1
+    while low < high:
+        middle = (low + high) // 2
+        pivot = max(min(keys[low], keys[high]), min(max(keys[low], keys[high]), keys[middle]))
+        i, j = low, high
+        while i <= j:
+            while keys[i] > pivot:
+                i += 1
+            while keys[j] < pivot:
+                j -= 1
+            if i <= j:
+                keys[i], keys[j] = keys[j], keys[i]
+                i += 1
+                j -= 1
+        if k - 1 <= j:
+            high = j
+        elif k - 1 >= i:
+            low = i
+        else:
+            return
+
+
+@kernel()
+def offer(scores: Floats, first: int, width: int, keys: AnyArray, state: Floats, count: int, k: int) -> int:
+    """Offer ``scores[width]`` of the rows from ``first`` on to a query's buffer ``keys[2k]``; return its new count.
+
+    ``state[0]`` is the score to beat: the k-th best so far. Rows come in ascending order, so that a later row with just that score loses.
+    """
+    bits = scores.view(np.int32)
+    for low in range(0, width, 64):
+        high = min(low + 64, width)
+        beaten = 0
+        for c in range(low, high):
+            beaten += scores[c] > state[0]
+        if beaten == 0:
+            continue
+        for c in range(low, high):
+            if scores[c] > state[0]:
+                keys[count] = key_of(bits[c], first + c)
+                count += 1
+                if count == keys.shape[0]:
+                    keep_best(keys, count, k)
+                    count = k
+                    worst = keys[0]
+                    for i in range(1, k):
+                        worst = min(worst, keys[i])
+                    state[0] = score_of(worst)
+    return count
+
+
+@kernel()
+def score_of(key: np.uint64) -> np.float32:
+    """Return the score within one key."""
+    keys = np.empty(1, np.uint64)
+    keys[0] = key
+    rows = np.empty(1, np.int32)
+    scores = np.empty(1, np.float32)
+    unpack_keys(keys, rows, scores)
+    return scores[0]
+
+
+@kernel(parallel=True)
+def rank(
+    queries: Floats,
+    panels: Floats,
+    bias: Floats,
+    candidates: int,
+    chunk: int,
+    excluded_offsets: Offsets,
+    excluded: Rows,
+    extra_offsets: Offsets,
+    extra_rows: Rows,
+    extra_scores: Floats,
+    keys: AnyArray,
+    counts: Offsets,
+) -> None:
+    """Set ``keys[q, :counts[q]]`` to the best candidates of each query, best first.
+
+    ``queries[Q, D']`` against ``panels`` of `pack_panels`, each candidate starting from ``bias[C]``. Query q leaves out the rows
+    ``excluded[excluded_offsets[q]:excluded_offsets[q + 1]]`` and adds ``extra_scores`` at ``extra_rows``, likewise ragged; both ascend
+    within a query. Offsets of length 1 mean none. ``keys[Q, k]`` is as wide as the longest list wanted.
+    """
+    k = keys.shape[1]
+    dimensions = queries.shape[1]
+    exclude = excluded_offsets.shape[0] > 1
+    add = extra_offsets.shape[0] > 1
+    for block in prange((queries.shape[0] + chunk - 1) // chunk):
+        low = block * chunk
+        size = min(chunk, queries.shape[0] - low)
+        buffers = np.empty((size, 2 * k), np.uint64)
+        count = np.zeros(size, np.int64)
+        states = np.full((size, 1), LOWEST, np.float32)
+        next_excluded = np.zeros(size, np.int64)
+        next_extra = np.zeros(size, np.int64)
+        for i in range(size):
+            if exclude:
+                next_excluded[i] = excluded_offsets[low + i]
+            if add:
+                next_extra[i] = extra_offsets[low + i]
+        group = np.zeros((STEP, dimensions), np.float32)
+        scores = np.empty(STEP * PANEL, np.float32)
+        for panel in range(panels.shape[0]):
+            first = panel * PANEL
+            width = min(PANEL, candidates - first)
+            for start in range(0, size, STEP):
+                members = min(STEP, size - start)
+                for i in range(members):
+                    group[i, :] = queries[low + start + i]
+                    scores[i * PANEL : i * PANEL + width] = bias[first : first + width]
+                    scores[i * PANEL + width : (i + 1) * PANEL] = 0.0
+                for i in range(members, STEP):
+                    scores[i * PANEL : (i + 1) * PANEL] = 0.0
+                score_panel(group, panels[panel], scores)
+                for i in range(members):
+                    q = start + i
+                    mine = scores[i * PANEL : i * PANEL + width]
+                    if add:
+                        place, end = next_extra[q], extra_offsets[low + q + 1]
+                        while place < end and extra_rows[place] < first + width:
+                            mine[extra_rows[place] - first] += extra_scores[place]
+                            place += 1
+                        next_extra[q] = place
+                    if exclude:
+                        place, end = next_excluded[q], excluded_offsets[low + q + 1]
+                        while place < end and excluded[place] < first + width:
+                            mine[excluded[place] - first] = LOWEST
+                            place += 1
+                        next_excluded[q] = place
+                    count[q] = offer(mine, first, width, buffers[q], states[q], count[q], k)
+        for q in range(size):
+            keep_best(buffers[q], count[q], k)
+            best = min(count[q], k)
+            ordered = np.sort(buffers[q, :best])
+            for i in range(best):
+                keys[low + q, i] = ordered[best - 1 - i]
+            counts[low + q] = best

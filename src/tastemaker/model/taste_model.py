@@ -1,0 +1,74 @@
+"""`TasteModel`: what training learns, as a plain value of arrays and ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tastemaker.data.purchases import Histories
+from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.errors import SettingProblem
+from tastemaker.model.record import TrainingRecord
+from tastemaker.types import Floats, Offsets, Rows
+
+__all__ = ["Memory", "TasteModel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A sparse table of what is bought together: row p lists products and what each adds to a score when p is in the basket."""
+
+    offsets: Offsets
+    """``int64[P + 1]``"""
+    products: Rows
+    """``int32[entries]``, ascending within a row"""
+    weights: Floats
+    """``float32[entries]``"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TasteModel:
+    """Everything needed to rank. Each part but the vocabularies and histories may be empty (``None``).
+
+    score(query, p) = query · product_vectors[p] + product_bias[p] + the memory's entries for the query's basket
+    """
+
+    users: Vocabulary
+    products: Vocabulary
+    histories: Histories
+    """What each user bought, to compose queries and to leave it out of their lists."""
+    product_vectors: Floats
+    """``float32[P, D]``, how a product is found; D may be 0"""
+    product_bias: Floats
+    """``float32[P]``, how popular a product is"""
+    user_vectors: Floats | None
+    """``float32[U, D]``, learned freely"""
+    basket_vectors: Floats | None
+    """``float32[P, D]``, what a bought product adds to a query"""
+    memory: Memory | None
+    record: TrainingRecord
+    """Where the model comes from: settings, seed, data, epochs."""
+
+    def __post_init__(self) -> None:
+        users, products, dimensions = len(self.users), len(self.products), self.product_vectors.shape[1]
+        shapes = {
+            "product_vectors": (self.product_vectors, (products, dimensions)),
+            "product_bias": (self.product_bias, (products,)),
+            "user_vectors": (self.user_vectors, (users, dimensions)),
+            "basket_vectors": (self.basket_vectors, (products, dimensions)),
+            "histories.offsets": (self.histories.offsets, (users + 1,)),
+        }
+        for name, (array, shape) in shapes.items():
+            if array is not None and array.shape != shape:
+                raise SettingProblem(f"{name} has the shape {array.shape}; these vocabularies need {shape}.")
+
+    @property
+    def dimensions(self) -> int:
+        """Return D."""
+        return int(self.product_vectors.shape[1])
+
+    def finite(self) -> bool:
+        """Return whether every number of the model is finite."""
+        parts = (self.product_vectors, self.product_bias, self.user_vectors, self.basket_vectors)
+        return all(part is None or bool(np.isfinite(part).all()) for part in parts)

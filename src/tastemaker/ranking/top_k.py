@@ -1,0 +1,126 @@
+"""`top_k`: the one ranking function. Queries in, the best candidates of each out: exact, ordered, reproducible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tastemaker.errors import SettingProblem
+from tastemaker.kernels.compiling import threads as running_on
+from tastemaker.kernels.topk import PANEL, STEP, pack_panels, rank, unpack_keys
+from tastemaker.ranking.lists import RankedLists
+from tastemaker.types import Floats, Offsets, Rows
+
+__all__ = ["Candidates", "Exclusions", "ExtraScores", "top_k"]
+
+BUFFER_KEYS = 1 << 19
+"""A chunk of queries holds at most about so many keys (8 bytes each), so that memory stays bounded however great k is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What is ranked: vectors and biases, laid out for the ranking kernel. Pack once, rank often."""
+
+    panels: Floats
+    """``float32[ceil(C / PANEL), D' · PANEL]``, D' being D rounded up to a multiple of 4"""
+    bias: Floats
+    """``float32[C]``"""
+    count: int
+    """C"""
+    dimensions: int
+    """D"""
+
+    @staticmethod
+    def of(vectors: Floats, bias: Floats | None = None) -> Candidates:
+        """Pack ``vectors[C, D]`` and an optional ``bias[C]``."""
+        count, dimensions = vectors.shape
+        panels = np.zeros((-(-count // PANEL), _padded(dimensions) * PANEL), np.float32)
+        pack_panels(np.ascontiguousarray(vectors, np.float32), panels)
+        bias = np.zeros(count, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
+        return Candidates(panels, bias, count, dimensions)
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusions:
+    """Candidates that a query must not get: query ``q`` leaves out ``rows[offsets[q]:offsets[q + 1]]``, ascending."""
+
+    offsets: Offsets
+    """``int64[Q + 1]``"""
+    rows: Rows
+    """``int32[total]``"""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraScores:
+    """Sparse scores added to the dense ones: query ``q`` adds ``scores`` to the candidates ``rows``, ascending and distinct."""
+
+    offsets: Offsets
+    """``int64[Q + 1]``"""
+    rows: Rows
+    """``int32[total]``"""
+    scores: Floats
+    """``float32[total]``"""
+
+
+def top_k(
+    queries: Floats,
+    candidates: Candidates,
+    k: int,
+    *,
+    exclude: Exclusions | None = None,
+    extra: ExtraScores | None = None,
+    threads: int | None = None,
+) -> RankedLists:
+    """Return the k candidates with the highest score for each query, best first.
+
+    score(q, c) = bias_c + Σ_d queries[q, d] · vectors[c, d] + extra(q, c)
+
+    Exact; equal scores go to the lower row; a list is shorter when fewer candidates remain. The result is the same to the
+    bit for any number of threads and any company of queries. Memory beyond the result: a few MiB a thread.
+
+    ``queries``: ``float32[Q, D]``. Raises `SettingProblem` when k < 1 or the dimensions differ.
+
+    >>> import numpy as np
+    >>> candidates = Candidates.of(np.eye(3, dtype=np.float32))
+    >>> lists = top_k(np.array([[1, 3, 2]], np.float32), candidates, 2)
+    >>> lists[0][0].tolist(), lists[0][1].tolist()
+    ([1, 2], [3.0, 2.0])
+    """
+    if k < 1:
+        raise SettingProblem(f"k is {k}; a ranked list needs a length of at least 1.")
+    count, dimensions = queries.shape
+    if dimensions != candidates.dimensions:
+        raise SettingProblem(
+            f"the queries have {dimensions} dimensions and the candidates {candidates.dimensions}; they must be of one model."
+        )
+    k = min(k, candidates.count)
+    if not count or not k:
+        return RankedLists(np.zeros(count + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    padded = np.zeros((count, _padded(dimensions)), np.float32)
+    padded[:, :dimensions] = queries
+    keys = np.empty((count, k), np.uint64)
+    counts = np.empty(count, np.int64)
+    chunk = max(STEP, min(64, BUFFER_KEYS // (2 * k) // STEP * STEP, -(-count // (16 * STEP)) * STEP))
+    exclude = exclude or Exclusions(np.zeros(1, np.int64), np.zeros(0, np.int32))
+    extra = extra or ExtraScores(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    with running_on(threads):
+        rank(
+            padded, candidates.panels, candidates.bias, candidates.count, chunk,
+            exclude.offsets, exclude.rows, extra.offsets, extra.rows, extra.scores, keys, counts,
+        )  # fmt: skip
+    return _lists(keys, counts)
+
+
+def _padded(dimensions: int) -> int:
+    return -(-dimensions // STEP) * STEP
+
+
+def _lists(keys: np.ndarray, counts: Offsets) -> RankedLists:
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    whole = int(offsets[-1]) == keys.size
+    flat = keys.reshape(-1) if whole else keys[np.arange(keys.shape[1]) < counts[:, None]]
+    rows, scores = np.empty(len(flat), np.int32), np.empty(len(flat), np.float32)
+    unpack_keys(flat, rows, scores)
+    return RankedLists(offsets, rows, scores)
