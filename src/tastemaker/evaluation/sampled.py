@@ -13,7 +13,7 @@ from tastemaker.types import AnyArray, Doubles, Floats, Rows
 __all__ = ["Draw", "Score", "Workshop", "sampled_accuracy"]
 
 BLOCK = 1 << 17
-"""So many candidates are scored at once: a scorer that gathers vectors of 64 dimensions takes 32 MiB for them."""
+"""So many candidates are scored at once: 32 MiB for a scorer that gathers their vectors of 64 dimensions."""
 
 Score = Callable[[Rows, Rows], Floats]
 """``(user rows int32[B], product rows int32[B, 1 + S]) -> scores float32[B, 1 + S]``"""
@@ -39,9 +39,10 @@ def sampled_accuracy(score: Score, users: Rows, products: Rows, draw: Draw) -> W
 
     ``accuracy = mean over purchases of [s_0 > s_j for every drawn j that is another product]`` and
     ``loss = mean over purchases of log(sum over j = 0 … S of exp(s_j)) - s_0``, with ``s_0`` the score of the
-    bought product. ``users`` and ``products`` are the ``int32[N]`` rows of the held-out purchases; a block of them
-    is scored at a time, so that memory does not grow with N. Draws are not filtered: they may repeat, be in
-    the user's history, or be the bought product.
+    bought product. ``users`` and ``products`` are the ``int32[N]`` rows of the held-out purchases; a block of
+    them is scored at a time, so that memory does not grow with N. ``draw`` is asked for the draws of each
+    block, and once more for the first purchase to learn S. Draws are not filtered: they may repeat, be in the
+    user's history, or be the bought product.
 
     Ties never favour the bought product: another product with the same score counts against it. A drawn copy
     of the bought product is no rival and is left out of the accuracy; the loss keeps it, as in the notebook.
