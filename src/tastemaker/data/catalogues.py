@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import polars as pl
 
-from tastemaker.data.columns import FLAGS, Columns, find_column
+from tastemaker.data.columns import Columns, find_column
 from tastemaker.data.ids import IdForm, integers_if_all, normalise_ids
 from tastemaker.data.sources import Source, open_source, translated
 from tastemaker.data.vocabulary import Noun, Vocabulary
@@ -22,11 +21,11 @@ UUID_TEXT = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 
 def read_catalogue(source: Catalogue, *, noun: Noun, column: str | None = None) -> Vocabulary:
-    """Read the ids of all users or products, in the order of the file; an id that comes again is the same one.
+    """Read the ids of all users or products, in the order of the file; a repeated id is the same one.
 
-    ``source`` is a path or frame as of `read_purchases`, or a series or list of ids; a `Vocabulary` is returned as
-    it is. The ids stand in the column named ``column``, in the one with a usual name, or in the only one. CSV ids
-    are text unless all are integers.
+    ``source`` is a path or frame as of `read_purchases`, or a series or list of ids; a `Vocabulary` is
+    returned as it is. The ids stand in the column named ``column``, in the one with a usual name, or in the
+    only one. CSV ids are text unless all are integers.
 
     Raises `UnreadableFile`, `ColumnProblem`, and `DataError` when an id is null or empty, or there is none.
 
@@ -35,7 +34,7 @@ def read_catalogue(source: Catalogue, *, noun: Noun, column: str | None = None) 
     """
     if isinstance(source, Vocabulary):
         return source
-    if isinstance(source, pl.Series) or (isinstance(source, Iterable) and isinstance(source, (list, tuple))):
+    if isinstance(source, (pl.Series, list, tuple)):
         return Vocabulary.of(source, noun=noun, keep_order=True)
     opened = open_source(source, columns=Columns(**{noun: column}))
     name = _column(opened, noun, column)
@@ -58,8 +57,8 @@ def _column(source: Source, noun: Noun, named: str | None) -> str:
         return source.names[0]
     if found is None:
         raise ColumnProblem(
-            f"{source.label} has no column with a usual name for the {noun} id ({FLAGS[noun]} names one of a log); "
-            f"its columns are {', '.join(map(repr, source.names))}."
+            f"{source.label} has no column with a usual name for the {noun} id; "
+            f"call it {noun}_id. Its columns are {', '.join(map(repr, source.names))}."
         )
     return found
 

@@ -12,27 +12,32 @@ __all__ = ["USUAL_NAMES", "Chosen", "Columns", "Role", "choose_columns", "find_c
 
 Role = Literal["user", "product", "time", "quantity"]
 
+
+def _names(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 USUAL_NAMES: dict[Role, frozenset[str]] = {
-    "user": frozenset(
+    "user": _names(
         "user userid userids dummyuserid uid customer customerid customerno customernumber dummycustomerid "
-        "visitor visitorid member memberid client clientid shopper shopperid buyer buyerid household "
-        "householdid householdkey reviewer reviewerid account accountid".split()
+        "visitor visitorid member memberid clientid shopper shopperid buyer buyerid household "
+        "householdid householdkey reviewer reviewerid accountid"
     ),
-    "product": frozenset(
+    "product": _names(
         "product productid productids dummyproductid productno productcode productkey pid item itemid "
         "itemids itemcode itemno article articleid articleno articlecode stockcode sku skuid asin parentasin "
-        "isbn movie movieid business businessid artist artistid track trackid song songid book bookid game "
-        "gameid anime animeid recipe recipeid".split()
+        "isbn movie movieid businessid artist artistid trackid songid bookid "
+        "gameid animeid recipeid"
     ),
-    "time": frozenset(
-        "time timestamp date datetime tdat ts unixtime epoch moment when invoicedate reviewdate reviewtime "
+    "time": _names(
+        "time timestamp date datetime tdat ts unixtime epoch invoicedate reviewdate reviewtime "
         "unixreviewtime eventtime eventdate eventtimestamp createdat createdon purchasedat purchasedate "
         "purchasetime orderdate ordertime orderedat transactiondate transactiontime transactiondt "
-        "transactiontimestamp soldat saledate rentaldate ratingtimestamp".split()
+        "transactiontimestamp soldat saledate rentaldate ratingtimestamp"
     ),
-    "quantity": frozenset(
+    "quantity": _names(
         "quantity qty quantities units amountofunits purchasequantity orderquantity quantityordered "
-        "itemcount unitssold".split()
+        "itemcount unitssold"
     ),
 }
 """The usual names of each role, in lower case and without ``_``, ``-``, spaces and dots."""
@@ -49,8 +54,8 @@ FLAGS: dict[Role, str] = {
 class Columns:
     """The columns that the caller names; those left ``None`` are found by their usual names.
 
-    A name is that of a column or, where no column has that name, a position counted from 1 (``"2"``), which is
-    how a file without a header is spoken of. An empty ``time`` or ``quantity`` means: read none.
+    A name is that of a column or, where no column has that name, a position counted from 1 (``"2"``), which
+    is how a file without a header is spoken of. An empty ``time`` or ``quantity`` means: read none.
     """
 
     user: str | None = None
@@ -97,8 +102,8 @@ def plays_a_role(name: str, role: Role | None = None) -> bool:
 def choose_columns(names: Sequence[str], columns: Columns, *, label: str) -> Chosen:
     """Find the column of each role among ``names``; ``label`` is what messages call the log.
 
-    Raises `ColumnProblem` when a named column does not exist, when the user or the product has no column, when
-    two columns could be meant, or when one column was given two roles.
+    Raises `ColumnProblem` when a named column does not exist, when the user or the product has no column,
+    when two columns could be meant, or when one column was given two roles.
     """
     user = find_column(
         names, "user", columns.user, label=label, taken=_named_elsewhere(names, columns, "user")

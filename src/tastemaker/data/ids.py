@@ -19,8 +19,8 @@ def normalise_ids(ids: pl.Series | Iterable[object], *, noun: str) -> tuple[pl.S
     """Return the ids as ``String`` or integers, and the form in which they came.
 
     Text and integers stay as they are. Bytes are decoded as UTF-8; where that fails and all are 16 long, they
-    are UUIDs and become their canonical text. Categories become text. Floats become integers when all are whole
-    (pandas makes floats of integers beside a null). Raises `ColumnProblem` for any other type.
+    are UUIDs and become their canonical text. Categories become text. Floats become integers when all are
+    whole (pandas makes floats of integers beside a null). Raises `ColumnProblem` for any other type.
     """
     series = ids if isinstance(ids, pl.Series) else series_of_objects(list(ids))
     dtype = series.dtype
@@ -42,10 +42,10 @@ def normalise_ids(ids: pl.Series | Iterable[object], *, noun: str) -> tuple[pl.S
 
 
 def integers_if_all(ids: pl.Series) -> pl.Series:
-    """Make text ids ``Int64`` if every one is the usual spelling of an integer: no ``007``, no ``+7``, no ``7.0``.
+    """Make text ids ``Int64`` if each is the canonical spelling of an integer (``007`` is not).
 
-    >>> integers_if_all(pl.Series(["7", "-12"])).to_list(), integers_if_all(pl.Series(["7", "0108"])).to_list()
-    ([7, -12], ['7', '0108'])
+    >>> [integers_if_all(pl.Series(ids)).to_list() for ids in (["7", "-12"], ["7", "0108"])]
+    [[7, -12], ['7', '0108']]
     """
     numbers = ids.cast(pl.Int64, strict=False)
     same = numbers.cast(pl.String).eq_missing(ids)
@@ -60,7 +60,7 @@ def as_form(ids: pl.Series, form: IdForm) -> pl.Series:
 
 
 def series_of_objects(values: list[object]) -> pl.Series:
-    """Make a series of Python objects: UUIDs become text, so do bytes beside text; ``None`` and NaN become null.
+    """Make a series of Python objects: UUIDs, and bytes beside text, become text; NaN becomes null.
 
     Raises `ColumnProblem` when text stands beside numbers.
     """
@@ -87,7 +87,7 @@ def _decode(series: pl.Series, noun: str) -> tuple[pl.Series, IdForm]:
     except pl.exceptions.PolarsError as error:
         if not bool((series.bin.size() == 16).all()):
             raise ColumnProblem(
-                f"{noun} ids are bytes that are not UTF-8 text, nor all 16 bytes long as UUIDs are; decode them first."
+                f"{noun} ids are bytes, but neither UTF-8 text nor all 16 long, as UUIDs are; decode them."
             ) from error
     code = series.bin.encode("hex")
     borders = [(0, 8), (8, 4), (12, 4), (16, 4), (20, 12)]

@@ -29,12 +29,12 @@ MICROSECONDS_OF = {"seconds": 1_000_000, "milliseconds": 1_000, "microseconds": 
 
 
 def moment(column: str, frame: pl.LazyFrame, *, label: str) -> pl.Expr:
-    """Return the expression of a column's times in microseconds since 1970-01-01 UTC, null where there is none.
+    """Return the expression of a column's times, microseconds since 1970-01-01 UTC, null where there is none.
 
-    Read are dates and datetimes (without a zone they are taken as UTC); ISO text, also with ``/`` or with an offset;
-    and numbers, or text of numbers, whose unit is guessed from the largest: up to 10¹¹ seconds (the year 5138),
-    up to 10¹⁴ milliseconds, up to 10¹⁷ microseconds, above nanoseconds; but when all are days written as
-    ``20110630``, they are that. Raises `ColumnProblem` for any other type.
+    Read are dates and datetimes (without a zone they are taken as UTC); ISO text, also with ``/`` or with an
+    offset; and numbers, or text of numbers, whose unit is guessed from the largest: up to 10¹¹ seconds (the
+    year 5138), up to 10¹⁴ milliseconds, up to 10¹⁷ microseconds, above nanoseconds; but when all are days
+    written as ``20110630``, they are that. Raises `ColumnProblem` for any other type.
     """
     dtype = frame.collect_schema()[column]
     value = pl.col(column)
@@ -49,8 +49,8 @@ def moment(column: str, frame: pl.LazyFrame, *, label: str) -> pl.Expr:
     if dtype == pl.Null:
         return value.cast(pl.Int64)
     raise ColumnProblem(
-        f"the time column {column!r} of {label} is of type {dtype}; times must be dates, datetimes, ISO text or "
-        "numbers since 1970. Name another with --time-column, or none with --time-column ''."
+        f"the time column {column!r} of {label} is of type {dtype}; times must be dates, datetimes, ISO text "
+        "or numbers since 1970. Name another with --time-column, or none with --time-column ''."
     )
 
 
@@ -79,7 +79,7 @@ def _of_number(number: pl.Expr, frame: pl.LazyFrame) -> pl.Expr:
     low, high = frame.select(low=number.min(), high=number.max()).collect(engine="streaming").row(0)
     if low is None:
         return number.cast(pl.Int64)
-    if 1900_01_01 <= low and high <= 2100_12_31:
+    if low >= 1900_01_01 and high <= 2100_12_31:
         days = number.cast(pl.Int64).cast(pl.String).str.to_date("%Y%m%d", strict=False)
         if not frame.select((number.is_not_null() & days.is_null()).any()).collect(engine="streaming").item():
             return days.cast(pl.Datetime("us")).dt.timestamp("us")

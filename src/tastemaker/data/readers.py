@@ -37,7 +37,7 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """An opened log: columns ``user``, ``product`` and perhaps ``time``, ``quantity``, unread, of every row."""
+    """The kept rows of an opened log, unread: ``user``, ``product`` and perhaps ``time``, ``quantity``."""
 
     frame: pl.LazyFrame
     source: Source
@@ -62,14 +62,15 @@ def read_purchases(
 ) -> Purchases:
     """Read a log of purchases, in the order of its file.
 
-    ``source`` is the path of a Parquet, CSV, TSV or JSON lines file, or a frame: Polars, pandas, or any other with
-    the Arrow PyCapsule interface. It is read in streams, several times over, so that a file may be larger than
-    memory: kept are distinct ids, and ``int32`` rows, ``int64`` times and ``float32`` quantities of each purchase.
+    ``source`` is the path of a Parquet, CSV, TSV or JSON lines file, or a frame: Polars, pandas, or any other
+    with the Arrow PyCapsule interface. It is read in streams, several times over, so that a file may be
+    larger than memory: kept are distinct ids, and ``int32`` rows, ``int64`` times and ``float32`` quantities
+    of each purchase.
 
-    ``users`` and ``products`` are catalogues (see `read_catalogue`): their ids have a row each, in their order,
-    whether bought or not. Without one, the ids of the log are sorted. CSV ids are text unless all are integers.
-    Columns are found by their usual names or named by ``columns``; a CSV without a header has user, product and,
-    if its third column reads as times, time. `ReadSummary` states which rows are dropped.
+    ``users`` and ``products`` are catalogues (see `read_catalogue`): their ids have a row each, in their
+    order, whether bought or not. Without one, the ids of the log are sorted. CSV ids are text unless all are
+    integers. Columns are found by their usual names or named by ``columns``; a CSV without a header has user,
+    product and, if its third column reads as times, time. `ReadSummary` states which rows are dropped.
 
     Raises `UnreadableFile`, `ColumnProblem`, `CatalogueMismatch` (ids in the log that a catalogue lacks) and
     `NoPurchases`.
@@ -83,16 +84,10 @@ def read_purchases(
     """
     log, summary = _open(source, columns)
     with translated(log.source.label):
-        tables = []
-        vocabularies = []
-        for noun, catalogue in (("user", users), ("product", products)):
-            found = _distinct(log, noun)
-            given = None if catalogue is None else read_catalogue(catalogue, noun=noun)
-            vocabulary = _sorted(found, noun) if given is None else adopt(given, found.ids, found.form)
-            vocabularies.append(vocabulary)
-            tables.append(_row_table(found, vocabulary, noun))
-        rows = _rows(log, tables)
-    purchases = _purchases(rows, vocabularies[0], vocabularies[1], summary)
+        all_users, user_table = _learn(log, "user", users)
+        all_products, product_table = _learn(log, "product", products)
+        rows = _rows(log, [user_table, product_table])
+    purchases = _purchases(rows, all_users, all_products, summary)
     return replace(purchases, summary=replace(summary, repeats=_repeats(purchases)))
 
 
@@ -125,9 +120,9 @@ def read_held_out(
     )
     if not len(purchases):
         raise NoPurchases(
-            f"the model knows no row of {log.source.label}: {held_out.unknown_user_rows:,} rows have an unknown "
-            f"user, {held_out.unknown_product_rows:,} more an unknown product. "
-            f"A user here looks like {_example(log, 'user')!r}, in the model like {train_users.ids.first()!r}."
+            f"the model knows no row of {log.source.label}: {held_out.unknown_user_rows:,} rows have an "
+            f"unknown user, {held_out.unknown_product_rows:,} more an unknown product; "
+            f"a user here is {_example(log, 'user')!r}, one of the model {train_users.ids.first()!r}."
         )
     return held_out
 
@@ -139,7 +134,9 @@ def _open(source: Readable, columns: Columns) -> tuple[_Log, ReadSummary]:
     with translated(label):
         frame = opened.select(list(dict.fromkeys(chosen.present().values())))
         schema = frame.collect_schema()
-        expressions = {noun: _id(name, schema[name], noun) for noun, name in _id_columns(chosen)}
+        expressions: dict[str, pl.Expr] = {
+            noun: _id(name, schema[name], noun) for noun, name in _id_columns(chosen)
+        }
         if chosen.time is not None:
             expressions["time"] = moment(chosen.time, frame, label=label)
         if chosen.quantity is not None:
@@ -170,8 +167,8 @@ def _choose(source: Source, columns: Columns) -> Chosen:
             source.names, replace(columns, user="1", product="2", time=time), label=source.label
         )
     raise ColumnProblem(
-        f"{source.label} has no header that names a user or a product, and {len(source.names)} columns; its first "
-        f"line is {', '.join(map(repr, source.head[0]))}. Name the columns by header or by position: "
+        f"{source.label} has no header that names a user or a product, and {len(source.names)} columns; its "
+        f"first line is {', '.join(map(repr, source.head[0]))}. Name the columns by header or by position: "
         "--user-column 1 --product-column 2."
     )
 
@@ -233,20 +230,20 @@ def _count(frame: pl.LazyFrame, chosen: Chosen, columns: Columns, label: str) ->
     found = frame.select(**counts).collect(engine="streaming").row(0, named=True)
     for role in ("time", "quantity"):
         if role in chosen.present():
-            _refuse_unusable(role, chosen, columns, found, label)  # type: ignore[arg-type]
+            _refuse_unusable(role, chosen, columns, found, label)
     return ReadSummary(**{name: count for name, count in found.items() if " " not in name})
 
 
 def _refuse_unusable(role: Role, chosen: Chosen, columns: Columns, found: dict[str, int], label: str) -> None:
-    """Raise `ColumnProblem` when a named column has a value that is no time or quantity, or most rows have none."""
+    """Raise `ColumnProblem` when a named column has an unusable value, or a found one hardly any."""
     named = columns.named(role) is not None
     unusable, missing, rows = found[f"{role} unusable"], found[f"{role} missing"], found["rows"]
     if rows and (unusable if named else 2 * missing > rows):
         count = unusable if named else missing
         what = f"a value that is no {role}" if named else f"no {role}"
         raise ColumnProblem(
-            f"in {count:,} of {rows:,} rows of {label}, column {chosen.present()[role]!r} holds {what}; mend them, "
-            f"name another column with {FLAGS[role]}, or read none with {FLAGS[role]} ''."
+            f"in {count:,} of {rows:,} rows of {label}, column {chosen.present()[role]!r} holds {what}; mend "
+            f"them, name another column with {FLAGS[role]}, or read none with {FLAGS[role]} ''."
         )
 
 
@@ -258,12 +255,17 @@ def _distinct(log: _Log, noun: Noun) -> _Ids:
     return _Ids(raw, ids, form)
 
 
-def _sorted(found: _Ids, noun: Noun) -> Vocabulary:
-    return Vocabulary(found.ids.sort().alias("id"), noun, found.form, True)
+def _learn(log: _Log, noun: Noun, catalogue: Catalogue | None) -> tuple[Vocabulary, pl.LazyFrame]:
+    found = _distinct(log, noun)
+    if catalogue is None:
+        vocabulary = Vocabulary(found.ids.sort().alias("id"), noun, found.form, True)
+    else:
+        vocabulary = adopt(read_catalogue(catalogue, noun=noun), found.ids, found.form)
+    return vocabulary, _row_table(found, vocabulary, noun)
 
 
 def _row_table(found: _Ids, vocabulary: Vocabulary, noun: Noun) -> pl.LazyFrame:
-    """Return the row of each id as the file holds it: columns ``user`` and ``user_row`` (or of the product)."""
+    """Return the row of each id as the file holds it: columns ``user``, ``user_row`` (or of the product)."""
     return pl.DataFrame([found.raw.alias(noun), vocabulary.find(found.ids).alias(f"{noun}_row")]).lazy()
 
 

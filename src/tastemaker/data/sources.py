@@ -19,7 +19,7 @@ from tastemaker.errors import DataError, UnreadableFile
 __all__ = ["Readable", "Source", "open_source", "translated"]
 
 Readable: TypeAlias = Any
-"""A path (``str`` or ``Path``), or a frame: Polars, pandas, or anything with the Arrow PyCapsule interface."""
+"""A path (``str``, ``Path``), or a frame: Polars, pandas, or any with the Arrow PyCapsule interface."""
 
 Kind = Literal["parquet", "csv", "json lines", "json array", "arrow"]
 
@@ -62,14 +62,15 @@ class Source:
 
 
 def open_source(source: Readable, *, columns: Columns = Columns()) -> Source:  # noqa: B008  (a frozen value)
-    """Open a path or a frame, without reading more than its beginning (of CSV: its number of fields per line).
+    """Open a path or a frame, reading no more than its beginning (of CSV: the number of fields per line).
 
     A path is read by its extension; an unknown one by its content. Whether a CSV has a header is decided so:
-    a first line in which a cell is a usual name of a role, or one that ``columns`` names, is a header; so is a
-    first line without any digit above a column whose every other cell has one (for the first 100 lines), unless
-    it is as long as all of them. Any other first line is data.
+    a first line in which a cell is a usual name of a role, or one that ``columns`` names, is a header; so is
+    a first line without any digit above a column whose every other cell has one (for the first 100 lines),
+    unless it is as long as all of them. Any other first line is data.
 
-    Raises `UnreadableFile` when the path cannot be read, and `DataError` for a thing that is no path or frame.
+    Raises `UnreadableFile` when the path cannot be read, and `DataError` for a thing that is no path or
+    frame.
     """
     if isinstance(source, (str, Path)):
         path = Path(source)
@@ -80,7 +81,7 @@ def open_source(source: Readable, *, columns: Columns = Columns()) -> Source:  #
 
 @contextmanager
 def translated(label: str) -> Iterator[None]:
-    """Turn what Polars and the operating system raise while reading into `UnreadableFile`, in one sentence."""
+    """Turn what Polars and the operating system raise while reading into an `UnreadableFile`."""
     try:
         yield
     except (pl.exceptions.PolarsError, OSError, EOFError, UnicodeDecodeError) as error:
