@@ -39,7 +39,7 @@ def stream_key(seed: int, epoch: int, stream: int) -> np.uint64:
     return mix64(key ^ (np.uint64(stream) * np.uint64(0xD1B54A32D192ED03)))
 
 
-@kernel(fast=True)
+@kernel(fast=True, inline=True)
 def draw_row(key: np.uint64, purchase: int, products: int, out: Rows) -> None:
     """Fill ``out[S]`` with product rows drawn uniformly, with replacement, for one purchase.
 

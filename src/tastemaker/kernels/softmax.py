@@ -1,20 +1,18 @@
 """Sampled softmax cross-entropy of free user vectors against product vectors, batch by batch.
 
-A batch is synchronous: every score and coefficient comes from the vectors as they stood when it began, then all updates
-are applied. Both halves run in parallel and neither depends on the number of threads: the first works on fixed chunks of
-purchases, the second on fixed ranges of rows, each row's updates in the order of the batch.
+A batch is synchronous: every score and coefficient comes from the vectors as they stood when it began (`learn_chunks`), then all
+updates are applied (`apply_batch`). Either half may be shared out over threads and neither depends on their number: the first
+works on fixed chunks of purchases, the second on fixed ranges of rows, each row's updates in the order of the batch.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
-
 from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.sampling import draw_row
-from tastemaker.types import Doubles, Floats, Rows
+from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
-__all__ = ["measure_softmax", "train_softmax"]
+__all__ = ["CHUNKS", "RANGES", "apply_batch", "learn_chunks", "measure_softmax", "range_shift"]
 
 CHUNKS = 32
 """A batch is cut into so many chunks of purchases, the unit of parallel work in the first half."""
@@ -25,7 +23,7 @@ RANGES = 32
 LOG2_E = np.float32(1.4426950408889634)
 
 
-@kernel(fast=True)
+@kernel(fast=True, inline=True)
 def score_row(query: Floats, products: Floats, candidates: Rows, scores: Floats) -> None:
     """Set ``scores[1 + S]`` to the dot products of ``query[D]`` with the rows ``candidates[1 + S]``."""
     dimensions = query.shape[0]
@@ -37,7 +35,7 @@ def score_row(query: Floats, products: Floats, candidates: Rows, scores: Floats)
         scores[j] = total
 
 
-@kernel(fast=True)
+@kernel(fast=True, inline=True)
 def exponentials(scores: Floats, highest: np.float32, out: Floats, powers: Rows) -> np.float32:
     """Set ``out[n]`` to exp(scores - highest), relative error below 2e-7, and return their sum.
 
@@ -64,7 +62,7 @@ def exponentials(scores: Floats, highest: np.float32, out: Floats, powers: Rows)
     return total
 
 
-@kernel(fast=True)
+@kernel(fast=True, inline=True)
 def loss_and_hit(scores: Floats, candidates: Rows, out: Floats, powers: Rows) -> tuple[float, float]:
     """Set ``out`` to the softmax of ``scores``; return the cross-entropy of candidate 0 and whether it wins.
 
@@ -83,7 +81,7 @@ def loss_and_hit(scores: Floats, candidates: Rows, out: Floats, powers: Rows) ->
     return np.log(np.float64(total)) + np.float64(highest) - np.float64(scores[0]), 1.0 if rivals == 0 else 0.0
 
 
-@kernel(fast=True)
+@kernel(fast=True, inline=True)
 def add_weighted_rows(out: Floats, weights: Floats, table: Floats, rows: Rows) -> None:
     """Add Σ_j weights[j] · table[rows[j]] to ``out[D]``, four rows at a time."""
     dimensions = out.shape[0]
@@ -99,107 +97,119 @@ def add_weighted_rows(out: Floats, weights: Floats, table: Floats, rows: Rows) -
             out[d] += weights[j] * table[rows[j], d]
 
 
-@kernel(parallel=True, fast=True)
-def train_softmax(
+@kernel(inline=True)
+def range_shift(rows: int) -> int:
+    """Return the shift that turns a row into its range: ranges are powers of two, so that no division is needed."""
+    shift = 0
+    while (rows - 1) >> shift >= RANGES:
+        shift += 1
+    return shift
+
+
+@kernel(fast=True)
+def learn_chunks(
+    low_chunk: int,
+    high_chunk: int,
     user_vectors: Floats,
     product_vectors: Floats,
     users: Rows,
     products: Rows,
     first: int,
-    batch: int,
     catalogue: int,
-    negatives: int,
-    learning_rate: float,
+    width: int,
+    step: np.float32,
     key: np.uint64,
-) -> tuple[float, float]:
-    """Train on the purchases ``users[n], products[n]`` in batches of ``batch``; update both tables in place.
+    queries: Floats,
+    gradients: Floats,
+    sorted_products: AnyArray,
+    sorted_purchases: AnyArray,
+    sorted_weights: Floats,
+    borders: Offsets,
+    sums: Doubles,
+) -> None:
+    """Do the chunks ``low_chunk … high_chunk - 1`` of the batch ``users[B], products[B]``: scores, loss, coefficients.
 
-    ``user_vectors[U, D]`` and ``product_vectors[P', D]`` (rows from ``catalogue`` on are never drawn). Purchase i draws as
-    number ``first + i`` of the stream ``key``. Loss: mean over the batch of -log softmax₀ over 1 + S candidates; step:
-    plain SGD. Returns the sums of loss and hits over the n purchases.
+    Purchase i draws as number ``first + i`` of the stream ``key``, uniformly from ``catalogue`` products; ``width`` is 1 + S. Writes ``queries[B, D]`` (the
+    users' vectors), ``gradients[B, D]`` (what they will be changed by), and each chunk's (product, purchase, weight) triples
+    ``[CHUNKS, span · (1 + S)]``, grouped by range of product rows, group r at ``borders[chunk, r:r + 2]``. ``step`` is the learning rate over
+    the batch's size. Adds loss and hits of each chunk to ``sums[CHUNKS, 8]``, columns 0 and 1 (a cache line for each chunk).
     """
     dimensions = user_vectors.shape[1]
-    width = negatives + 1
-    span = (batch + CHUNKS - 1) // CHUNKS
-    shift = 0  # a range is a power of two of rows: the range of a row is found by a shift, not by a division
-    while (product_vectors.shape[0] - 1) >> shift >= RANGES:
-        shift += 1
-    per_user_range = (user_vectors.shape[0] + RANGES - 1) // RANGES
-    queries = np.empty((batch, dimensions), np.float32)
-    gradients = np.empty((batch, dimensions), np.float32)
-    # Each chunk's (product, purchase, coefficient) triples, grouped by range of product rows.
-    sorted_products = np.empty((CHUNKS, span * width), np.int32)
-    sorted_purchases = np.empty((CHUNKS, span * width), np.int32)
-    sorted_weights = np.empty((CHUNKS, span * width), np.float32)
-    borders = np.zeros((CHUNKS, RANGES + 1), np.int64)
-    losses = np.zeros((CHUNKS, 8), np.float64)  # a cache line each, so that threads do not share one
-    hits = np.zeros((CHUNKS, 8), np.float64)
+    span = (users.shape[0] + CHUNKS - 1) // CHUNKS
+    shift = range_shift(product_vectors.shape[0])
+    candidates = np.empty((span, width), np.int32)
+    weights = np.empty((span, width), np.float32)
+    scores = np.empty(width, np.float32)
+    powers = np.empty(width, np.int32)
+    counts = np.empty(RANGES + 1, np.int64)
+    for chunk in range(low_chunk, high_chunk):
+        low, high = min(chunk * span, users.shape[0]), min((chunk + 1) * span, users.shape[0])
+        counts[:] = 0
+        for i in range(low, high):
+            mine, weight, query, gradient = candidates[i - low], weights[i - low], queries[i], gradients[i]
+            mine[0] = products[i]
+            draw_row(key, first + i, catalogue, mine[1:])
+            for d in range(dimensions):
+                query[d] = user_vectors[users[i], d]
+                gradient[d] = 0.0
+            score_row(query, product_vectors, mine, scores)
+            loss, hit = loss_and_hit(scores, mine, weight, powers)
+            sums[chunk, 0] += loss
+            sums[chunk, 1] += hit
+            weight[0] -= np.float32(1)
+            for j in range(width):
+                weight[j] *= -step
+            add_weighted_rows(gradient, weight, product_vectors, mine)
+            for j in range(width):
+                counts[(mine[j] >> shift) + 1] += 1
+        for r in range(RANGES):
+            counts[r + 1] += counts[r]
+        borders[chunk, :] = counts
+        for i in range(high - low):
+            for j in range(width):
+                product = candidates[i, j]
+                place = counts[product >> shift]
+                counts[product >> shift] = place + 1
+                sorted_products[chunk, place] = product
+                sorted_purchases[chunk, place] = low + i
+                sorted_weights[chunk, place] = weights[i, j]
 
-    for start in range(0, users.shape[0], batch):
-        size = min(batch, users.shape[0] - start)
-        step = np.float32(learning_rate / size)
 
-        for chunk in prange(CHUNKS):
-            low, high = min(chunk * span, size), min((chunk + 1) * span, size)
-            candidates = np.empty((high - low, width), np.int32)
-            weights = np.empty((high - low, width), np.float32)
-            scores = np.empty(width, np.float32)
-            powers = np.empty(width, np.int32)
-            counts = np.zeros(RANGES + 1, np.int64)
-            for i in range(low, high):
-                purchase = start + i
-                mine, weight, query, gradient = candidates[i - low], weights[i - low], queries[i], gradients[i]
-                mine[0] = products[purchase]
-                draw_row(key, first + purchase, catalogue, mine[1:])
+@kernel(fast=True)
+def apply_batch(
+    low_range: int,
+    high_range: int,
+    user_vectors: Floats,
+    product_vectors: Floats,
+    users: Rows,
+    queries: Floats,
+    gradients: Floats,
+    sorted_products: AnyArray,
+    sorted_purchases: AnyArray,
+    sorted_weights: Floats,
+    borders: Offsets,
+) -> None:
+    """Apply a batch's updates to the rows of the ranges ``low_range … high_range - 1``, of products and of users."""
+    dimensions = user_vectors.shape[1]
+    user_shift = range_shift(user_vectors.shape[0])
+    for r in range(low_range, high_range):
+        for chunk in range(CHUNKS):
+            for place in range(borders[chunk, r], borders[chunk, r + 1]):
+                row = sorted_products[chunk, place]
+                weight = sorted_weights[chunk, place]
+                i = sorted_purchases[chunk, place]
                 for d in range(dimensions):
-                    query[d] = user_vectors[users[purchase], d]
-                    gradient[d] = 0.0
-                score_row(query, product_vectors, mine, scores)
-                loss, hit = loss_and_hit(scores, mine, weight, powers)
-                losses[chunk, 0] += loss
-                hits[chunk, 0] += hit
-                weight[0] -= np.float32(1)
-                for j in range(width):
-                    weight[j] *= -step
-                add_weighted_rows(gradient, weight, product_vectors, mine)
-                for j in range(width):
-                    counts[(mine[j] >> shift) + 1] += 1
-            for r in range(RANGES):
-                counts[r + 1] += counts[r]
-            borders[chunk, :] = counts
-            for i in range(high - low):
-                for j in range(width):
-                    product = candidates[i, j]
-                    r = product >> shift
-                    place = counts[r]
-                    counts[r] = place + 1
-                    sorted_products[chunk, place] = product
-                    sorted_purchases[chunk, place] = low + i
-                    sorted_weights[chunk, place] = weights[i, j]
-
-        for r in prange(RANGES):
-            for chunk in range(CHUNKS):
-                for place in range(borders[chunk, r], borders[chunk, r + 1]):
-                    row = sorted_products[chunk, place]
-                    weight_ = sorted_weights[chunk, place]
-                    i = sorted_purchases[chunk, place]
-                    for d in range(dimensions):
-                        product_vectors[row, d] += weight_ * queries[i, d]
-            for i in range(size):
-                user = users[start + i]
-                if user // per_user_range == r:
-                    for d in range(dimensions):
-                        user_vectors[user, d] += gradients[i, d]
-
-    total_loss, total_hits = 0.0, 0.0
-    for chunk in range(CHUNKS):
-        total_loss += losses[chunk, 0]
-        total_hits += hits[chunk, 0]
-    return total_loss, total_hits
+                    product_vectors[row, d] += weight * queries[i, d]
+        for i in range(users.shape[0]):
+            if users[i] >> user_shift == r:
+                for d in range(dimensions):
+                    user_vectors[users[i], d] += gradients[i, d]
 
 
-@kernel(parallel=True, fast=True)
+@kernel(fast=True)
 def measure_softmax(
+    low: int,
+    high: int,
     queries: Floats,
     product_vectors: Floats,
     users: Rows,
@@ -210,19 +220,16 @@ def measure_softmax(
     losses: Doubles,
     hits: Doubles,
 ) -> None:
-    """Set ``losses[n]`` and ``hits[n]`` of the purchases ``users[n], products[n]`` without learning from them.
+    """Set ``losses`` and ``hits`` of the purchases ``low … high - 1`` without learning from them.
 
-    ``users`` are rows of ``queries[Q, D]``; candidates are drawn as in `train_softmax`.
+    ``users[n]`` are rows of ``queries[Q, D]``; candidates are drawn as in `learn_chunks`.
     """
-    count = users.shape[0]
-    chunks = (count + 255) // 256
-    for chunk in prange(chunks):
-        candidates = np.empty(negatives + 1, np.int32)
-        scores = np.empty(negatives + 1, np.float32)
-        weights = np.empty(negatives + 1, np.float32)
-        powers = np.empty(negatives + 1, np.int32)
-        for i in range(chunk * 256, min(count, (chunk + 1) * 256)):
-            candidates[0] = products[i]
-            draw_row(key, i, catalogue, candidates[1:])
-            score_row(queries[users[i]], product_vectors, candidates, scores)
-            losses[i], hits[i] = loss_and_hit(scores, candidates, weights, powers)
+    candidates = np.empty(negatives + 1, np.int32)
+    scores = np.empty(negatives + 1, np.float32)
+    weights = np.empty(negatives + 1, np.float32)
+    powers = np.empty(negatives + 1, np.int32)
+    for i in range(low, high):
+        candidates[0] = products[i]
+        draw_row(key, i, catalogue, candidates[1:])
+        score_row(queries[users[i]], product_vectors, candidates, scores)
+        losses[i], hits[i] = loss_and_hit(scores, candidates, weights, powers)

@@ -8,8 +8,6 @@ and one query alone gets the list that it gets among thousands.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
-
 from tastemaker.kernels.compiling import kernel
 from tastemaker.types import AnyArray, Floats, Offsets, Rows
 
@@ -35,7 +33,7 @@ def pack_panels(vectors: Floats, panels: Floats) -> None:
                 panels[panel, d * PANEL + c - low] = vectors[c, d]
 
 
-@kernel()
+@kernel(inline=True)
 def score_panel(queries: Floats, panel: Floats, scores: Floats) -> None:
     """Add the dot products of ``queries[4, D']`` with a panel to ``scores[4 · PANEL]``; D' is a multiple of 4."""
     for d in range(0, queries.shape[1], STEP):
@@ -68,7 +66,7 @@ def key_of(bits: np.int32, row: int) -> np.uint64:
     return (np.uint64(high) << np.uint64(32)) | np.uint64(np.uint32(0xFFFFFFFF) - np.uint32(row))
 
 
-@kernel()
+@kernel(inline=True)
 def unpack_keys(keys: AnyArray, rows: Rows, scores: Floats) -> None:
     """Turn keys of `key_of` back into rows and scores."""
     bits = scores.view(np.int32)
@@ -79,7 +77,7 @@ def unpack_keys(keys: AnyArray, rows: Rows, scores: Floats) -> None:
         rows[i] = np.int32(np.uint32(0xFFFFFFFF) - np.uint32(keys[i] & np.uint64(0xFFFFFFFF)))
 
 
-@kernel()
+@kernel(inline=True)
 def keep_best(keys: AnyArray, count: int, k: int) -> None:
     """Reorder ``keys[:count]`` so that its k greatest stand first (Hoare's selection)."""
     low, high = 0, count - 1
@@ -104,7 +102,7 @@ def keep_best(keys: AnyArray, count: int, k: int) -> None:
             return
 
 
-@kernel()
+@kernel(inline=True)
 def offer(scores: Floats, first: int, width: int, keys: AnyArray, state: Floats, count: int, k: int) -> int:
     """Offer ``scores[width]`` of the rows from ``first`` on to a query's buffer ``keys[2k]``; return its new count.
 
@@ -132,7 +130,7 @@ def offer(scores: Floats, first: int, width: int, keys: AnyArray, state: Floats,
     return count
 
 
-@kernel()
+@kernel(inline=True)
 def score_of(key: np.uint64) -> np.float32:
     """Return the score within one key."""
     keys = np.empty(1, np.uint64)
@@ -143,8 +141,10 @@ def score_of(key: np.uint64) -> np.float32:
     return scores[0]
 
 
-@kernel(parallel=True)
+@kernel()
 def rank(
+    low_block: int,
+    high_block: int,
     queries: Floats,
     panels: Floats,
     bias: Floats,
@@ -158,7 +158,9 @@ def rank(
     keys: AnyArray,
     counts: Offsets,
 ) -> None:
-    """Set ``keys[q, :counts[q]]`` to the best candidates of each query, best first.
+    """Set ``keys[q, :counts[q]]`` to the best candidates of each query of some blocks, best first.
+
+    Block b holds the queries ``b · chunk … (b + 1) · chunk - 1``.
 
     ``queries[Q, D']`` against ``panels`` of `pack_panels`, each candidate starting from ``bias[C]``. Query q leaves out the rows
     ``excluded[excluded_offsets[q]:excluded_offsets[q + 1]]`` and adds ``extra_scores`` at ``extra_rows``, likewise ragged; both ascend
@@ -168,7 +170,7 @@ def rank(
     dimensions = queries.shape[1]
     exclude = excluded_offsets.shape[0] > 1
     add = extra_offsets.shape[0] > 1
-    for block in prange((queries.shape[0] + chunk - 1) // chunk):
+    for block in range(low_block, high_block):
         low = block * chunk
         size = min(chunk, queries.shape[0] - low)
         buffers = np.empty((size, 2 * k), np.uint64)

@@ -168,7 +168,7 @@ def _read(path: Path, manifest: dict[str, Any]) -> TasteModel:
 
     def vocabulary(noun: Noun) -> Vocabulary:
         facts = manifest["ids"][noun]
-        ids = pl.read_ipc(path / f"{noun}s.arrow", memory_map=True).get_column("id")
+        ids = pl.read_ipc(path / f"{noun}s.arrow").get_column("id")
         return Vocabulary(ids, noun, facts["form"], facts["sorted"])
 
     memory = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tastemaker.errors import SettingProblem
-from tastemaker.kernels.compiling import threads as running_on
+from tastemaker.kernels.crew import Crew
 from tastemaker.kernels.topk import PANEL, STEP, pack_panels, rank, unpack_keys
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import Floats, Offsets, Rows
@@ -104,11 +104,16 @@ def top_k(
     chunk = max(STEP, min(64, BUFFER_KEYS // (2 * k) // STEP * STEP, -(-count // (16 * STEP)) * STEP))
     exclude = exclude or Exclusions(np.zeros(1, np.int64), np.zeros(0, np.int32))
     extra = extra or ExtraScores(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
-    with running_on(threads):
+
+
+    def rank_blocks(low: int, high: int) -> None:
         rank(
-            padded, candidates.panels, candidates.bias, candidates.count, chunk,
+            low, high, padded, candidates.panels, candidates.bias, candidates.count, chunk,
             exclude.offsets, exclude.rows, extra.offsets, extra.rows, extra.scores, keys, counts,
         )  # fmt: skip
+
+    with Crew(threads) as crew:
+        crew.run(rank_blocks, -(-count // chunk))
     return _lists(keys, counts)
 
 

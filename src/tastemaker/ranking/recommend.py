@@ -1,0 +1,201 @@
+"""`recommend`, `similar` and `score`: ids in, ranked ids out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from tastemaker.data.purchases import Histories
+from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.errors import SettingProblem
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.lists import RankedLists
+from tastemaker.ranking.queries import Queries, basket_queries, user_queries
+from tastemaker.ranking.top_k import Candidates, Exclusions, top_k
+from tastemaker.types import AnyArray, Floats, Rows
+
+__all__ = [
+    "Recommendations",
+    "Similarity",
+    "nearest",
+    "rank_users",
+    "recommend",
+    "recommend_baskets",
+    "score",
+    "similar",
+]
+
+Similarity = Literal["dot", "cosine"]
+
+USERS_AT_ONCE = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendations:
+    """Ranked lists with ids: list ``i`` answers query ``queries[i]``."""
+
+    queries: pl.Series
+    """What was asked: user ids, product ids, or the numbers of baskets from 0; named as its column in a file"""
+    lists: RankedLists
+    products: Vocabulary
+    answer: str = "product_id"
+    """The name of the answers' column"""
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return one line for each recommended product: the query, the product, ``rank`` from 1, ``score``."""
+        lengths = self.lists.lengths
+        rank = np.arange(len(self.lists.rows), dtype=np.int64) - np.repeat(self.lists.offsets[:-1], lengths) + 1
+        answers = self.products.original(self.products.at(self.lists.rows)).alias(self.answer)
+        asked = self.queries.gather(pl.Series(np.repeat(np.arange(len(self.lists)), lengths)))
+        return pl.DataFrame(
+            [asked, answers, pl.Series("rank", rank.astype(np.int32)), pl.Series("score", self.lists.scores)]
+        )
+
+    def of(self, query: int) -> list[tuple[object, float]]:
+        """Return (product id, score) pairs of one query, best first."""
+        rows, scores = self.lists[query]
+        return list(zip(self.products.at(rows).to_list(), scores.tolist(), strict=True))
+
+
+def recommend(
+    model: TasteModel,
+    users: pl.Series | Iterable[object],
+    *,
+    k: int = 10,
+    include_purchased: bool = False,
+    candidates: Candidates | None = None,
+    threads: int | None = None,
+) -> Recommendations:
+    """Return the k products that each user would most likely buy next, what they bought left out.
+
+    ``users`` are ids. ``candidates`` (of `product_candidates`) saves packing when many calls follow. Raises `UnknownId` and, for k < 1,
+    `SettingProblem`.
+    """
+    rows = model.users.rows(users)
+    candidates = candidates or product_candidates(model)
+    lists = rank_users(model, rows, candidates, k=k, include_purchased=include_purchased, threads=threads)
+    return Recommendations(model.users.original(model.users.at(rows)).alias("user_id"), lists, model.products)
+
+
+def recommend_baskets(
+    model: TasteModel,
+    baskets: Sequence[Iterable[object]],
+    *,
+    k: int = 10,
+    include_purchased: bool = False,
+    threads: int | None = None,
+) -> Recommendations:
+    """Return the k products that fit each basket best, the basket's own products left out.
+
+    A basket is product ids; its visitor need not be in the log. Raises `UnknownId`, `SettingProblem`.
+    """
+    rows = [np.unique(model.products.rows(basket)) for basket in baskets]
+    offsets = np.concatenate(([0], np.cumsum([len(basket) for basket in rows]))).astype(np.int64)
+    held = Histories(offsets, np.concatenate([*rows, np.zeros(0, np.int32)]).astype(np.int32))
+    queries = basket_queries(model, held)
+    exclude = None if include_purchased else Exclusions(held.offsets, held.products)
+    lists = top_k(queries.vectors, product_candidates(model), k, exclude=exclude, extra=queries.extra, threads=threads)
+    return Recommendations(pl.Series("basket", np.arange(len(rows))), lists, model.products)
+
+
+def similar(
+    model: TasteModel,
+    products: pl.Series | Iterable[object],
+    *,
+    k: int = 10,
+    similarity: Similarity = "dot",
+    include_self: bool = False,
+    threads: int | None = None,
+) -> Recommendations:
+    """Return the k products whose vectors are nearest to each product's, by dot product or cosine.
+
+    ``similarity="dot", k=100, include_self=True`` is what the workshop's service answers. Raises `UnknownId`, `SettingProblem`.
+    """
+    rows = model.products.rows(products)
+    lists = nearest(model, rows, k=k, similarity=similarity, include_self=include_self, threads=threads)
+    asked = model.products.original(model.products.at(rows)).alias("product_id")
+    return Recommendations(asked, lists, model.products, "similar_id")
+
+
+def score(
+    model: TasteModel, users: pl.Series | Iterable[object], products: pl.Series | Iterable[object]
+) -> Floats:
+    """Return the score of every given product for every given user, ``float32[Q, C]``, by the formula of `top_k`.
+
+    For the scores of pairs, take the diagonal of equal-length lists, or call it user by user. Raises `UnknownId`.
+    """
+    queries = user_queries(model, model.users.rows(users))
+    rows = model.products.rows(products)
+    scores = queries.vectors @ model.product_vectors[rows].T + model.product_bias[rows]
+    if queries.extra is not None:
+        place = {int(row): c for c, row in enumerate(rows)}
+        for q in range(len(scores)):
+            part = slice(queries.extra.offsets[q], queries.extra.offsets[q + 1])
+            for row, extra in zip(queries.extra.rows[part], queries.extra.scores[part], strict=True):
+                if int(row) in place:
+                    scores[q, place[int(row)]] += extra
+    return np.asarray(scores, np.float32)
+
+
+def product_candidates(model: TasteModel) -> Candidates:
+    """Pack a model's products for `top_k`."""
+    return Candidates.of(model.product_vectors, model.product_bias)
+
+
+def rank_users(
+    model: TasteModel,
+    users: AnyArray,
+    candidates: Candidates,
+    *,
+    k: int,
+    include_purchased: bool = False,
+    threads: int | None = None,
+) -> RankedLists:
+    """Rank for the users at these rows, in blocks, so that no more than one block's queries are held."""
+    parts = []
+    for low in range(0, max(len(users), 1), USERS_AT_ONCE):
+        block = users[low : low + USERS_AT_ONCE]
+        queries: Queries = user_queries(model, block)
+        exclude = None if include_purchased else _histories_of(model, block)
+        parts.append(top_k(queries.vectors, candidates, k, exclude=exclude, extra=queries.extra, threads=threads))
+    return parts[0] if len(parts) == 1 else RankedLists.joined(parts)
+
+
+def nearest(
+    model: TasteModel,
+    products: Rows,
+    *,
+    k: int,
+    similarity: Similarity = "dot",
+    include_self: bool = False,
+    candidates: Candidates | None = None,
+    threads: int | None = None,
+) -> RankedLists:
+    """Rank the catalogue by nearness to the products at these rows."""
+    vectors = model.product_vectors
+    if similarity == "cosine":
+        lengths = np.sqrt(np.einsum("pd,pd->p", vectors, vectors, dtype=np.float64))
+        vectors = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]).astype(np.float32)
+    elif similarity != "dot":
+        raise SettingProblem(f"similarity is {similarity!r}; it must be 'dot' or 'cosine'.")
+    candidates = candidates or Candidates.of(vectors)
+    exclude = None if include_self else Exclusions(np.arange(len(products) + 1), np.asarray(products, np.int32))
+    return top_k(np.ascontiguousarray(vectors[products]), candidates, k, exclude=exclude, threads=threads)
+
+
+def blocks(rows: AnyArray, size: int = USERS_AT_ONCE) -> Iterator[AnyArray]:
+    """Cut rows into blocks."""
+    return (rows[low : low + size] for low in range(0, len(rows), size))
+
+
+def _histories_of(model: TasteModel, users: AnyArray) -> Exclusions:
+    starts, ends = model.histories.offsets[users], model.histories.offsets[np.asarray(users) + 1]
+    lengths = ends - starts
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+    return Exclusions(offsets, np.ascontiguousarray(model.histories.products[places]))
