@@ -1,8 +1,8 @@
-"""`recommend`, `similar` and `score`: ids in, ranked ids out."""
+"""`recommend` and `similar`: ids in, ranked ids out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,22 +10,23 @@ import numpy as np
 import polars as pl
 
 from tastemaker.data.purchases import Histories
+from tastemaker.data.ragged import gather_lists
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.queries import Queries, basket_queries, user_queries
 from tastemaker.ranking.top_k import Candidates, Exclusions, top_k
-from tastemaker.types import AnyArray, Floats, Rows
+from tastemaker.types import AnyArray, Rows
 
 __all__ = [
     "Recommendations",
     "Similarity",
     "nearest",
+    "product_candidates",
     "rank_users",
     "recommend",
     "recommend_baskets",
-    "score",
     "similar",
 ]
 
@@ -121,26 +122,6 @@ def similar(
     return Recommendations(asked, lists, model.products, "similar_id")
 
 
-def score(
-    model: TasteModel, users: pl.Series | Iterable[object], products: pl.Series | Iterable[object]
-) -> Floats:
-    """Return the score of every given product for every given user, ``float32[Q, C]``, by the formula of `top_k`.
-
-    For the scores of pairs, take the diagonal of equal-length lists, or call it user by user. Raises `UnknownId`.
-    """
-    queries = user_queries(model, model.users.rows(users))
-    rows = model.products.rows(products)
-    scores = queries.vectors @ model.product_vectors[rows].T + model.product_bias[rows]
-    if queries.extra is not None:
-        place = {int(row): c for c, row in enumerate(rows)}
-        for q in range(len(scores)):
-            part = slice(queries.extra.offsets[q], queries.extra.offsets[q + 1])
-            for row, extra in zip(queries.extra.rows[part], queries.extra.scores[part], strict=True):
-                if int(row) in place:
-                    scores[q, place[int(row)]] += extra
-    return np.asarray(scores, np.float32)
-
-
 def product_candidates(model: TasteModel) -> Candidates:
     """Pack a model's products for `top_k`."""
     return Candidates.of(model.product_vectors, model.product_bias)
@@ -187,15 +168,6 @@ def nearest(
     return top_k(np.ascontiguousarray(vectors[products]), candidates, k, exclude=exclude, threads=threads)
 
 
-def blocks(rows: AnyArray, size: int = USERS_AT_ONCE) -> Iterator[AnyArray]:
-    """Cut rows into blocks."""
-    return (rows[low : low + size] for low in range(0, len(rows), size))
-
-
 def _histories_of(model: TasteModel, users: AnyArray) -> Exclusions:
-    starts, ends = model.histories.offsets[users], model.histories.offsets[np.asarray(users) + 1]
-    lengths = ends - starts
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+    offsets, places = gather_lists(model.histories.offsets, users)
     return Exclusions(offsets, np.ascontiguousarray(model.histories.products[places]))

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tastemaker.data.ragged import gather_lists
 from tastemaker.errors import SettingProblem
 from tastemaker.kernels.crew import Crew
 from tastemaker.kernels.topk import PANEL, STEP, pack_panels, rank, unpack_keys
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.types import Floats, Offsets, Rows
+from tastemaker.types import AnyArray, Floats, Offsets, Rows
 
-__all__ = ["Candidates", "Exclusions", "ExtraScores", "top_k"]
+__all__ = ["Candidates", "Exclusions", "ExtraScores", "no_extra", "top_k"]
 
 BUFFER_KEYS = 1 << 19
 """A chunk of queries holds at most about so many keys (8 bytes each), so that memory stays bounded however great k is."""
@@ -62,6 +63,16 @@ class ExtraScores:
     scores: Floats
     """``float32[total]``"""
 
+    def take(self, queries: AnyArray) -> ExtraScores:
+        """Return the extras of some queries, in this order; a query may come again."""
+        offsets, places = gather_lists(self.offsets, queries)
+        return ExtraScores(offsets, self.rows[places], self.scores[places])
+
+
+def no_extra() -> ExtraScores:
+    """Return what adds nothing: offsets of length 1 instead of an empty list for every query."""
+    return ExtraScores(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
 
 def top_k(
     queries: Floats,
@@ -103,7 +114,7 @@ def top_k(
     counts = np.empty(count, np.int64)
     chunk = max(STEP, min(64, BUFFER_KEYS // (2 * k) // STEP * STEP, -(-count // (16 * STEP)) * STEP))
     exclude = exclude or Exclusions(np.zeros(1, np.int64), np.zeros(0, np.int32))
-    extra = extra or ExtraScores(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    extra = extra or no_extra()
 
 
     def rank_blocks(low: int, high: int) -> None:
@@ -121,7 +132,7 @@ def _padded(dimensions: int) -> int:
     return -(-dimensions // STEP) * STEP
 
 
-def _lists(keys: np.ndarray, counts: Offsets) -> RankedLists:
+def _lists(keys: AnyArray, counts: Offsets) -> RankedLists:
     offsets = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
     whole = int(offsets[-1]) == keys.size

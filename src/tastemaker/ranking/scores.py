@@ -1,0 +1,53 @@
+"""`score`: what the model thinks of given products for given users, without ranking the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from tastemaker.kernels.crew import Crew
+from tastemaker.kernels.pairs import score_pairs
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.queries import user_queries
+from tastemaker.ranking.top_k import no_extra
+from tastemaker.types import Floats, Rows
+
+__all__ = ["score", "score_each", "score_rows"]
+
+Ids = pl.Series | Iterable[object]
+
+
+def score(model: TasteModel, users: Ids, products: Ids) -> Floats:
+    """Return the score of every given product for every given user, ``float32[Q, C]``; raises `UnknownId`.
+
+    A score is the very number by which `recommend` ranks.
+    """
+    rows = model.products.rows(products)
+    user_rows = model.users.rows(users)
+    return score_rows(model, user_rows, np.ascontiguousarray(np.broadcast_to(rows, (len(user_rows), len(rows)))))
+
+
+def score_each(model: TasteModel, users: Ids, products: Ids) -> Floats:
+    """Return the score of each (user, product) pair of two lists of one length, ``float32[n]``; raises `UnknownId`."""
+    return score_rows(model, model.users.rows(users), model.products.rows(products)[:, None])[:, 0]
+
+
+def score_rows(model: TasteModel, users: Rows, candidates: Rows, *, threads: int | None = None) -> Floats:
+    """Return the scores of the product rows ``candidates[Q, W]`` for the users at the rows ``users[Q]``, ``float32[Q, W]``."""
+    distinct, which = np.unique(users, return_inverse=True)
+    queries = user_queries(model, distinct)
+    extra = no_extra() if queries.extra is None else queries.extra.take(which)
+    vectors = np.ascontiguousarray(queries.vectors[which])
+    scores = np.empty(candidates.shape, np.float32)
+
+    def score_block(low: int, high: int) -> None:
+        score_pairs(
+            low, high, vectors, model.product_vectors, model.product_bias, candidates,
+            extra.offsets, extra.rows, extra.scores, scores,
+        )  # fmt: skip
+
+    with Crew(threads) as crew:
+        crew.run(score_block, len(users))
+    return scores
