@@ -44,7 +44,7 @@ def read_catalogue(source: Catalogue, *, noun: Noun, column: str | None = None) 
         raise DataError(f"{opened.label} names no {noun}.")
     ids, form = normalise_ids(ids, noun=noun)
     if opened.is_text:
-        ids = integers_if_all(ids)
+        ids = integers_if_all(ids.drop_nulls() if len(opened.names) == 1 else ids)  # a blank line is no id
     vocabulary = Vocabulary.of(ids, noun=noun, keep_order=True)
     return Vocabulary(vocabulary.ids, noun, form, vocabulary.is_sorted)
 
@@ -66,7 +66,8 @@ def _column(source: Source, noun: Noun, named: str | None) -> str:
 def adopt(catalogue: Vocabulary, ids: pl.Series, form: IdForm) -> Vocabulary:
     """Return the catalogue with its ids in the type and form of a log's distinct ``ids``.
 
-    When a catalogue's id does not fit the log's type (``"85123A"`` beside integers), all become text. Raises
+    When an id of the catalogue does not fit the log's type, integers stay as wide as the catalogue's, and
+    text (``"85123A"`` beside integers) makes all text. Raises
     `CatalogueMismatch` when the catalogue lacks an id of the log.
     """
     matched = _in_type_of(catalogue, ids, form)
@@ -86,6 +87,11 @@ def _in_type_of(catalogue: Vocabulary, ids: pl.Series, form: IdForm) -> Vocabula
     if form == "uuid bytes" and own.dtype == pl.String and not bool(own.str.contains(UUID_TEXT).all()):
         form = "plain"
     if own.dtype != ids.dtype:
-        cast = own.cast(ids.dtype, strict=False)
-        own = cast if bool(cast.cast(own.dtype, strict=False).eq_missing(own).all()) else own.cast(pl.String)
+        wider = [own.dtype] if own.dtype.is_integer() and ids.dtype.is_integer() else []
+        own = next(own.cast(dtype) for dtype in (ids.dtype, *wider, pl.String()) if _fits(own, dtype))
     return Vocabulary(own, catalogue.noun, form, bool(own.is_sorted()))
+
+
+def _fits(ids: pl.Series, dtype: pl.DataType) -> bool:
+    there = ids.cast(dtype, strict=False)
+    return bool(there.cast(ids.dtype, strict=False).eq_missing(ids).all())

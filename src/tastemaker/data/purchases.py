@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
+import polars as pl
 
 from tastemaker.data.summary import ReadSummary
 from tastemaker.data.vocabulary import Vocabulary
@@ -80,7 +81,10 @@ class Purchases:
         digest = hashlib.sha256()
         for vocabulary in (self.users, self.products):
             digest.update(f"{vocabulary.noun}:{len(vocabulary)}:{vocabulary.ids.dtype}".encode())
-            digest.update(vocabulary.ids.hash(seed=0).to_numpy().tobytes())
+            for part in vocabulary.ids.cast(pl.String).to_frame().iter_slices(1_000_000):
+                ids = part.to_series()
+                digest.update(ids.str.len_bytes().to_numpy().tobytes())
+                digest.update(ids.str.join().item().encode())
         for column in (self.user_rows, self.product_rows, self.times, self.quantities):
             digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +36,9 @@ KINDS: dict[str, Kind] = {
     ".arrow": "arrow",
     ".feather": "arrow",
 }
+
+TROUBLE = (pl.exceptions.PolarsError, OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error)
+"""What reading a bad file raises."""
 
 HEAD = 101
 """So many lines of a text file are looked at before it is read."""
@@ -84,10 +89,12 @@ def translated(label: str) -> Iterator[None]:
     """Turn what Polars and the operating system raise while reading into an `UnreadableFile`."""
     try:
         yield
-    except (pl.exceptions.PolarsError, OSError, EOFError, UnicodeDecodeError) as error:
+    except TROUBLE as error:
         text = str(error).strip().split("\n")[0].rstrip(".")
         if "utf-8" in text.lower() or "utf8" in text.lower():
             text = "it is not UTF-8 text; save it as UTF-8"
+        if text.startswith("CSV malformed"):
+            text = "a quote opens in it that never closes, or stands alone; close or double it"
         raise UnreadableFile(f"cannot read {label}: {text}.") from error
 
 
@@ -112,12 +119,10 @@ def _open_path(path: Path, columns: Columns) -> Source:
 
 
 def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
-        start = file.read(4096)
-    if start[:2] != b"\x1f\x8b":
-        return start
-    with gzip.open(path) as file:
-        return file.read(4096)
+    opened = gzip.open if _is_packed(path) else open
+    with opened(path, "rb") as file:
+        start: bytes = file.read(4096)
+    return start
 
 
 def _kind(path: Path, start: bytes) -> Kind:
@@ -153,13 +158,14 @@ def _open_csv(path: Path, columns: Columns) -> Source:
     has_header = _has_header(rows, columns)
     width = len(rows[0])
     names = rows[0] if has_header else tuple(str(place + 1) for place in range(width))
-    _refuse_ragged(path, separator, width)
+    quote = '"' if _uses_quotes(path, separator, width) else None
 
     def select(wanted: Sequence[str]) -> pl.LazyFrame:
         frame = pl.scan_csv(
             path,
             has_header=has_header,
             separator=separator,
+            quote_char=quote,
             infer_schema=False,
             glob=False,
             new_columns=None if has_header else list(names),
@@ -177,7 +183,7 @@ def _lines(path: Path) -> pl.LazyFrame:
         quote_char=None,
         infer_schema=False,
         glob=False,
-        new_columns=["line"],
+        truncate_ragged_lines=True,
         schema={"line": pl.String},
     )
 
@@ -211,38 +217,43 @@ def _has_digit(cell: str) -> bool:
     return any(letter.isdigit() for letter in cell)
 
 
-def _refuse_ragged(path: Path, separator: str, width: int) -> None:
-    """Raise `UnreadableFile` naming the first line with another number of fields.
+def _uses_quotes(path: Path, separator: str, width: int) -> bool:
+    """Tell whether quotes enclose fields; raise `UnreadableFile` naming a line with too many or too few.
 
-    Polars fills short lines with nulls, and passes over long ones when it reads some columns only.
+    Polars fills short lines with nulls, and passes over long ones when it reads some columns only. Separators
+    are counted in a fast pass, where quotes balance; a line that looks odd there calls for a slow, real parser.
     """
-    bare = pl.when(pl.col("line").str.contains('"', literal=True))
-    bare_line = bare.then(pl.col("line").str.replace_all(r'"[^"]*"', "")).otherwise(pl.col("line"))
-    fields = bare_line.str.count_matches(separator, literal=True) + 1
-    open_quote = bare_line.str.contains('"', literal=True)
-    lines = _lines(path).with_row_index("number", offset=1).filter(pl.col("line").is_not_null())
-    odd = lines.filter((fields != width) | open_quote).select("number", open=open_quote, fields=fields)
-    first = odd.head(1).collect(engine="streaming")
-    if not len(first):
-        return
-    number, is_open, found = first.row(0)
-    if is_open:  # a quoted field spans lines: only a real CSV parser can count
-        number, found = _first_ragged_row(path, separator, width)
-    if number:
+    line = pl.col("line")
+    unquoted = pl.when(line.str.contains('"', literal=True)).then(line.str.replace_all(r'"[^"]*"', ""))
+    bare = unquoted.otherwise(line)
+    odd = (bare.str.count_matches(separator, literal=True) != width - 1) | bare.str.contains(
+        '"', literal=True
+    )
+    if not _lines(path).select(odd.any()).collect(engine="streaming").item():
+        return True
+    found = _first_ragged_row(path, separator, width)
+    if found:
         raise UnreadableFile(
-            f"{path.name} is ragged: line {number:,} has {found} fields where the first has {width}; "
+            f"{path.name} is ragged: line {found[0]:,} has {found[1]} fields where the first has {width}; "
             "quote fields that hold the separator, or mend the line."
         )
+    opening = line.str.contains(rf'(?:^|{re.escape(separator)})"')
+    return bool(_lines(path).select(opening.any()).collect(engine="streaming").item())
 
 
-def _first_ragged_row(path: Path, separator: str, width: int) -> tuple[int, int]:
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
+def _first_ragged_row(path: Path, separator: str, width: int) -> tuple[int, int] | None:
+    opened = gzip.open if _is_packed(path) else open
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=separator)
         for row in reader:
             if row and len(row) != width:
                 return reader.line_num, len(row)
-    return 0, width
+    return None
+
+
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def _open_frame(source: Readable) -> Source:

@@ -38,15 +38,13 @@ class _Pairs:
 def hold_out_last(purchases: Purchases, n: int = 1) -> Split:
     """Hold out, of each user, the ``n`` products bought last: by time, or in file order where there is none.
 
-    A product is as recent as its last purchase by the user, and all its purchases by the user go to one side. Of
-    moments alike the later row is later. Every user keeps at least one product in train.
+    A product is as recent as its last purchase by the user; all its purchases by the user go to one side. Of
+    moments alike the one further down the log is later. Every user keeps at least one product in train.
 
     Raises `SettingProblem` when ``n`` is below 1, and `DataError` when no user has two products.
     """
     if n < 1:
-        raise SettingProblem(
-            f"hold_out_last takes the last n products of each user; n must be 1 or more, not {n}."
-        )
+        raise SettingProblem(f"n, the products of each user to hold out, must be 1 or more, not {n}.")
     pairs = _pairs(purchases)
     moments = np.arange(len(purchases)) if purchases.times is None else purchases.times
     oldest_first = np.argsort(moments, kind="stable")
@@ -64,8 +62,8 @@ def hold_out_last(purchases: Purchases, n: int = 1) -> Split:
 def hold_out_random(purchases: Purchases, share: float = 0.2, *, rng: np.random.Generator) -> Split:
     """Hold out, of each user, a random ``share`` of the products; the same ``rng`` gives the same split.
 
-    Of d products, d · share are held out, rounded up or down at random so that the share is met on average; but
-    every user keeps at least one in train. All purchases of a product by a user go to one side.
+    Of d products, d · share are held out, rounded up or down at random so that it holds on average; but every
+    user keeps at least one in train. All purchases of a product by a user go to one side.
 
     Raises `SettingProblem` unless 0 < share < 1, and `DataError` when nothing could be held out.
     """
@@ -80,11 +78,11 @@ def hold_out_random(purchases: Purchases, share: float = 0.2, *, rng: np.random.
 def hold_out_time(purchases: Purchases, share: float = 0.1) -> Split:
     """Hold out every purchase of the last ``share`` of the time that the log spans.
 
-    With first and last moment a and b, the purchases after b − share · (b − a) are held out. Unlike the other
+    With first and last moment a and b, purchases after b − share · (b − a) are held out. Unlike the other
     splits it may hold out pairs that train has too, and users or products that train lacks; the description
     counts the pairs' purchases.
 
-    Raises `SettingProblem` unless 0 < share < 1, and `DataError` when the log has no times or one moment only.
+    Raises `SettingProblem` unless 0 < share < 1, and `DataError` when the log has no times or but one.
     """
     _check_share(share)
     if purchases.times is None:
@@ -92,10 +90,10 @@ def hold_out_time(purchases: Purchases, share: float = 0.1) -> Split:
     if not len(purchases):
         raise DataError("nothing can be held out of a log without purchases.")
     first, last = int(purchases.times.min()), int(purchases.times.max())
-    border = last - int((last - first) * share)
-    mask = purchases.times > border if border < last else purchases.times == last
     if first == last:
         raise DataError("nothing can be held out by time: all purchases have the same moment.")
+    border = last - max(int((last - first) * share), 1)
+    mask = purchases.times > border
     pairs = _pairs(purchases)
     in_train = np.zeros(len(pairs.users), dtype=bool)
     in_train[pairs.of_purchase[~mask]] = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -105,12 +105,12 @@ class Vocabulary:
             series = number.set(number.cast(pl.String) != series, None)
         return series.cast(self.ids.dtype, strict=False)
 
-    def _find_one(self, value: object) -> int | None:
+    def _find_one(self, value: Any) -> int | None:
         if value is None or not len(self):
             return None
         if not self.is_sorted:
-            return self.ids.index_of(value)  # type: ignore[arg-type]
-        place = int(self.ids.search_sorted(value, side="left"))  # type: ignore[arg-type]
+            return self.ids.index_of(value)
+        place = int(self.ids.search_sorted(value, side="left"))
         return place if place < len(self) and self.ids[place] == value else None
 
     def _unknown_message(self, unknown: pl.Series) -> str:

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+
+from tastemaker.data.columns import Chosen, Columns, choose_columns, plays_a_role
+from tastemaker.errors import ColumnProblem
+
+
+def choose(*names: str, **named: str) -> Chosen:
+    return choose_columns(names, Columns(**named), label="log.csv")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["dummyUserId", "productId"], Chosen("dummyUserId", "productId")),
+        (["t_dat", "customer_id", "article_id", "price"], Chosen("customer_id", "article_id", "t_dat")),
+        (
+            [
+                "InvoiceNo",
+                "StockCode",
+                "Description",
+                "Quantity",
+                "InvoiceDate",
+                "UnitPrice",
+                "CustomerID",
+                "Country",
+            ],
+            Chosen("CustomerID", "StockCode", "InvoiceDate", "Quantity"),
+        ),
+        (["user_id", "item_id", "review_date", "rating"], Chosen("user_id", "item_id", "review_date")),
+        (["timestamp", "visitorid", "event", "itemid"], Chosen("visitorid", "itemid", "timestamp")),
+        (["userId", "movieId", "rating", "timestamp"], Chosen("userId", "movieId", "timestamp")),
+        (["Customer ID", "SKU", "QTY"], Chosen("Customer ID", "SKU", None, "QTY")),
+        (["USER-ID", "parent_asin"], Chosen("USER-ID", "parent_asin")),
+    ],
+)
+def test_columns_are_found_by_their_usual_names(names: list[str], expected: Chosen):
+    assert choose(*names) == expected
+
+
+def test_named_columns_go_before_usual_names():
+    assert choose("who", "what", "user_id", user="who", product="what") == Chosen("who", "what")
+    assert choose("asin", "parent_asin", "user_id", product="parent_asin").product == "parent_asin"
+
+
+def test_a_column_named_for_one_role_is_not_found_for_another():
+    assert choose("user", "item", "timestamp", "date", time="date").time == "date"
+    assert choose("customer_id", "user", "sku", user="user", product="sku").user == "user"
+    assert choose("user_id", "item_id", "product_id", user="item_id", product="product_id") == Chosen(
+        "item_id", "product_id"
+    )
+
+
+def test_two_columns_for_one_role_are_listed_with_the_flag():
+    with pytest.raises(ColumnProblem, match=r"'user_id', 'customer_id'; choose one with --user-column"):
+        choose("user_id", "customer_id", "sku")
+    with pytest.raises(ColumnProblem, match=r"may be the time: 'date', 'timestamp'; .* --time-column"):
+        choose("user_id", "sku", "date", "timestamp")
+
+
+def test_the_same_name_twice_is_ambiguous():
+    with pytest.raises(ColumnProblem, match="may be the user"):
+        choose("user_id", "user_id", "sku")
+    with pytest.raises(ColumnProblem, match="2 columns called 'who'"):
+        choose("who", "who", "sku", user="who")
+
+
+def test_no_column_for_the_user_or_the_product_lists_the_columns():
+    with pytest.raises(
+        ColumnProblem, match=r"user id; name it with --user-column. Its columns are 'a', 'sku'"
+    ):
+        choose("a", "sku")
+    with pytest.raises(ColumnProblem, match=r"product id; name it with --product-column"):
+        choose("user", "b")
+
+
+def test_a_named_column_that_is_missing_lists_the_columns():
+    with pytest.raises(
+        ColumnProblem, match=r"no column 'klant' \(--user-column\). Its columns are 'user', 'sku'"
+    ):
+        choose("user", "sku", user="klant")
+
+
+def test_positions_count_from_one_and_names_go_first():
+    assert choose("a", "b", "c", user="3", product="1") == Chosen("c", "a")
+    assert choose("2", "1", user="1", product="2") == Chosen("1", "2")
+    for outside in ("0", "4"):
+        with pytest.raises(ColumnProblem, match="no column"):
+            choose("a", "b", "c", user=outside, product="1")
+
+
+def test_one_column_cannot_play_two_roles():
+    with pytest.raises(ColumnProblem, match=r"'a' .* both the user and the product"):
+        choose("a", "b", user="a", product="a")
+    with pytest.raises(ColumnProblem, match=r"both the product and the time"):
+        choose("a", "b", user="a", product="b", time="2")
+
+
+def test_an_empty_name_reads_no_time():
+    assert choose("user", "item", "date", time="") == Chosen("user", "item")
+
+
+def test_case_and_punctuation_do_not_matter():
+    assert all(plays_a_role(name, "user") for name in ("user_id", "UserID", "user-id", "User Id", "USER.ID"))
+    assert not plays_a_role("id", "user")
