@@ -1,1 +1,110 @@
-"""tastemaker: the recommender that a shop can trust."""
+"""tastemaker: the recommender that a shop can trust.
+
+Purchases become taste vectors, taste vectors become ranked lists, and every list can be measured:
+
+>>> import tastemaker as tm
+>>> shop = tm.make_shop(users=300, products=80, purchases=2_000)
+>>> model = tm.train(shop.purchases, tm.preset("workshop").changed({"epochs": 1}))
+>>> tm.recommend(model, ["c-000001"], k=3).to_frame().columns
+['user_id', 'product_id', 'rank', 'score']
+
+The names below are the whole public interface; each is imported when first used, so that ``import tastemaker`` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tastemaker.data.catalogues import read_catalogue
+    from tastemaker.data.columns import Columns
+    from tastemaker.data.fetch import fetch_asos
+    from tastemaker.data.purchases import Purchases
+    from tastemaker.data.readers import HeldOut, read_held_out, read_purchases
+    from tastemaker.data.splits import Split, hold_out_last, hold_out_random, hold_out_time
+    from tastemaker.data.synthetic import Shop, make_shop
+    from tastemaker.data.vocabulary import Vocabulary
+    from tastemaker.errors import TastemakerError
+    from tastemaker.evaluation.evaluate import evaluate
+    from tastemaker.evaluation.protocol import Report
+    from tastemaker.model.config import Config, preset
+    from tastemaker.model.folder import load, save
+    from tastemaker.model.taste_model import TasteModel
+    from tastemaker.ranking.recommend import Recommendations, recommend, recommend_baskets, similar
+    from tastemaker.ranking.scores import score, score_each
+    from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
+    from tastemaker.training.best_sellers import best_sellers
+    from tastemaker.training.train import train
+
+_HOMES = {
+    "data.catalogues": ["read_catalogue"],
+    "data.columns": ["Columns"],
+    "data.fetch": ["fetch_asos"],
+    "data.purchases": ["Purchases"],
+    "data.readers": ["HeldOut", "read_held_out", "read_purchases"],
+    "data.splits": ["Split", "hold_out_last", "hold_out_random", "hold_out_time"],
+    "data.synthetic": ["Shop", "make_shop"],
+    "data.vocabulary": ["Vocabulary"],
+    "errors": ["TastemakerError"],
+    "evaluation.evaluate": ["evaluate"],
+    "evaluation.protocol": ["Report"],
+    "model.config": ["Config", "preset"],
+    "model.folder": ["load", "save"],
+    "model.taste_model": ["TasteModel"],
+    "ranking.recommend": ["Recommendations", "recommend", "recommend_baskets", "similar"],
+    "ranking.scores": ["score", "score_each"],
+    "ranking.top_k": ["Candidates", "Exclusions", "ExtraScores", "top_k"],
+    "training.best_sellers": ["best_sellers"],
+    "training.train": ["train"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Candidates",
+    "Columns",
+    "Config",
+    "Exclusions",
+    "ExtraScores",
+    "HeldOut",
+    "Purchases",
+    "Recommendations",
+    "Report",
+    "Shop",
+    "Split",
+    "TasteModel",
+    "TastemakerError",
+    "Vocabulary",
+    "best_sellers",
+    "evaluate",
+    "fetch_asos",
+    "hold_out_last",
+    "hold_out_random",
+    "hold_out_time",
+    "load",
+    "make_shop",
+    "preset",
+    "read_catalogue",
+    "read_held_out",
+    "read_purchases",
+    "recommend",
+    "recommend_baskets",
+    "save",
+    "score",
+    "score_each",
+    "similar",
+    "top_k",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'tastemaker' has no attribute {name!r}")
+    value = getattr(import_module(f"tastemaker.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

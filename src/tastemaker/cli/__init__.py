@@ -1,1 +1,29 @@
 """The command line: one file per command, each of which parses, makes one call and renders."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run ``tastemaker``: exit 0 when done, 1 on our error (one line, no traceback), 2 on wrong usage."""
+    from tastemaker.cli.app import app
+    from tastemaker.errors import TastemakerError
+
+    try:
+        app()
+    except TastemakerError as error:
+        _fail(str(error))
+    except MemoryError:
+        _fail("there is not enough memory; use fewer --dimensions, fewer --threads or a machine with more.")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}.")
+    except KeyboardInterrupt:
+        _fail("interrupted.")
+
+
+def _fail(message: str) -> None:
+    line = " ".join(message.split())
+    print(f"tastemaker: {line}", file=sys.stderr)
+    sys.exit(1)

@@ -36,7 +36,12 @@ def evaluate(
     """
     users, wanted = those_with_held_out(held_out.histories())
     lists = rank_users(
-        model, users, product_candidates(model), k=max(at), include_purchased=include_purchased, threads=threads
+        model,
+        users,
+        product_candidates(model),
+        k=max(at),
+        include_purchased=include_purchased,
+        threads=threads,
     )
     products = len(model.products)
     workshop = _workshop(model, held_out, seed, threads)

@@ -41,7 +41,7 @@ def kernel(*, fast: bool = False, inline: bool = False) -> Callable[[F], F]:
     return decorate
 
 
-class _Listener(event.Listener):  # type: ignore[misc]
+class _Listener(event.Listener):
     def __init__(self, tell: Callable[[], None]) -> None:
         self._tell: Callable[[], None] | None = tell
 

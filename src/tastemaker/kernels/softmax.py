@@ -8,6 +8,7 @@ works on fixed chunks of purchases, the second on fixed ranges of rows, each row
 from __future__ import annotations
 
 import numpy as np
+
 from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.sampling import draw_row
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
@@ -78,7 +79,9 @@ def loss_and_hit(scores: Floats, candidates: Rows, out: Floats, powers: Rows) ->
     rivals = 0
     for j in range(1, scores.shape[0]):
         rivals += (scores[j] >= scores[0]) & (candidates[j] != candidates[0])
-    return np.log(np.float64(total)) + np.float64(highest) - np.float64(scores[0]), 1.0 if rivals == 0 else 0.0
+    return np.log(np.float64(total)) + np.float64(highest) - np.float64(
+        scores[0]
+    ), 1.0 if rivals == 0 else 0.0
 
 
 @kernel(fast=True, inline=True)

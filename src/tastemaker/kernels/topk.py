@@ -8,6 +8,7 @@ and one query alone gets the list that it gets among thousands.
 from __future__ import annotations
 
 import numpy as np
+
 from tastemaker.kernels.compiling import kernel
 from tastemaker.types import AnyArray, Floats, Offsets, Rows
 
@@ -138,7 +139,7 @@ def score_of(key: np.uint64) -> np.float32:
     rows = np.empty(1, np.int32)
     scores = np.empty(1, np.float32)
     unpack_keys(keys, rows, scores)
-    return scores[0]
+    return np.float32(scores[0])
 
 
 @kernel()

@@ -83,12 +83,21 @@ def _parse(name: str, text: str, kind: Any) -> object:
             return kind(text)
     except (ValueError, KeyError):
         pass
-    wanted = " or ".join(map(str, choices)) or {int: "a whole number", float: "a number", bool: "true or false"}[kind]
+    wanted = (
+        " or ".join(map(str, choices))
+        or {int: "a whole number", float: "a number", bool: "true or false"}[kind]
+    )
     raise SettingProblem(f"{name} is {text!r}; it must be {wanted}.")
 
 
 WORKSHOP = Config(
-    preset="workshop", dimensions=50, epochs=10, negatives=100, batch=1024, learning_rate=100.0, initial_scale=0.05
+    preset="workshop",
+    dimensions=50,
+    epochs=10,
+    negatives=100,
+    batch=1024,
+    learning_rate=100.0,
+    initial_scale=0.05,
 )
 """The model of the ASOS workshop of 2020, setting by setting."""
 

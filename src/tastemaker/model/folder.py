@@ -53,7 +53,9 @@ def save(model: TasteModel, folder: str | Path) -> Path:
             temporary.rename(target)
         _flush(target.parent)
     except OSError as error:
-        raise ModelFolderProblem(f"cannot write the model folder {target}: {error.strerror or error}.") from error
+        raise ModelFolderProblem(
+            f"cannot write the model folder {target}: {error.strerror or error}."
+        ) from error
     return target
 
 
@@ -61,12 +63,16 @@ def check_target(folder: str | Path) -> Path:
     """Return the path if a model can be written there; raise `FolderExists` or `ModelFolderProblem` if not."""
     target = Path(folder)
     if target.exists() or target.is_symlink():
-        raise FolderExists(f"{target} exists already; a model never overwrites another: choose a new folder or version.")
+        raise FolderExists(
+            f"{target} exists already; a model never overwrites another: choose a new folder or version."
+        )
     parent = target.absolute().parent
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise ModelFolderProblem(f"cannot write to {parent}, where {target} should stand; choose another folder.")
+        raise ModelFolderProblem(
+            f"cannot write to {parent}, where {target} should stand; choose another folder."
+        )
     return target
 
 
@@ -75,14 +81,18 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     path = Path(folder)
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
-        raise ModelFolderProblem(f"the model folder {path} {what}; give the folder that `tastemaker train --out` wrote.")
+        raise ModelFolderProblem(
+            f"the model folder {path} {what}; give the folder that `tastemaker train --out` wrote."
+        )
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
         number = int(manifest["format"])
     except FileNotFoundError as error:
         raise DamagedModel(f"{path} has no {MANIFEST}; it is no model folder, or a part of one.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedModel(f"{path / MANIFEST} is not a manifest ({error}); train the model again.") from error
+        raise DamagedModel(
+            f"{path / MANIFEST} is not a manifest ({error}); train the model again."
+        ) from error
     if number > FORMAT:
         raise NewerFormat(
             f"{path} has format {number}, and this tastemaker reads up to format {FORMAT}; upgrade tastemaker to load it."
@@ -119,7 +129,9 @@ def _parts(model: TasteModel) -> dict[str, Callable[[Path], object]]:
         arrays["memory_products"] = model.memory.products
         arrays["memory_weights"] = model.memory.weights
     parts: dict[str, Callable[[Path], object]] = {
-        f"{name}.npy": lambda path, array=array: np.save(path, np.ascontiguousarray(array), allow_pickle=False)  # type: ignore[misc]
+        f"{name}.npy": lambda path, array=array: np.save(
+            path, np.ascontiguousarray(array), allow_pickle=False
+        )  # type: ignore[misc]
         for name, array in arrays.items()
         if array is not None
     }
@@ -197,7 +209,9 @@ def _read(path: Path, manifest: dict[str, Any]) -> TasteModel:
 
 def _check_file(path: Path, facts: dict[str, Any], verify: bool) -> None:
     if not path.is_file():
-        raise DamagedModel(f"{path.parent} lacks its file {path.name}; copy the folder again or train the model again.")
+        raise DamagedModel(
+            f"{path.parent} lacks its file {path.name}; copy the folder again or train the model again."
+        )
     if path.stat().st_size != facts["bytes"] or (verify and _digest(path) != facts["sha256"]):
         raise DamagedModel(
             f"{path} is not the file that was written (its SHA-256 differs from the manifest's); copy the folder again or train again."

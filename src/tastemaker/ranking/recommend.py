@@ -17,7 +17,7 @@ from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.queries import Queries, basket_queries, user_queries
 from tastemaker.ranking.top_k import Candidates, Exclusions, top_k
-from tastemaker.types import AnyArray, Rows
+from tastemaker.types import AnyArray, Floats, Rows
 
 __all__ = [
     "Recommendations",
@@ -28,6 +28,7 @@ __all__ = [
     "recommend",
     "recommend_baskets",
     "similar",
+    "similarity_candidates",
 ]
 
 Similarity = Literal["dot", "cosine"]
@@ -49,7 +50,9 @@ class Recommendations:
     def to_frame(self) -> pl.DataFrame:
         """Return one line for each recommended product: the query, the product, ``rank`` from 1, ``score``."""
         lengths = self.lists.lengths
-        rank = np.arange(len(self.lists.rows), dtype=np.int64) - np.repeat(self.lists.offsets[:-1], lengths) + 1
+        rank = (
+            np.arange(len(self.lists.rows), dtype=np.int64) - np.repeat(self.lists.offsets[:-1], lengths) + 1
+        )
         answers = self.products.original(self.products.at(self.lists.rows)).alias(self.answer)
         asked = self.queries.gather(pl.Series(np.repeat(np.arange(len(self.lists)), lengths)))
         return pl.DataFrame(
@@ -99,7 +102,9 @@ def recommend_baskets(
     held = Histories(offsets, np.concatenate([*rows, np.zeros(0, np.int32)]).astype(np.int32))
     queries = basket_queries(model, held)
     exclude = None if include_purchased else Exclusions(held.offsets, held.products)
-    lists = top_k(queries.vectors, product_candidates(model), k, exclude=exclude, extra=queries.extra, threads=threads)
+    lists = top_k(
+        queries.vectors, product_candidates(model), k, exclude=exclude, extra=queries.extra, threads=threads
+    )
     return Recommendations(pl.Series("basket", np.arange(len(rows))), lists, model.products)
 
 
@@ -117,7 +122,8 @@ def similar(
     ``similarity="dot", k=100, include_self=True`` is what the workshop's service answers. Raises `UnknownId`, `SettingProblem`.
     """
     rows = model.products.rows(products)
-    lists = nearest(model, rows, k=k, similarity=similarity, include_self=include_self, threads=threads)
+    space = similarity_candidates(model, similarity)
+    lists = nearest(space, rows, k=k, include_self=include_self, threads=threads)
     asked = model.products.original(model.products.at(rows)).alias("product_id")
     return Recommendations(asked, lists, model.products, "similar_id")
 
@@ -142,29 +148,36 @@ def rank_users(
         block = users[low : low + USERS_AT_ONCE]
         queries: Queries = user_queries(model, block)
         exclude = None if include_purchased else _histories_of(model, block)
-        parts.append(top_k(queries.vectors, candidates, k, exclude=exclude, extra=queries.extra, threads=threads))
+        parts.append(
+            top_k(queries.vectors, candidates, k, exclude=exclude, extra=queries.extra, threads=threads)
+        )
     return parts[0] if len(parts) == 1 else RankedLists.joined(parts)
 
 
-def nearest(
-    model: TasteModel,
-    products: Rows,
-    *,
-    k: int,
-    similarity: Similarity = "dot",
-    include_self: bool = False,
-    candidates: Candidates | None = None,
-    threads: int | None = None,
-) -> RankedLists:
-    """Rank the catalogue by nearness to the products at these rows."""
-    vectors = model.product_vectors
+def similarity_candidates(model: TasteModel, similarity: Similarity = "dot") -> tuple[Floats, Candidates]:
+    """Return the product vectors among which neighbours are sought, scaled to length 1 for cosine, and packed."""
+    vectors = np.asarray(model.product_vectors)
     if similarity == "cosine":
         lengths = np.sqrt(np.einsum("pd,pd->p", vectors, vectors, dtype=np.float64))
         vectors = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]).astype(np.float32)
     elif similarity != "dot":
         raise SettingProblem(f"similarity is {similarity!r}; it must be 'dot' or 'cosine'.")
-    candidates = candidates or Candidates.of(vectors)
-    exclude = None if include_self else Exclusions(np.arange(len(products) + 1), np.asarray(products, np.int32))
+    return vectors, Candidates.of(vectors)
+
+
+def nearest(
+    space: tuple[Floats, Candidates],
+    products: Rows,
+    *,
+    k: int,
+    include_self: bool = False,
+    threads: int | None = None,
+) -> RankedLists:
+    """Rank the products of `similarity_candidates` by nearness to those at these rows."""
+    vectors, candidates = space
+    exclude = (
+        None if include_self else Exclusions(np.arange(len(products) + 1), np.asarray(products, np.int32))
+    )
     return top_k(np.ascontiguousarray(vectors[products]), candidates, k, exclude=exclude, threads=threads)
 
 

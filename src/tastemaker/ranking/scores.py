@@ -26,7 +26,9 @@ def score(model: TasteModel, users: Ids, products: Ids) -> Floats:
     """
     rows = model.products.rows(products)
     user_rows = model.users.rows(users)
-    return score_rows(model, user_rows, np.ascontiguousarray(np.broadcast_to(rows, (len(user_rows), len(rows)))))
+    return score_rows(
+        model, user_rows, np.ascontiguousarray(np.broadcast_to(rows, (len(user_rows), len(rows))))
+    )
 
 
 def score_each(model: TasteModel, users: Ids, products: Ids) -> Floats:

@@ -116,7 +116,6 @@ def top_k(
     exclude = exclude or Exclusions(np.zeros(1, np.int64), np.zeros(0, np.int32))
     extra = extra or no_extra()
 
-
     def rank_blocks(low: int, high: int) -> None:
         rank(
             low, high, padded, candidates.panels, candidates.bias, candidates.count, chunk,

@@ -53,26 +53,29 @@ class FreeUsers:
         batch, width = self.config.batch, 1 + self.config.negatives
         span = -(-min(batch, part.stop - part.start) // CHUNKS)
         queries, gradients = np.empty((2, batch, self.user_vectors.shape[1]), np.float32)
-        triples = (
-            np.empty((CHUNKS, span * width), np.int32),
-            np.empty((CHUNKS, span * width), np.int32),
-            np.empty((CHUNKS, span * width), np.float32),
-            np.zeros((CHUNKS, RANGES + 1), np.int64),
-        )
-        tables = (self.user_vectors, self.product_vectors)
+        rows, places = np.empty((2, CHUNKS, span * width), np.int32)
+        weights = np.empty((CHUNKS, span * width), np.float32)
+        borders = np.zeros((CHUNKS, RANGES + 1), np.int64)
         sums = np.zeros((CHUNKS, 8))
         for start in range(part.start, part.stop, batch):
-            stop = min(start + batch, part.stop)
-            users, products = purchases.user_rows[start:stop], purchases.product_rows[start:stop]
+            users = purchases.user_rows[start : min(start + batch, part.stop)]
+            products = purchases.product_rows[start : min(start + batch, part.stop)]
             step = np.float32(self.config.learning_rate / len(users))
-            shared = (queries, gradients, *triples)
-            crew.run(
-                lambda low, high: learn_chunks(
-                    low, high, *tables, users, products, start, self.catalogue, width, step, key, *shared, sums  # noqa: B023
-                ),
-                CHUNKS,
-            )
-            crew.run(lambda low, high: apply_batch(low, high, *tables, users, *shared), RANGES)  # noqa: B023
+
+            def learn(low: int, high: int) -> None:
+                learn_chunks(
+                    low, high, self.user_vectors, self.product_vectors, users, products, start, self.catalogue,  # noqa: B023
+                    width, step, key, queries, gradients, rows, places, weights, borders, sums,  # noqa: B023
+                )  # fmt: skip
+
+            def apply(low: int, high: int) -> None:
+                apply_batch(
+                    low, high, self.user_vectors, self.product_vectors, users, queries, gradients,  # noqa: B023
+                    rows, places, weights, borders,
+                )  # fmt: skip
+
+            crew.run(learn, CHUNKS)
+            crew.run(apply, RANGES)
         return float(sums[:, 0].sum()), float(sums[:, 1].sum())
 
     def measure(self, held_out: Purchases, epoch: int, crew: Crew) -> tuple[float, float]:

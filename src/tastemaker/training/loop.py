@@ -59,8 +59,8 @@ def run_epochs(
                     f"Nothing was written; train with a lower --learning-rate."
                 )
             seconds = time.perf_counter() - began
-            measured = learner.measure(valid, epoch, crew) if valid is not None and len(valid) else (None, None)
-            course.append(Epoch(epoch, loss, accuracy, *measured, seconds))
+            valid_loss, valid_accuracy = (None, None) if not valid else learner.measure(valid, epoch, crew)
+            course.append(Epoch(epoch, loss, accuracy, valid_loss, valid_accuracy, seconds))
     except KeyboardInterrupt:
         if not keep_interrupted:
             raise TrainingInterrupted(

@@ -13,9 +13,9 @@ from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.free_users import FreeUsers
 from tastemaker.training.loop import run_epochs
 from tastemaker.training.progress import Watcher, nobody
-from tastemaker.training.tables import trimmed
+from tastemaker.training.tables import LANES, trimmed
 
-__all__ = ["train"]
+__all__ = ["estimate_bytes", "train"]
 
 
 def train(
@@ -59,7 +59,20 @@ def train(
         user_vectors=trimmed(learner.user_vectors, config.dimensions),
         basket_vectors=None,
         memory=None,
-        record=TrainingRecord(config, seed, purchases.fingerprint(), len(purchases), tuple(epochs), {}, interrupted),
+        record=TrainingRecord(
+            config, seed, purchases.fingerprint(), len(purchases), tuple(epochs), {}, interrupted
+        ),
+    )
+
+
+def estimate_bytes(purchases: Purchases, config: Config) -> int:
+    """Return about how many bytes training will need at most: the log, its histories, the tables and a copy to write."""
+    width = -(-config.dimensions // LANES) * LANES
+    table_rows = len(purchases.users) + len(purchases.products)
+    per_purchase = 28 + (0 if purchases.times is None else 8) + (0 if purchases.quantities is None else 4)
+    ids = sum(int(vocabulary.ids.estimated_size()) for vocabulary in (purchases.users, purchases.products))
+    return (
+        4 * table_rows * (width + config.dimensions) + per_purchase * len(purchases) + 2 * ids + (120 << 20)
     )
 
 

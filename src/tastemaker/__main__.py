@@ -1,0 +1,5 @@
+"""``python -m tastemaker`` is the command line."""
+
+from tastemaker.cli import main
+
+main()

@@ -1,0 +1,49 @@
+"""The commands of ``tastemaker``, gathered."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tastemaker.cli.demo import demo
+from tastemaker.cli.doctor import doctor
+from tastemaker.cli.evaluate import evaluate
+from tastemaker.cli.fetch import fetch
+from tastemaker.cli.recommend import recommend
+from tastemaker.cli.similar import similar
+from tastemaker.cli.train import train
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="tastemaker",
+    help="The recommender that a shop can trust: purchases in, ranked and measured recommendations out.",
+    epilog="Start with `tastemaker demo`; then `tastemaker train PURCHASES --out models/recommender/1`.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("tastemaker"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+for command in (demo, fetch, train, evaluate, recommend, similar, doctor):
+    app.command(rich_help_panel=None)(command)

@@ -1,0 +1,127 @@
+"""What people see on stderr: progress bars, tables, one-line facts. Results go to stdout."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from tastemaker.model.record import Epoch
+    from tastemaker.training.progress import Progress as Step
+    from tastemaker.training.progress import Watcher
+
+__all__ = ["counting", "epoch_table", "error_console", "output", "print_json", "say", "size", "training_bar"]
+
+
+def error_console() -> Console:
+    """Return the console of messages and bars."""
+    return Console(stderr=True, highlight=False)
+
+
+def output() -> Console:
+    """Return the console of results."""
+    return Console(highlight=False)
+
+
+def say(text: str) -> None:
+    """Print one line for people on stderr."""
+    error_console().print(text, markup=False, soft_wrap=True)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def size(count: float) -> str:
+    """Write a number of bytes for people.
+
+    >>> size(123_456_789)
+    '118 MiB'
+    """
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+@contextmanager
+def training_bar() -> Iterator[Watcher]:
+    """Show a bar of purchases with loss, accuracy, speed and time left; yield what training should call."""
+    import time
+
+    with Progress(
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[facts]}"),
+        TimeRemainingColumn(),
+        console=error_console(),
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=None, epoch="…", facts="")
+        began = time.perf_counter()
+        told = False
+
+        def watch(step: Step) -> None:
+            nonlocal told
+            if step.compiling:
+                if not told:
+                    bar.console.print(
+                        "Compiling the kernels: once on this machine, some seconds; later runs reuse them."
+                    )
+                    told = True
+                return
+            passed = (step.epoch - 1) * step.purchases + step.done
+            facts = f"{passed / max(time.perf_counter() - began, 1e-9):,.0f} purchases/s"
+            if not math.isnan(step.loss):
+                facts = f"loss {step.loss:.4f}  accuracy {step.accuracy:.4f}  {facts}"
+            total = step.epochs * step.purchases
+            bar.update(task, completed=passed, total=total, epoch=f"{step.epoch}/{step.epochs}", facts=facts)
+
+        yield watch
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Progress]:
+    """Show a bar that counts; call ``update(0, advance=n)`` on what is yielded."""
+    with Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=error_console(),
+        transient=True,
+    ) as bar:
+        bar.add_task("", total=total)
+        yield bar
+
+
+def epoch_table(epochs: Sequence[Epoch]) -> Table:
+    """Return the course of a training as a table, at most its first ten and last ten epochs."""
+    table = Table(
+        "epoch", "loss", "accuracy", "valid loss", "valid accuracy", "seconds", box=None, header_style="bold"
+    )
+    for column in table.columns:
+        column.justify = "right"
+    shown = list(epochs) if len(epochs) <= 20 else [*epochs[:10], None, *epochs[-10:]]
+    for epoch in shown:
+        if epoch is None:
+            table.add_row(*["…"] * 6)
+            continue
+        valid = [
+            "" if value is None else f"{value:.4f}" for value in (epoch.valid_loss, epoch.valid_accuracy)
+        ]
+        table.add_row(
+            str(epoch.epoch), f"{epoch.loss:.4f}", f"{epoch.accuracy:.4f}", *valid, f"{epoch.seconds:.2f}"
+        )
+    return table

@@ -1,0 +1,240 @@
+"""``tastemaker train``: a log in, a model folder out."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tastemaker.cli.console import epoch_table, error_console, print_json, say, size, training_bar
+from tastemaker.cli.options import (
+    AsJson,
+    ProductColumn,
+    QuantityColumn,
+    Threads,
+    TimeColumn,
+    UserColumn,
+    bytes_of,
+)
+from tastemaker.errors import SettingProblem
+
+if TYPE_CHECKING:
+    from tastemaker.data.columns import Columns
+    from tastemaker.data.purchases import Purchases
+    from tastemaker.model.config import Config
+
+__all__ = ["train"]
+
+
+def train(
+    purchases: Annotated[
+        Path,
+        typer.Argument(metavar="PURCHASES", help="The log: Parquet, CSV or JSON lines.", show_default=False),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="A new folder, such as models/recommender/1.", show_default=False
+        ),
+    ],
+    users: Annotated[
+        Path | None, typer.Option(metavar="F", help="A catalogue of all users.", show_default=False)
+    ] = None,
+    products: Annotated[
+        Path | None, typer.Option(metavar="F", help="A catalogue of all products.", show_default=False)
+    ] = None,
+    user_column: UserColumn = None,
+    product_column: ProductColumn = None,
+    time_column: TimeColumn = None,
+    quantity_column: QuantityColumn = None,
+    preset: Annotated[
+        str, typer.Option(metavar="default|workshop", help="Whole settings under one name.")
+    ] = "default",
+    valid: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="F", help="A log to measure after every epoch; never learned from.", show_default=False
+        ),
+    ] = None,
+    hold_out: Annotated[
+        Literal["last", "random", "time"] | None,
+        typer.Option(help="Hold a part of PURCHASES out, in place of --valid.", show_default=False),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the preset; repeatable."),
+    ] = None,
+    dimensions: Annotated[
+        int | None, typer.Option(help="Length of the vectors.", show_default="by preset")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the purchases.", show_default="by preset")
+    ] = None,
+    negatives: Annotated[
+        int | None,
+        typer.Option(help="Sampled products a bought one competes with.", show_default="by preset"),
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Step size.", show_default="by preset")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    threads: Threads = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Refuse to start when training needs more, as 4G.", show_default=False
+        ),
+    ] = None,
+    keep_interrupted: Annotated[
+        bool, typer.Option("--keep-interrupted", help="On Ctrl-C, write what was learned so far.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a model from a log of purchases and write it to a new folder.
+
+    The columns of users, products, times and quantities are found by their usual names (user_id, CustomerID, product_id,
+    StockCode, …) or named by flags. The workshop's own model: `--preset workshop`.
+    """
+    from tastemaker.data.columns import Columns
+    from tastemaker.model.config import preset as named_preset
+    from tastemaker.model.folder import check_target, save
+    from tastemaker.training.train import estimate_bytes
+    from tastemaker.training.train import train as learn
+
+    if valid is not None and hold_out is not None:
+        raise typer.BadParameter("--valid and --hold-out exclude each other.")
+    flags = {
+        "dimensions": dimensions,
+        "epochs": epochs,
+        "negatives": negatives,
+        "learning_rate": learning_rate,
+    }
+    config = named_preset(preset).changed(
+        _pairs(settings or []) | {name: value for name, value in flags.items() if value is not None}
+    )
+    limit = None if max_memory is None else bytes_of(max_memory)
+    check_target(out)
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # a polite kill ends the training as Ctrl-C does
+
+    clock = time.perf_counter()
+    columns = Columns(user=user_column, product=product_column, time=time_column, quantity=quantity_column)
+    log, measured = _read(purchases, users, products, columns, valid, hold_out, seed)
+    seconds = {"read": time.perf_counter() - clock}
+    _say_plan(log, measured, config, threads, estimate_bytes(log, config), limit)
+
+    clock = time.perf_counter()
+    with training_bar() as watch:
+        model = learn(
+            log,
+            config,
+            valid=measured,
+            seed=seed,
+            threads=threads,
+            watch=watch,
+            keep_interrupted=keep_interrupted,
+        )
+    seconds["train"], clock = time.perf_counter() - clock, time.perf_counter()
+    folder = save(model, out)
+    seconds["write"] = time.perf_counter() - clock
+
+    if as_json:
+        print_json(
+            {
+                "folder": str(folder),
+                "seconds": seconds,
+                "epochs": [dataclasses.asdict(epoch) for epoch in model.record.epochs],
+                "peak_memory_bytes": _peak_memory(),
+                "interrupted": model.record.interrupted,
+                "summary": dataclasses.asdict(log.summary),
+            }
+        )
+    else:
+        error_console().print(epoch_table(model.record.epochs))
+        if model.record.interrupted:
+            say(
+                f"Interrupted: kept what {len(model.record.epochs)} whole epochs and a part of the next had learned."
+            )
+        say(f"Wrote {folder} after {sum(seconds.values()):.1f} s; peak memory {size(_peak_memory())}.")
+        say(f"Next: tastemaker recommend {folder} --user {model.users.ids[0]}")
+
+
+def _read(
+    file: Path,
+    users: Path | None,
+    products: Path | None,
+    columns: Columns,
+    valid: Path | None,
+    hold_out: str | None,
+    seed: int,
+) -> tuple[Purchases, Purchases | None]:
+    import numpy as np
+
+    from tastemaker.data.readers import read_held_out, read_purchases
+    from tastemaker.data.splits import hold_out_last, hold_out_random, hold_out_time
+
+    log = read_purchases(file, users=users, products=products, columns=columns)
+    say(f"{file}: {log.summary.sentence()}")
+    if valid is not None:
+        held = read_held_out(valid, log.users, log.products, columns)
+        unknown = held.unknown_user_rows + held.unknown_product_rows
+        note = (
+            f" {unknown:,} rows have a user or product that {file.name} lacks; they are not measured."
+            if unknown
+            else ""
+        )
+        say(f"{valid}: {held.purchases.summary.sentence()}{note}")
+        return log, held.purchases
+    if hold_out is None:
+        return log, None
+    split = {
+        "last": lambda: hold_out_last(log),
+        "random": lambda: hold_out_random(log, rng=np.random.default_rng([seed, 1])),
+        "time": lambda: hold_out_time(log),
+    }[hold_out]()
+    say(
+        f"Held out {len(split.held_out):,} of {len(log):,} purchases: {split.description}; they are not learned from."
+    )
+    return split.train, split.held_out
+
+
+def _say_plan(
+    log: Purchases,
+    held_out: Purchases | None,
+    config: Config,
+    threads: int | None,
+    need: int,
+    limit: int | None,
+) -> None:
+    from tastemaker.kernels.crew import default_threads
+
+    say(
+        f"{len(log):,} purchases of {len(log.products):,} products by {len(log.users):,} users"
+        f"{f', {len(held_out):,} held out' if held_out is not None else ''}; preset {config.preset}, "
+        f"{config.dimensions} dimensions; about {size(need)} of memory, {threads or default_threads()} threads."
+    )
+    if limit is not None and need > limit:
+        raise SettingProblem(
+            f"training needs about {size(need)} and --max-memory allows {size(limit)}; "
+            "use fewer --dimensions or a smaller log, or allow more."
+        )
+
+
+def _pairs(texts: list[str]) -> dict[str, object]:
+    pairs: dict[str, object] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise SettingProblem(f"--set {text!r} is not of the form KEY=VALUE, such as epochs=20.")
+        pairs[key.strip().replace("-", "_")] = value.strip()
+    return pairs
+
+
+def _peak_memory() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
