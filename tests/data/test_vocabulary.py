@@ -96,3 +96,14 @@ def test_a_null_or_empty_id_is_refused():
 def test_what_cannot_be_an_id_is_refused(ids: list[object]):
     with pytest.raises(ColumnProblem):
         Vocabulary.of(ids, noun="user")
+
+
+@given(st.lists(st.integers(-50, 2_050), max_size=100), st.booleans())
+def test_few_of_very_many_are_looked_up_as_all_are(asked: list[int], as_text: bool):
+    known = [f"{number:05}" if as_text else number for number in range(0, 2_000, 2)]
+    wanted = [f"{number:05}" if as_text else number for number in asked]
+    expected = [number // 2 if 0 <= number < 2_000 and number % 2 == 0 else None for number in asked]
+    assert Vocabulary.of(known, noun="user").find(wanted).to_list() == expected
+    assert Vocabulary.of(known, noun="user").find([None, *wanted]).to_list() == [None, *expected]
+    backwards = Vocabulary.of(known[::-1], noun="user", keep_order=True)
+    assert backwards.find(wanted).to_list() == [None if row is None else 999 - row for row in expected]

@@ -17,7 +17,7 @@ __all__ = ["Histories", "Purchases"]
 
 @dataclass(frozen=True, slots=True)
 class Histories:
-    """The distinct products of each user: user ``u`` has ``products[offsets[u]:offsets[u + 1]]``, ascending."""
+    """The distinct products of each user, ascending: those of user u lie from ``offsets[u]`` to ``offsets[u + 1]``."""
 
     offsets: Offsets
     """``int64[U + 1]``"""

@@ -221,7 +221,7 @@ def _uses_quotes(path: Path, separator: str, width: int) -> bool:
     """Tell whether quotes enclose fields; raise `UnreadableFile` naming a line with too many or too few.
 
     Polars fills short lines with nulls, and passes over long ones when it reads some columns only. Separators
-    are counted in a fast pass, where quotes balance; a line that looks odd there calls for a slow, real parser.
+    are counted in a fast pass, where quotes balance; a line that looks odd there calls for a real parser.
     """
     line = pl.col("line")
     unquoted = pl.when(line.str.contains('"', literal=True)).then(line.str.replace_all(r'"[^"]*"', ""))

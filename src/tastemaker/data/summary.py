@@ -9,10 +9,11 @@ __all__ = ["ReadSummary"]
 
 @dataclass(frozen=True, slots=True)
 class ReadSummary:
-    """Counts of one reading; ``rows = kept + dropped``, and every dropped row is counted once, by the first rule it breaks.
+    """Counts of one reading: ``rows = kept + dropped``, and a dropped row counts once, by the first rule it breaks.
 
-    Dropped: a null or empty user id, then a null or empty product id, then a null time (when a time column is read), then a null or
-    non-positive quantity (a return). Kept and counted: repeated (user, product) pairs, which are purchases made again.
+    Dropped are, in this order: rows with a null or empty user id, or product id; where times are read, those
+    without a time that can be read; where quantities are, those whose quantity is null, no number, or not
+    positive (a return). Kept and counted are repeated (user, product) pairs, which are purchases made again.
     """
 
     rows: int = 0

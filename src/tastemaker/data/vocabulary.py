@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,10 @@ __all__ = ["Noun", "Vocabulary"]
 Noun = Literal["user", "product"]
 
 FEW = 64
-"""Up to so many ids are looked up one by one; more are joined, which first hashes the whole vocabulary."""
+"""Up to so many ids are looked up one by one; more are joined, which hashes the whole vocabulary."""
+
+RARE = 16
+"""Sorted ids are bisected where at most one of so many is wanted; hashing them all would cost more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Vocabulary:
         Text is accepted for integer ids and the reverse, so that a command line and a CSV meet a Parquet file.
         """
         wanted = self._coerce(ids)
+        if self.is_sorted and RARE * len(wanted) <= len(self):
+            return self._bisect(wanted)
         if len(wanted) <= FEW:
             return pl.Series("row", [self._find_one(value) for value in wanted.to_list()], dtype=pl.Int32)
         table = pl.DataFrame({"id": self.ids, "row": pl.int_range(len(self), dtype=pl.Int32, eager=True)})
@@ -105,13 +110,13 @@ class Vocabulary:
             series = number.set(number.cast(pl.String) != series, None)
         return series.cast(self.ids.dtype, strict=False)
 
-    def _find_one(self, value: Any) -> int | None:
-        if value is None or not len(self):
-            return None
-        if not self.is_sorted:
-            return self.ids.index_of(value)
-        place = int(self.ids.search_sorted(value, side="left"))
-        return place if place < len(self) and self.ids[place] == value else None
+    def _bisect(self, wanted: pl.Series) -> pl.Series:
+        place = self.ids.search_sorted(wanted, side="left").cast(pl.Int32)
+        there = self.ids.gather(place.clip(upper_bound=len(self) - 1))
+        return place.set(~(there == wanted).fill_null(False), None).alias("row")
+
+    def _find_one(self, value: object) -> int | None:
+        return None if value is None else self.ids.index_of(value)  # type: ignore[arg-type]
 
     def _unknown_message(self, unknown: pl.Series) -> str:
         names = ", ".join(repr(value) for value in unknown.head(3).to_list())
