@@ -398,3 +398,9 @@ def test_reading_twice_gives_the_same_bytes_whatever_the_size():
     first, second = read_purchases(log), read_purchases(log)
     assert first.fingerprint() == second.fingerprint()
     assert pairs(first) == list(log.iter_rows())
+
+
+def test_ids_whose_hashes_collide_keep_their_own_rows(monkeypatch: pytest.MonkeyPatch):
+    expected = pairs(read_purchases(LOG))
+    monkeypatch.setattr(pl.Series, "hash", lambda series, *_: pl.Series([0] * len(series)))
+    assert pairs(read_purchases(LOG)) == expected
