@@ -116,3 +116,17 @@ def test_quantities_are_numbers_or_text_of_numbers():
     assert quantities([float("nan"), 2.0]) == [None, 2.0]
     with pytest.raises(ColumnProblem, match="quantities must be numbers"):
         quantities([[1]])
+
+
+@pytest.mark.parametrize("form", ["12/31/2010 {}", "31/12/2010 {}", "31.12.2010 {}"])
+def test_one_day_above_twelve_tells_days_from_months(form: str):
+    before = MIDNIGHT - 86_400_000_000  # 2010-12-31
+    dates = [form.format(""), form.format("8:26"), form.format("8:26:01"), form.format("never")]
+    minutes = (8 * 60 + 26) * 60_000_000
+    assert times(dates) == [before, before + minutes, before + minutes + 1_000_000, None]
+    first_of_february = "02/01/2011" if form.startswith("12") else "01/02/2011"
+    assert times([*dates, first_of_february])[-1] == MIDNIGHT + 31 * 86_400_000_000
+
+
+def test_days_that_may_be_months_are_not_guessed():
+    assert times(["01/02/2011", "03/04/2011"]) == [None, None]

@@ -100,6 +100,11 @@ def _of_text(text: pl.Expr, frame: pl.LazyFrame) -> pl.Expr:
         whole = text.cast(pl.Int64, strict=False)
         exact = frame.select((whole.is_null() & number.is_finite()).any()).collect(engine="streaming").item()
         return _of_number(pl.when(number.is_finite()).then(number) if exact else whole, frame)
+    if (
+        sample.select(pl.col("text").str.contains(r"^\d{1,2}[/.]\d{1,2}[/.]\d{4}").mean().fill_null(0)).item()
+        > 0.5
+    ):
+        return _of_day_or_month_first(text, frame)
     hits = sample.select(_parsed(pl.col("text"), form).count().alias(form) for form in FORMATS).row(0)
     likely = [form for form, count in zip(FORMATS, hits, strict=True) if count]
     if likely:
@@ -112,6 +117,19 @@ def _of_text(text: pl.Expr, frame: pl.LazyFrame) -> pl.Expr:
         if not left:
             return first
     return pl.coalesce([_parsed(text, form) for form in FORMATS])
+
+
+def _of_day_or_month_first(text: pl.Expr, frame: pl.LazyFrame) -> pl.Expr:
+    """Read ``12/31/2010 8:26`` or ``31.12.2010`` in the order that fits more rows; where both fit alike, none is read."""
+    dashed = text.str.replace_all(r"[/.]", "-")
+    orders = [
+        pl.coalesce([_parsed(dashed, f"{order}-%Y{clock}") for clock in ("", " %H:%M", " %H:%M:%S")])
+        for order in ("%m-%d", "%d-%m")
+    ]
+    months, days = frame.select(m=orders[0].count(), d=orders[1].count()).collect(engine="streaming").row(0)
+    if months == days:
+        return pl.repeat(None, pl.len(), dtype=pl.Int64)
+    return orders[0] if months > days else orders[1]
 
 
 def _parsed(text: pl.Expr, form: str) -> pl.Expr:
