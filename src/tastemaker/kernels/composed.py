@@ -1,0 +1,270 @@
+"""Sampled softmax for queries composed of baskets: tied vectors, negatives shared by a batch, Adagrad by row.
+
+A batch is a few whole users. Each of their products in turn is the one to find, and the query is composed of their others. All
+scores of a batch come from the vectors as they stood when it began; then every row that took part makes one step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.sampling import GOLDEN_64, draw_row, mix64
+from tastemaker.kernels.softmax import exponentials
+from tastemaker.types import Doubles, Floats, Offsets, Rows
+
+__all__ = ["learn_batches", "multiply_add"]
+
+EPSILON = np.float32(1e-6)
+"""Keeps the first step of a row with no gradient yet finite."""
+
+
+@kernel(fast=True, inline=True)
+def multiply_add(a: Floats, b: Floats, c: Floats, rows: int, inner: int) -> None:
+    """Add ``a[rows, inner] @ b[inner, n]`` to ``c[rows, n]``, four rows and four inner steps at a time."""
+    n = c.shape[1]
+    whole_rows, whole_inner = rows - rows % 4, inner - inner % 4
+    for i in range(0, whole_rows, 4):
+        c0, c1, c2, c3 = c[i], c[i + 1], c[i + 2], c[i + 3]
+        for k in range(0, whole_inner, 4):
+            b0, b1, b2, b3 = b[k], b[k + 1], b[k + 2], b[k + 3]
+            a00, a01, a02, a03 = a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3]
+            a10, a11, a12, a13 = a[i + 1, k], a[i + 1, k + 1], a[i + 1, k + 2], a[i + 1, k + 3]
+            a20, a21, a22, a23 = a[i + 2, k], a[i + 2, k + 1], a[i + 2, k + 2], a[i + 2, k + 3]
+            a30, a31, a32, a33 = a[i + 3, k], a[i + 3, k + 1], a[i + 3, k + 2], a[i + 3, k + 3]
+            for d in range(n):
+                v0, v1, v2, v3 = b0[d], b1[d], b2[d], b3[d]
+                c0[d] += (a00 * v0 + a01 * v1) + (a02 * v2 + a03 * v3)
+                c1[d] += (a10 * v0 + a11 * v1) + (a12 * v2 + a13 * v3)
+                c2[d] += (a20 * v0 + a21 * v1) + (a22 * v2 + a23 * v3)
+                c3[d] += (a30 * v0 + a31 * v1) + (a32 * v2 + a33 * v3)
+        for k in range(whole_inner, inner):
+            for d in range(n):
+                c0[d] += a[i, k] * b[k, d]
+                c1[d] += a[i + 1, k] * b[k, d]
+                c2[d] += a[i + 2, k] * b[k, d]
+                c3[d] += a[i + 3, k] * b[k, d]
+    for i in range(whole_rows, rows):
+        for k in range(inner):
+            for d in range(n):
+                c[i, d] += a[i, k] * b[k, d]
+
+
+@kernel(fast=True, inline=True)
+def take_histories(
+    users: Rows, offsets: Offsets, histories: Rows, longest: int, phase: float, ends: Offsets, targets: Rows
+) -> int:
+    """List the products of a batch of users, ``targets[:m]``, user i's ending before ``ends[i]``; return m.
+
+    Of a history longer than ``longest`` an evenly spaced sample of that many is taken; ``phase`` in [0, 1) shifts it.
+    """
+    m = 0
+    for i in range(users.shape[0]):
+        start, count = offsets[users[i]], offsets[users[i] + 1] - offsets[users[i]]
+        taken = min(count, longest)
+        for j in range(taken):
+            place = j if count == taken else int((j + phase) * count / taken)
+            targets[m] = histories[start + min(place, count - 1)]
+            m += 1
+        ends[i] = m
+    return m
+
+
+@kernel(fast=True, inline=True)
+def compose_queries(
+    vectors: Floats, count: int, ends: Offsets, targets: Rows, damping: float, queries: Floats, scales: Floats
+) -> None:
+    """Set ``queries[m, D]`` to the damped sum of the user's other products, and ``scales[m]`` to (n - 1)^-damping.
+
+    A user with a single product has no other: query and scale are zero, and only the bias learns.
+    """
+    dimensions = vectors.shape[1]
+    total = np.empty(dimensions, np.float32)
+    start = 0
+    for i in range(count):
+        end = ends[i]
+        total[:] = 0
+        for j in range(start, end):
+            for d in range(dimensions):
+                total[d] += vectors[targets[j], d]
+        scale = np.float32(0) if end - start < 2 else np.float32(np.float64(end - start - 1) ** -damping)
+        for j in range(start, end):
+            scales[j] = scale
+            for d in range(dimensions):
+                queries[j, d] = (total[d] - vectors[targets[j], d]) * scale
+        start = end
+
+
+@kernel(fast=True, inline=True)
+def slot_of(row: int, slots: Rows, used: Rows, count: int, gradients: Floats, others: Floats) -> int:
+    """Return the place where a row's gradient gathers, a fresh and zeroed one at ``count`` if it has none yet."""
+    if slots[row] >= 0:
+        return slots[row]
+    slots[row] = count
+    used[count] = row
+    gradients[count, :] = 0
+    others[count, :] = 0
+    return count
+
+
+@kernel(fast=True)
+def learn_batches(
+    first_batch: int,
+    last_batch: int,
+    order: Rows,
+    batch_starts: Offsets,
+    offsets: Offsets,
+    histories: Rows,
+    longest: int,
+    vectors: Floats,
+    bias: Floats,
+    target_squares: Floats,
+    basket_squares: Floats,
+    bias_squares: Floats,
+    decay: Floats,
+    negatives: int,
+    alias_chances: Floats,
+    alias_rows: Rows,
+    corrections: Floats,
+    damping: float,
+    learning_rate: float,
+    key: np.uint64,
+    sums: Doubles,
+) -> None:
+    """Learn from the batches ``first_batch … last_batch - 1`` of an epoch, in turn, changing the tables in place.
+
+    Batch b holds the users ``order[batch_starts[b]:batch_starts[b + 1]]`` and draws its S negatives by the alias method. For the target t of
+    a query q, with logits q·v + b, and -log(S · chance) added to the negatives' (``corrections[P]``, the logQ correction):
+
+        loss = -log softmax_t over {t} ∪ {negatives that are not t}
+
+    Every row's gradients in the batch are summed; then, per row (Adagrad, of one scalar a row),
+
+        squares += |g|²,  v -= learning_rate · g / √squares,  g holding decay[row] · v for every time the row was bought
+
+    Adds the batch's loss, hits and purchases to ``sums[3]``. Source: J. DUCHI, E. HAZAN, Y. SINGER 2011 (Adagrad); Y. BENGIO,
+    J. SENÉCAL 2008 (sampled softmax with logQ correction).
+    """
+    dimensions = vectors.shape[1]
+    products = vectors.shape[0]
+    room, most = 0, 0
+    for b in range(first_batch, last_batch):
+        size = 0
+        for place in range(batch_starts[b], batch_starts[b + 1]):
+            size += min(offsets[order[place] + 1] - offsets[order[place]], longest)
+        room = max(room, size)
+        most = max(most, batch_starts[b + 1] - batch_starts[b])
+    lanes = negatives + -negatives % 16
+    targets, ends = np.empty(room, np.int32), np.empty(most, np.int64)
+    queries, pulls = np.empty((room, dimensions), np.float32), np.empty((room, dimensions), np.float32)
+    scales = np.empty(room, np.float32)
+    drawn, coins = np.empty(negatives, np.int32), np.empty(negatives, np.int32)
+    sampled, turned = np.zeros((lanes, dimensions), np.float32), np.zeros((dimensions, lanes), np.float32)
+    logits, weights = np.empty((room, lanes), np.float32), np.empty((lanes, room), np.float32)
+    offsets_of = np.zeros(lanes, np.float32)
+    row_logits, row_out, powers = np.empty(lanes, np.float32), np.empty(lanes, np.float32), np.empty(lanes, np.int32)
+    pushes, errors = np.empty((lanes, dimensions), np.float32), np.empty(room, np.float32)
+    slots = np.full(products, -1, np.int32)
+    used = np.empty(room + lanes, np.int32)
+    gradients = np.empty((room + lanes, 2 * dimensions), np.float32)  # as what is found, and as a part of baskets
+    others = np.empty((room + lanes, 3), np.float32)  # the bias's gradient, and how often the row was either
+    total = np.empty(dimensions, np.float32)
+
+    for b in range(first_batch, last_batch):
+        users = order[batch_starts[b] : batch_starts[b + 1]]
+        phase = np.float64(mix64(key + np.uint64(b) * GOLDEN_64) >> np.uint64(11)) / 9007199254740992.0
+        m = take_histories(users, offsets, histories, longest, phase, ends, targets)
+        compose_queries(vectors, users.shape[0], ends, targets, damping, queries, scales)
+        draw_row(key, 2 * b, products, drawn)
+        draw_row(key, 2 * b + 1, 1 << 24, coins)
+        for k in range(negatives):
+            if np.float32(coins[k]) >= alias_chances[drawn[k]] * np.float32(16777216):
+                drawn[k] = alias_rows[drawn[k]]
+            row = drawn[k]
+            offsets_of[k] = bias[row] + corrections[row]
+            for d in range(dimensions):
+                sampled[k, d] = vectors[row, d]
+                turned[d, k] = vectors[row, d]
+
+        for i in range(m):
+            for k in range(lanes):
+                logits[i, k] = offsets_of[k]
+        multiply_add(queries, turned, logits, m, dimensions)
+        for i in range(m):
+            target = targets[i]
+            own = bias[target]
+            for d in range(dimensions):
+                own += queries[i, d] * vectors[target, d]
+            highest, rivals = own, 0
+            for k in range(negatives):
+                value = logits[i, k] if drawn[k] != target else np.float32(-1e30)
+                row_logits[k] = value
+                highest = max(highest, value)
+                rivals += value >= own
+            for k in range(negatives, lanes):
+                row_logits[k] = np.float32(-1e30)
+            rest = exponentials(row_logits, highest, row_out, powers)
+            mine = np.exp(own - highest)
+            scale = np.float32(1) / (rest + mine)
+            for k in range(lanes):
+                logits[i, k] = row_out[k] * scale
+                weights[k, i] = logits[i, k]
+            errors[i] = mine * scale - np.float32(1)
+            sums[0] += np.log(np.float64(rest) + np.float64(mine)) + np.float64(highest) - np.float64(own)
+            sums[1] += 1.0 if rivals == 0 else 0.0
+        sums[2] += m
+        pulls[:m] = 0
+        pushes[:] = 0
+        multiply_add(logits, sampled, pulls, m, negatives)
+        multiply_add(weights, queries, pushes, negatives, m)
+
+        count = 0
+        for k in range(negatives):
+            place = slot_of(drawn[k], slots, used, count, gradients, others)
+            count = max(count, place + 1)
+            for i in range(m):
+                others[place, 0] += weights[k, i]
+            for d in range(dimensions):
+                gradients[place, d] += pushes[k, d]
+        for i in range(m):
+            target, error = targets[i], errors[i]
+            place = slot_of(target, slots, used, count, gradients, others)
+            count = max(count, place + 1)
+            others[place, 0] += error
+            others[place, 1] += 1
+            for d in range(dimensions):
+                gradients[place, d] += error * queries[i, d]
+                pulls[i, d] = (pulls[i, d] + error * vectors[target, d]) * scales[i]
+        start = 0
+        for u in range(users.shape[0]):
+            end = ends[u]
+            if end - start > 1:
+                total[:] = 0
+                for i in range(start, end):
+                    for d in range(dimensions):
+                        total[d] += pulls[i, d]
+                for i in range(start, end):
+                    place = slots[targets[i]]
+                    others[place, 2] += 1
+                    for d in range(dimensions):
+                        gradients[place, dimensions + d] += total[d] - pulls[i, d]
+            start = end
+
+        for place in range(count):
+            row = used[place]
+            slots[row] = -1
+            as_target, as_basket = decay[row] * others[place, 1], decay[row] * others[place, 2]
+            target_square, basket_square = np.float32(0), np.float32(0)
+            for d in range(dimensions):
+                gradients[place, d] += as_target * vectors[row, d]
+                target_square += gradients[place, d] * gradients[place, d]
+                gradients[place, dimensions + d] += as_basket * vectors[row, d]
+                basket_square += gradients[place, dimensions + d] * gradients[place, dimensions + d]
+            target_squares[row] += target_square
+            basket_squares[row] += basket_square
+            bias_squares[row] += others[place, 0] * others[place, 0]
+            step = np.float32(learning_rate) / np.sqrt(target_squares[row] + EPSILON)
+            basket_step = np.float32(learning_rate) / np.sqrt(basket_squares[row] + EPSILON)
+            for d in range(dimensions):
+                vectors[row, d] -= step * gradients[place, d] + basket_step * gradients[place, dimensions + d]
+            bias[row] -= np.float32(learning_rate) / np.sqrt(bias_squares[row] + EPSILON) * others[place, 0]
