@@ -51,8 +51,9 @@ class FreeUsers:
         """Learn from a part of the log that starts at a whole batch; return its sums of loss and hits."""
         key = np.uint64(stream_key(self.seed, epoch, TRAIN_STREAM))
         batch, width = self.config.batch, 1 + self.config.negatives
-        span = -(-min(batch, part.stop - part.start) // CHUNKS)
-        queries, gradients = np.empty((2, batch, self.user_vectors.shape[1]), np.float32)
+        longest = min(batch, part.stop - part.start)
+        span = -(-longest // CHUNKS)
+        queries, gradients = np.empty((2, longest, self.user_vectors.shape[1]), np.float32)
         rows, places = np.empty((2, CHUNKS, span * width), np.int32)
         weights = np.empty((CHUNKS, span * width), np.float32)
         borders = np.zeros((CHUNKS, RANGES + 1), np.int64)
@@ -60,7 +61,8 @@ class FreeUsers:
         for start in range(part.start, part.stop, batch):
             users = purchases.user_rows[start : min(start + batch, part.stop)]
             products = purchases.product_rows[start : min(start + batch, part.stop)]
-            step = np.float32(self.config.learning_rate / len(users))
+            with np.errstate(over="ignore"):  # an infinite step makes a NaN loss, which ends the training
+                step = np.float32(self.config.learning_rate / len(users))
 
             def learn(low: int, high: int) -> None:
                 learn_chunks(

@@ -54,10 +54,7 @@ def run_epochs(
             began = time.perf_counter()
             loss, accuracy = _one_epoch(learner, purchases, epoch, epochs, batch, watch, crew)
             if not math.isfinite(loss) or not healthy():
-                raise TrainingFailed(
-                    f"the loss of epoch {epoch} is not finite: the steps are too large for these data. "
-                    f"Nothing was written; train with a lower --learning-rate."
-                )
+                raise _failed(epoch)
             seconds = time.perf_counter() - began
             valid_loss, valid_accuracy = (None, None) if not valid else learner.measure(valid, epoch, crew)
             course.append(Epoch(epoch, loss, accuracy, valid_loss, valid_accuracy, seconds))
@@ -67,8 +64,17 @@ def run_epochs(
                 f"interrupted in epoch {epoch} of {epochs}; nothing was written. "
                 "Add --keep-interrupted to keep what was learned so far."
             ) from None
+        if not healthy():
+            raise _failed(epoch) from None
         return course, True
     return course, False
+
+
+def _failed(epoch: int) -> TrainingFailed:
+    return TrainingFailed(
+        f"the loss of epoch {epoch} is not finite: the steps are too large for these data. "
+        "Nothing was written; train with a lower --learning-rate."
+    )
 
 
 def _one_epoch(
