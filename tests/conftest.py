@@ -38,7 +38,8 @@ def split(shop: Shop) -> Split:
 @pytest.fixture(scope="session")
 def small_config() -> Config:
     """The workshop's preset, small enough to train in a moment and long enough to learn something."""
-    return preset("workshop").changed({"dimensions": 12, "epochs": 8, "negatives": 20, "batch": 128})
+    changes = {"dimensions": 12, "epochs": 8, "negatives": 20, "batch": 128, "learning_rate": 20.0}
+    return preset("workshop").changed(changes)
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
+import twins
 from tastemaker.kernels.sampling import draw_row, draw_uniform, stream_key
 
 keys = st.integers(0, 2**64 - 1)

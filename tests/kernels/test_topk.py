@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import twins
 from tastemaker.kernels.topk import PANEL, keep_best, key_of, pack_panels, rank, unpack_keys
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
 
