@@ -1,0 +1,116 @@
+"""Ranking all users by one library: a worker of `top_k.py`. Every worker is given the same vectors and purchases."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from common import questions
+
+Lists: TypeAlias = tuple[Any, Any]
+"""Product rows and scores, ``[Q, k]``."""
+
+Arrays: TypeAlias = Mapping[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("arrays")
+    parser.add_argument("peer", choices=PEERS)
+    parser.add_argument("-k", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    options = parser.parse_args()
+    arrays = dict(np.load(options.arrays))
+    with questions() as (wait, answer):
+        try:
+            rank, name = PEERS[options.peer](arrays, options.k, options.threads)
+        except ImportError as error:
+            answer(
+                missing=f"needs {error.name}; install tastemaker[bench], or leave it out: --without {options.peer}."
+            )
+            return
+        wait()
+        answer(peer=name)
+        while True:
+            save = wait().get("save")
+            began = time.perf_counter()
+            rows, scores = rank()
+            seconds = time.perf_counter() - began
+            if save:
+                np.savez(save, rows=rows, scores=scores)
+            answer(seconds=seconds)
+
+
+def tastemaker(arrays: Arrays, k: int, threads: int) -> tuple[Callable[[], Lists], str]:
+    import tastemaker as tm
+
+    exclude = tm.Exclusions(arrays["offsets"], arrays["bought"])
+
+    def rank() -> Lists:  # from plain vectors to lists: packing them is timed
+        candidates = tm.Candidates.of(arrays["products"])
+        lists = tm.top_k(arrays["users"], candidates, k, exclude=exclude, threads=threads)
+        return lists.rows.reshape(-1, k), lists.scores.reshape(-1, k)
+
+    return rank, "tastemaker"
+
+
+def implicit(arrays: Arrays, k: int, threads: int) -> tuple[Callable[[], Lists], str]:
+    import implicit
+    from implicit.cpu.als import AlternatingLeastSquares
+    from scipy.sparse import csr_matrix
+
+    model = AlternatingLeastSquares(factors=arrays["users"].shape[1], num_threads=threads)
+    model.user_factors, model.item_factors = arrays["users"], arrays["products"]
+    users = np.arange(len(arrays["users"]))
+    ones = np.ones(len(arrays["bought"]), np.float32)
+    bought = csr_matrix((ones, arrays["bought"], arrays["offsets"]), (len(users), len(arrays["products"])))
+
+    def rank() -> Lists:
+        rows, scores = model.recommend(users, bought, N=k, filter_already_liked_items=True)
+        return rows, scores
+
+    return rank, f"implicit {implicit.__version__}"
+
+
+def faiss(arrays: Arrays, k: int, threads: int) -> tuple[Callable[[], Lists], str]:
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+    index = faiss.IndexFlatIP(arrays["products"].shape[1])
+    index.add(arrays["products"])
+
+    def rank() -> Lists:
+        scores, rows = index.search(arrays["users"], k)
+        return rows, scores
+
+    return rank, f"faiss {faiss.__version__}"
+
+
+def product(arrays: Arrays, k: int, threads: int) -> tuple[Callable[[], Lists], str]:
+    """Return the scores of a block of users after another, each thrown away: the least that exact ranking needs of BLAS."""
+    users, products, block = arrays["users"], arrays["products"], 1_024
+    scores = np.empty((block, len(products)), np.float32)
+
+    def rank() -> Lists:
+        for low in range(0, len(users), block):
+            part = users[low : low + block]
+            np.matmul(part, products.T, out=scores[: len(part)])
+        return np.zeros((0, k), np.int32), np.zeros((0, k), np.float32)
+
+    return rank, f"NumPy {np.__version__}"
+
+
+PEERS: dict[str, Callable[[Arrays, int, int], tuple[Callable[[], Lists], str]]] = {
+    "tastemaker": tastemaker,
+    "implicit": implicit,
+    "faiss": faiss,
+    "product": product,
+}
+
+
+if __name__ == "__main__":
+    main()
