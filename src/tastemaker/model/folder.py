@@ -20,7 +20,7 @@ import polars as pl
 
 from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Noun, Vocabulary
-from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, NewerFormat
+from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, NewerFormat, SettingProblem
 from tastemaker.model.config import Config
 from tastemaker.model.record import Epoch, TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
@@ -32,6 +32,9 @@ FORMAT = 1
 """The number of the folder's format; a folder with a greater one is refused."""
 
 MANIFEST = "manifest.json"
+
+SEAL = "sha256"
+"""The manifest's key of its own checksum."""
 
 
 def save(model: TasteModel, folder: str | Path) -> Path:
@@ -46,7 +49,8 @@ def save(model: TasteModel, folder: str | Path) -> Path:
         _sweep(target.parent)
         with _temporary(target) as temporary:
             files = {name: _write_file(temporary / name, write) for name, write in _parts(model).items()}
-            manifest = json.dumps(_manifest(model, target, files), indent=2, allow_nan=False).encode()
+            facts = _manifest(model, target, files)
+            manifest = json.dumps(facts | {SEAL: _seal(facts)}, indent=2, allow_nan=False).encode()
             _write_file(temporary / MANIFEST, lambda path: path.write_bytes(manifest))
             _flush(temporary)
             check_target(target)
@@ -89,13 +93,18 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         number = int(manifest["format"])
     except FileNotFoundError as error:
         raise DamagedModel(f"{path} has no {MANIFEST}; it is no model folder, or a part of one.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, OSError) as error:
         raise DamagedModel(
             f"{path / MANIFEST} is not a manifest ({error}); train the model again."
         ) from error
     if number > FORMAT:
         raise NewerFormat(
             f"{path} has format {number}, and this tastemaker reads up to format {FORMAT}; upgrade tastemaker to load it."
+        )
+    if manifest.get(SEAL) != _seal(manifest):
+        raise DamagedModel(
+            f"{path / MANIFEST} is not the manifest that was written (its SHA-256 differs from the one within); "
+            "copy the folder again or train again."
         )
     return dict(manifest)
 
@@ -111,7 +120,9 @@ def load(folder: str | Path, *, verify: bool = True) -> TasteModel:
         for name, facts in manifest["files"].items():
             _check_file(path / name, facts, verify)
         return _read(path, manifest)
-    except (KeyError, TypeError, ValueError, AttributeError, OSError, pl.exceptions.PolarsError) as error:
+    except (
+        KeyError, TypeError, ValueError, AttributeError, OSError, SettingProblem, pl.exceptions.PolarsError,
+    ) as error:  # fmt: skip
         raise DamagedModel(f"{path} cannot be read as a model ({error}); train the model again.") from error
 
 
@@ -168,6 +179,12 @@ def _manifest(model: TasteModel, target: Path, files: dict[str, dict[str, Any]])
         },
         "files": files,
     }
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    """Return the SHA-256 of a manifest's facts, whatever the order and the spaces in which they are written."""
+    facts = {key: value for key, value in manifest.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: Path, manifest: dict[str, Any]) -> TasteModel:
