@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -36,6 +37,9 @@ MANIFEST = "manifest.json"
 SEAL = "sha256"
 """The manifest's key of its own checksum."""
 
+_ONE_AT_A_TIME = threading.Lock()
+"""Held while saving, so that what `_sweep` finds under our own number is never another thread's."""
+
 
 def save(model: TasteModel, folder: str | Path) -> Path:
     """Write a model to a new folder, such as ``models/recommender/1``, and return its path.
@@ -46,8 +50,7 @@ def save(model: TasteModel, folder: str | Path) -> Path:
     target = check_target(folder)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
-        with _temporary(target) as temporary:
+        with _ONE_AT_A_TIME, _temporary(target) as temporary:
             files = {name: _write_file(temporary / name, write) for name, write in _parts(model).items()}
             facts = _manifest(model, target, files)
             manifest = json.dumps(facts | {SEAL: _seal(facts)}, indent=2, allow_nan=False).encode()
@@ -112,7 +115,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 def load(folder: str | Path, *, verify: bool = True) -> TasteModel:
     """Read a model; its arrays are memory-mapped, so that processes share them.
 
-    ``verify`` compares the SHA-256 of every file with the manifest first. Raises `DamagedModel`, `NewerFormat`, `ModelFolderProblem`.
+    ``verify`` compares the SHA-256 of every file with the manifest first. Raises `DamagedModel`, `NewerFormat`,
+    `ModelFolderProblem`.
     """
     path = Path(folder)
     manifest = read_manifest(path)
@@ -231,7 +235,8 @@ def _check_file(path: Path, facts: dict[str, Any], verify: bool) -> None:
         )
     if path.stat().st_size != facts["bytes"] or (verify and _digest(path) != facts["sha256"]):
         raise DamagedModel(
-            f"{path} is not the file that was written (its SHA-256 differs from the manifest's); copy the folder again or train again."
+            f"{path} is not the file that was written (its SHA-256 differs from the manifest's); "
+            "copy the folder again or train again."
         )
 
 
@@ -256,6 +261,7 @@ def _flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
+    _sweep(target.parent)
     path = target.parent / f".{target.name}.writing-{os.getpid()}"
     path.mkdir()
     try:
