@@ -99,7 +99,7 @@ def compose_queries(
 def slot_of(row: int, slots: Rows, used: Rows, count: int, gradients: Floats, others: Floats) -> int:
     """Return the place where a row's gradient gathers, a fresh and zeroed one at ``count`` if it has none yet."""
     if slots[row] >= 0:
-        return slots[row]
+        return int(slots[row])
     slots[row] = count
     used[count] = row
     gradients[count, :] = 0
@@ -162,11 +162,17 @@ def learn_batches(
     sampled, turned = np.zeros((lanes, dimensions), np.float32), np.zeros((dimensions, lanes), np.float32)
     logits, weights = np.empty((room, lanes), np.float32), np.empty((lanes, room), np.float32)
     offsets_of = np.zeros(lanes, np.float32)
-    row_logits, row_out, powers = np.empty(lanes, np.float32), np.empty(lanes, np.float32), np.empty(lanes, np.int32)
+    row_logits, row_out, powers = (
+        np.empty(lanes, np.float32),
+        np.empty(lanes, np.float32),
+        np.empty(lanes, np.int32),
+    )
     pushes, errors = np.empty((lanes, dimensions), np.float32), np.empty(room, np.float32)
     slots = np.full(products, -1, np.int32)
     used = np.empty(room + lanes, np.int32)
-    gradients = np.empty((room + lanes, 2 * dimensions), np.float32)  # as what is found, and as a part of baskets
+    gradients = np.empty(
+        (room + lanes, 2 * dimensions), np.float32
+    )  # as what is found, and as a part of baskets
     others = np.empty((room + lanes, 3), np.float32)  # the bias's gradient, and how often the row was either
     total = np.empty(dimensions, np.float32)
 

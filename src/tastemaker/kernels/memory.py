@@ -110,7 +110,6 @@ def add_up(
     high: int,
     basket_offsets: Offsets,
     baskets: Rows,
-    weights: Floats,
     memory_offsets: Offsets,
     memory_products: Rows,
     memory_weights: Floats,
@@ -121,7 +120,7 @@ def add_up(
 ) -> None:
     """Set, for the queries ``low … high - 1``, the products that the memory knows and what it adds to their scores.
 
-    scores(q, r) = weights[q] · Σ over p in basket q of memory[p, r]
+    scores(q, r) = Σ over p in basket q of memory[p, r]
 
     Query q's products stand ascending in ``rows[offsets[q]:offsets[q + 1]]``, a space counted by `count_distinct`.
     """
@@ -142,6 +141,6 @@ def add_up(
         rows[start:found].sort()
         for place in range(start, found):
             row = rows[place]
-            scores[place] = weights[q] * total[row]
+            scores[place] = total[row]
             total[row] = 0
             seen[row] = False

@@ -215,6 +215,7 @@ def measure_softmax(
     high: int,
     queries: Floats,
     product_vectors: Floats,
+    bias: Floats,
     users: Rows,
     products: Rows,
     catalogue: int,
@@ -225,7 +226,7 @@ def measure_softmax(
 ) -> None:
     """Set ``losses`` and ``hits`` of the purchases ``low … high - 1`` without learning from them.
 
-    ``users[n]`` are rows of ``queries[Q, D]``; candidates are drawn as in `learn_chunks`.
+    ``users[n]`` are rows of ``queries[Q, D]``, ``bias[P]`` is added to the products' scores; candidates are drawn as in `learn_chunks`.
     """
     candidates = np.empty(negatives + 1, np.int32)
     scores = np.empty(negatives + 1, np.float32)
@@ -235,4 +236,6 @@ def measure_softmax(
         candidates[0] = products[i]
         draw_row(key, i, catalogue, candidates[1:])
         score_row(queries[users[i]], product_vectors, candidates, scores)
+        for j in range(candidates.shape[0]):
+            scores[j] += bias[candidates[j]]
         losses[i], hits[i] = loss_and_hit(scores, candidates, weights, powers)

@@ -6,11 +6,22 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from tastemaker.errors import SettingProblem
 
 __all__ = ["PRESETS", "Config", "preset"]
+
+
+_NOT_NEGATIVE = (
+    "popularity_power",
+    "decay",
+    "rare_decay",
+    "damping",
+    "memory_weight",
+    "memory_power",
+    "memory_damping",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +33,8 @@ class Config:
 
     preset: str = "custom"
     """The preset that these settings began as."""
+    query: Literal["free", "composed"]
+    """Whether a user has a vector of their own, or is composed of what they bought."""
     dimensions: int
     """D, the length of the vectors."""
     epochs: int
@@ -29,14 +42,32 @@ class Config:
     negatives: int
     """S, the sampled products that a bought one competes with."""
     batch: int
-    """B, the purchases whose updates are applied together."""
+    """B, the purchases whose updates are applied together (about so many, where users are kept whole)."""
     learning_rate: float
-    """The step of plain gradient descent on the mean loss of a batch."""
+    """The step: of plain gradient descent for free users, of Adagrad for composed ones."""
     initial_scale: float
-    """Vectors start uniformly in (-initial_scale, initial_scale)."""
+    """Vectors start within ± initial_scale: uniformly for free users, normally with that deviation for composed ones."""
+    members: int = 1
+    """Composed only: tastes learned side by side from different draws, which share the dimensions and whose scores are averaged."""
+    popularity_power: float = 0.0
+    """Composed only: negatives are drawn in proportion to buyers^popularity_power."""
+    decay: float = 0.0
+    """Composed only: how much of a product's vector is added to its gradient each time it was bought."""
+    rare_decay: float = 0.0
+    """Composed only: the same, divided by the product's buyers: what is seldom bought stays near zero."""
+    damping: float = 0.5
+    """Composed only: a sum of n vectors is divided by n^damping."""
+    memory_weight: float = 0.0
+    """What the memory's strengths are multiplied with in the score; 0 keeps no memory."""
+    memory_power: float = 0.0
+    """The memory's counts are divided by (buyers · buyers)^memory_power."""
+    memory_damping: float = 0.0
+    """A user counts for the memory as n^-memory_damping."""
+    memory_partners: int = 200
+    """M, the strongest partners that the memory keeps of a product."""
 
     def __post_init__(self) -> None:
-        for name in ("dimensions", "epochs", "negatives", "batch"):
+        for name in ("dimensions", "epochs", "negatives", "batch", "members", "memory_partners"):
             value = getattr(self, name)
             if value < 1:
                 raise SettingProblem(f"{name} is {value}; it must be at least 1.")
@@ -44,6 +75,10 @@ class Config:
             value = getattr(self, name)
             if not math.isfinite(value) or value <= 0:
                 raise SettingProblem(f"{name} is {value}; it must be a finite number above 0.")
+        for name in _NOT_NEGATIVE:
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0:
+                raise SettingProblem(f"{name} is {value}; it must be a finite number, 0 or more.")
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
@@ -92,6 +127,7 @@ def _parse(name: str, text: str, kind: Any) -> object:
 
 WORKSHOP = Config(
     preset="workshop",
+    query="free",
     dimensions=50,
     epochs=10,
     negatives=100,
@@ -101,7 +137,25 @@ WORKSHOP = Config(
 )
 """The model of the ASOS workshop of 2020, setting by setting."""
 
-PRESETS: Mapping[str, Config] = {"workshop": WORKSHOP}
+DEFAULT = Config(
+    preset="default",
+    query="composed",
+    dimensions=128,
+    epochs=16,
+    negatives=128,
+    batch=128,
+    learning_rate=0.3,
+    initial_scale=0.02,
+    members=2,
+    popularity_power=0.75,
+    decay=0.1,
+    rare_decay=2.0,
+    damping=0.5,
+    memory_weight=0.25,
+)
+"""The model that ranks: docs/model.md says what each part brings."""
+
+PRESETS: Mapping[str, Config] = {"default": DEFAULT, "workshop": WORKSHOP}
 
 
 def preset(name: str) -> Config:

@@ -135,7 +135,7 @@ def _parts(model: TasteModel) -> dict[str, Callable[[Path], object]]:
         "product_vectors": model.product_vectors,
         "product_bias": model.product_bias,
         "user_vectors": model.user_vectors,
-        "basket_vectors": model.basket_vectors,
+        "basket_vectors": None if _tied(model) else model.basket_vectors,
         "history_offsets": model.histories.offsets,
         "history_products": model.histories.products,
     }
@@ -157,6 +157,10 @@ def _parts(model: TasteModel) -> dict[str, Callable[[Path], object]]:
     return parts
 
 
+def _tied(model: TasteModel) -> bool:
+    return model.basket_vectors is model.product_vectors
+
+
 def _manifest(model: TasteModel, target: Path, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
     record = model.record
     absolute = target.absolute()
@@ -173,6 +177,7 @@ def _manifest(model: TasteModel, target: Path, files: dict[str, dict[str, Any]])
         "epochs": [dataclasses.asdict(epoch) for epoch in record.epochs],
         "interrupted": record.interrupted,
         "metrics": dict(record.metrics),
+        "basket": {"tied": _tied(model), "damping": model.damping},
         "ids": {
             vocabulary.noun: {"form": vocabulary.form, "sorted": vocabulary.is_sorted}
             for vocabulary in (model.users, model.products)
@@ -204,6 +209,7 @@ def _read(path: Path, manifest: dict[str, Any]) -> TasteModel:
         ids = pl.read_ipc(path / f"{noun}s.arrow").get_column("id")
         return Vocabulary(ids, noun, facts["form"], facts["sorted"])
 
+    product_vectors = array("product_vectors")
     memory = None
     if "memory_offsets.npy" in manifest["files"]:
         memory = Memory(array("memory_offsets"), array("memory_products"), array("memory_weights"))
@@ -211,10 +217,10 @@ def _read(path: Path, manifest: dict[str, Any]) -> TasteModel:
         users=vocabulary("user"),
         products=vocabulary("product"),
         histories=Histories(array("history_offsets"), array("history_products")),
-        product_vectors=array("product_vectors"),
+        product_vectors=product_vectors,
         product_bias=array("product_bias"),
         user_vectors=optional("user_vectors"),
-        basket_vectors=optional("basket_vectors"),
+        basket_vectors=product_vectors if manifest["basket"]["tied"] else optional("basket_vectors"),
         memory=memory,
         record=TrainingRecord(
             config=Config.from_json(manifest["config"]) if manifest["config"] else None,
@@ -225,6 +231,7 @@ def _read(path: Path, manifest: dict[str, Any]) -> TasteModel:
             metrics=manifest["metrics"],
             interrupted=manifest["interrupted"],
         ),
+        damping=manifest["basket"]["damping"],
     )
 
 

@@ -45,10 +45,12 @@ class TasteModel:
     user_vectors: Floats | None
     """``float32[U, D]``, learned freely"""
     basket_vectors: Floats | None
-    """``float32[P, D]``, what a bought product adds to a query"""
+    """``float32[P, D]``, what a bought product adds to a query; the very array ``product_vectors`` where both are tied"""
     memory: Memory | None
     record: TrainingRecord
     """Where the model comes from: settings, seed, data, epochs."""
+    damping: float = 0.5
+    """A basket's n vectors are summed and divided by n^damping."""
 
     def __post_init__(self) -> None:
         users, products, dimensions = len(self.users), len(self.products), self.product_vectors.shape[1]

@@ -1,4 +1,4 @@
-"""Queries: the vectors that users, baskets and products are ranked for."""
+"""Queries: the vectors that users and baskets are ranked for, and what the memory adds for each."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from tastemaker.data.purchases import Histories
-from tastemaker.errors import SettingProblem
-from tastemaker.model.taste_model import TasteModel
+from tastemaker.data.ragged import gather_lists
+from tastemaker.kernels.baskets import compose_baskets
+from tastemaker.kernels.crew import Crew
+from tastemaker.kernels.memory import add_up, count_distinct
+from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.ranking.top_k import ExtraScores
 from tastemaker.types import AnyArray, Floats
 
-__all__ = ["Queries", "basket_queries", "user_queries"]
+__all__ = ["Queries", "basket_queries", "histories_of", "user_queries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +27,57 @@ class Queries:
     extra: ExtraScores | None
 
 
-def user_queries(model: TasteModel, users: AnyArray) -> Queries:
-    """Return the queries of the users at these rows, ``int[Q]``."""
+def histories_of(model: TasteModel, users: AnyArray) -> Histories:
+    """Return what the users at these rows bought, ``int[Q]``, one list for each."""
+    offsets, places = gather_lists(model.histories.offsets, users)
+    return Histories(offsets, np.ascontiguousarray(model.histories.products[places]))
+
+
+def user_queries(model: TasteModel, users: AnyArray, *, threads: int | None = None) -> Queries:
+    """Return the queries of the users at these rows, ``int[Q]``: free vectors, or composed of what they bought."""
     if model.user_vectors is None:
-        raise SettingProblem("this model has no user vectors.")
-    return Queries(np.ascontiguousarray(model.user_vectors[users]), None)
+        return basket_queries(model, histories_of(model, users), threads=threads)
+    extra = _recall(model.memory, histories_of(model, users), threads) if model.memory is not None else None
+    return Queries(np.ascontiguousarray(model.user_vectors[users]), extra)
 
 
-def basket_queries(model: TasteModel, baskets: Histories) -> Queries:
-    """Return the query of each basket: the mean of its products' vectors; an empty basket has the zero query."""
-    vectors = np.zeros((len(baskets.offsets) - 1, model.dimensions), np.float32)
-    for q in range(len(vectors)):
-        products = baskets.of(q)
-        if len(products):
-            vectors[q] = model.product_vectors[products].mean(axis=0)
-    return Queries(vectors, None)
+def basket_queries(model: TasteModel, baskets: Histories, *, threads: int | None = None) -> Queries:
+    """Return the query of each basket; an empty basket has the zero query, which ranks best sellers.
+
+    A model of free users has no basket vectors: there the query is the mean of the product vectors.
+    """
+    vectors = np.empty((len(baskets.offsets) - 1, model.dimensions), np.float32)
+    table, damping = model.basket_vectors, model.damping
+    if table is None:
+        table, damping = model.product_vectors, 1.0
+    offsets, products = baskets.offsets, baskets.products
+    with Crew(threads) as crew:
+        crew.run(
+            lambda low, high: compose_baskets(low, high, offsets, products, table, damping, vectors),
+            len(vectors),
+        )
+    return Queries(vectors, None if model.memory is None else _recall(model.memory, baskets, threads))
+
+
+def _recall(memory: Memory, baskets: Histories, threads: int | None) -> ExtraScores:
+    """Return what the memory adds for each basket: the sum of its products' weights."""
+    count, products = len(baskets.offsets) - 1, len(memory.offsets) - 1
+    distinct = np.zeros(count, np.int64)
+
+    def find(low: int, high: int) -> None:
+        count_distinct(
+            low, high, baskets.offsets, baskets.products, memory.offsets, memory.products, products, distinct
+        )
+
+    def fill(low: int, high: int) -> None:
+        add_up(
+            low, high, baskets.offsets, baskets.products, memory.offsets, memory.products, memory.weights, products,
+            offsets, rows, scores,
+        )  # fmt: skip
+
+    with Crew(threads) as crew:
+        crew.run(find, count)
+        offsets = np.concatenate(([0], np.cumsum(distinct))).astype(np.int64)
+        rows, scores = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
+        crew.run(fill, count)
+    return ExtraScores(offsets, rows, scores)

@@ -10,12 +10,11 @@ import numpy as np
 import polars as pl
 
 from tastemaker.data.purchases import Histories
-from tastemaker.data.ragged import gather_lists
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.ranking.queries import Queries, basket_queries, user_queries
+from tastemaker.ranking.queries import basket_queries, histories_of, user_queries
 from tastemaker.ranking.top_k import Candidates, Exclusions, top_k
 from tastemaker.types import AnyArray, Floats, Rows
 
@@ -100,8 +99,8 @@ def recommend_baskets(
     rows = [np.unique(model.products.rows(basket)) for basket in baskets]
     offsets = np.concatenate(([0], np.cumsum([len(basket) for basket in rows]))).astype(np.int64)
     held = Histories(offsets, np.concatenate([*rows, np.zeros(0, np.int32)]).astype(np.int32))
-    queries = basket_queries(model, held)
-    exclude = None if include_purchased else Exclusions(held.offsets, held.products)
+    queries = basket_queries(model, held, threads=threads)
+    exclude = None if include_purchased else _leave_out(held)
     lists = top_k(
         queries.vectors, product_candidates(model), k, exclude=exclude, extra=queries.extra, threads=threads
     )
@@ -146,8 +145,8 @@ def rank_users(
     parts = []
     for low in range(0, max(len(users), 1), USERS_AT_ONCE):
         block = users[low : low + USERS_AT_ONCE]
-        queries: Queries = user_queries(model, block)
-        exclude = None if include_purchased else _histories_of(model, block)
+        queries = user_queries(model, block, threads=threads)
+        exclude = None if include_purchased else _leave_out(histories_of(model, block))
         parts.append(
             top_k(queries.vectors, candidates, k, exclude=exclude, extra=queries.extra, threads=threads)
         )
@@ -181,6 +180,5 @@ def nearest(
     return top_k(np.ascontiguousarray(vectors[products]), candidates, k, exclude=exclude, threads=threads)
 
 
-def _histories_of(model: TasteModel, users: AnyArray) -> Exclusions:
-    offsets, places = gather_lists(model.histories.offsets, users)
-    return Exclusions(offsets, np.ascontiguousarray(model.histories.products[places]))
+def _leave_out(bought: Histories) -> Exclusions:
+    return Exclusions(bought.offsets, bought.products)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from tastemaker.data.purchases import Purchases
@@ -14,46 +15,61 @@ from tastemaker.kernels.crew import Crew
 from tastemaker.model.record import Epoch
 from tastemaker.training.progress import Progress, Watcher
 
-__all__ = ["Learner", "run_epochs"]
+__all__ = ["Learned", "Learner", "run_epochs"]
 
 PURCHASES_PER_CALL = 1 << 15
 """About so many purchases are learned from between two looks at the clock and at Ctrl-C."""
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a learner measured while it learned from some purchases."""
+
+    purchases: int
+    loss: float
+    """sum over these purchases"""
+    hits: float
+    """sum over these purchases"""
+
+
 class Learner(Protocol):
     """What the loop drives."""
 
-    def learn(self, purchases: Purchases, epoch: int, part: slice, crew: Crew) -> tuple[float, float]:
-        """Learn from a part of the log; return its sums of loss and hits."""
+    @property
+    def purchases(self) -> int:
+        """Return how many purchases an epoch learns from."""
+
+    def learn(self, epoch: int, at_once: int, crew: Crew) -> Iterator[Learned]:
+        """Learn from every purchase, about ``at_once`` of them between two yields."""
 
     def measure(self, held_out: Purchases, epoch: int, crew: Crew) -> tuple[float, float]:
         """Return the mean loss and accuracy on held-out purchases."""
 
+    def finite(self) -> bool:
+        """Return whether every number learned is finite."""
+
 
 def run_epochs(
     learner: Learner,
-    purchases: Purchases,
     *,
     epochs: int,
-    batch: int,
-    valid: Purchases | None,
+    valid: Purchases | None = None,
     watch: Watcher,
     crew: Crew,
-    healthy: Callable[[], bool],
     keep_interrupted: bool = False,
 ) -> tuple[list[Epoch], bool]:
     """Run the epochs; return what each measured, and whether the user interrupted them.
 
-    Raises `TrainingFailed` when a loss or a vector is no longer finite (``healthy`` says whether the vectors are), and
-    `TrainingInterrupted` on Ctrl-C unless ``keep_interrupted``.
+    Raises `TrainingFailed` when a loss or a vector is no longer finite, and `TrainingInterrupted` on Ctrl-C unless
+    ``keep_interrupted``.
     """
     course: list[Epoch] = []
     epoch = 1
     try:
         for epoch in range(1, epochs + 1):
             began = time.perf_counter()
-            loss, accuracy = _one_epoch(learner, purchases, epoch, epochs, batch, watch, crew)
-            if not math.isfinite(loss) or not healthy():
+            loss, accuracy = _one_epoch(learner, epoch, epochs, watch, crew)
+            if not math.isfinite(loss) or not learner.finite():
                 raise _failed(epoch)
             seconds = time.perf_counter() - began
             valid_loss, valid_accuracy = (None, None) if not valid else learner.measure(valid, epoch, crew)
@@ -64,7 +80,7 @@ def run_epochs(
                 f"interrupted in epoch {epoch} of {epochs}; nothing was written. "
                 "Add --keep-interrupted to keep what was learned so far."
             ) from None
-        if not healthy():
+        if not learner.finite():
             raise _failed(epoch) from None
         return course, True
     return course, False
@@ -77,16 +93,11 @@ def _failed(epoch: int) -> TrainingFailed:
     )
 
 
-def _one_epoch(
-    learner: Learner, purchases: Purchases, epoch: int, epochs: int, batch: int, watch: Watcher, crew: Crew
-) -> tuple[float, float]:
-    step = max(1, PURCHASES_PER_CALL // batch) * batch
-    loss, hits, count = 0.0, 0.0, len(purchases)
+def _one_epoch(learner: Learner, epoch: int, epochs: int, watch: Watcher, crew: Crew) -> tuple[float, float]:
+    loss, hits, done, count = 0.0, 0.0, 0, learner.purchases
     watch(Progress(epoch, epochs, 0, count, math.nan, math.nan))
-    for start in range(0, count, step):
-        part = slice(start, min(start + step, count))
-        with on_compile(lambda: watch(Progress(epoch, epochs, 0, count, math.nan, math.nan, compiling=True))):
-            more_loss, more_hits = learner.learn(purchases, epoch, part, crew)
-        loss, hits = loss + more_loss, hits + more_hits
-        watch(Progress(epoch, epochs, part.stop, count, loss / part.stop, hits / part.stop))
+    with on_compile(lambda: watch(Progress(epoch, epochs, 0, count, math.nan, math.nan, compiling=True))):
+        for learned in learner.learn(epoch, PURCHASES_PER_CALL, crew):
+            loss, hits, done = loss + learned.loss, hits + learned.hits, done + learned.purchases
+            watch(Progress(epoch, epochs, done, count, loss / done, hits / done))
     return loss / count, hits / count

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
@@ -10,10 +12,12 @@ from tastemaker.kernels.crew import Crew
 from tastemaker.model.config import Config
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.training.composed import Composed, stacked
 from tastemaker.training.free_users import FreeUsers
-from tastemaker.training.loop import run_epochs
+from tastemaker.training.loop import Learner, run_epochs
 from tastemaker.training.progress import Watcher, nobody
 from tastemaker.training.tables import LANES, trimmed
+from tastemaker.training.together import remember
 
 __all__ = ["estimate_bytes", "train"]
 
@@ -37,31 +41,84 @@ def train(
         raise NoPurchases("there is no purchase to learn from.")
     if not 0 <= seed < 2**63:
         raise SettingProblem(f"seed is {seed}; it must be a whole number from 0 to 2^63 - 1.")
-    learner = FreeUsers.start(purchases, config, seed)
     with Crew(threads) as crew:
+        course = Course(purchases, config, valid, seed, watch, crew, keep_interrupted)
+        return _train_free(course) if config.query == "free" else _train_composed(course)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Everything that one training is given."""
+
+    purchases: Purchases
+    config: Config
+    valid: Purchases | None
+    seed: int
+    watch: Watcher
+    crew: Crew
+    keep_interrupted: bool
+
+    def run(self, learner: Learner) -> TrainingRecord:
+        """Drive a learner through its epochs and record them."""
         epochs, interrupted = run_epochs(
             learner,
-            purchases,
-            epochs=config.epochs,
-            batch=config.batch,
-            valid=valid,
-            watch=watch,
-            crew=crew,
-            healthy=lambda: _finite(learner),
-            keep_interrupted=keep_interrupted,
+            epochs=self.config.epochs,
+            valid=self.valid,
+            watch=self.watch,
+            crew=self.crew,
+            keep_interrupted=self.keep_interrupted,
         )
+        log = self.purchases
+        return TrainingRecord(
+            self.config, self.seed, log.fingerprint(), len(log), tuple(epochs), {}, interrupted
+        )
+
+
+def _train_free(course: Course) -> TasteModel:
+    log, config = course.purchases, course.config
+    learner = FreeUsers.start(log, config, course.seed)
+    record = course.run(learner)
     return TasteModel(
-        users=purchases.users,
-        products=purchases.products,
-        histories=purchases.histories(),
+        users=log.users,
+        products=log.products,
+        histories=log.histories(),
         product_vectors=trimmed(learner.product_vectors, config.dimensions),
-        product_bias=np.zeros(len(purchases.products), np.float32),
+        product_bias=np.zeros(len(log.products), np.float32),
         user_vectors=trimmed(learner.user_vectors, config.dimensions),
         basket_vectors=None,
         memory=None,
-        record=TrainingRecord(
-            config, seed, purchases.fingerprint(), len(purchases), tuple(epochs), {}, interrupted
-        ),
+        record=record,
+    )
+
+
+def _train_composed(course: Course) -> TasteModel:
+    log, config = course.purchases, course.config
+    histories = log.histories()
+    learner = Composed.start(histories, len(log.products), config, course.seed)
+    record = course.run(learner)
+    vectors, bias = stacked(learner.members)
+    memory = None
+    if config.memory_weight:
+        memory = remember(
+            histories,
+            len(log.products),
+            power=config.memory_power,
+            damping=config.memory_damping,
+            partners=config.memory_partners,
+            weight=config.memory_weight,
+            crew=course.crew,
+        )
+    return TasteModel(
+        users=log.users,
+        products=log.products,
+        histories=histories,
+        product_vectors=vectors,
+        product_bias=bias,
+        user_vectors=None,
+        basket_vectors=vectors,
+        memory=memory,
+        record=record,
+        damping=config.damping,
     )
 
 
@@ -74,7 +131,3 @@ def estimate_bytes(purchases: Purchases, config: Config) -> int:
     return (
         4 * table_rows * (width + config.dimensions) + per_purchase * len(purchases) + 2 * ids + (120 << 20)
     )
-
-
-def _finite(learner: FreeUsers) -> bool:
-    return bool(np.isfinite(learner.product_vectors).all() and np.isfinite(learner.user_vectors).all())
