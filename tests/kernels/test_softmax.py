@@ -176,6 +176,7 @@ def test_measuring_equals_numpy_and_changes_nothing():
     users, products = batch_of(rng, 90, 25, 60)
     queries = rng.normal(size=(25, 12)).astype(np.float32)
     vectors = rng.normal(size=(60, 12)).astype(np.float32)
+    bias = np.zeros(60, np.float32)
     before = queries.tobytes() + vectors.tobytes()
     losses, hits = np.full(90, np.nan), np.full(90, np.nan)
     for low, high in [(0, 50), (50, 90)]:
