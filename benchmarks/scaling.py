@@ -110,9 +110,7 @@ def learn(files: Path, temporary: Path, environment: dict[str, str], threads: in
     command += ["--preset", "workshop", "--epochs", "1", "--threads", str(threads)]
     before = os.times()
     began = time.perf_counter()
-    ended = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
     if ended.returncode:
         raise SystemExit(ended.stderr)
     after, process = os.times(), time.perf_counter() - began

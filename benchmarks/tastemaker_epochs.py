@@ -31,10 +31,11 @@ def main() -> None:
         changes[name] = int(log[name])
     changes["learning_rate"] = float(log["learning_rate"])
     with questions() as (wait, answer):
-        began, last = 0.0, None
+        began = 0.0
+        last: Progress | None = None
 
         def tell() -> None:
-            if last is not None:
+            if last is not None:  # nothing to tell before the first epoch
                 answer(seconds=time.perf_counter() - began, loss=last.loss, accuracy=last.accuracy)
 
         def watch(step: Progress) -> None:  # an epoch ends when the next begins: its checks are timed with it

@@ -1,4 +1,4 @@
-"""How long a vocabulary of millions of text ids takes, and how much memory: ``python benchmarks/bench_vocabulary.py``.
+"""How long a vocabulary of millions of text ids takes, and how much memory: ``python benchmarks/vocabulary.py``.
 
 The ids are 20 letters and digits, as those of ASOS are; every one is looked up in an order unlike theirs. Memory is
 the peak of the process, the ids to look up included.
@@ -6,7 +6,6 @@ the peak of the process, the ids to look up included.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import sys
 import time
@@ -15,9 +14,8 @@ from typing import TypeVar
 
 import numpy as np
 import polars as pl
-from rich.console import Console
-from rich.table import Table
 
+from common import machine, markdown, parser_of
 from tastemaker.data.vocabulary import Vocabulary
 
 LETTERS = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
@@ -42,17 +40,15 @@ def peak_gib() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ids", type=int, default=10_000_000)
-    count: int = parser.parse_args().ids
+    count: int = parser_of(__doc__, ids=10_000_000).parse_args().ids
     rng = np.random.default_rng(0)
-    table = Table("step", "seconds", "million ids a second", "peak memory, GiB")
+    rows_of_table = []
 
     def timed(step: str, work: Callable[[], Result], ids: int = count) -> Result:
         start = time.perf_counter()
         result = work()
         seconds = time.perf_counter() - start
-        table.add_row(step, f"{seconds:.4f}", f"{ids / seconds / 1e6:.3f}", f"{peak_gib():.2f}")
+        rows_of_table.append([step, f"{seconds:.4f}", f"{ids / seconds / 1e6:.3f}", f"{peak_gib():.2f}"])
         return result
 
     ids = timed("make the ids", lambda: random_ids(count, rng))
@@ -63,7 +59,8 @@ def main() -> None:
     back = timed("rows to ids, all", lambda: vocabulary.at(rows))
     assert len(vocabulary) == count
     assert back.equals(ids)
-    Console(width=100).print(table)
+    print(markdown(["step", "seconds", "million ids a second", "peak memory, GiB"], rows_of_table))
+    print(f"\n{count:,} ids of {LENGTH} letters, one run; the vocabulary may take 4 GiB. {machine()}")
 
 
 if __name__ == "__main__":
