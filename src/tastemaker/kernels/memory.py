@@ -6,13 +6,13 @@ import numpy as np
 
 from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.topk import keep_best, key_of
-from tastemaker.types import Booleans, Floats, Offsets, Rows
+from tastemaker.types import Booleans, Doubles, Floats, Offsets, Rows
 
-__all__ = ["add_up", "count_distinct", "strongest_partners"]
+__all__ = ["add_up", "count_distinct", "partners_of", "solve_neighbours"]
 
 
 @kernel()
-def strongest_partners(
+def partners_of(
     low: int,
     high: int,
     buyer_offsets: Offsets,
@@ -21,20 +21,19 @@ def strongest_partners(
     histories: Rows,
     user_weights: Floats,
     product_weights: Floats,
-    scale: float,
     partners: Rows,
-    strengths: Floats,
+    together: Floats,
     counts: Offsets,
 ) -> None:
-    """Find for each product ``low … high - 1`` the products most strongly bought with it.
+    """Find for each product ``low … high - 1`` the products bought with it.
 
-    strength(p, q) = log(1 + scale · product_weights[p] · product_weights[q] · Σ over users u who bought both of user_weights[u])
+    together(p, q) = Σ over users u who bought both of user_weights[u]
 
-    Writes the strongest ``partners[p - low, :counts[p - low]]``, ascending rows, with their ``strengths``, both as wide as the most
-    kept; of equal strengths the lower row is kept. Users of weight 0 are passed over.
+    Of more partners than ``partners`` is wide, those with the greatest together(p, q) · product_weights[q] are kept; of equals the lower
+    row. Product p's partners stand ascending in ``partners[p - low, :counts[p - low]]``. Users of weight 0 are passed over.
     """
     products = buyer_offsets.shape[0] - 1
-    together = np.zeros(products, np.float32)
+    total = np.zeros(products, np.float32)
     touched = np.empty(products, np.int32)
     keys = np.empty(products, np.uint64)
     value = np.empty(1, np.float32)
@@ -48,31 +47,108 @@ def strongest_partners(
                 continue
             for other in range(history_offsets[user], history_offsets[user + 1]):
                 q = histories[other]
-                if together[q] == 0:
+                if total[q] == 0:
                     touched[found] = q
                     found += 1
-                together[q] += weight
+                total[q] += weight
         count = 0
         for i in range(found):
             q = touched[i]
             if q != p:
-                value[0] = np.float32(
-                    np.log1p(scale * product_weights[p] * product_weights[q] * np.float64(together[q]))
-                )
-                together[q] = value[0]
+                value[0] = total[q] * product_weights[q]
                 keys[count] = key_of(bits[0], q)
                 count += 1
         kept = min(count, partners.shape[1])
         keep_best(keys, count, kept)
         for i in range(kept):
-            touched_row = np.uint32(0xFFFFFFFF) - np.uint32(keys[i] & np.uint64(0xFFFFFFFF))
-            partners[p - low, i] = np.int32(touched_row)
+            partners[p - low, i] = np.int32(
+                np.uint32(0xFFFFFFFF) - np.uint32(keys[i] & np.uint64(0xFFFFFFFF))
+            )
         partners[p - low, :kept].sort()
         for i in range(kept):
-            strengths[p - low, i] = together[partners[p - low, i]]
+            together[p - low, i] = total[partners[p - low, i]]
         counts[p - low] = kept
         for i in range(found):
-            together[touched[i]] = 0
+            total[touched[i]] = 0
+
+
+@kernel(inline=True)
+def solve_symmetric(matrix: Doubles, right: Doubles, n: int) -> None:
+    """Solve ``matrix[n, n] x = right[n]`` in place of ``right`` for a positive definite matrix (Cholesky, lower half used)."""
+    for i in range(n):
+        for j in range(i + 1):
+            total = matrix[i, j]
+            for k in range(j):
+                total -= matrix[i, k] * matrix[j, k]
+            matrix[i, j] = np.sqrt(max(total, 1e-12)) if i == j else total / matrix[j, j]
+    for i in range(n):
+        for k in range(i):
+            right[i] -= matrix[i, k] * right[k]
+        right[i] /= matrix[i, i]
+    for i in range(n - 1, -1, -1):
+        for k in range(i + 1, n):
+            right[i] -= matrix[k, i] * right[k]
+        right[i] /= matrix[i, i]
+
+
+@kernel()
+def solve_neighbours(
+    low: int,
+    high: int,
+    offsets: Offsets,
+    partners: Rows,
+    together: Floats,
+    diagonal: Floats,
+    penalty: float,
+    neighbours: Rows,
+    weights: Floats,
+    counts: Offsets,
+) -> None:
+    """Explain each product ``low … high - 1`` by its nearest neighbours: what each adds when the others are known, too.
+
+    weights = (G_NN + penalty · I)⁻¹ G_Np, with N the products of greatest together(p, q) / √diagonal[q]
+
+    G is the table ``partners[offsets[p]:offsets[p + 1]]``, ``together`` (ascending rows) with ``diagonal[P]``. Writes ``neighbours[p - low]``,
+    ``weights[p - low]`` and their number. Source: H. STECK 2019 (EASE), eq. 8, here solved among each product's neighbours only.
+    """
+    products = offsets.shape[0] - 1
+    most = neighbours.shape[1]
+    matrix = np.zeros((most, most), np.float64)
+    right = np.zeros(most, np.float64)
+    place_of = np.full(products, -1, np.int32)
+    keys = np.empty(partners.shape[0] if products == 0 else np.max(offsets[1:] - offsets[:-1]), np.uint64)
+    value = np.empty(1, np.float32)
+    bits = value.view(np.int32)
+    for p in range(low, high):
+        start, count = offsets[p], offsets[p + 1] - offsets[p]
+        for i in range(count):
+            q = partners[start + i]
+            value[0] = together[start + i] / np.sqrt(max(diagonal[q], np.float32(1e-6)))
+            keys[i] = key_of(bits[0], i)
+        kept = min(count, most)
+        keep_best(keys, count, kept)
+        chosen = neighbours[p - low]
+        for i in range(kept):
+            chosen[i] = np.int32(np.uint32(0xFFFFFFFF) - np.uint32(keys[i] & np.uint64(0xFFFFFFFF)))
+        chosen[:kept].sort()
+        matrix[:kept, :kept] = 0
+        for i in range(kept):
+            right[i] = together[start + chosen[i]]
+            chosen[i] = partners[start + chosen[i]]
+            place_of[chosen[i]] = i
+        for i in range(kept):
+            q = chosen[i]
+            matrix[i, i] = diagonal[q] + penalty
+            for entry in range(offsets[q], offsets[q + 1]):
+                j = place_of[partners[entry]]
+                if j >= 0 and j != i:
+                    matrix[i, j] = together[entry]
+                    matrix[j, i] = together[entry]
+        solve_symmetric(matrix, right, kept)
+        for i in range(kept):
+            weights[p - low, i] = right[i]
+            place_of[chosen[i]] = -1
+        counts[p - low] = kept
 
 
 @kernel()
@@ -110,6 +186,7 @@ def add_up(
     high: int,
     basket_offsets: Offsets,
     baskets: Rows,
+    damping: float,
     memory_offsets: Offsets,
     memory_products: Rows,
     memory_weights: Floats,
@@ -120,7 +197,7 @@ def add_up(
 ) -> None:
     """Set, for the queries ``low … high - 1``, the products that the memory knows and what it adds to their scores.
 
-    scores(q, r) = Σ over p in basket q of memory[p, r]
+    scores(q, r) = n^-damping · Σ over the n products p in basket q of memory[p, r]
 
     Query q's products stand ascending in ``rows[offsets[q]:offsets[q + 1]]``, a space counted by `count_distinct`.
     """
@@ -129,6 +206,8 @@ def add_up(
     for q in range(low, high):
         start = offsets[q]
         found = start
+        size = basket_offsets[q + 1] - basket_offsets[q]
+        scale = np.float32(1) if size < 2 else np.float32(np.float64(size) ** -damping)
         for place in range(basket_offsets[q], basket_offsets[q + 1]):
             p = baskets[place]
             for entry in range(memory_offsets[p], memory_offsets[p + 1]):
@@ -141,6 +220,6 @@ def add_up(
         rows[start:found].sort()
         for place in range(start, found):
             row = rows[place]
-            scores[place] = total[row]
+            scores[place] = scale * total[row]
             total[row] = 0
             seen[row] = False

@@ -13,14 +13,29 @@ from tastemaker.errors import SettingProblem
 __all__ = ["PRESETS", "Config", "preset"]
 
 
+_AT_LEAST_ONE = (
+    "dimensions",
+    "epochs",
+    "negatives",
+    "batch",
+    "members",
+    "memory_partners",
+    "ridge_neighbours",
+)
+_ABOVE_ZERO = ("learning_rate", "initial_scale", "ridge_penalty")
 _NOT_NEGATIVE = (
     "popularity_power",
     "decay",
     "rare_decay",
     "damping",
-    "memory_weight",
-    "memory_power",
     "memory_damping",
+    "count_weight",
+    "count_power",
+    "count_damping",
+    "ridge_weight",
+    "ridge_damping",
+    "trend_weight",
+    "horizon",
 )
 
 
@@ -37,8 +52,8 @@ class Config:
     """Whether a user has a vector of their own, or is composed of what they bought."""
     dimensions: int
     """D, the length of the vectors."""
-    epochs: int
-    """Passes over the purchases."""
+    epochs: int | None
+    """Passes over the purchases; None lets a part held out of train choose."""
     negatives: int
     """S, the sampled products that a bought one competes with."""
     batch: int
@@ -57,28 +72,46 @@ class Config:
     """Composed only: the same, divided by the product's buyers: what is seldom bought stays near zero."""
     damping: float = 0.5
     """Composed only: a sum of n vectors is divided by n^damping."""
-    memory_weight: float = 0.0
-    """What the memory's strengths are multiplied with in the score; 0 keeps no memory."""
-    memory_power: float = 0.0
-    """The memory's counts are divided by (buyers · buyers)^memory_power."""
-    memory_damping: float = 0.0
-    """A user counts for the memory as n^-memory_damping."""
+    horizon: int = 0
+    """Composed only: the epochs over which the learning rate falls, when training stops before; 0 means ``epochs``."""
+    memory_damping: float = 0.25
+    """What the memory says of n products is summed and divided by n^memory_damping."""
+    count_weight: float | None = 0.0
+    """The weight of the common purchases in the memory; None lets a part held out of train choose, 0 keeps none."""
+    count_power: float = 0.4
+    """Common purchases are divided by (buyers · buyers)^count_power."""
+    count_damping: float = 0.25
+    """A user of n products counts as n^-count_damping in the common purchases."""
     memory_partners: int = 200
-    """M, the strongest partners that the memory keeps of a product."""
+    """M, the partners of a product whose common purchases are kept."""
+    ridge_weight: float | None = 0.0
+    """The weight of the ridge regression among neighbours in the memory; None lets a part held out of train choose."""
+    ridge_penalty: float = 10.0
+    """What is added to the diagonal of the regression."""
+    ridge_damping: float = 0.5
+    """A user of n products counts as n^-ridge_damping in the regression."""
+    ridge_neighbours: int = 50
+    """The neighbours of a product that explain it."""
+    trend_weight: float | None = 0.0
+    """The weight of recent popularity in the bias, where there are times; None lets a part held out of train choose."""
 
     def __post_init__(self) -> None:
-        for name in ("dimensions", "epochs", "negatives", "batch", "members", "memory_partners"):
-            value = getattr(self, name)
-            if value < 1:
-                raise SettingProblem(f"{name} is {value}; it must be at least 1.")
-        for name in ("learning_rate", "initial_scale"):
-            value = getattr(self, name)
-            if not math.isfinite(value) or value <= 0:
-                raise SettingProblem(f"{name} is {value}; it must be a finite number above 0.")
-        for name in _NOT_NEGATIVE:
-            value = getattr(self, name)
-            if not math.isfinite(value) or value < 0:
-                raise SettingProblem(f"{name} is {value}; it must be a finite number, 0 or more.")
+        for names, least, wanted in (
+            (_AT_LEAST_ONE, 1, "at least 1"),
+            (_ABOVE_ZERO, math.ulp(0.0), "a finite number above 0"),
+            (_NOT_NEGATIVE, 0, "a finite number, 0 or more"),
+        ):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not (math.isfinite(value) and value >= least):
+                    raise SettingProblem(f"{name} is {value}; it must be {wanted}.")
+        if self.query == "free" and self.epochs is None:
+            raise SettingProblem("epochs is not given; a model of free users does not choose them.")
+
+    @property
+    def chooses(self) -> bool:
+        """Return whether some setting is left to a part held out of train."""
+        return None in (self.epochs, self.count_weight, self.ridge_weight, self.trend_weight)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
@@ -108,6 +141,10 @@ class Config:
 
 
 def _parse(name: str, text: str, kind: Any) -> object:
+    if type(None) in get_args(kind):  # a setting that may choose itself
+        if text == "auto":
+            return None
+        kind = next(choice for choice in get_args(kind) if choice is not type(None))
     choices = get_args(kind)
     if kind is str or (choices and text in choices):
         return text
@@ -141,17 +178,19 @@ DEFAULT = Config(
     preset="default",
     query="composed",
     dimensions=128,
-    epochs=16,
+    epochs=None,
     negatives=128,
     batch=128,
     learning_rate=0.3,
     initial_scale=0.02,
     members=2,
     popularity_power=0.75,
-    decay=0.1,
-    rare_decay=2.0,
+    decay=0.07,
+    rare_decay=3.5,
     damping=0.5,
-    memory_weight=0.25,
+    count_weight=None,
+    ridge_weight=None,
+    trend_weight=None,
 )
 """The model that ranks: docs/model.md says what each part brings."""
 

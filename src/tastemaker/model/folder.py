@@ -177,7 +177,7 @@ def _manifest(model: TasteModel, target: Path, files: dict[str, dict[str, Any]])
         "epochs": [dataclasses.asdict(epoch) for epoch in record.epochs],
         "interrupted": record.interrupted,
         "metrics": dict(record.metrics),
-        "basket": {"tied": _tied(model), "damping": model.damping},
+        "basket": {"tied": _tied(model), "damping": model.damping, "memory_damping": model.memory_damping},
         "ids": {
             vocabulary.noun: {"form": vocabulary.form, "sorted": vocabulary.is_sorted}
             for vocabulary in (model.users, model.products)
@@ -232,6 +232,7 @@ def _read(path: Path, manifest: dict[str, Any]) -> TasteModel:
             interrupted=manifest["interrupted"],
         ),
         damping=manifest["basket"]["damping"],
+        memory_damping=manifest["basket"]["memory_damping"],
     )
 
 

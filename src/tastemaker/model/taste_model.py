@@ -51,6 +51,8 @@ class TasteModel:
     """Where the model comes from: settings, seed, data, epochs."""
     damping: float = 0.5
     """A basket's n vectors are summed and divided by n^damping."""
+    memory_damping: float = 0.0
+    """What the memory says of a basket's n products is summed and divided by n^memory_damping."""
 
     def __post_init__(self) -> None:
         users, products, dimensions = len(self.users), len(self.products), self.product_vectors.shape[1]

@@ -11,7 +11,7 @@ from tastemaker.data.ragged import gather_lists
 from tastemaker.kernels.baskets import compose_baskets
 from tastemaker.kernels.crew import Crew
 from tastemaker.kernels.memory import add_up, count_distinct
-from tastemaker.model.taste_model import Memory, TasteModel
+from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.top_k import ExtraScores
 from tastemaker.types import AnyArray, Floats
 
@@ -37,7 +37,7 @@ def user_queries(model: TasteModel, users: AnyArray, *, threads: int | None = No
     """Return the queries of the users at these rows, ``int[Q]``: free vectors, or composed of what they bought."""
     if model.user_vectors is None:
         return basket_queries(model, histories_of(model, users), threads=threads)
-    extra = _recall(model.memory, histories_of(model, users), threads) if model.memory is not None else None
+    extra = _recall(model, histories_of(model, users), threads)
     return Queries(np.ascontiguousarray(model.user_vectors[users]), extra)
 
 
@@ -56,11 +56,14 @@ def basket_queries(model: TasteModel, baskets: Histories, *, threads: int | None
             lambda low, high: compose_baskets(low, high, offsets, products, table, damping, vectors),
             len(vectors),
         )
-    return Queries(vectors, None if model.memory is None else _recall(model.memory, baskets, threads))
+    return Queries(vectors, _recall(model, baskets, threads))
 
 
-def _recall(memory: Memory, baskets: Histories, threads: int | None) -> ExtraScores:
-    """Return what the memory adds for each basket: the sum of its products' weights."""
+def _recall(model: TasteModel, baskets: Histories, threads: int | None) -> ExtraScores | None:
+    """Return what the memory adds for each basket: the damped sum of its products' weights."""
+    memory = model.memory
+    if memory is None:
+        return None
     count, products = len(baskets.offsets) - 1, len(memory.offsets) - 1
     distinct = np.zeros(count, np.int64)
 
@@ -71,8 +74,8 @@ def _recall(memory: Memory, baskets: Histories, threads: int | None) -> ExtraSco
 
     def fill(low: int, high: int) -> None:
         add_up(
-            low, high, baskets.offsets, baskets.products, memory.offsets, memory.products, memory.weights, products,
-            offsets, rows, scores,
+            low, high, baskets.offsets, baskets.products, model.memory_damping,
+            memory.offsets, memory.products, memory.weights, products, offsets, rows, scores,
         )  # fmt: skip
 
     with Crew(threads) as crew:

@@ -149,7 +149,8 @@ class Composed:
         key: np.uint64,
         sums: Doubles,
     ) -> None:
-        fallen = (epoch - 1) / max(1, self.config.epochs - 1)
+        horizon = self.config.horizon or self.config.epochs or 1
+        fallen = min(1.0, (epoch - 1) / max(1, horizon - 1))
         rate = self.config.learning_rate * (1 - (1 - LAST_RATE) * fallen)
         learn_batches(
             part[0], part[1], order, starts, self.histories.offsets, self.histories.products, LONGEST,

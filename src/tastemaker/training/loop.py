@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,8 +57,12 @@ def run_epochs(
     watch: Watcher,
     crew: Crew,
     keep_interrupted: bool = False,
+    stage: str = "learning",
+    after: Callable[[int], None] = lambda _: None,
 ) -> tuple[list[Epoch], bool]:
     """Run the epochs; return what each measured, and whether the user interrupted them.
+
+    ``after`` is called with the number of each epoch that has ended; ``stage`` is what watchers are told these epochs are for.
 
     Raises `TrainingFailed` when a loss or a vector is no longer finite, and `TrainingInterrupted` on Ctrl-C unless
     ``keep_interrupted``.
@@ -68,12 +72,13 @@ def run_epochs(
     try:
         for epoch in range(1, epochs + 1):
             began = time.perf_counter()
-            loss, accuracy = _one_epoch(learner, epoch, epochs, watch, crew)
+            loss, accuracy = _one_epoch(learner, epoch, epochs, watch, crew, stage)
             if not math.isfinite(loss) or not learner.finite():
                 raise _failed(epoch)
             seconds = time.perf_counter() - began
             valid_loss, valid_accuracy = (None, None) if not valid else learner.measure(valid, epoch, crew)
             course.append(Epoch(epoch, loss, accuracy, valid_loss, valid_accuracy, seconds))
+            after(epoch)
     except KeyboardInterrupt:
         if not keep_interrupted:
             raise TrainingInterrupted(
@@ -93,11 +98,17 @@ def _failed(epoch: int) -> TrainingFailed:
     )
 
 
-def _one_epoch(learner: Learner, epoch: int, epochs: int, watch: Watcher, crew: Crew) -> tuple[float, float]:
+def _one_epoch(
+    learner: Learner, epoch: int, epochs: int, watch: Watcher, crew: Crew, stage: str
+) -> tuple[float, float]:
     loss, hits, done, count = 0.0, 0.0, 0, learner.purchases
-    watch(Progress(epoch, epochs, 0, count, math.nan, math.nan))
-    with on_compile(lambda: watch(Progress(epoch, epochs, 0, count, math.nan, math.nan, compiling=True))):
+
+    def tell(mean_loss: float, accuracy: float, *, compiling: bool = False) -> None:
+        watch(Progress(epoch, epochs, done, count, mean_loss, accuracy, stage, compiling))
+
+    tell(math.nan, math.nan)
+    with on_compile(lambda: tell(math.nan, math.nan, compiling=True)):
         for learned in learner.learn(epoch, PURCHASES_PER_CALL, crew):
             loss, hits, done = loss + learned.loss, hits + learned.hits, done + learned.purchases
-            watch(Progress(epoch, epochs, done, count, loss / done, hits / done))
+            tell(loss / done, hits / done)
     return loss / count, hits / count

@@ -21,6 +21,8 @@ class Progress:
     purchases: int
     loss: float
     accuracy: float
+    stage: str = "learning"
+    """What the epochs are for: choosing settings, or learning the model"""
     compiling: bool = False
     """Whether a kernel is being compiled just now, which happens once on a machine."""
 

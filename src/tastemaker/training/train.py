@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +14,14 @@ from tastemaker.kernels.crew import Crew
 from tastemaker.model.config import Config
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.training.choose import choose_settings
 from tastemaker.training.composed import Composed, stacked
 from tastemaker.training.free_users import FreeUsers
 from tastemaker.training.loop import Learner, run_epochs
 from tastemaker.training.progress import Watcher, nobody
 from tastemaker.training.tables import LANES, trimmed
 from tastemaker.training.together import remember
+from tastemaker.training.trend import trend_of
 
 __all__ = ["estimate_bytes", "train"]
 
@@ -42,12 +46,12 @@ def train(
     if not 0 <= seed < 2**63:
         raise SettingProblem(f"seed is {seed}; it must be a whole number from 0 to 2^63 - 1.")
     with Crew(threads) as crew:
-        course = Course(purchases, config, valid, seed, watch, crew, keep_interrupted)
-        return _train_free(course) if config.query == "free" else _train_composed(course)
+        given = Given(purchases, config, valid, seed, watch, crew, keep_interrupted)
+        return _train_free(given) if config.query == "free" else _train_composed(given)
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Given:
     """Everything that one training is given."""
 
     purchases: Purchases
@@ -58,11 +62,11 @@ class Course:
     crew: Crew
     keep_interrupted: bool
 
-    def run(self, learner: Learner) -> TrainingRecord:
-        """Drive a learner through its epochs and record them."""
+    def run(self, learner: Learner, config: Config, metrics: Mapping[str, Any]) -> TrainingRecord:
+        """Drive a learner through the epochs of the settings and record them."""
         epochs, interrupted = run_epochs(
             learner,
-            epochs=self.config.epochs,
+            epochs=config.epochs or 1,
             valid=self.valid,
             watch=self.watch,
             crew=self.crew,
@@ -70,14 +74,14 @@ class Course:
         )
         log = self.purchases
         return TrainingRecord(
-            self.config, self.seed, log.fingerprint(), len(log), tuple(epochs), {}, interrupted
+            config, self.seed, log.fingerprint(), len(log), tuple(epochs), metrics, interrupted
         )
 
 
-def _train_free(course: Course) -> TasteModel:
-    log, config = course.purchases, course.config
-    learner = FreeUsers.start(log, config, course.seed)
-    record = course.run(learner)
+def _train_free(given: Given) -> TasteModel:
+    log, config = given.purchases, given.config
+    learner = FreeUsers.start(log, config, given.seed)
+    record = given.run(learner, config, {})
     return TasteModel(
         users=log.users,
         products=log.products,
@@ -91,23 +95,15 @@ def _train_free(course: Course) -> TasteModel:
     )
 
 
-def _train_composed(course: Course) -> TasteModel:
-    log, config = course.purchases, course.config
+def _train_composed(given: Given) -> TasteModel:
+    log = given.purchases
+    config, chosen = choose_settings(log, given.config, given.seed, crew=given.crew, watch=given.watch)
     histories = log.histories()
-    learner = Composed.start(histories, len(log.products), config, course.seed)
-    record = course.run(learner)
+    learner = Composed.start(histories, len(log.products), config, given.seed)
+    record = given.run(learner, config, chosen)
     vectors, bias = stacked(learner.members)
-    memory = None
-    if config.memory_weight:
-        memory = remember(
-            histories,
-            len(log.products),
-            power=config.memory_power,
-            damping=config.memory_damping,
-            partners=config.memory_partners,
-            weight=config.memory_weight,
-            crew=course.crew,
-        )
+    if config.trend_weight:
+        bias = bias + np.float32(config.trend_weight) * trend_of(log)
     return TasteModel(
         users=log.users,
         products=log.products,
@@ -116,9 +112,10 @@ def _train_composed(course: Course) -> TasteModel:
         product_bias=bias,
         user_vectors=None,
         basket_vectors=vectors,
-        memory=memory,
+        memory=remember(histories, len(log.products), config, given.crew),
         record=record,
         damping=config.damping,
+        memory_damping=config.memory_damping,
     )
 
 
