@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 
+CTRL_C = 130
+"""The exit code in which Typer hides that a command was interrupted."""
+
 
 def main() -> None:
     """Run ``tastemaker``: exit 0 when done, 1 on our error (one line, no traceback), 2 on wrong usage."""
+    from tastemaker.cli.interrupts import end_at_once
+
+    end_at_once()
     from tastemaker.cli.app import app
     from tastemaker.errors import TastemakerError
 
@@ -20,6 +26,10 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}.")
     except KeyboardInterrupt:
+        _fail("interrupted.")
+    except SystemExit as end:
+        if end.code != CTRL_C:
+            raise
         _fail("interrupted.")
 
 

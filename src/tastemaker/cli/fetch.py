@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from tastemaker.cli.console import error_console, print_json, say
+from tastemaker.cli.interrupts import raise_at_once
 from tastemaker.cli.options import AsJson
 
 __all__ = ["fetch"]
@@ -25,9 +26,8 @@ def fetch(
 
     from tastemaker.data.fetch import ASOS_FILES, fetch_asos
 
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=error_console()
-    ) as bar:
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
+    with raise_at_once(), Progress(*columns, console=error_console()) as bar:
         tasks = {}
 
         def show(name: str, done: int, total: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tastemaker.cli.console import counting, output, print_json, say
+from tastemaker.cli.interrupts import raise_at_once
 from tastemaker.cli.options import AsJson, ModelFolder, OutFile, Threads, first_existing, ids_in, typed
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def recommend(
         _render(lists, None, as_json)
         return
     check_file(out)
-    with counting("users", len(asked)) as bar:
+    with raise_at_once(), counting("users", len(asked)) as bar:
         lines = write_recommendations(
             model,
             asked,
@@ -96,7 +97,8 @@ def _render(lists: Recommendations, out: Path | None, as_json: bool) -> None:
     if out is not None:
         from tastemaker.ranking.to_file import check_file, write_frame
 
-        write_frame(lists.to_frame(), check_file(out))
+        with raise_at_once():
+            write_frame(lists.to_frame(), check_file(out))
         _say_written(out, len(lists.lists.rows), as_json)
     elif as_json:
         print_json({"recommendations": as_json_lists(lists)})

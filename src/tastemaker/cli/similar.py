@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from tastemaker.cli.console import counting, print_json, say
+from tastemaker.cli.interrupts import raise_at_once
 from tastemaker.cli.options import AsJson, ModelFolder, OutFile, Threads, first_existing, typed
 from tastemaker.cli.recommend import as_json_lists, print_lists
 
@@ -47,7 +48,7 @@ def similar(
             print_lists(lists)
         return
     check_file(out)
-    with counting("products", len(asked)) as bar:
+    with raise_at_once(), counting("products", len(asked)) as bar:
         lines = write_similar(
             model,
             asked,

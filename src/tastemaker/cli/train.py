@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import resource
-import signal
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tastemaker.cli.console import epoch_table, error_console, print_json, say, size, training_bar
+from tastemaker.cli.interrupts import raise_at_once, stop_between_steps
 from tastemaker.cli.options import (
     AsJson,
     ProductColumn,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tastemaker.data.columns import Columns
     from tastemaker.data.purchases import Purchases
     from tastemaker.model.config import Config
+    from tastemaker.training.progress import Progress
 
 __all__ = ["train"]
 
@@ -118,9 +119,6 @@ def train(
     )
     limit = None if max_memory is None else bytes_of(max_memory)
     check_target(out)
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # a polite kill ends the training as Ctrl-C does
 
     clock = time.perf_counter()
     columns = Columns(user=user_column, product=product_column, time=time_column, quantity=quantity_column)
@@ -129,7 +127,12 @@ def train(
     _say_plan(log, measured, config, threads, estimate_bytes(log, config), limit)
 
     clock = time.perf_counter()
-    with training_bar() as watch:
+    with stop_between_steps() as stop, training_bar() as show:
+
+        def watch(step: Progress) -> None:
+            show(step)
+            stop.check()
+
         model = learn(
             log,
             config,
@@ -139,8 +142,11 @@ def train(
             watch=watch,
             keep_interrupted=keep_interrupted,
         )
+        if not keep_interrupted:
+            stop.check()  # asked for after the last step
     seconds["train"], clock = time.perf_counter() - clock, time.perf_counter()
-    folder = save(model, out)
+    with raise_at_once():
+        folder = save(model, out)
     seconds["write"] = time.perf_counter() - clock
 
     if as_json:
