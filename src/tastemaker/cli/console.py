@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -57,10 +65,8 @@ def size(count: float) -> str:
 @contextmanager
 def training_bar() -> Iterator[Watcher]:
     """Show a bar of purchases with loss, accuracy, speed and time left; yield what training should call."""
-    import time
-
     with Progress(
-        TextColumn("epoch {task.fields[epoch]}"),
+        TextColumn("{task.description} epoch {task.fields[epoch]}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.fields[facts]}"),
@@ -68,27 +74,42 @@ def training_bar() -> Iterator[Watcher]:
         console=error_console(),
         transient=True,
     ) as bar:
-        task = bar.add_task("", total=None, epoch="…", facts="")
-        began = time.perf_counter()
-        told = False
+        yield _Watch(bar)
 
-        def watch(step: Step) -> None:
-            nonlocal told
-            if step.compiling:
-                if not told:
-                    bar.console.print(
-                        "Compiling the kernels: once on this machine, some seconds; later runs reuse them."
-                    )
-                    told = True
-                return
-            passed = (step.epoch - 1) * step.purchases + step.done
-            facts = f"{passed / max(time.perf_counter() - began, 1e-9):,.0f} purchases/s"
-            if not math.isnan(step.loss):
-                facts = f"loss {step.loss:.4f}  accuracy {step.accuracy:.4f}  {facts}"
-            total = step.epochs * step.purchases
-            bar.update(task, completed=passed, total=total, epoch=f"{step.epoch}/{step.epochs}", facts=facts)
 
-        yield watch
+class _Watch:
+    """Draws each step of training: a line of its own for choosing settings and for learning the model."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._tasks: dict[str, TaskID] = {}
+        self._told = False
+        self._began = 0.0
+
+    def __call__(self, step: Step) -> None:
+        if step.compiling:
+            self._tell_once()
+            return
+        if step.stage not in self._tasks:
+            self._tasks[step.stage] = self._bar.add_task(step.stage, total=None, epoch="", facts="")
+            self._began = time.perf_counter()
+        passed = (step.epoch - 1) * step.purchases + step.done
+        facts = f"{passed / max(time.perf_counter() - self._began, 1e-9):,.0f} purchases/s"
+        if not math.isnan(step.loss):
+            facts = f"loss {step.loss:.4f}  accuracy {step.accuracy:.4f}  {facts}"
+        self._bar.update(
+            self._tasks[step.stage],
+            completed=passed,
+            total=step.epochs * step.purchases,
+            epoch=f"{step.epoch}/{step.epochs}",
+            facts=facts,
+        )
+
+    def _tell_once(self) -> None:
+        if not self._told:
+            say_on = self._bar.console.print
+            say_on("Compiling the kernels: once on this machine, some seconds; later runs reuse them.")
+        self._told = True
 
 
 @contextmanager

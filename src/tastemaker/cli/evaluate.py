@@ -74,7 +74,7 @@ def evaluate(
         )
     report = measure(
         model,
-        held.purchases,
+        held.to_measure,
         at=tuple(at or (10, 20, 100)),
         include_purchased=include_purchased,
         seed=seed,

@@ -31,11 +31,14 @@ class HeldOut:
     purchases: Purchases
     """The rows whose user and product the model knows, over the model's vocabularies."""
 
+    to_measure: Purchases
+    """The same and the rows of known users with an unknown product, numbered from P on: no list can hold it, so it is missed."""
+
     unknown_user_rows: int
     """Rows left out because the model does not know their user."""
 
     unknown_product_rows: int
-    """Rows left out because the model knows their user, but not their product."""
+    """Rows whose user the model knows, but not their product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +111,25 @@ def read_held_out(
     train_products: Vocabulary,
     columns: Columns = Columns(),  # noqa: B008  (a frozen value)
 ) -> HeldOut:
-    """Read a log against the vocabularies of a model; rows that it cannot know are counted and left out.
+    """Read a log against the vocabularies of a model; rows that it cannot know are counted.
 
+    Rows of unknown users are left out, for nobody can be ranked for; unknown products count as missed when lists are measured.
     Raises what `read_purchases` raises, and `NoPurchases` when the model knows no row.
     """
     log, summary = _open(source, columns)
     with translated(log.source.label):
         user_table = _row_table(_distinct(log, "user"), train_users, "user")
-        product_table = _row_table(_distinct(log, "product"), train_products, "product")
+        products = _distinct(log, "product")
+        product_table = _row_table(products, train_products, "product", beyond=len(train_products))
         rows = _rows(log, user_table, product_table)
     strange_user = rows["user_row"].is_null()
-    strange_product = ~strange_user & rows["product_row"].is_null()
+    strange_product = ~strange_user & (rows["product_row"] >= len(train_products))
     purchases = _purchases(
         rows.filter(~strange_user & ~strange_product), train_users, train_products, summary
     )
     held_out = HeldOut(
         replace(purchases, summary=replace(summary, repeats=_repeats(purchases))),
+        _purchases(rows.filter(~strange_user), train_users, train_products, summary),
         int(strange_user.sum()),
         int(strange_product.sum()),
     )
@@ -273,9 +279,14 @@ def _learn(log: _Log, noun: Noun, catalogue: Catalogue | None) -> tuple[Vocabula
     return vocabulary, _row_table(found, vocabulary, noun)
 
 
-def _row_table(found: _Ids, vocabulary: Vocabulary, noun: Noun) -> _RowTable:
+def _row_table(found: _Ids, vocabulary: Vocabulary, noun: Noun, *, beyond: int | None = None) -> _RowTable:
+    """Return the row of each distinct id; unknown ids have none, or the numbers from ``beyond`` on."""
     key = _key(found.raw.alias(noun))
-    rows = pl.DataFrame([found.raw.alias(noun), vocabulary.find(found.ids).alias(f"{noun}_row")])
+    numbers = vocabulary.find(found.ids)
+    if beyond is not None:
+        unknown = numbers.is_null()
+        numbers = numbers.fill_null(beyond - 1) + (unknown.cum_sum() * unknown).cast(pl.Int32)
+    rows = pl.DataFrame([found.raw.alias(noun), numbers.alias(f"{noun}_row")])
     return _RowTable(key, rows.select(key.alias(f"{noun}_key"), f"{noun}_row").lazy())
 
 

@@ -66,8 +66,8 @@ class Config:
     """Composed only: tastes learned side by side from different draws, which share the dimensions and whose scores are averaged."""
     popularity_power: float = 0.0
     """Composed only: negatives are drawn in proportion to buyers^popularity_power."""
-    decay: float = 0.0
-    """Composed only: how much of a product's vector is added to its gradient each time it was bought."""
+    decay: float | None = 0.0
+    """Composed only: how much of a product's vector is added to its gradient each time it was bought; None: by the histories."""
     rare_decay: float = 0.0
     """Composed only: the same, divided by the product's buyers: what is seldom bought stays near zero."""
     damping: float = 0.5
@@ -185,7 +185,7 @@ DEFAULT = Config(
     initial_scale=0.02,
     members=2,
     popularity_power=0.75,
-    decay=0.07,
+    decay=None,
     rare_decay=3.5,
     damping=0.5,
     count_weight=None,

@@ -25,7 +25,7 @@ from tastemaker.training.together import memories
 from tastemaker.training.trend import trend_of
 from tastemaker.types import Floats, Rows
 
-__all__ = ["choose_settings", "horizon_for"]
+__all__ = ["choose_settings", "decay_for", "horizon_for"]
 
 MEASURED_AT = 100
 """Lists are judged by ndcg at this length."""
@@ -35,13 +35,21 @@ MOST_USERS, FEWEST_USERS = 3_000, 30
 LOOKS = 8
 """How often the ranking is measured over the horizon; from FIRST_LOOK of it on."""
 FIRST_LOOK = 0.4
-WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+MODESTY = 0.005
+"""Of two weights, the smaller is taken unless the greater ranks better by so large a share: less to overfit with."""
 TRENDS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0)
 
 
 def horizon_for(purchases: int) -> int:
     """Return the epochs to plan for: fewer passes over a longer log, from 32 down to 8."""
-    return int(min(32, max(8, round(2.5e6 / max(purchases, 1)))))
+    return int(min(32, max(8, round(2.2e6 / max(purchases, 1)))))
+
+
+def decay_for(log: Purchases) -> float:
+    """Return a decay that falls with the mean history of the users, .07 · min(1, √(10 / mean)): long histories say more."""
+    users = np.count_nonzero(np.bincount(log.user_rows, minlength=1))
+    return float(0.07 * min(1.0, (10 * users / max(len(log), 1)) ** 0.5))
 
 
 def choose_settings(
@@ -53,6 +61,8 @@ def choose_settings(
     learned from the rest and looked at now and then; the epoch that ranks the held-out products best is taken, and then the weights
     of the memory and the trend, one after the other. A log too small to hold anything out gets the middle of the road.
     """
+    if config.decay is None:
+        config = dataclasses.replace(config, decay=decay_for(log))
     if not config.chooses:
         return config, {}
     horizon = config.horizon or config.epochs or horizon_for(len(log))
@@ -192,21 +202,22 @@ def _choose_weights(
         _grid(config.ridge_weight, WEIGHTS),
         _grid(config.trend_weight, TRENDS) if timed else (0.0,),
     ]
-    seen: dict[tuple[float, float, float], float] = {}
+    seen: dict[tuple[float, ...], float] = {}
 
-    def worth(weights: tuple[float, float, float]) -> float:
+    def worth(counts: float, ridge: float, trend: float) -> float:
+        weights = (counts, ridge, trend)
         if weights not in seen:
             seen[weights] = _ndcg(trial, config, taste, tables, weights, crew)
         return seen[weights]
 
-    best = (grids[0][0], grids[1][0], grids[2][0])
-    start = worth(best)
+    best = [grid[0] for grid in grids]
+    start = worth(*best)
     for part in (2, 0, 1, 0, 1, 2):
-        for value in grids[part]:
-            tried = (*best[:part], value, *best[part + 1 :])
-            if worth(tried) > worth(best):  # type: ignore[arg-type]
-                best = tried  # type: ignore[assignment]
-    return best, start, worth(best)
+        tried = [[*best[:part], value, *best[part + 1 :]] for value in grids[part]]
+        enough = max(worth(*weights) for weights in tried) * (1 - MODESTY)
+        best = next(weights for weights in tried if worth(*weights) >= enough)
+    counts, ridge, trend = best
+    return (counts, ridge, trend), start, worth(*best)
 
 
 def _ndcg(

@@ -82,7 +82,7 @@ class Composed:
             tuple(Member.start(m, d, config.initial_scale, buyers, seed) for m, d in enumerate(shares)),
             draws,
             -np.log(config.negatives * draws.probabilities).astype(np.float32),
-            (config.decay + config.rare_decay / np.maximum(buyers, 1)).astype(np.float32),
+            ((config.decay or 0.0) + config.rare_decay / np.maximum(buyers, 1)).astype(np.float32),
         )
 
     @property
