@@ -13,7 +13,10 @@ from tastemaker.kernels.sampling import GOLDEN_64, draw_row, mix64
 from tastemaker.kernels.softmax import exponentials
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
-__all__ = ["learn_batches", "multiply_add"]
+__all__ = ["ALL", "IN_BATCH", "SHARED", "draw_negatives", "learn_batches", "multiply_add"]
+
+SHARED, IN_BATCH, ALL = 0, 1, 2
+"""How a batch gets its negatives: drawn by popularity, taken from its own purchases, or the whole catalogue (no sampling)."""
 
 EPSILON = np.float32(1e-6)
 """Keeps the first step of a row with no gradient yet finite."""
@@ -107,6 +110,38 @@ def slot_of(row: int, slots: Rows, used: Rows, count: int, gradients: Floats, ot
     return count
 
 
+@kernel(inline=True)
+def draw_negatives(
+    sampling: int,
+    key: np.uint64,
+    batch: int,
+    phase: float,
+    targets: Rows,
+    chances: Floats,
+    aliases: Rows,
+    drawn: Rows,
+    coins: Rows,
+) -> None:
+    """Fill ``drawn[S]`` with the negatives of a batch whose purchases are ``targets[m]``; ``coins[S]`` is scratch.
+
+    SHARED draws by the alias method (a row evenly, kept by its chance); IN_BATCH takes the batch's own purchases, evenly spaced from a
+    start that ``phase`` in [0, 1) shifts; ALL takes every product, S being P.
+    """
+    count = drawn.shape[0]
+    if sampling == ALL:
+        for k in range(count):
+            drawn[k] = k
+    elif sampling == IN_BATCH:
+        for k in range(count):
+            drawn[k] = targets[int((k + phase) * targets.shape[0] / count) % targets.shape[0]]
+    else:
+        draw_row(key, 2 * batch, chances.shape[0], drawn)
+        draw_row(key, 2 * batch + 1, 1 << 24, coins)
+        for k in range(count):
+            if np.float32(coins[k]) >= chances[drawn[k]] * np.float32(16777216):
+                drawn[k] = aliases[drawn[k]]
+
+
 @kernel(fast=True)
 def learn_batches(
     first_batch: int,
@@ -122,6 +157,7 @@ def learn_batches(
     basket_squares: Floats,
     bias_squares: Floats,
     decay: Floats,
+    sampling: int,
     negatives: int,
     alias_chances: Floats,
     alias_rows: Rows,
@@ -133,7 +169,7 @@ def learn_batches(
 ) -> None:
     """Learn from the batches ``first_batch … last_batch - 1`` of an epoch, in turn, changing the tables in place.
 
-    Batch b holds the users ``order[batch_starts[b]:batch_starts[b + 1]]`` and draws its S negatives by the alias method. For the target t of
+    Batch b holds the users ``order[batch_starts[b]:batch_starts[b + 1]]`` and gets its S negatives by `draw_negatives`. For the target t of
     a query q, with logits q·v + b, and -log(S · chance) added to the negatives' (``corrections[P]``, the logQ correction):
 
         loss = -log softmax_t over {t} ∪ {negatives that are not t}
@@ -181,11 +217,8 @@ def learn_batches(
         phase = np.float64(mix64(key + np.uint64(b) * GOLDEN_64) >> np.uint64(11)) / 9007199254740992.0
         m = take_histories(users, offsets, histories, longest, phase, ends, targets)
         compose_queries(vectors, users.shape[0], ends, targets, damping, queries, scales)
-        draw_row(key, 2 * b, products, drawn)
-        draw_row(key, 2 * b + 1, 1 << 24, coins)
+        draw_negatives(sampling, key, b, phase, targets[:m], alias_chances, alias_rows, drawn, coins)
         for k in range(negatives):
-            if np.float32(coins[k]) >= alias_chances[drawn[k]] * np.float32(16777216):
-                drawn[k] = alias_rows[drawn[k]]
             row = drawn[k]
             offsets_of[k] = bias[row] + corrections[row]
             for d in range(dimensions):

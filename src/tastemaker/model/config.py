@@ -64,8 +64,10 @@ class Config:
     """Vectors start within ± initial_scale: uniformly for free users, normally with that deviation for composed ones."""
     members: int = 1
     """Composed only: tastes learned side by side from different draws, which share the dimensions and whose scores are averaged."""
+    sampling: Literal["shared", "batch", "all"] = "shared"
+    """Composed only: a batch's negatives are drawn by popularity, taken from its own purchases, or the whole catalogue."""
     popularity_power: float = 0.0
-    """Composed only: negatives are drawn in proportion to buyers^popularity_power."""
+    """Composed only: shared negatives are drawn in proportion to buyers^popularity_power."""
     decay: float | None = 0.0
     """Composed only: how much of a product's vector is added to its gradient each time it was bought; None: by the histories."""
     rare_decay: float = 0.0

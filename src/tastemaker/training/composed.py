@@ -9,7 +9,7 @@ import numpy as np
 
 from tastemaker.data.purchases import Histories, Purchases
 from tastemaker.kernels.baskets import compose_baskets
-from tastemaker.kernels.composed import learn_batches
+from tastemaker.kernels.composed import ALL, IN_BATCH, SHARED, learn_batches
 from tastemaker.kernels.crew import Crew
 from tastemaker.kernels.sampling import stream_key
 from tastemaker.model.config import Config
@@ -22,6 +22,8 @@ from tastemaker.types import Doubles, Floats, Offsets, Rows
 __all__ = ["Composed", "Member", "stacked"]
 
 MEMBER_STREAM, VALID_STREAM = 1_000, 1
+SAMPLING = {"shared": SHARED, "batch": IN_BATCH, "all": ALL}
+
 LONGEST = 1_000
 """Of a longer history, an epoch learns from an evenly spaced sample of so many products, another one each epoch."""
 LAST_RATE = 0.05
@@ -63,8 +65,12 @@ class Composed:
     seed: int
     members: tuple[Member, ...]
     draws: Draws
+    sampling: int
+    """one of kernels.composed's SHARED, IN_BATCH, ALL"""
+    negatives: int
+    """S, or P when the whole catalogue competes"""
     corrections: Floats
-    """``float32[P]``, -log(S · probability)"""
+    """``float32[P]``, -log(S · probability); 0 when the whole catalogue competes"""
     decay: Floats
     """``float32[P]``"""
 
@@ -72,7 +78,13 @@ class Composed:
     def start(histories: Histories, products: int, config: Config, seed: int) -> Composed:
         """Draw the first vectors of all members."""
         buyers = np.bincount(histories.products, minlength=products).astype(np.float64)
-        draws = draws_by_popularity(buyers, config.popularity_power)
+        sampling, negatives = SAMPLING[config.sampling], config.negatives
+        if sampling == SHARED and negatives >= products:
+            sampling = ALL  # drawing as many as there are would only add noise
+        if sampling == ALL:
+            negatives = products
+        draws = draws_by_popularity(buyers, 1.0 if sampling == IN_BATCH else config.popularity_power)
+        corrections = -np.log(negatives * draws.probabilities) if sampling != ALL else np.zeros(products)
         count = min(config.members, config.dimensions)
         shares = [config.dimensions * (m + 1) // count - config.dimensions * m // count for m in range(count)]
         return Composed(
@@ -81,7 +93,9 @@ class Composed:
             seed,
             tuple(Member.start(m, d, config.initial_scale, buyers, seed) for m, d in enumerate(shares)),
             draws,
-            -np.log(config.negatives * draws.probabilities).astype(np.float32),
+            sampling,
+            negatives,
+            corrections.astype(np.float32),
             ((config.decay or 0.0) + config.rare_decay / np.maximum(buyers, 1)).astype(np.float32),
         )
 
@@ -154,7 +168,7 @@ class Composed:
         rate = self.config.learning_rate * (1 - (1 - LAST_RATE) * fallen)
         learn_batches(
             part[0], part[1], order, starts, self.histories.offsets, self.histories.products, LONGEST,
-            member.vectors, member.bias, *member.squares, self.decay, self.config.negatives,
+            member.vectors, member.bias, *member.squares, self.decay, self.sampling, self.negatives,
             self.draws.chances, self.draws.aliases, self.corrections, float(self.config.damping), float(rate), key, sums,
         )  # fmt: skip
 
