@@ -23,7 +23,8 @@ def kernel(*, fast: bool = False, inline: bool = False) -> Callable[[F], F]:
     """Compile a function with Numba: no Python objects, no GIL, compiled once and then read from the cache.
 
     A kernel that other kernels call must be ``inline``: it then becomes a part of each of them. Otherwise a process that compiles
-    calls the one copy, a process that reads its cache calls another, LLVM optimises the two apart, and the last bits of a sum differ.
+    calls the one copy, a process that reads its cache calls another, LLVM optimises the two apart, and the last bits of a sum
+    differ.
     """
     options: dict[str, Any] = {
         "nopython": True,

@@ -124,8 +124,8 @@ def draw_negatives(
 ) -> None:
     """Fill ``drawn[S]`` with the negatives of a batch whose purchases are ``targets[m]``; ``coins[S]`` is scratch.
 
-    SHARED draws by the alias method (a row evenly, kept by its chance); IN_BATCH takes the batch's own purchases, evenly spaced from a
-    start that ``phase`` in [0, 1) shifts; ALL takes every product, S being P.
+    SHARED draws by the alias method (a row evenly, kept by its chance); IN_BATCH takes the batch's own purchases, evenly
+    spaced from a start that ``phase`` in [0, 1) shifts; ALL takes every product, S being P.
     """
     count = drawn.shape[0]
     if sampling == ALL:
@@ -169,7 +169,8 @@ def learn_batches(
 ) -> None:
     """Learn from the batches ``first_batch … last_batch - 1`` of an epoch, in turn, changing the tables in place.
 
-    Batch b holds the users ``order[batch_starts[b]:batch_starts[b + 1]]`` and gets its S negatives by `draw_negatives`. For the target t of
+    Batch b holds the users ``order[batch_starts[b]:batch_starts[b + 1]]`` and gets its S negatives by `draw_negatives`. For
+    the target t of
     a query q, with logits q·v + b, and -log(S · chance) added to the negatives' (``corrections[P]``, the logQ correction):
 
         loss = -log softmax_t over {t} ∪ {negatives that are not t}

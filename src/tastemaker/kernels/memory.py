@@ -29,7 +29,8 @@ def partners_of(
 
     together(p, q) = Σ over users u who bought both of user_weights[u]
 
-    Of more partners than ``partners`` is wide, those with the greatest together(p, q) · product_weights[q] are kept; of equals the lower
+    Of more partners than ``partners`` is wide, those with the greatest together(p, q) · product_weights[q] are kept; of equals
+    the lower
     row. Product p's partners stand ascending in ``partners[p - low, :counts[p - low]]``. Users of weight 0 are passed over.
     """
     products = buyer_offsets.shape[0] - 1
@@ -108,7 +109,8 @@ def solve_neighbours(
 
     weights = (G_NN + penalty · I)⁻¹ G_Np, with N the products of greatest together(p, q) / √diagonal[q]
 
-    G is the table ``partners[offsets[p]:offsets[p + 1]]``, ``together`` (ascending rows) with ``diagonal[P]``. Writes ``neighbours[p - low]``,
+    G is the table ``partners[offsets[p]:offsets[p + 1]]``, ``together`` (ascending rows) with ``diagonal[P]``. Writes
+    ``neighbours[p - low]``,
     ``weights[p - low]`` and their number. Source: H. STECK 2019 (EASE), eq. 8, here solved among each product's neighbours only.
     """
     products = offsets.shape[0] - 1

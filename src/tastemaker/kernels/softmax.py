@@ -132,9 +132,11 @@ def learn_chunks(
 ) -> None:
     """Do the chunks ``low_chunk … high_chunk - 1`` of the batch ``users[B], products[B]``: scores, loss, coefficients.
 
-    Purchase i draws as number ``first + i`` of the stream ``key``, uniformly from ``catalogue`` products; ``width`` is 1 + S. Writes ``queries[B, D]`` (the
+    Purchase i draws as number ``first + i`` of the stream ``key``, uniformly from ``catalogue`` products; ``width`` is 1 + S.
+    Writes ``queries[B, D]`` (the
     users' vectors), ``gradients[B, D]`` (what they will be changed by), and each chunk's (product, purchase, weight) triples
-    ``[CHUNKS, span · (1 + S)]``, grouped by range of product rows, group r at ``borders[chunk, r:r + 2]``. ``step`` is the learning rate over
+    ``[CHUNKS, span · (1 + S)]``, grouped by range of product rows, group r at ``borders[chunk, r:r + 2]``. ``step`` is the
+    learning rate over
     the batch's size. Adds loss and hits of each chunk to ``sums[CHUNKS, 8]``, columns 0 and 1 (a cache line for each chunk).
     """
     dimensions = user_vectors.shape[1]
@@ -226,7 +228,8 @@ def measure_softmax(
 ) -> None:
     """Set ``losses`` and ``hits`` of the purchases ``low … high - 1`` without learning from them.
 
-    ``users[n]`` are rows of ``queries[Q, D]``, ``bias[P]`` is added to the products' scores; candidates are drawn as in `learn_chunks`.
+    ``users[n]`` are rows of ``queries[Q, D]``, ``bias[P]`` is added to the products' scores; candidates are drawn as in
+    `learn_chunks`.
     """
     candidates = np.empty(negatives + 1, np.int32)
     scores = np.empty(negatives + 1, np.float32)

@@ -107,7 +107,8 @@ def keep_best(keys: AnyArray, count: int, k: int) -> None:
 def offer(scores: Floats, first: int, width: int, keys: AnyArray, state: Floats, count: int, k: int) -> int:
     """Offer ``scores[width]`` of the rows from ``first`` on to a query's buffer ``keys[2k]``; return its new count.
 
-    ``state[0]`` is the score to beat: the k-th best so far. Rows come in ascending order, so that a later row with just that score loses.
+    ``state[0]`` is the score to beat: the k-th best so far. Rows come in ascending order, so that a later row with just that
+    score loses.
     """
     bits = scores.view(np.int32)
     for low in range(0, width, 64):
@@ -164,8 +165,8 @@ def rank(
     Block b holds the queries ``b · chunk … (b + 1) · chunk - 1``.
 
     ``queries[Q, D']`` against ``panels`` of `pack_panels`, each candidate starting from ``bias[C]``. Query q leaves out the rows
-    ``excluded[excluded_offsets[q]:excluded_offsets[q + 1]]`` and adds ``extra_scores`` at ``extra_rows``, likewise ragged; both ascend
-    within a query. Offsets of length 1 mean none. ``keys[Q, k]`` is as wide as the longest list wanted.
+    ``excluded[excluded_offsets[q]:excluded_offsets[q + 1]]`` and adds ``extra_scores`` at ``extra_rows``, likewise ragged;
+    both ascend within a query. Offsets of length 1 mean none. ``keys[Q, k]`` is as wide as the longest list wanted.
     """
     k = keys.shape[1]
     dimensions = queries.shape[1]

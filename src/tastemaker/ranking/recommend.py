@@ -75,8 +75,8 @@ def recommend(
 ) -> Recommendations:
     """Return the k products that each user would most likely buy next, what they bought left out.
 
-    ``users`` are ids. ``candidates`` (of `product_candidates`) saves packing when many calls follow. Raises `UnknownId` and, for k < 1,
-    `SettingProblem`.
+    ``users`` are ids. ``candidates`` (of `product_candidates`) saves packing when many calls follow. Raises `UnknownId` and,
+    for k < 1, `SettingProblem`.
     """
     rows = model.users.rows(users)
     candidates = candidates or product_candidates(model)
