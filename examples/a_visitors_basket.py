@@ -1,6 +1,6 @@
 """Recommendations for a visitor whom the log has never seen, from the products in their basket.
 
-python examples/a_visitors_basket.py
+Run it: `python examples/a_visitors_basket.py`.
 """
 
 from __future__ import annotations

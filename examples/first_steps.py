@@ -1,6 +1,6 @@
 """From a log to measured recommendations in twenty lines, on the built-in synthetic shop.
 
-python examples/first_steps.py
+Run it: `python examples/first_steps.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Lists for all users as one frame, as a nightly job would write them, and what they share.
 
-    python examples/lists_for_everyone.py
+Run it: `python examples/lists_for_everyone.py`.
 
 (`tastemaker recommend FOLDER --all-users --out lists.parquet` does it block by block, for any number of users.)
 """

@@ -1,6 +1,6 @@
 """`top_k` alone: exact ranking of any vectors, with exclusions and sparse extra scores, checked against NumPy.
 
-python examples/rank_your_own_vectors.py
+Run it: `python examples/rank_your_own_vectors.py`.
 """
 
 from __future__ import annotations

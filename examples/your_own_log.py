@@ -1,6 +1,6 @@
 """Reading a log as shops really write them: odd names, missing ids, returns, catalogues, and what the reader says about it.
 
-python examples/your_own_log.py
+Run it: `python examples/your_own_log.py`.
 """
 
 from __future__ import annotations
