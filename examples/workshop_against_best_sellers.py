@@ -1,7 +1,8 @@
 """The finding that tastemaker began with: the workshop's model learns its users by heart and ranks worse than the best sellers.
 
-Run it: `python examples/workshop_against_best_sellers.py` on the built-in shop, offline, where taste is plain and the model wins;
-or, after `tastemaker fetch asos`, `python examples/workshop_against_best_sellers.py data/asos`: on the workshop's own purchases it loses.
+Run it: `python examples/workshop_against_best_sellers.py` on the built-in shop, offline, where taste is plain and the model wins.
+After `tastemaker fetch asos`, `python examples/workshop_against_best_sellers.py data/asos` runs it on the workshop's own purchases:
+there it loses.
 
 Every model answers the same held-out purchases twice: once as the workshop's notebook asked (is the bought product above 100 random
 ones?), once as a shop would (what stands in the list when the whole catalogue is ranked?).
