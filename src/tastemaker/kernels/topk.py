@@ -20,6 +20,7 @@ PANEL = 1024
 STEP = 4
 """Queries scored at once, and dimensions added at once: 16 products in flight, which fills the vector registers."""
 
+LANES = 16
 LOWEST = np.float32(-np.inf)
 
 
@@ -104,43 +105,48 @@ def keep_best(keys: AnyArray, count: int, k: int) -> None:
 
 
 @kernel(inline=True)
-def offer(scores: Floats, first: int, width: int, keys: AnyArray, state: Floats, count: int, k: int) -> int:
-    """Offer ``scores[width]`` of the rows from ``first`` on to a query's buffer ``keys[2k]``; return its new count.
+def start_scores(scores: Floats, bias: Floats, members: int) -> None:
+    """Start each of the ``members`` rows of ``scores[4 · PANEL]`` with the panel's bias, and with the lowest score beyond it."""
+    width = bias.shape[0]
+    for i in range(members):
+        mine = scores[i * PANEL : (i + 1) * PANEL]
+        for c in range(width):
+            mine[c] = bias[c]
+        for c in range(width, PANEL):
+            mine[c] = LOWEST
+    for c in range(members * PANEL, STEP * PANEL):
+        scores[c] = 0.0
 
-    ``state[0]`` is the score to beat: the k-th best so far. Rows come in ascending order, so that a later row with just that
-    score loses.
+
+@kernel(inline=True)
+def offer(scores: Floats, first: int, keys: AnyArray, count: int, k: int, beat: np.float32) -> int:
+    """Add the keys of those of ``scores[PANEL]``, rows from ``first`` on, that are above ``beat``; return the new count.
+
+    ``beat`` is the k-th best score so far: rows come in ascending order, so that a later row with just that score loses. Sixteen
+    scores are compared at once, and only where one of them is above are they looked at singly.
     """
     bits = scores.view(np.int32)
-    for low in range(0, width, 64):
-        high = min(low + 64, width)
-        beaten = 0
-        for c in range(low, high):
-            beaten += scores[c] > state[0]
-        if beaten == 0:
-            continue
-        for c in range(low, high):
-            if scores[c] > state[0]:
-                keys[count] = key_of(bits[c], first + c)
-                count += 1
-                if count == keys.shape[0]:
-                    keep_best(keys, count, k)
-                    count = k
-                    worst = keys[0]
-                    for i in range(1, k):
-                        worst = min(worst, keys[i])
-                    state[0] = score_of(worst)
+    for low in range(0, PANEL, LANES):
+        above = 0
+        for c in range(LANES):
+            above += scores[low + c] > beat
+        if above:
+            for c in range(low, low + LANES):
+                if scores[c] > beat:
+                    keys[count] = key_of(bits[c], first + c)
+                    count += 1
     return count
 
 
 @kernel(inline=True)
-def score_of(key: np.uint64) -> np.float32:
-    """Return the score within one key."""
-    keys = np.empty(1, np.uint64)
-    keys[0] = key
-    rows = np.empty(1, np.int32)
-    scores = np.empty(1, np.float32)
-    unpack_keys(keys, rows, scores)
-    return np.float32(scores[0])
+def kth_score(keys: AnyArray, k: int) -> np.float32:
+    """Return the least score within ``keys[:k]``."""
+    worst = keys[:1].copy()
+    for i in range(1, k):
+        worst[0] = min(worst[0], keys[i])
+    row, score = np.empty(1, np.int32), np.empty(1, np.float32)
+    unpack_keys(worst, row, score)
+    return np.float32(score[0])
 
 
 @kernel()
@@ -175,9 +181,9 @@ def rank(
     for block in range(low_block, high_block):
         low = block * chunk
         size = min(chunk, queries.shape[0] - low)
-        buffers = np.empty((size, 2 * k), np.uint64)
+        buffers = np.empty((size, 2 * k + PANEL), np.uint64)  # room for a whole panel beside the best so far
         count = np.zeros(size, np.int64)
-        states = np.full((size, 1), LOWEST, np.float32)
+        beat = np.full(size, LOWEST, np.float32)
         next_excluded = np.zeros(size, np.int64)
         next_extra = np.zeros(size, np.int64)
         for i in range(size):
@@ -192,16 +198,14 @@ def rank(
             width = min(PANEL, candidates - first)
             for start in range(0, size, STEP):
                 members = min(STEP, size - start)
+                start_scores(scores, bias[first : first + width], members)
                 for i in range(members):
-                    group[i, :] = queries[low + start + i]
-                    scores[i * PANEL : i * PANEL + width] = bias[first : first + width]
-                    scores[i * PANEL + width : (i + 1) * PANEL] = 0.0
-                for i in range(members, STEP):
-                    scores[i * PANEL : (i + 1) * PANEL] = 0.0
+                    for d in range(dimensions):
+                        group[i, d] = queries[low + start + i, d]
                 score_panel(group, panels[panel], scores)
                 for i in range(members):
                     q = start + i
-                    mine = scores[i * PANEL : i * PANEL + width]
+                    mine = scores[i * PANEL : (i + 1) * PANEL]
                     if add:
                         place, end = next_extra[q], extra_offsets[low + q + 1]
                         while place < end and extra_rows[place] < first + width:
@@ -214,7 +218,11 @@ def rank(
                             mine[excluded[place] - first] = LOWEST
                             place += 1
                         next_excluded[q] = place
-                    count[q] = offer(mine, first, width, buffers[q], states[q], count[q], k)
+                    count[q] = offer(mine, first, buffers[q], count[q], k, beat[q])
+                    if count[q] >= 2 * k:
+                        keep_best(buffers[q], count[q], k)
+                        count[q] = k
+                        beat[q] = kth_score(buffers[q], k)
         for q in range(size):
             keep_best(buffers[q], count[q], k)
             best = min(count[q], k)

@@ -112,7 +112,7 @@ def top_k(
     padded[:, :dimensions] = queries
     keys = np.empty((count, k), np.uint64)
     counts = np.empty(count, np.int64)
-    chunk = max(STEP, min(64, BUFFER_KEYS // (2 * k) // STEP * STEP, -(-count // (16 * STEP)) * STEP))
+    chunk = max(STEP, min(64, BUFFER_KEYS // (2 * k + PANEL) // STEP * STEP, -(-count // (16 * STEP)) * STEP))
     exclude = exclude or Exclusions(np.zeros(1, np.int64), np.zeros(0, np.int32))
     extra = extra or no_extra()
 
