@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from tastemaker.ranking.recommend import Recommendations, recommend, recommend_baskets, similar
     from tastemaker.ranking.scores import score, score_each
     from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
+    from tastemaker.training.als import als
     from tastemaker.training.best_sellers import best_sellers
+    from tastemaker.training.co_purchase import co_purchase
+    from tastemaker.training.ease import ease
     from tastemaker.training.train import train
 
 _HOMES = {
@@ -55,7 +58,10 @@ _HOMES = {
     "ranking.recommend": ["Recommendations", "recommend", "recommend_baskets", "similar"],
     "ranking.scores": ["score", "score_each"],
     "ranking.top_k": ["Candidates", "Exclusions", "ExtraScores", "top_k"],
+    "training.als": ["als"],
     "training.best_sellers": ["best_sellers"],
+    "training.co_purchase": ["co_purchase"],
+    "training.ease": ["ease"],
     "training.train": ["train"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -75,7 +81,10 @@ __all__ = [
     "TasteModel",
     "TastemakerError",
     "Vocabulary",
+    "als",
     "best_sellers",
+    "co_purchase",
+    "ease",
     "evaluate",
     "fetch_asos",
     "hold_out_last",

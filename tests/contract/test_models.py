@@ -16,7 +16,10 @@ from tastemaker.model.folder import load, save
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.recommend import recommend, recommend_baskets, similar
 from tastemaker.ranking.scores import score
+from tastemaker.training.als import als
 from tastemaker.training.best_sellers import best_sellers
+from tastemaker.training.co_purchase import co_purchase
+from tastemaker.training.ease import ease
 from tastemaker.training.train import train
 
 
@@ -27,6 +30,10 @@ class Kind:
     learn: Callable[[Purchases], TasteModel]
     personal: bool = True
     """Whether different users may get different lists, so that the checkerboard can be solved."""
+    near: bool = True
+    """Whether products have vectors, so that they have neighbours."""
+    needs: str = "numpy"
+    """The optional package without which the kind is skipped."""
 
 
 WORKSHOP = preset("workshop").changed(
@@ -38,6 +45,10 @@ MODELS = {
     "best sellers": Kind(
         best_sellers, personal=False
     ),  # one list for everybody cannot know the parity of a user
+    "co-purchase": Kind(co_purchase, near=False),
+    "cosine": Kind(lambda log: co_purchase(log, power=0.5, damping=0.25), near=False),
+    "EASE": Kind(lambda log: ease(log, penalty=10.0), near=False),
+    "ALS": Kind(lambda log: als(log, factors=8, regularization=0.1), needs="implicit"),
 }
 
 GROUP = 10
@@ -57,7 +68,9 @@ def checkerboard() -> Purchases:
 
 @pytest.fixture(scope="module", params=MODELS)
 def kind(request) -> Kind:
-    return MODELS[request.param]
+    kind = MODELS[request.param]
+    pytest.importorskip(kind.needs, reason=f"{request.param} needs {kind.needs}")
+    return kind
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +101,7 @@ def test_a_basket_of_one_colour_is_answered_with_the_rest_of_it(kind, model):
 
 
 def test_neighbours_are_of_the_same_colour(kind, model):
-    if not kind.personal:
+    if not (kind.personal and kind.near):
         pytest.skip("without vectors there is no nearness")
     lists = similar(model, model.products.ids, k=GROUP - 1, similarity="cosine")
     for row, (rows, _) in enumerate(lists.lists):

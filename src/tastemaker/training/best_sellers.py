@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
-from tastemaker.data.purchases import Purchases
+from tastemaker.data.purchases import Histories, Purchases
 from tastemaker.errors import NoPurchases
 from tastemaker.model.record import TrainingRecord
-from tastemaker.model.taste_model import TasteModel
+from tastemaker.model.taste_model import Memory, TasteModel
+from tastemaker.types import Floats
 
-__all__ = ["best_sellers"]
+__all__ = ["best_sellers", "buyer_shares", "remembering"]
 
 
 def best_sellers(purchases: Purchases) -> TasteModel:
@@ -27,14 +31,33 @@ def best_sellers(purchases: Purchases) -> TasteModel:
         raise NoPurchases("there is no purchase to count.")
     histories = purchases.histories()
     buyers = np.bincount(histories.products, minlength=len(purchases.products)).astype(np.float32)
+    return remembering(purchases, histories, None, buyers, {})
+
+
+def buyer_shares(histories: Histories, products: int) -> Floats:
+    """Return each product's buyers over those of the best seller, ``float32[P]``: what parts equals in other baselines."""
+    buyers = np.bincount(histories.products, minlength=products)
+    shares: Floats = (buyers / max(buyers.max(initial=0), 1)).astype(np.float32)
+    return shares
+
+
+def remembering(
+    purchases: Purchases,
+    histories: Histories,
+    memory: Memory | None,
+    bias: Floats,
+    settings: Mapping[str, Any],
+) -> TasteModel:
+    """Return a model without dimensions: a bias, and perhaps a memory whose entries are added up undamped."""
     return TasteModel(
         users=purchases.users,
         products=purchases.products,
         histories=histories,
         product_vectors=np.zeros((len(purchases.products), 0), np.float32),
-        product_bias=buyers,
+        product_bias=bias,
         user_vectors=np.zeros((len(purchases.users), 0), np.float32),
         basket_vectors=None,
-        memory=None,
-        record=TrainingRecord(None, 0, purchases.fingerprint(), len(purchases)),
+        memory=memory,
+        record=TrainingRecord(None, 0, purchases.fingerprint(), len(purchases), metrics=settings),
+        memory_damping=0.0,
     )
