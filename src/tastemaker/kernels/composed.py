@@ -179,7 +179,7 @@ def learn_batches(
 
         squares += |g|²,  v -= learning_rate · g / √squares,  g holding decay[row] · v for every time the row was bought
 
-    Adds the batch's loss, hits and purchases to ``sums[3]``. Source: J. DUCHI, E. HAZAN, Y. SINGER 2011 (Adagrad); Y. BENGIO,
+    Adds the batch's loss, hits (the target scores above every negative, uncorrected) and purchases to ``sums[3]``. Source: J. DUCHI, E. HAZAN, Y. SINGER 2011 (Adagrad); Y. BENGIO,
     J. SENÉCAL 2008 (sampled softmax with logQ correction).
     """
     dimensions = vectors.shape[1]
@@ -240,7 +240,7 @@ def learn_batches(
                 value = logits[i, k] if drawn[k] != target else np.float32(-1e30)
                 row_logits[k] = value
                 highest = max(highest, value)
-                rivals += value >= own
+                rivals += value - corrections[drawn[k]] >= own
             for k in range(negatives, lanes):
                 row_logits[k] = np.float32(-1e30)
             rest = exponentials(row_logits, highest, row_out, powers)
