@@ -180,7 +180,9 @@ def test_measuring_equals_numpy_and_changes_nothing():
     before = queries.tobytes() + vectors.tobytes()
     losses, hits = np.full(90, np.nan), np.full(90, np.nan)
     for low, high in [(0, 50), (50, 90)]:
-        measure_softmax(low, high, queries, vectors, bias, users, products, 60, 20, np.uint64(3), losses, hits)
+        measure_softmax(
+            low, high, queries, vectors, bias, users, products, 60, 20, np.uint64(3), losses, hits
+        )
     assert queries.tobytes() + vectors.tobytes() == before
     candidates = twins.candidates_of(products, 3, 0, 20, 60)
     scores = twins.score_candidates(queries.astype(np.float64), vectors.astype(np.float64), users, candidates)

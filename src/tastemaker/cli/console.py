@@ -22,11 +22,21 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from tastemaker.model.record import Epoch
+    from tastemaker.model.record import Epoch, TrainingRecord
     from tastemaker.training.progress import Progress as Step
     from tastemaker.training.progress import Watcher
 
-__all__ = ["counting", "epoch_table", "error_console", "output", "print_json", "say", "size", "training_bar"]
+__all__ = [
+    "counting",
+    "epoch_table",
+    "error_console",
+    "output",
+    "print_json",
+    "say",
+    "say_chosen",
+    "size",
+    "training_bar",
+]
 
 
 def error_console() -> Console:
@@ -129,20 +139,29 @@ def counting(what: str, total: int) -> Iterator[Progress]:
 
 def epoch_table(epochs: Sequence[Epoch]) -> Table:
     """Return the course of a training as a table, at most its first ten and last ten epochs."""
-    table = Table(
-        "epoch", "loss", "accuracy", "valid loss", "valid accuracy", "seconds", box=None, header_style="bold"
-    )
+    measured = any(epoch.valid_loss is not None for epoch in epochs)
+    valid = ("valid loss", "valid accuracy") if measured else ()
+    table = Table("epoch", "loss", "accuracy", *valid, "seconds", box=None, header_style="bold")
     for column in table.columns:
         column.justify = "right"
     shown = list(epochs) if len(epochs) <= 20 else [*epochs[:10], None, *epochs[-10:]]
     for epoch in shown:
         if epoch is None:
-            table.add_row(*["…"] * 6)
+            table.add_row(*["…"] * len(table.columns))
             continue
-        valid = [
-            "" if value is None else f"{value:.4f}" for value in (epoch.valid_loss, epoch.valid_accuracy)
-        ]
-        table.add_row(
-            str(epoch.epoch), f"{epoch.loss:.4f}", f"{epoch.accuracy:.4f}", *valid, f"{epoch.seconds:.2f}"
-        )
+        values = [epoch.loss, epoch.accuracy, *([epoch.valid_loss, epoch.valid_accuracy] if measured else [])]
+        cells = ["" if value is None else f"{value:.4f}" for value in values]
+        table.add_row(str(epoch.epoch), *cells, f"{epoch.seconds:.2f}")
     return table
+
+
+def say_chosen(record: TrainingRecord) -> None:
+    """Say in one line which settings chose themselves, and by what."""
+    config, metrics = record.config, record.metrics
+    if config is None or "with_memory" not in metrics:
+        return
+    say(
+        f"Chosen on a part held out of the log ({metrics['users']:,} users): {config.epochs} epochs, memory "
+        f"{config.count_weight:g} counts + {config.ridge_weight:g} ridge, trend {config.trend_weight:g}; "
+        f"{metrics['measure']} there {metrics['taste']:.4f}, with memory {metrics['with_memory']:.4f}."
+    )

@@ -14,6 +14,7 @@ from tastemaker.cli.options import AsJson, Threads
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tastemaker.data.splits import Split
     from tastemaker.data.synthetic import Shop
     from tastemaker.evaluation.protocol import Report
     from tastemaker.model.taste_model import TasteModel
@@ -61,10 +62,13 @@ def demo(
         "tastemaker": evaluate(model, split.held_out, seed=seed, threads=threads),
     }
     if not as_json:
+        output().print()
         _show_customer(shop, model, split.held_out.user_rows)
+        output().print()
         _show_neighbours(shop, model)
+        output().print()
         output().print(_quality(reports))
-    folder = _keep(shop, model, out) if out is not None else None
+    folder = _keep(shop, split, model, out) if out is not None else None
     seconds = time.perf_counter() - began
     if as_json:
         print_json(
@@ -142,10 +146,12 @@ def _quality(reports: dict[str, Report]) -> Table:
     return table
 
 
-def _keep(shop: Shop, model: TasteModel, out: Path) -> Path:
-    from tastemaker.data.synthetic import write_shop
+def _keep(shop: Shop, split: Split, model: TasteModel, out: Path) -> Path:
+    from tastemaker.data.synthetic import write_log, write_shop
     from tastemaker.model.folder import check_target, save
 
     folder = check_target(out / "models" / "demo" / "1")
     write_shop(shop, out)
+    write_log(split.train, out / "train.parquet")
+    write_log(split.held_out, out / "held_out.parquet")
     return save(model, folder)

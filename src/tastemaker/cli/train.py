@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import resource
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tastemaker.cli.console import epoch_table, error_console, print_json, say, size, training_bar
+from tastemaker.cli.console import (
+    epoch_table,
+    error_console,
+    print_json,
+    say,
+    say_chosen,
+    size,
+    training_bar,
+)
 from tastemaker.cli.interrupts import raise_at_once, stop_between_steps
 from tastemaker.cli.options import (
     AsJson,
@@ -28,7 +37,7 @@ if TYPE_CHECKING:
     from tastemaker.data.columns import Columns
     from tastemaker.data.purchases import Purchases
     from tastemaker.model.config import Config
-    from tastemaker.training.progress import Progress
+    from tastemaker.training.progress import Progress, Watcher
 
 __all__ = ["train"]
 
@@ -93,6 +102,24 @@ def train(
     keep_interrupted: Annotated[
         bool, typer.Option("--keep-interrupted", help="On Ctrl-C, write what was learned so far.")
     ] = False,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Keep the state after every N epochs, beside FOLDER.", show_default=False
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Go on from a checkpoint, to the same bytes.", show_default=False),
+    ] = None,
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            help="First search better settings, on a part held out of the log.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn a model from a log of purchases and write it to a new folder.
@@ -103,6 +130,7 @@ def train(
     from tastemaker.data.columns import Columns
     from tastemaker.model.config import preset as named_preset
     from tastemaker.model.folder import check_target, save
+    from tastemaker.training.checkpoint import Checkpoints, checkpoint_beside
     from tastemaker.training.train import estimate_bytes
     from tastemaker.training.train import train as learn
 
@@ -119,6 +147,7 @@ def train(
     )
     limit = None if max_memory is None else bytes_of(max_memory)
     check_target(out)
+    kept = None if checkpoint_every is None else Checkpoints(checkpoint_beside(out), checkpoint_every)
 
     clock = time.perf_counter()
     columns = Columns(user=user_column, product=product_column, time=time_column, quantity=quantity_column)
@@ -133,6 +162,8 @@ def train(
             show(step)
             stop.check()
 
+        if tune is not None:
+            config = _tuned(log, config, tune, out, seed, threads, watch)
         model = learn(
             log,
             config,
@@ -141,12 +172,16 @@ def train(
             threads=threads,
             watch=watch,
             keep_interrupted=keep_interrupted,
+            checkpoints=kept,
+            resume=resume,
         )
         if not keep_interrupted:
             stop.check()  # asked for after the last step
     seconds["train"], clock = time.perf_counter() - clock, time.perf_counter()
     with raise_at_once():
         folder = save(model, out)
+        if kept is not None:
+            shutil.rmtree(kept.folder, ignore_errors=True)  # it has served its purpose
     seconds["write"] = time.perf_counter() - clock
 
     if as_json:
@@ -162,12 +197,29 @@ def train(
         )
     else:
         error_console().print(epoch_table(model.record.epochs))
+        say_chosen(model.record)
         if model.record.interrupted:
             say(
                 f"Interrupted: kept what {len(model.record.epochs)} whole epochs and a part of the next had learned."
             )
         say(f"Wrote {folder} after {sum(seconds.values()):.1f} s; peak memory {size(_peak_memory())}.")
         say(f"Next: tastemaker recommend {folder} --user {model.users.ids[0]}")
+
+
+def _tuned(
+    log: Purchases, config: Config, minutes: float, out: Path, seed: int, threads: int | None, watch: Watcher
+) -> Config:
+    from tastemaker.kernels.crew import Crew
+    from tastemaker.training.tune import tune
+
+    file = out.parent / f".{out.name}.tuning"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with Crew(threads) as crew:
+        best, measured = tune(log, config, minutes=minutes, file=file, seed=seed, crew=crew, watch=watch)
+    tuning = measured["tuning"]
+    values = ", ".join(f"{name} {value:.3g}" for name, value in tuning["best"].items())
+    say(f"Best of {tuning['trials']} trials (kept in {file}, where --tune goes on): {values}.")
+    return best
 
 
 def _read(
@@ -203,9 +255,7 @@ def _read(
         "random": lambda: hold_out_random(log, rng=np.random.default_rng([seed, 1])),
         "time": lambda: hold_out_time(log),
     }[hold_out]()
-    say(
-        f"Held out {len(split.held_out):,} of {len(log):,} purchases: {split.description}; they are not learned from."
-    )
+    say(f"{split.description} They are measured and not learned from.")
     return split.train, split.held_out
 
 

@@ -55,11 +55,14 @@ class Purchases:
 
     def histories(self) -> Histories:
         """Return each user's distinct products, ascending; users without a purchase have none."""
-        pairs = self.user_rows.astype(np.int64) * max(len(self.products), 1) + self.product_rows
+        width = max(
+            len(self.products), int(self.product_rows.max(initial=0)) + 1
+        )  # unknown products are numbered beyond P
+        pairs = self.user_rows.astype(np.int64) * width + self.product_rows
         pairs.sort()
         if len(pairs):
             pairs = pairs[np.concatenate(([True], pairs[1:] != pairs[:-1]))]
-        users, products = np.divmod(pairs, max(len(self.products), 1))
+        users, products = np.divmod(pairs, width)
         offsets = np.zeros(len(self.users) + 1, dtype=np.int64)
         np.cumsum(np.bincount(users, minlength=len(self.users)), out=offsets[1:])
         return Histories(offsets, products.astype(np.int32))

@@ -32,7 +32,7 @@ from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.types import Booleans, Doubles, Floats, Offsets, Rows, Times
 
-__all__ = ["Shop", "ShopFiles", "make_shop", "true_scores", "write_shop"]
+__all__ = ["Shop", "ShopFiles", "make_shop", "true_scores", "write_log", "write_shop"]
 
 DEPARTMENT, STYLE, BRAND, LEVEL = slice(0, 2), slice(2, 10), slice(10, 14), slice(14, 15)
 PALETTE, SIZE, WIDTH = slice(15, 19), slice(19, 23), 23
@@ -135,21 +135,25 @@ def write_shop(shop: Shop, folder: Path | str) -> ShopFiles:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    log = shop.purchases
-    purchases = pl.DataFrame(
-        {
-            "user_id": log.users.at(log.user_rows),
-            "product_id": log.products.at(log.product_rows),
-            "time": pl.Series(log.times).cast(pl.Datetime("us")),
-            "quantity": pl.Series(log.quantities).cast(pl.Int32),
-        }
-    )
-    users = log.users.ids.alias("user_id").to_frame()
+    users = shop.purchases.users.ids.alias("user_id").to_frame()
     return ShopFiles(
-        _write(purchases, folder / "purchases.parquet"),
+        write_log(shop.purchases, folder / "purchases.parquet"),
         _write(shop.catalogue, folder / "products.parquet"),
         _write(users, folder / "users.parquet"),
     )
+
+
+def write_log(log: Purchases, path: Path) -> Path:
+    """Write a log with its times and quantities, where it has them, as a Parquet file; return its path."""
+    columns = [
+        log.users.at(log.user_rows).alias("user_id"),
+        log.products.at(log.product_rows).alias("product_id"),
+    ]
+    if log.times is not None:
+        columns.append(pl.Series("time", log.times).cast(pl.Datetime("us")))
+    if log.quantities is not None:
+        columns.append(pl.Series("quantity", log.quantities).cast(pl.Int32))
+    return _write(pl.DataFrame(columns), path)
 
 
 def _write(table: pl.DataFrame, path: Path) -> Path:

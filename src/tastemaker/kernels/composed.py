@@ -169,9 +169,8 @@ def learn_batches(
 ) -> None:
     """Learn from the batches ``first_batch … last_batch - 1`` of an epoch, in turn, changing the tables in place.
 
-    Batch b holds the users ``order[batch_starts[b]:batch_starts[b + 1]]`` and gets its S negatives by `draw_negatives`. For
-    the target t of
-    a query q, with logits q·v + b, and -log(S · chance) added to the negatives' (``corrections[P]``, the logQ correction):
+    Batch b holds the users ``order[batch_starts[b]:batch_starts[b + 1]]`` and gets its S negatives by `draw_negatives`.
+    For the target t of a query q, with logits q·v + b, and -log(S · chance) added to the negatives' (``corrections[P]``, logQ):
 
         loss = -log softmax_t over {t} ∪ {negatives that are not t}
 
@@ -179,8 +178,8 @@ def learn_batches(
 
         squares += |g|²,  v -= learning_rate · g / √squares,  g holding decay[row] · v for every time the row was bought
 
-    Adds the batch's loss, hits (the target scores above every negative, uncorrected) and purchases to ``sums[3]``. Source: J. DUCHI, E. HAZAN, Y. SINGER 2011 (Adagrad); Y. BENGIO,
-    J. SENÉCAL 2008 (sampled softmax with logQ correction).
+    Adds the batch's loss, hits (the target scores above every negative, uncorrected) and purchases to ``sums[3]``.
+    Source: J. DUCHI, E. HAZAN, Y. SINGER 2011 (Adagrad); Y. BENGIO, J. SENÉCAL 2008 (sampled softmax with logQ correction).
     """
     dimensions = vectors.shape[1]
     products = vectors.shape[0]

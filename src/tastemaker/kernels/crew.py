@@ -1,8 +1,8 @@
 """`Crew`: a few threads that run kernels side by side.
 
 Kernels release the GIL, so plain threads are enough. Numba's own ``parallel=True`` is not used: code that it has just compiled
-and the same code read from its cache are optimised apart and round differently (numba issue 10617), which breaks "the same
-seed, the same bytes"; its threading layers also forbid concurrent calls or forking, which a server needs.
+and the same code read from its cache are optimised apart (numba issue 10617 saw it in the speed, a test here in the last bits),
+which breaks "the same seed, the same bytes"; its threading layers also forbid concurrent calls or forking, which a server needs.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +98,23 @@ class Composed:
             corrections.astype(np.float32),
             ((config.decay or 0.0) + config.rare_decay / np.maximum(buyers, 1)).astype(np.float32),
         )
+
+    def state(self) -> dict[str, Floats]:
+        """Return everything that learning changes, by name."""
+        arrays: dict[str, Floats] = {}
+        for m in self.members:
+            arrays[f"vectors_{m.number}"] = trimmed(m.vectors, m.dimensions)
+            arrays[f"bias_{m.number}"] = m.bias.copy()
+            arrays[f"squares_{m.number}"] = np.stack(m.squares)
+        return arrays
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Set everything that learning changes to what `state` gave."""
+        for m in self.members:
+            m.vectors[:, : m.dimensions] = state[f"vectors_{m.number}"]
+            m.bias[:] = state[f"bias_{m.number}"]
+            for squares, kept in zip(m.squares, state[f"squares_{m.number}"], strict=True):
+                squares[:] = kept
 
     @property
     def purchases(self) -> int:

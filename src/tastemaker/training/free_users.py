@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from tastemaker.kernels.softmax import CHUNKS, RANGES, apply_batch, learn_chunks
 from tastemaker.model.config import Config
 from tastemaker.training.loop import Learned
 from tastemaker.training.sampled import sampled_loss
-from tastemaker.training.tables import random_table
+from tastemaker.training.tables import random_table, trimmed
 from tastemaker.types import Floats
 
 __all__ = ["FreeUsers"]
@@ -46,6 +46,16 @@ class FreeUsers:
             random_table(len(log.users), config.dimensions, config.initial_scale, rng),
             random_table(len(log.products), config.dimensions, config.initial_scale, rng),
         )
+
+    def state(self) -> dict[str, Floats]:
+        """Return everything that learning changes, by name."""
+        tables = {"user_vectors": self.user_vectors, "product_vectors": self.product_vectors}
+        return {name: trimmed(table, self.config.dimensions) for name, table in tables.items()}
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Set everything that learning changes to what `state` gave."""
+        self.user_vectors[:, : self.config.dimensions] = state["user_vectors"]
+        self.product_vectors[:, : self.config.dimensions] = state["product_vectors"]
 
     @property
     def purchases(self) -> int:

@@ -58,19 +58,22 @@ def run_epochs(
     crew: Crew,
     keep_interrupted: bool = False,
     stage: str = "learning",
+    first: int = 1,
+    course: list[Epoch] | None = None,
     after: Callable[[int], None] = lambda _: None,
 ) -> tuple[list[Epoch], bool]:
-    """Run the epochs; return what each measured, and whether the user interrupted them.
+    """Run the epochs ``first … epochs``; return what each measured, and whether the user interrupted them.
 
-    ``after`` is called with the number of each epoch that has ended; ``stage`` is what watchers are told these epochs are for.
+    ``course`` holds what earlier epochs measured and grows in place. ``after`` is called with the number of each epoch that has
+    ended, and Ctrl-C waits for it; ``stage`` is what watchers are told these epochs are for.
 
     Raises `TrainingFailed` when a loss or a vector is no longer finite, and `TrainingInterrupted` on Ctrl-C unless
     ``keep_interrupted``.
     """
-    course: list[Epoch] = []
-    epoch = 1
+    course = [] if course is None else course
+    epoch = first
     try:
-        for epoch in range(1, epochs + 1):
+        for epoch in range(first, epochs + 1):
             began = time.perf_counter()
             loss, accuracy = _one_epoch(learner, epoch, epochs, watch, crew, stage)
             if not math.isfinite(loss) or not learner.finite():

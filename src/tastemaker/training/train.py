@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
-from tastemaker.errors import NoPurchases, SettingProblem
+from tastemaker.errors import NoPurchases, SettingProblem, TrainingInterrupted
 from tastemaker.kernels.crew import Crew
 from tastemaker.model.config import Config
-from tastemaker.model.record import TrainingRecord
+from tastemaker.model.record import Epoch, TrainingRecord
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.training.checkpoint import Checkpoint, Checkpoints, Plan, read_checkpoint, write_checkpoint
 from tastemaker.training.choose import choose_settings
 from tastemaker.training.composed import Composed, stacked
 from tastemaker.training.free_users import FreeUsers
-from tastemaker.training.loop import Learner, run_epochs
+from tastemaker.training.loop import run_epochs
 from tastemaker.training.progress import Watcher, nobody
 from tastemaker.training.tables import LANES, trimmed
 from tastemaker.training.together import remember
@@ -35,18 +37,27 @@ def train(
     threads: int | None = None,
     watch: Watcher = nobody,
     keep_interrupted: bool = False,
+    checkpoints: Checkpoints | None = None,
+    resume: str | Path | None = None,
 ) -> TasteModel:
     """Learn a model from a log. The same seed gives the same bytes at any number of threads.
 
     ``valid`` is measured after every epoch and never learned from; its rows must be of the same vocabularies. Ctrl-C raises
-    `TrainingInterrupted`, or ends the training with what it has if ``keep_interrupted``. Raises `NoPurchases`, `TrainingFailed`.
+    `TrainingInterrupted`, or ends the training with what it has if ``keep_interrupted``. ``checkpoints`` keeps the state after some
+    epochs, and ``resume`` is the folder of one from which the same training goes on. Raises `NoPurchases`, `TrainingFailed`,
+    and `SettingProblem` when the checkpoint is of another training.
     """
     if not len(purchases):
         raise NoPurchases("there is no purchase to learn from.")
     if not 0 <= seed < 2**63:
         raise SettingProblem(f"seed is {seed}; it must be a whole number from 0 to 2^63 - 1.")
+    source = None if resume is None else Path(resume)
+    if checkpoints is not None:
+        checkpoints.check(source)
+    plan = Plan.of(config, seed, purchases, valid, None)
+    resumed = None if source is None else read_checkpoint(source, plan)
     with Crew(threads) as crew:
-        given = Given(purchases, config, valid, seed, watch, crew, keep_interrupted)
+        given = Given(purchases, plan, valid, watch, crew, keep_interrupted, checkpoints, resumed)
         return _train_free(given) if config.query == "free" else _train_composed(given)
 
 
@@ -55,32 +66,63 @@ class Given:
     """Everything that one training is given."""
 
     purchases: Purchases
-    config: Config
+    plan: Plan
     valid: Purchases | None
-    seed: int
     watch: Watcher
     crew: Crew
     keep_interrupted: bool
+    checkpoints: Checkpoints | None
+    resumed: Checkpoint | None
 
-    def run(self, learner: Learner, config: Config, metrics: Mapping[str, Any]) -> TrainingRecord:
-        """Drive a learner through the epochs of the settings and record them."""
-        epochs, interrupted = run_epochs(
-            learner,
-            epochs=config.epochs or 1,
-            valid=self.valid,
-            watch=self.watch,
-            crew=self.crew,
-            keep_interrupted=self.keep_interrupted,
-        )
-        log = self.purchases
+    def run(
+        self, learner: FreeUsers | Composed, config: Config, metrics: Mapping[str, Any]
+    ) -> TrainingRecord:
+        """Drive a learner through the epochs of the settings, or those that are left of them, and record them."""
+        course: list[Epoch] = []
+        if self.resumed is not None:
+            learner.restore(self.resumed.arrays)
+            course = list(self.resumed.course)
+        resumed = len(course)
+
+        def keep(epoch: int) -> None:
+            if self.checkpoints is not None and epoch % self.checkpoints.every == 0:
+                state = Checkpoint(self.plan, config, metrics, tuple(course), learner.state())
+                write_checkpoint(state, self.checkpoints.folder)
+
+        try:
+            _, interrupted = run_epochs(
+                learner,
+                epochs=config.epochs or 1,
+                valid=self.valid,
+                watch=self.watch,
+                crew=self.crew,
+                keep_interrupted=self.keep_interrupted,
+                first=course[-1].epoch + 1 if course else 1,
+                course=course,
+                after=keep,
+            )
+        except TrainingInterrupted as stop:
+            raise self._with_hint(stop, course[resumed:]) from None
+        plan = self.plan
         return TrainingRecord(
-            config, self.seed, log.fingerprint(), len(log), tuple(epochs), metrics, interrupted
+            config, plan.seed, plan.data, len(self.purchases), tuple(course), metrics, interrupted
+        )
+
+    def _with_hint(self, stop: TrainingInterrupted, learned: list[Epoch]) -> TrainingInterrupted:
+        """Say where to go on, if there is a checkpoint."""
+        kept = [one.epoch for one in learned if self.checkpoints and one.epoch % self.checkpoints.every == 0]
+        if not kept or self.checkpoints is None:
+            return stop
+        begun = str(stop).partition(";")[0]
+        return TrainingInterrupted(
+            f"{begun}; no model was written, but a checkpoint of epoch {kept[-1]}: "
+            f"go on with --resume {self.checkpoints.folder}."
         )
 
 
 def _train_free(given: Given) -> TasteModel:
-    log, config = given.purchases, given.config
-    learner = FreeUsers.start(log, config, given.seed)
+    log, config = given.purchases, given.plan.config
+    learner = FreeUsers.start(log, config, given.plan.seed)
     record = given.run(learner, config, {})
     return TasteModel(
         users=log.users,
@@ -97,9 +139,9 @@ def _train_free(given: Given) -> TasteModel:
 
 def _train_composed(given: Given) -> TasteModel:
     log = given.purchases
-    config, chosen = choose_settings(log, given.config, given.seed, crew=given.crew, watch=given.watch)
+    config, chosen = _settled(given)
     histories = log.histories()
-    learner = Composed.start(histories, len(log.products), config, given.seed)
+    learner = Composed.start(histories, len(log.products), config, given.plan.seed)
     record = given.run(learner, config, chosen)
     vectors, bias = stacked(learner.members)
     if config.trend_weight:
@@ -117,6 +159,14 @@ def _train_composed(given: Given) -> TasteModel:
         damping=config.damping,
         memory_damping=config.memory_damping,
     )
+
+
+def _settled(given: Given) -> tuple[Config, Mapping[str, Any]]:
+    """Return settings with nothing left to choose, and what choosing measured; a checkpoint knows them already."""
+    if given.resumed is not None:
+        return given.resumed.config, given.resumed.metrics
+    plan = given.plan
+    return choose_settings(given.purchases, plan.config, plan.seed, crew=given.crew, watch=given.watch)
 
 
 def estimate_bytes(purchases: Purchases, config: Config) -> int:

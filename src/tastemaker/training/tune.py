@@ -43,8 +43,9 @@ def tune(
         trials[trial.number] = settled, dict(measured)
         return float(measured["with_memory"])
 
-    if minutes or not len(study.trials):
-        study.optimize(objective, timeout=minutes * 60, n_trials=None if minutes else 1)
+    finished = [trial for trial in study.trials if trial.value is not None]
+    if minutes or not finished:
+        study.optimize(objective, timeout=minutes * 60 or None, n_trials=None if minutes else 1)
     best = study.best_trial
     if best.number not in trials:
         trials[best.number] = _measured_again(log, config, best.params, seed, crew, watch)
