@@ -60,7 +60,7 @@ def main() -> None:
             NOTEBOOK: worker(options.tensorflow_python, "keras_epochs.py", "notebook"),
             TUNED: worker(options.tensorflow_python, "keras_epochs.py", "tuned"),
         }
-        peer = next(one.ask()["peer"] for one in keras.values())
+        peers = [one.ask()["peer"] for one in keras.values()]  # both have started
         workers = {OURS: worker(sys.executable, "tastemaker_epochs.py")} | keras
         course: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
         for _ in range(options.epochs + 1):
@@ -81,7 +81,7 @@ def main() -> None:
     print(markdown(header, rows))
     print(
         f"\n{len(log):,} purchases, {options.threads} threads, {options.epochs} timed epochs of each, alternating; "
-        f"median (least–greatest). {peer}. {machine()}"
+        f"median (least–greatest). {peers[0]}. {machine()}"
     )
 
 
