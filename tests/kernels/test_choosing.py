@@ -1,0 +1,132 @@
+"""ndcg under weights against a brute force that sorts the whole catalogue."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tastemaker.kernels.choosing import ndcg_of_weights
+
+
+def ragged(lists):
+    offsets = np.concatenate(([0], np.cumsum([len(one) for one in lists]))).astype(np.int64)
+    return offsets, np.array([value for one in lists for value in one], np.int32)
+
+
+def sparse(table):
+    """A dense table as offsets, columns and weights of what is not 0."""
+    offsets, columns = ragged([np.flatnonzero(row).tolist() for row in table])
+    return offsets, columns, np.array([value for row in table for value in row if value], np.float32)
+
+
+def measured(taste, baskets, held, counts, ridge, trend, weights, damping, k, parts=None):
+    ndcg = np.full(len(taste), np.nan)
+    for low, high in parts or [(0, len(taste))]:
+        ndcg_of_weights(
+            low, high, taste, *ragged(baskets), *ragged(held), *sparse(counts), *sparse(ridge), trend,
+            *weights, damping, k, ndcg,
+        )  # fmt: skip
+    return ndcg
+
+
+def brute_force(taste, baskets, held, counts, ridge, trend, weights, damping, k):
+    """Score everything, put every held-out product behind all that score the same, and add up gains by rank."""
+    found = []
+    for q, (basket, wanted) in enumerate(zip(baskets, held, strict=True)):
+        scores = taste[q].astype(np.float64) + weights[2] * trend
+        for b in basket:
+            scores += (weights[0] * counts[b] + weights[1] * ridge[b]) / len(basket) ** damping
+        scores[basket] = -np.inf
+        gain = 0.0
+        for product in wanted:
+            rank = sum(other >= scores[product] for other in scores.tolist())
+            gain += 1 / math.log2(1 + rank) if rank <= k else 0.0
+        ideal = sum(1 / math.log2(1 + rank) for rank in range(1, min(k, len(wanted)) + 1))
+        found.append(gain / ideal if ideal else 0.0)
+    return found
+
+
+quarters = st.integers(-8, 8).map(lambda number: number / 4)
+
+
+@st.composite
+def worlds(draw):
+    """Scores in quarters and baskets whose damping is exact, so that ties are many and fall the same way in float32."""
+    products, queries = draw(st.integers(1, 8)), draw(st.integers(0, 4))
+    table = st.lists(quarters, min_size=products, max_size=products)
+
+    def tables(rows):
+        filled = draw(st.lists(table, min_size=rows, max_size=rows))
+        return np.array(filled, np.float32).reshape(rows, products)
+
+    baskets, held = [], []
+    for _ in range(queries):
+        order = draw(st.permutations(range(products)))
+        size = draw(st.sampled_from([n for n in (0, 1, 2, 4) if n <= products]))
+        baskets.append(sorted(order[:size]))
+        held.append(sorted(order[size : size + draw(st.integers(0, products - size))]))
+    taste, counts, ridge, trend = tables(queries), tables(products), tables(products), tables(1)[0]
+    weights = tuple(draw(st.sampled_from([0.0, 0.25, 1.0, 2.0])) for _ in range(3))
+    return (
+        taste,
+        baskets,
+        held,
+        counts,
+        ridge,
+        trend,
+        weights,
+        draw(st.sampled_from([0.0, 1.0])),
+        draw(st.integers(1, 9)),
+    )
+
+
+@given(world=worlds())
+@settings(deadline=None, max_examples=200)
+def test_ndcg_is_that_of_a_full_sort_with_ties_counted_against_it(world):
+    np.testing.assert_allclose(measured(*world), brute_force(*world), rtol=1e-12)
+
+
+def test_ndcg_by_hand():
+    """Held out are products 1 and 4. 3 scores most; 1 and 2 tie, so that 1 is third; 0 is in the basket; 4 is last of four."""
+    taste = np.array([[9, 2, 2, 5, 1]], np.float32)
+    nothing = np.zeros((5, 5), np.float32)
+    world = taste, [[0]], [[1, 4]], nothing, nothing, np.zeros(5, np.float32), (0.0, 0.0, 0.0), 0.5
+    ideal = 1 + 1 / math.log2(3)
+    assert measured(*world, 100)[0] == pytest.approx((1 / 2 + 1 / math.log2(5)) / ideal)
+    assert measured(*world, 3)[0] == pytest.approx((1 / 2) / ideal)
+    assert measured(*world, 2)[0] == 0
+    assert measured(*world, 1)[0] == 0
+
+
+def test_each_weight_reaches_its_own_part_damped_by_the_basket():
+    """Each part alone lifts its own product to the first place."""
+    taste, trend = np.zeros((1, 6), np.float32), np.array([0, 0, 0, 0, 0, 1], np.float32)
+    counts, ridge = np.zeros((6, 6), np.float32), np.zeros((6, 6), np.float32)
+    counts[0, 3], ridge[1, 4] = 1, 1
+    for place, product in enumerate((3, 4, 5)):
+        weights = tuple(1.0 if part == place else 0.0 for part in range(3))
+        arguments = taste, [[0, 1]], [[product]], counts, ridge, trend, weights
+        assert measured(*arguments, 0.5, 1).tolist() == [1.0]
+        others = tuple(1.0 if part != place else 0.0 for part in range(3))
+        assert measured(*arguments[:6], others, 0.5, 1).tolist() == [0.0]
+    barely = (1.5, 0.0, 1.0)  # 1.5 / √2 is above 1, 1.5 / 2 below
+    assert measured(taste, [[0, 1]], [[3]], counts, ridge, trend, barely, 0.5, 1).tolist() == [1.0]
+    assert measured(taste, [[0, 1]], [[3]], counts, ridge, trend, barely, 1.0, 1).tolist() == [0.0]
+
+
+def test_queries_measured_in_parts_are_those_measured_at_once():
+    rng = np.random.default_rng(6)
+    taste = rng.normal(size=(20, 30)).astype(np.float32)
+    tables = [(rng.random((30, 30)) * (rng.random((30, 30)) < 0.2)).astype(np.float32) for _ in range(2)]
+    orders = [rng.permutation(30).tolist() for _ in range(20)]
+    world = (
+        taste, [order[:5] for order in orders], [order[5:8] for order in orders], *tables,
+        rng.normal(size=30).astype(np.float32), (0.7, 1.3, 0.2), 0.25, 10,
+    )  # fmt: skip
+    whole = measured(*world)
+    assert measured(*world, parts=[(12, 20), (0, 1), (1, 12)]).tolist() == whole.tolist()
+    np.testing.assert_allclose(whole, brute_force(*world), rtol=1e-12)
