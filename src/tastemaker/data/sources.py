@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import polars as pl
 
@@ -289,5 +289,4 @@ def _of_pandas(frame: Any) -> Source:
 def _of_pandas_column(column: Any, name: str) -> pl.Series:
     if column.dtype == object:
         return series_of_objects(column.tolist()).alias(name)
-    series: pl.Series = pl.from_pandas(column, nan_to_null=True)
-    return series.alias(name)
+    return cast("pl.Series", pl.from_pandas(column, nan_to_null=True)).alias(name)
