@@ -1,9 +1,11 @@
 """How well models rank: ``python benchmarks/quality.py --shop asos`` (or ``rent_the_runway``, ``online_retail``).
 
-ASOS has a test file. The other two are split by time: the last tenth of it is the test part. The rivals are tuned on a part held out of
-the rest, in the way in which the default model holds one out for itself (the last tenth of the time, or a random fifth of each
-user's products): the setting with the best ndcg@100 of up to 3,000 users there is learned once more from all of the rest, and measured
-on the test part once. Nothing is chosen on the test part. Nothing is written to disk.
+ASOS has a test file. The other two are split by time: the last tenth of it is the test part. Rivals are tuned on a part
+held out of the
+rest, in the way in which the default model holds one out for itself (the last tenth of the time, or a random fifth of each user's
+products): the setting with the best ndcg@100 of up to 3,000 users there is learned once more from all of the rest, and
+measured on
+the test part once. Nothing is chosen on the test part. Nothing is written to disk.
 """
 
 from __future__ import annotations
