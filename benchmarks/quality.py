@@ -1,11 +1,9 @@
 """How well models rank: ``python benchmarks/quality.py --shop asos`` (or ``rent_the_runway``, ``online_retail``).
 
-ASOS has a test file. The other two are split by time: the last tenth of it is the test part. Rivals are tuned on a part
-held out of the
-rest, in the way in which the default model holds one out for itself (the last tenth of the time, or a random fifth of each user's
-products): the setting with the best ndcg@100 of up to 3,000 users there is learned once more from all of the rest, and
-measured on
-the test part once. Nothing is chosen on the test part. Nothing is written to disk.
+ASOS has a test file. The other two are split by time: the last tenth of it is the test part. Rivals are tuned on a part held out of
+the rest, in the way in which the default model holds one out for itself (the last tenth of the time, or a random fifth of each
+user's products): the setting with the best ndcg@100 of up to 3,000 users there is learned once more from all of the rest, and is
+measured on the test part once. Nothing is chosen on the test part. Nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -142,7 +140,7 @@ def run(name: str, options: argparse.Namespace) -> Iterator[str]:
         users, wanted_products = test.wanted(mode)
         yield (
             f"**{name}**, {purchased(mode)}. {test.text} {len(users):,} users, "
-            f"{len(wanted_products.products):,} products held out of their sight, {len(test.log.products):,} ranked.\n"
+            f"{len(wanted_products.products):,} products held out, {len(test.log.products):,} ranked.\n"
         )
         yield markdown(["model", *METRICS, "seconds to learn"], rows[mode]) + "\n"
     yield " ".join(notes) + f" Tuned on a part of the rest: {tuning.text} {machine()}\n"

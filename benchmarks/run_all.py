@@ -18,7 +18,7 @@ from common import add_data_options, parser_of
 HERE = Path(__file__).parent
 
 TAKES_DATA = {"workshop_epoch", "top_k", "throughput"}
-NAMES = ["startup", "workshop_epoch", "top_k", "throughput", "vocabulary", "scaling"]
+NAMES = ["quality", "startup", "workshop_epoch", "top_k", "throughput", "vocabulary", "scaling"]
 
 
 def main() -> None:
@@ -56,6 +56,8 @@ def command(name: str, options: argparse.Namespace) -> list[str]:
     if name in TAKES_DATA:
         words += ["--synthetic"] if options.synthetic else []
         words += ["--data", str(options.data)] if options.data else []
+    if name == "quality" and options.data:
+        words += ["--data", str(options.data)]
     if name == "workshop_epoch":
         words += ["--tensorflow-python", options.tensorflow_python]
     return words
