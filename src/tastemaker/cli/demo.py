@@ -45,10 +45,12 @@ def demo(
     from tastemaker.data.synthetic import make_shop
     from tastemaker.evaluation.evaluate import evaluate
     from tastemaker.model.config import preset
+    from tastemaker.model.folder import check_target
     from tastemaker.training.best_sellers import best_sellers
     from tastemaker.training.train import train
 
     began = time.perf_counter()
+    target = None if out is None else check_target(out / "models" / "demo" / "1")
     shop = make_shop(seed=seed)
     split = hold_out_random(shop.purchases, rng=np.random.default_rng(seed))
     say(
@@ -68,7 +70,7 @@ def demo(
         _show_neighbours(shop, model)
         output().print()
         output().print(_quality(reports))
-    folder = _keep(shop, split, model, out) if out is not None else None
+    folder = None if out is None or target is None else _keep(shop, split, model, out, target)
     seconds = time.perf_counter() - began
     if as_json:
         print_json(
@@ -146,11 +148,10 @@ def _quality(reports: dict[str, Report]) -> Table:
     return table
 
 
-def _keep(shop: Shop, split: Split, model: TasteModel, out: Path) -> Path:
+def _keep(shop: Shop, split: Split, model: TasteModel, out: Path, folder: Path) -> Path:
     from tastemaker.data.synthetic import write_log, write_shop
-    from tastemaker.model.folder import check_target, save
+    from tastemaker.model.folder import save
 
-    folder = check_target(out / "models" / "demo" / "1")
     write_shop(shop, out)
     write_log(split.train, out / "train.parquet")
     write_log(split.held_out, out / "held_out.parquet")
