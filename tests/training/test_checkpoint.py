@@ -82,3 +82,60 @@ def test_a_damaged_or_missing_checkpoint_is_one_sentence(split, tmp_path):
 def test_a_checkpoint_every_zero_epochs_is_refused(tmp_path):
     with pytest.raises(SettingProblem, match="at least 1 epoch"):
         Checkpoints(tmp_path, 0)
+
+
+def interrupted(log, config, folder, *, epoch, every=1, resume=None):
+    with pytest.raises(TrainingInterrupted):
+        train(
+            log, config, seed=3, checkpoints=Checkpoints(folder, every), resume=resume, watch=stop_in(epoch)
+        )
+
+
+def test_a_training_may_be_interrupted_again_and_again(split, tmp_path):
+    config = settings("default", members=3)
+    interrupted(split.train, config, tmp_path, epoch=2)
+    interrupted(split.train, config, tmp_path, epoch=3, resume=tmp_path)
+    interrupted(split.train, config, tmp_path, epoch=6, resume=tmp_path)
+    resumed = train(split.train, config, seed=3, resume=tmp_path, threads=1)
+    assert arrays_of(resumed) == arrays_of(train(split.train, config, seed=3))
+
+
+def test_settings_that_chose_themselves_are_not_chosen_again(split, tmp_path):
+    config = preset("default").changed({"dimensions": 8, "horizon": 6})
+    whole = train(split.train, config, seed=3)
+    interrupted(split.train, config, tmp_path, epoch=2)
+    stages = set()
+    resumed = train(split.train, config, seed=3, resume=tmp_path, watch=lambda step: stages.add(step.stage))
+    assert stages == {"learning"}
+    assert resumed.record.config == whole.record.config
+    assert resumed.record.metrics == whole.record.metrics
+    assert arrays_of(resumed) == arrays_of(whole)
+
+
+def test_one_checkpoint_is_kept_and_it_is_no_model(split, tmp_path):
+    interrupted(split.train, settings("workshop"), tmp_path / "c", epoch=5, every=2)
+    names = sorted(path.name for path in (tmp_path / "c").iterdir())
+    assert names == ["checkpoint.json", "product_vectors-4.npy", "user_vectors-4.npy"]
+    assert not checkpoint_beside(tmp_path / "recommender" / "1").name.isdigit()
+
+
+def test_a_writer_that_dies_leaves_the_checkpoint_before_it(split, tmp_path, monkeypatch):
+    config = settings("workshop")
+    interrupted(split.train, config, tmp_path, epoch=2)
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tastemaker.training.checkpoint._replace", die)
+    with pytest.raises(TrainingInterrupted):
+        train(split.train, config, seed=3, checkpoints=Checkpoints(tmp_path), resume=tmp_path)
+    monkeypatch.undo()
+    resumed = train(split.train, config, seed=3, checkpoints=Checkpoints(tmp_path), resume=tmp_path)
+    assert arrays_of(resumed) == arrays_of(train(split.train, config, seed=3))
+
+
+def test_what_is_measured_belongs_to_the_training(split, tmp_path):
+    config = settings("workshop")
+    interrupted(split.train, config, tmp_path, epoch=2)
+    with pytest.raises(SettingProblem, match="with no held-out purchases"):
+        train(split.train, config, seed=3, valid=split.held_out, resume=tmp_path)

@@ -180,7 +180,7 @@ def train(
     seconds["train"], clock = time.perf_counter() - clock, time.perf_counter()
     with raise_at_once():
         folder = save(model, out)
-        if kept is not None:
+        if kept is not None and not model.record.interrupted:
             shutil.rmtree(kept.folder, ignore_errors=True)  # it has served its purpose
     seconds["write"] = time.perf_counter() - clock
 
