@@ -12,7 +12,7 @@ import pytest
 
 from tastemaker.model.folder import load
 
-ENDLESS = ["--preset", "workshop", "--epochs", "1000000", "--dimensions", "8"]
+ENDLESS = ["--preset", "workshop", "--epochs", "1000000", "--dimensions", "8", "--learning-rate", "1"]
 
 
 def started(shop_files, out, *options, until):

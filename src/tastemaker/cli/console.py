@@ -95,6 +95,7 @@ class _Watch:
         self._tasks: dict[str, TaskID] = {}
         self._told = False
         self._began = 0.0
+        self._measured = ""  # stays on while the next epoch has measured nothing yet
 
     def __call__(self, step: Step) -> None:
         if step.compiling:
@@ -102,17 +103,17 @@ class _Watch:
             return
         if step.stage not in self._tasks:
             self._tasks[step.stage] = self._bar.add_task(step.stage, total=None, epoch="", facts="")
-            self._began = time.perf_counter()
+            self._began, self._measured = time.perf_counter(), ""
         passed = (step.epoch - 1) * step.purchases + step.done
-        facts = f"{passed / max(time.perf_counter() - self._began, 1e-9):,.0f} purchases/s"
         if not math.isnan(step.loss):
-            facts = f"loss {step.loss:.4f}  accuracy {step.accuracy:.4f}  {facts}"
+            self._measured = f"loss {step.loss:.4f}  accuracy {step.accuracy:.4f}  "
+        speed = f"{passed / max(time.perf_counter() - self._began, 1e-9):,.0f} purchases/s"
         self._bar.update(
             self._tasks[step.stage],
             completed=passed,
             total=step.epochs * step.purchases,
             epoch=f"{step.epoch}/{step.epochs}",
-            facts=facts,
+            facts=self._measured + speed,
         )
 
     def _tell_once(self) -> None:
