@@ -40,6 +40,7 @@ NAMES = [
     "hold_out_last",
     "hold_out_random",
     "hold_out_time",
+    "joined",
     "load",
     "make_shop",
     "preset",

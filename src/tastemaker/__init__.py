@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tastemaker.model.config import Config, preset
     from tastemaker.model.folder import load, save
     from tastemaker.model.taste_model import TasteModel
+    from tastemaker.ranking.joined import joined
     from tastemaker.ranking.recommend import Recommendations, recommend, recommend_baskets, similar
     from tastemaker.ranking.scores import score, score_each
     from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
@@ -55,6 +56,7 @@ _HOMES = {
     "model.config": ["Config", "preset"],
     "model.folder": ["load", "save"],
     "model.taste_model": ["TasteModel"],
+    "ranking.joined": ["joined"],
     "ranking.recommend": ["Recommendations", "recommend", "recommend_baskets", "similar"],
     "ranking.scores": ["score", "score_each"],
     "ranking.top_k": ["Candidates", "Exclusions", "ExtraScores", "top_k"],
@@ -90,6 +92,7 @@ __all__ = [
     "hold_out_last",
     "hold_out_random",
     "hold_out_time",
+    "joined",
     "load",
     "make_shop",
     "preset",

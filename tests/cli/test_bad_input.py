@@ -127,7 +127,6 @@ def test_wrong_usage_exits_with_two(tastemaker, model_folder, here, arguments, s
     [
         (["recommend", "MODEL", "--user", "c-999999"], "user 'c-999999' is not among the 400 users known. An id here looks like"),
         (["recommend", "MODEL", "--user", "c-000001", "--user", "x", "--json"], "user 'x' is not among"),
-        (["recommend", "MODEL", "--basket", "no-such"], "product 'no-such' is not among the 150 products"),
         (["recommend", "MODEL", "--users", "strangers.csv", "--out", "r.parquet"], "'nobody'"),
         (["recommend", "MODEL", "--users", "nowhere.csv"], "does not exist"),
         (["similar", "MODEL", "--product", "no-such"], "product 'no-such' is not among"),

@@ -9,11 +9,23 @@ import typer
 
 from tastemaker.cli.console import counting, output, print_json, say
 from tastemaker.cli.interrupts import raise_at_once
-from tastemaker.cli.options import AsJson, ModelFolder, OutFile, Threads, first_existing, ids_in, typed
+from tastemaker.cli.options import (
+    AsJson,
+    ModelFolder,
+    OutFile,
+    ProductColumn,
+    QuantityColumn,
+    Threads,
+    UserColumn,
+    first_existing,
+    ids_in,
+    typed,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from tastemaker.data.columns import Columns
     from tastemaker.model.taste_model import TasteModel
     from tastemaker.ranking.recommend import Recommendations
 
@@ -37,6 +49,17 @@ def recommend(
     include_purchased: Annotated[
         bool, typer.Option("--include-purchased", help="Recommend what was bought already, too.")
     ] = False,
+    with_purchases: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="F",
+            help="A log of newer purchases; they join the histories, nothing is trained.",
+            show_default=False,
+        ),
+    ] = None,
+    user_column: UserColumn = None,
+    product_column: ProductColumn = None,
+    quantity_column: QuantityColumn = None,
     out: OutFile = None,
     threads: Threads = None,
     as_json: AsJson = False,
@@ -44,32 +67,40 @@ def recommend(
     """Recommend products to users of the log, or to whoever holds a basket.
 
     `--out` writes the columns user_id, product_id, rank, score: ids in their own type, rank from 1. A list is shorter when fewer
-    products remain.
+    products remain. Whoever has no purchase that the model knows gets the best sellers.
     """
+    from tastemaker.data.columns import Columns
     from tastemaker.model.folder import load
     from tastemaker.ranking.recommend import recommend as rank
-    from tastemaker.ranking.recommend import recommend_baskets
     from tastemaker.ranking.to_file import check_file, write_recommendations
 
     given: dict[str, object] = {
         "--user": user,
         "--users": users,
         "--all-users": all_users,
-        "--basket": basket,
+        "--basket": basket is not None,
     }
     chosen = first_existing(given, "--user, --users, --all-users, --basket")
+    if basket is not None and with_purchases is not None:
+        raise typer.BadParameter("--with-purchases is for users; add its products to the --basket instead.")
     model = load(folder)
     if basket is not None:
-        ids = [text.strip() for text in basket.split(",") if text.strip()]
-        lists = recommend_baskets(
-            model, [typed(ids)], k=k, include_purchased=include_purchased, threads=threads
+        _recommend_basket(
+            model, basket, out, as_json, k=k, include_purchased=include_purchased, threads=threads
         )
-        _render(lists, out, as_json)
         return
+    facts: dict[str, object] = {}
+    if with_purchases is not None:
+        # a time would say nothing here
+        columns = Columns(user=user_column, product=product_column, time="", quantity=quantity_column)
+        model, facts = _joined(model, with_purchases, columns)
     asked = _users(model, chosen, user, users)
+    best_sellers = _without_purchases(model, asked)
+    if any(best_sellers):
+        say(f"{sum(best_sellers):,} of these users have no purchase; they get the best sellers.")
     if out is None:
         lists = rank(model, asked, k=k, include_purchased=include_purchased, threads=threads)
-        _render(lists, None, as_json)
+        _render(lists, None, as_json, best_sellers, facts)
         return
     check_file(out)
     with raise_at_once(), counting("users", len(asked)) as bar:
@@ -82,7 +113,73 @@ def recommend(
             threads=threads,
             on_progress=lambda done: bar.update(bar.task_ids[0], advance=done),
         )
-    _say_written(out, lines, as_json)
+    _say_written(out, lines, as_json, facts)
+
+
+def _recommend_basket(
+    model: TasteModel,
+    basket: str,
+    out: Path | None,
+    as_json: bool,
+    *,
+    k: int,
+    include_purchased: bool,
+    threads: int | None,
+) -> None:
+    from tastemaker.ranking.recommend import known_part, recommend_baskets
+
+    ids = [text.strip() for text in basket.split(",") if text.strip()]
+    known, unknown = known_part(model, typed(ids))
+    if unknown:
+        s, are = ("", "is") if len(unknown) == 1 else ("s", "are")
+        rest = "the rest is used" if known else "no product is left"
+        say(f"Product{s} {_some(unknown)} {are} not among the {len(model.products):,} known; {rest}.")
+    if not known:
+        say("The basket holds no product that the model knows; these are the best sellers.")
+    lists = recommend_baskets(
+        model,
+        [typed([str(product) for product in known])],
+        k=k,
+        include_purchased=include_purchased,
+        threads=threads,
+    )
+    _render(lists, out, as_json, [not known], {"unknown_products": unknown})
+
+
+def _joined(model: TasteModel, file: Path, columns: Columns) -> tuple[TasteModel, dict[str, object]]:
+    """Join the purchases of a file; return the facts for ``--json`` too, having said them on stderr."""
+    from tastemaker.data.readers import read_purchases
+    from tastemaker.ranking.joined import joined, unknown_products
+
+    log = read_purchases(file, columns=columns)
+    say(f"{file}: {log.summary.sentence()}")
+    unknown, left_out = unknown_products(model, log)
+    longer = joined(model, log)
+    strangers = len(longer.users) - len(model.users)
+    text = f"{len(log) - left_out:,} purchases joined the histories, {strangers:,} users are new"
+    if left_out:
+        text += (
+            f"; {left_out:,} purchases of {len(unknown):,} products that the model does not know are left out: "
+            f"{_some(unknown.to_list())}"
+        )
+    say(f"{text}.")
+    facts: dict[str, object] = {
+        "joined": len(log) - left_out,
+        "new_users": strangers,
+        "left_out": left_out,
+        "unknown_products": unknown.to_list(),
+    }
+    return longer, {"with_purchases": facts}
+
+
+def _without_purchases(model: TasteModel, users: pl.Series) -> list[bool]:
+    offsets, rows = model.histories.offsets, model.users.rows(users)
+    return [bool(empty) for empty in offsets[rows] == offsets[rows + 1]]
+
+
+def _some(ids: list[object]) -> str:
+    more = f" and {len(ids) - 5:,} more" if len(ids) > 5 else ""
+    return ", ".join(repr(one) for one in ids[:5]) + more
 
 
 def _users(model: TasteModel, chosen: str, user: list[str] | None, users: Path | None) -> pl.Series:
@@ -93,22 +190,32 @@ def _users(model: TasteModel, chosen: str, user: list[str] | None, users: Path |
     return typed(user or [])
 
 
-def _render(lists: Recommendations, out: Path | None, as_json: bool) -> None:
+def _render(
+    lists: Recommendations,
+    out: Path | None,
+    as_json: bool,
+    best_sellers: list[bool],
+    facts: dict[str, object],
+) -> None:
     if out is not None:
         from tastemaker.ranking.to_file import check_file, write_frame
 
         with raise_at_once():
             write_frame(lists.to_frame(), check_file(out))
-        _say_written(out, len(lists.lists.rows), as_json)
+        _say_written(out, len(lists.lists.rows), as_json, facts)
     elif as_json:
-        print_json({"recommendations": as_json_lists(lists)})
+        answers = [
+            answer | {"best_sellers": best}
+            for answer, best in zip(as_json_lists(lists), best_sellers, strict=True)
+        ]
+        print_json({"recommendations": answers} | facts)
     else:
         print_lists(lists)
 
 
-def _say_written(out: Path, lines: int, as_json: bool) -> None:
+def _say_written(out: Path, lines: int, as_json: bool, facts: dict[str, object]) -> None:
     if as_json:
-        print_json({"out": str(out), "rows": lines})
+        print_json({"out": str(out), "rows": lines} | facts)
     else:
         say(f"Wrote {lines:,} lines to {out}.")
 

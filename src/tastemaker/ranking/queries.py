@@ -15,7 +15,7 @@ from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.top_k import ExtraScores
 from tastemaker.types import AnyArray, Floats
 
-__all__ = ["Queries", "basket_queries", "histories_of", "user_queries"]
+__all__ = ["Queries", "basket_queries", "buyers_for_nobody", "histories_of", "user_queries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,26 @@ def histories_of(model: TasteModel, users: AnyArray) -> Histories:
 
 
 def user_queries(model: TasteModel, users: AnyArray, *, threads: int | None = None) -> Queries:
-    """Return the queries of the users at these rows, ``int[Q]``: free vectors, or composed of what they bought."""
+    """Return the queries of the users at these rows, ``int[Q]``: free vectors, or composed of what they bought.
+
+    A user without a purchase has the zero query, as an empty basket has: their free vector was never learned.
+    """
     if model.user_vectors is None:
         return basket_queries(model, histories_of(model, users), threads=threads)
-    extra = _recall(model, histories_of(model, users), threads)
-    return Queries(np.ascontiguousarray(model.user_vectors[users]), extra)
+    bought = histories_of(model, users)
+    vectors = np.array(model.user_vectors[users])
+    vectors[np.diff(bought.offsets) == 0] = 0
+    return Queries(vectors, _recall(model, bought, threads))
+
+
+def buyers_for_nobody(model: TasteModel) -> Floats | None:
+    """Return what is added to the scores of a query without purchases: ``float32[P]``, each product's buyers.
+
+    ``None`` where the model has a bias, by which the zero query ranks what sells best; free users have none.
+    """
+    if model.basket_vectors is not None or np.any(model.product_bias):
+        return None
+    return np.bincount(model.histories.products, minlength=len(model.products)).astype(np.float32)
 
 
 def basket_queries(model: TasteModel, baskets: Histories, *, threads: int | None = None) -> Queries:

@@ -14,13 +14,14 @@ from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.ranking.queries import basket_queries, histories_of, user_queries
-from tastemaker.ranking.top_k import Candidates, Exclusions, top_k
+from tastemaker.ranking.queries import Queries, basket_queries, buyers_for_nobody, histories_of, user_queries
+from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
 from tastemaker.types import AnyArray, Floats, Rows
 
 __all__ = [
     "Recommendations",
     "Similarity",
+    "known_part",
     "nearest",
     "product_candidates",
     "rank_users",
@@ -75,6 +76,7 @@ def recommend(
 ) -> Recommendations:
     """Return the k products that each user would most likely buy next, what they bought left out.
 
+    Whoever bought nothing gets the best sellers. Newer purchases join a model by `joined`.
     ``users`` are ids. ``candidates`` (of `product_candidates`) saves packing when many calls follow. Raises `UnknownId` and,
     for k < 1, `SettingProblem`.
     """
@@ -94,17 +96,38 @@ def recommend_baskets(
 ) -> Recommendations:
     """Return the k products that fit each basket best, the basket's own products left out.
 
-    A basket is product ids; its visitor need not be in the log. Raises `UnknownId`, `SettingProblem`.
+    A basket is product ids; its visitor need not be in the log. An empty one gets the best sellers. Raises `UnknownId`
+    (`known_part` parts the products that the model knows from those that it does not) and `SettingProblem`.
     """
     rows = [np.unique(model.products.rows(basket)) for basket in baskets]
     offsets = np.concatenate(([0], np.cumsum([len(basket) for basket in rows]))).astype(np.int64)
     held = Histories(offsets, np.concatenate([*rows, np.zeros(0, np.int32)]).astype(np.int32))
-    queries = basket_queries(model, held, threads=threads)
-    exclude = None if include_purchased else _leave_out(held)
-    lists = top_k(
-        queries.vectors, product_candidates(model), k, exclude=exclude, extra=queries.extra, threads=threads
+    lists = _rank(
+        model,
+        basket_queries(model, held, threads=threads),
+        held,
+        product_candidates(model),
+        k=k,
+        include_purchased=include_purchased,
+        threads=threads,
     )
     return Recommendations(pl.Series("basket", np.arange(len(rows))), lists, model.products)
+
+
+def known_part(model: TasteModel, basket: Iterable[object]) -> tuple[list[object], list[object]]:
+    """Part a basket into the products that the model knows and those that it does not, each in their order.
+
+    >>> import tastemaker as tm
+    >>> model = tm.best_sellers(tm.read_purchases(pl.DataFrame({"user": [1], "product": ["hat"]})))
+    >>> known_part(model, ["kilt", "hat"])
+    (['hat'], ['kilt'])
+    """
+    ids = list(basket)
+    known = model.products.find(ids).is_not_null().to_list()
+    return (
+        [product for product, here in zip(ids, known, strict=True) if here],
+        [product for product, here in zip(ids, known, strict=True) if not here],
+    )
 
 
 def similar(
@@ -145,10 +168,16 @@ def rank_users(
     parts = []
     for low in range(0, max(len(users), 1), USERS_AT_ONCE):
         block = users[low : low + USERS_AT_ONCE]
-        queries = user_queries(model, block, threads=threads)
-        exclude = None if include_purchased else _leave_out(histories_of(model, block))
         parts.append(
-            top_k(queries.vectors, candidates, k, exclude=exclude, extra=queries.extra, threads=threads)
+            _rank(
+                model,
+                user_queries(model, block, threads=threads),
+                histories_of(model, block),
+                candidates,
+                k=k,
+                include_purchased=include_purchased,
+                threads=threads,
+            )
         )
     return parts[0] if len(parts) == 1 else RankedLists.joined(parts)
 
@@ -178,6 +207,30 @@ def nearest(
         None if include_self else Exclusions(np.arange(len(products) + 1), np.asarray(products, np.int32))
     )
     return top_k(np.ascontiguousarray(vectors[products]), candidates, k, exclude=exclude, threads=threads)
+
+
+def _rank(
+    model: TasteModel,
+    queries: Queries,
+    baskets: Histories,
+    candidates: Candidates,
+    *,
+    k: int,
+    include_purchased: bool,
+    threads: int | None,
+) -> RankedLists:
+    """Rank for queries that stand for these baskets; the empty ones of a model without a bias share one list of best sellers."""
+    exclude = None if include_purchased else _leave_out(baskets)
+    lists = top_k(queries.vectors, candidates, k, exclude=exclude, extra=queries.extra, threads=threads)
+    empty = np.flatnonzero(np.diff(baskets.offsets) == 0)
+    buyers = buyers_for_nobody(model) if len(empty) else None
+    if buyers is None:
+        return lists
+    extra = ExtraScores(np.array([0, len(buyers)]), np.arange(len(buyers), dtype=np.int32), buyers)
+    best = top_k(queries.vectors[empty[:1]], candidates, k, extra=extra, threads=threads)
+    places = lists.offsets[empty][:, None] + np.arange(len(best.rows))  # nothing is left out of these lists
+    lists.rows[places], lists.scores[places] = best.rows, best.scores
+    return lists
 
 
 def _leave_out(bought: Histories) -> Exclusions:

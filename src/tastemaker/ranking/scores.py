@@ -10,7 +10,7 @@ import polars as pl
 from tastemaker.kernels.crew import Crew
 from tastemaker.kernels.pairs import score_pairs
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.ranking.queries import user_queries
+from tastemaker.ranking.queries import buyers_for_nobody, user_queries
 from tastemaker.ranking.top_k import no_extra
 from tastemaker.types import Floats, Rows
 
@@ -52,4 +52,8 @@ def score_rows(model: TasteModel, users: Rows, candidates: Rows, *, threads: int
 
     with Crew(threads) as crew:
         crew.run(score_block, len(users))
+    empty = np.diff(model.histories.offsets)[users] == 0
+    buyers = buyers_for_nobody(model) if empty.any() else None
+    if buyers is not None:
+        scores[empty] += buyers[candidates[empty]]
     return scores

@@ -1,0 +1,92 @@
+"""`joined`: newer purchases join the histories of a model, without training."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+
+from tastemaker.data.ids import as_form, integers_if_all
+from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.errors import ColumnProblem
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.queries import basket_queries
+from tastemaker.types import AnyArray, Floats
+
+__all__ = ["joined", "unknown_products"]
+
+
+def joined(model: TasteModel, purchases: Purchases) -> TasteModel:
+    """Return the model with these purchases in its histories: lists, scores and memory answer to them at once.
+
+    Users who are new are added after the others; their basket is what they bought. Purchases of products that the model does not
+    know (`unknown_products`) are left out. Nothing is learned: in a model of free users those it knows keep their vectors, so
+    that newer purchases are only left out of their lists, and a new user is the mean of their products. Raises `ColumnProblem`
+    when ids of new users cannot stand among the model's.
+
+    >>> import tastemaker as tm
+    >>> model = tm.best_sellers(tm.read_purchases(pl.DataFrame({"user": ["a", "b"], "product": ["hat", "sock"]})))
+    >>> newer = tm.read_purchases(pl.DataFrame({"user": ["a", "zoe"], "product": ["sock", "hat"]}))
+    >>> [len(products) for products, _ in tm.recommend(joined(model, newer), ["a", "b", "zoe"]).lists]
+    [0, 1, 1]
+    """
+    users, user_rows = _grown(model.users, purchases.users)
+    product_rows = model.products.find(purchases.products.ids).fill_null(-1).to_numpy()
+    rows = product_rows[purchases.product_rows]
+    known = rows >= 0
+    before = np.repeat(np.arange(len(model.users), dtype=np.int32), np.diff(model.histories.offsets))
+    log = Purchases(
+        users,
+        model.products,
+        np.concatenate([before, user_rows[purchases.user_rows[known]]]).astype(np.int32),
+        np.concatenate([model.histories.products, rows[known]]).astype(np.int32),
+    )
+    histories = log.histories()
+    vectors = model.user_vectors
+    if vectors is not None:
+        vectors = np.concatenate([vectors, _means(model, histories)])
+    return dataclasses.replace(model, users=users, histories=histories, user_vectors=vectors)
+
+
+def unknown_products(model: TasteModel, purchases: Purchases) -> tuple[pl.Series, int]:
+    """Return the ids of the products that the model does not know, and how many of the purchases are of them."""
+    unknown = model.products.find(purchases.products.ids).is_null()
+    return purchases.products.ids.filter(unknown), int(unknown.to_numpy()[purchases.product_rows].sum())
+
+
+def _grown(known: Vocabulary, newer: Vocabulary) -> tuple[Vocabulary, AnyArray]:
+    """Return the vocabulary with the newer ids after its own, and the row of each newer id."""
+    rows = known.find(newer.ids)
+    strangers = newer.ids.filter(rows.is_null())
+    if not len(strangers):
+        return known, rows.to_numpy()
+    ids = pl.concat([known.ids, _fitting(strangers, known)])
+    numbers = rows.is_null().cum_sum() + (len(known) - 1)
+    return Vocabulary(ids, known.noun, known.form, False), rows.fill_null(numbers).to_numpy()
+
+
+def _fitting(ids: pl.Series, known: Vocabulary) -> pl.Series:
+    """Give new ids the type of the known ones; raise `ColumnProblem` when they have none."""
+    wanted = known.ids.dtype
+    numbers = integers_if_all(ids) if ids.dtype == pl.String and wanted != pl.String else ids
+    try:
+        if wanted != pl.String and not numbers.dtype.is_integer():
+            raise ValueError(ids[0])
+        fitting = numbers.cast(wanted).alias(known.ids.name)
+        as_form(fitting, known.form)
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        kind = "UUIDs" if known.form != "plain" else f"of type {wanted}"
+        raise ColumnProblem(
+            f"the {known.noun} ids of the model are {kind}, and {ids[0]!r} cannot stand among them; "
+            f"name the column of the {known.noun} ids."
+        ) from error
+    return fitting
+
+
+def _means(model: TasteModel, histories: Histories) -> Floats:
+    """Return the queries of the users that the model does not know."""
+    offsets = histories.offsets[len(model.users) :]
+    baskets = Histories(offsets - offsets[0], histories.products[offsets[0] :])
+    return basket_queries(model, baskets).vectors
