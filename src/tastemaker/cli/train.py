@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tastemaker.data.columns import Columns
     from tastemaker.data.purchases import Purchases
     from tastemaker.model.config import Config
+    from tastemaker.model.taste_model import TasteModel
     from tastemaker.training.progress import Progress, Watcher
 
 __all__ = ["train"]
@@ -64,8 +65,11 @@ def train(
     time_column: TimeColumn = None,
     quantity_column: QuantityColumn = None,
     preset: Annotated[
-        str, typer.Option(metavar="default|workshop", help="Whole settings under one name.")
-    ] = "default",
+        str | None,
+        typer.Option(
+            metavar="default|workshop", help="Whole settings under one name.", show_default="default"
+        ),
+    ] = None,
     valid: Annotated[
         Path | None,
         typer.Option(
@@ -112,6 +116,14 @@ def train(
         Path | None,
         typer.Option(metavar="DIR", help="Go on from a checkpoint, to the same bytes.", show_default=False),
     ] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Go on from an older model, on a longer log: its settings, its vectors, a third of its epochs.",
+            show_default=False,
+        ),
+    ] = None,
     tune: Annotated[
         float | None,
         typer.Option(
@@ -128,7 +140,6 @@ def train(
     StockCode, …) or named by flags. The workshop's own model: `--preset workshop`.
     """
     from tastemaker.data.columns import Columns
-    from tastemaker.model.config import preset as named_preset
     from tastemaker.model.folder import check_target, save
     from tastemaker.training.checkpoint import Checkpoints, checkpoint_beside
     from tastemaker.training.train import estimate_bytes
@@ -142,9 +153,12 @@ def train(
         "negatives": negatives,
         "learning_rate": learning_rate,
     }
-    config = named_preset(preset).changed(
-        _pairs(settings or []) | {name: value for name, value in flags.items() if value is not None}
-    )
+    if start_from is not None and (preset is not None or tune is not None):
+        raise typer.BadParameter(
+            "--start-from takes the older model's settings: without --preset and --tune."
+        )
+    changes = _pairs(settings or []) | {name: value for name, value in flags.items() if value is not None}
+    config, old = _settings(preset or "default", start_from, changes)
     limit = None if max_memory is None else bytes_of(max_memory)
     check_target(out)
     kept = None if checkpoint_every is None else Checkpoints(checkpoint_beside(out), checkpoint_every)
@@ -174,6 +188,7 @@ def train(
             keep_interrupted=keep_interrupted,
             checkpoints=kept,
             resume=resume,
+            start_from=old,
         )
         if not keep_interrupted:
             stop.check()  # asked for after the last step
@@ -204,6 +219,25 @@ def train(
             )
         say(f"Wrote {folder} after {sum(seconds.values()):.1f} s; peak memory {size(_peak_memory())}.")
         say(f"Next: tastemaker recommend {folder} --user {model.users.ids[0]}")
+
+
+def _settings(
+    preset: str, start_from: Path | None, changes: dict[str, object]
+) -> tuple[Config, TasteModel | None]:
+    """Return the settings, of a preset or of an older model, and that model."""
+    from tastemaker.model.config import preset as named_preset
+
+    if start_from is None:
+        return named_preset(preset).changed(changes), None
+    from tastemaker.model.folder import load
+    from tastemaker.training.warm_start import warm_settings
+
+    old = load(start_from)
+    say(
+        f"Going on from {start_from}: {old.record.purchases:,} purchases of {len(old.products):,} products "
+        f"by {len(old.users):,} users."
+    )
+    return warm_settings(old, changes), old
 
 
 def _tuned(

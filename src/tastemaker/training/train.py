@@ -24,6 +24,7 @@ from tastemaker.training.progress import Watcher, nobody
 from tastemaker.training.tables import LANES, trimmed
 from tastemaker.training.together import remember
 from tastemaker.training.trend import trend_of
+from tastemaker.training.warm_start import check_old, first_epoch, warm_composed, warm_free
 
 __all__ = ["estimate_bytes", "train"]
 
@@ -39,13 +40,16 @@ def train(
     keep_interrupted: bool = False,
     checkpoints: Checkpoints | None = None,
     resume: str | Path | None = None,
+    start_from: TasteModel | None = None,
 ) -> TasteModel:
     """Learn a model from a log. The same seed gives the same bytes at any number of threads.
 
     ``valid`` is measured after every epoch and never learned from; its rows must be of the same vocabularies. Ctrl-C raises
     `TrainingInterrupted`, or ends the training with what it has if ``keep_interrupted``. ``checkpoints`` keeps the state after some
-    epochs, and ``resume`` is the folder of one from which the same training goes on. Raises `NoPurchases`, `TrainingFailed`,
-    and `SettingProblem` when the checkpoint is of another training.
+    epochs, and ``resume`` is the folder of one from which the same training goes on. ``start_from`` is an older model, of a shorter
+    log: what it knows keeps its vectors, and the last third of the epochs is run (`warm_settings` gives its settings). Raises
+    `NoPurchases`, `TrainingFailed`, and `SettingProblem` when the checkpoint is of another training or the older model of another
+    kind.
     """
     if not len(purchases):
         raise NoPurchases("there is no purchase to learn from.")
@@ -54,10 +58,12 @@ def train(
     source = None if resume is None else Path(resume)
     if checkpoints is not None:
         checkpoints.check(source)
-    plan = Plan.of(config, seed, purchases, valid, None)
+    if start_from is not None:
+        check_old(start_from, config)
+    plan = Plan.of(config, seed, purchases, valid, start_from)
     resumed = None if source is None else read_checkpoint(source, plan)
     with Crew(threads) as crew:
-        given = Given(purchases, plan, valid, watch, crew, keep_interrupted, checkpoints, resumed)
+        given = Given(purchases, plan, valid, watch, crew, keep_interrupted, checkpoints, resumed, start_from)
         return _train_free(given) if config.query == "free" else _train_composed(given)
 
 
@@ -73,15 +79,26 @@ class Given:
     keep_interrupted: bool
     checkpoints: Checkpoints | None
     resumed: Checkpoint | None
+    old: TasteModel | None
+
+    def begin(self, learner: FreeUsers | Composed) -> tuple[list[Epoch], int]:
+        """Set a learner to where learning begins; return the course until then and the first epoch to run."""
+        if self.resumed is not None:
+            learner.restore(self.resumed.arrays)
+            return list(self.resumed.course), self.resumed.course[-1].epoch + 1
+        if self.old is None:
+            return [], 1
+        if isinstance(learner, FreeUsers):
+            warm_free(learner, self.old)
+        else:
+            warm_composed(learner, self.purchases.products, self.old, watch=self.watch, crew=self.crew)
+        return [], first_epoch(learner.config)
 
     def run(
         self, learner: FreeUsers | Composed, config: Config, metrics: Mapping[str, Any]
     ) -> TrainingRecord:
         """Drive a learner through the epochs of the settings, or those that are left of them, and record them."""
-        course: list[Epoch] = []
-        if self.resumed is not None:
-            learner.restore(self.resumed.arrays)
-            course = list(self.resumed.course)
+        course, first = self.begin(learner)
         resumed = len(course)
 
         def keep(epoch: int) -> None:
@@ -97,13 +114,15 @@ class Given:
                 watch=self.watch,
                 crew=self.crew,
                 keep_interrupted=self.keep_interrupted,
-                first=course[-1].epoch + 1 if course else 1,
+                first=first,
                 course=course,
                 after=keep,
             )
         except TrainingInterrupted as stop:
             raise self._with_hint(stop, course[resumed:]) from None
         plan = self.plan
+        if self.old is not None:
+            metrics = {**metrics, "started_from": self.old.record.data_fingerprint}
         return TrainingRecord(
             config, plan.seed, plan.data, len(self.purchases), tuple(course), metrics, interrupted
         )

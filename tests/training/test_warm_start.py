@@ -1,0 +1,177 @@
+"""A warm start: what the older model knows keeps its vectors, what is new starts as usual, and a third of the epochs is run."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tastemaker.data.readers import read_held_out, read_purchases
+from tastemaker.data.synthetic import make_shop
+from tastemaker.errors import SettingProblem, TrainingInterrupted
+from tastemaker.evaluation.evaluate import evaluate
+from tastemaker.kernels.crew import Crew
+from tastemaker.model.config import preset
+from tastemaker.training.best_sellers import best_sellers
+from tastemaker.training.checkpoint import Checkpoints
+from tastemaker.training.composed import Composed
+from tastemaker.training.free_users import FreeUsers
+from tastemaker.training.progress import nobody
+from tastemaker.training.train import train
+from tastemaker.training.warm_start import first_epoch, warm_composed, warm_free, warm_settings
+
+CONFIGS = {
+    "workshop": preset("workshop").changed(
+        {"dimensions": 8, "epochs": 6, "negatives": 20, "batch": 128, "learning_rate": 20.0}
+    ),
+    "default": preset("default").changed(
+        {"dimensions": 9, "epochs": 6, "count_weight": 1.0, "ridge_weight": 0.5, "trend_weight": 0.0}
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def logs():
+    """Four fifths of a log, the log, and a part of its future; some users and products are only in the longer one."""
+    shop = make_shop(users=500, products=200, purchases=6_000, seed=5).purchases
+    frame = pl.DataFrame(
+        {"user_id": shop.users.at(shop.user_rows), "product_id": shop.products.at(shop.product_rows)}
+    )
+    place = pl.Series(np.random.default_rng(0).random(len(frame)))
+    few = (frame["product_id"].cast(pl.Int64) % 9 > 0) & ~frame["user_id"].str.ends_with("7")
+    old, new = frame.filter((place < 0.7) & few), read_purchases(frame.filter(place < 0.85))
+    held_out = read_held_out(frame.filter(place >= 0.85), new.users, new.products).purchases
+    return read_purchases(old), new, held_out
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def old(request, logs):
+    return train(logs[0], CONFIGS[request.param], seed=1)
+
+
+def common(new, old):
+    """Return the rows of the ids that both know, and of those that only the new one knows."""
+    here = [row for row, one in enumerate(new.ids) if one in set(old.ids)]
+    there = [old.ids.to_list().index(new.ids[row]) for row in here]
+    only = sorted(set(range(len(new))) - set(here))
+    assert here
+    assert only
+    return here, there, only
+
+
+def warmed(learner, log, old):
+    with Crew(1) as crew:
+        warm_composed(learner, log.products, old, watch=nobody, crew=crew)
+    return learner
+
+
+def test_the_last_third_of_the_epochs_is_run(logs, old):
+    model = train(logs[1], warm_settings(old, {}), start_from=old)
+    assert [epoch.epoch for epoch in model.record.epochs] == [5, 6]
+    assert model.record.config == old.record.config
+    assert model.record.metrics["started_from"] == logs[0].fingerprint()
+    assert [first_epoch(preset("workshop").changed({"epochs": n})) for n in (1, 2, 3, 4, 9, 10)] == [
+        1, 2, 3, 3, 7, 7,
+    ]  # fmt: skip
+
+
+def test_free_users_and_products_that_are_known_keep_their_vectors_and_new_ones_start_as_usual(logs):
+    config, log = CONFIGS["workshop"], logs[1]
+    old = train(logs[0], config, seed=1)
+    learner, usual = FreeUsers.start(log, config, 2), FreeUsers.start(log, config, 2)
+    warm_free(learner, old)
+    for table, start, kept, (new_ids, old_ids) in (
+        (
+            learner.product_vectors,
+            usual.product_vectors,
+            old.product_vectors,
+            (log.products, logs[0].products),
+        ),
+        (learner.user_vectors, usual.user_vectors, old.user_vectors, (log.users, logs[0].users)),
+    ):
+        here, there, only = common(new_ids, old_ids)
+        assert table[here, :8].tolist() == kept[there].tolist()
+        assert table[only].tolist() == start[only].tolist()
+
+
+@pytest.mark.parametrize(("horizon", "kept"), [(6, 1.0), (12, 0.25)])
+def test_products_that_are_known_keep_the_direction_of_their_vectors(logs, horizon, kept):
+    config, log = CONFIGS["default"].changed({"horizon": horizon}), logs[1]
+    old = train(logs[0], config, seed=1)
+    histories = log.histories()
+    learner = warmed(Composed.start(histories, len(log.products), config, 2), log, old)
+    usual = Composed.start(histories, len(log.products), config, 2)
+    here, there, only = common(log.products, logs[0].products)
+    together = np.concatenate([m.vectors[here, : m.dimensions] for m in learner.members], axis=1)
+    assert together == pytest.approx(kept * 2**0.5 * old.product_vectors[there], rel=1e-5)
+    for member, start in zip(learner.members, usual.members, strict=True):
+        assert member.vectors[only].tolist() == start.vectors[only].tolist()
+        assert member.bias.tolist() == start.bias.tolist()
+        assert all((squares > 0).any() and np.isfinite(squares).all() for squares in member.squares)
+
+
+def test_a_warm_start_gives_the_same_bytes_at_any_number_of_threads_and_when_resumed(logs, old, tmp_path):
+    config = warm_settings(old, {"epochs": 9})
+    one, four = (train(logs[1], config, seed=4, threads=n, start_from=old) for n in (1, 4))
+    assert one.product_vectors.tobytes() == four.product_vectors.tobytes()
+
+    def watch(step):
+        if step.stage == "learning" and step.epoch == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(TrainingInterrupted, match="checkpoint of epoch 8"):
+        train(logs[1], config, seed=4, start_from=old, checkpoints=Checkpoints(tmp_path), watch=watch)
+    resumed = train(logs[1], config, seed=4, start_from=old, resume=tmp_path)
+    assert resumed.product_vectors.tobytes() == one.product_vectors.tobytes()
+    assert resumed.record.metrics == one.record.metrics
+    with pytest.raises(SettingProblem, match="a model to start from"):
+        train(logs[1], config, seed=4, resume=tmp_path)
+
+
+def test_a_warm_start_ranks_nearly_as_well_as_all_epochs_from_scratch_and_better_than_a_third_of_them(logs):
+    config = CONFIGS["default"].changed({"epochs": 12, "dimensions": 32})
+    old = train(logs[0], config, seed=1)
+    quality = {
+        name: evaluate(model, logs[2], at=(20,)).metrics["ndcg@20"].mean
+        for name, model in (
+            ("scratch", train(logs[1], config, seed=1)),
+            ("warm", train(logs[1], config, seed=1, start_from=old)),
+            ("a third", train(logs[1], config.changed({"epochs": 4}), seed=1)),
+        )
+    }
+    assert quality["warm"] > max(0.9 * quality["scratch"], 1.02 * quality["a third"]), quality
+
+
+def test_chosen_settings_are_kept_unless_they_are_asked_to_choose_again(logs):
+    config = preset("default").changed({"dimensions": 8, "horizon": 6})
+    old = train(logs[0], config, seed=1)
+    kept = warm_settings(old, {})
+    assert (kept, kept.chooses) == (old.record.config, False)
+    assert warm_settings(old, {"epochs": "4"}).epochs == 4
+    again = warm_settings(old, {"count_weight": "auto", "epochs": "auto"})
+    assert again.chooses
+    stages = set()
+    train(logs[1], again, seed=1, start_from=old, watch=lambda step: stages.add(step.stage))
+    assert stages == {"choosing", "warming up", "learning"}
+
+
+def test_a_model_of_another_kind_is_refused(logs, old):
+    config = warm_settings(old, {})
+    with pytest.raises(SettingProblem, match=rf"has dimensions {config.dimensions} and not 5; leave"):
+        train(logs[1], config.changed({"dimensions": 5}), start_from=old)
+    other = CONFIGS["default" if config.preset == "workshop" else "workshop"]
+    with pytest.raises(SettingProblem, match=rf"has query {config.query} and not {other.query}"):
+        train(logs[1], other, start_from=old)
+
+
+def test_a_baseline_has_nothing_to_start_from(logs):
+    with pytest.raises(SettingProblem, match="is a baseline"):
+        warm_settings(best_sellers(logs[0]), {})
+    with pytest.raises(SettingProblem, match="is a baseline"):
+        train(logs[1], CONFIGS["workshop"], start_from=best_sellers(logs[0]))
+
+
+def test_a_log_without_any_known_product_is_learned_from_the_usual_start(old):
+    log = read_purchases(pl.DataFrame({"user_id": ["a", "a", "b"], "product_id": [1, 2, 2]}))
+    model = train(log, warm_settings(old, {}), start_from=old)
+    assert model.finite()
