@@ -1,8 +1,8 @@
 """A warm start on a log that has grown, against training from scratch: ``python benchmarks/warm_start.py``.
 
-A tenth of the ASOS train log, drawn at random, is held out and measured on; four fifths of the rest are the older log, all of the rest
-the longer one, with users and products that the older one lacks. The ASOS file for validation is not opened. The ways to a model of
-the longer log take turns; a small training before them compiles the kernels and is not timed.
+A tenth of the ASOS train log, drawn at random, is held out and measured on; four fifths of the rest are the older log, all
+of the rest the longer one, with users and products that the older one lacks. The ASOS file for validation is
+not opened. The ways to a model of the longer log take turns; a small training before them compiles the kernels and is not timed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
+
 import tastemaker as tm
 from common import add_data_options, machine, markdown, parser_of, read_log, spread
 from tastemaker.training.warm_start import warm_settings
