@@ -130,16 +130,20 @@ def test_a_warm_start_gives_the_same_bytes_at_any_number_of_threads_and_when_res
 
 def test_a_warm_start_ranks_nearly_as_well_as_all_epochs_from_scratch_and_better_than_a_third_of_them(logs):
     config = CONFIGS["default"].changed({"epochs": 12, "dimensions": 32})
-    old = train(logs[0], config, seed=1)
-    quality = {
-        name: evaluate(model, logs[2], at=(20,)).metrics["ndcg@20"].mean
-        for name, model in (
-            ("scratch", train(logs[1], config, seed=1)),
-            ("warm", train(logs[1], config, seed=1, start_from=old)),
-            ("a third", train(logs[1], config.changed({"epochs": 4}), seed=1)),
-        )
-    }
-    assert quality["warm"] > max(0.9 * quality["scratch"], 1.02 * quality["a third"]), quality
+    third = config.changed({"epochs": 4})
+    seeds = range(4)  # one seed alone differs by more than what a warm start gains on so small a shop
+
+    def quality(model):
+        return evaluate(model, logs[2], at=(20,)).metrics["ndcg@20"].mean
+
+    scratch = np.array([quality(train(logs[1], config, seed=s)) for s in seeds])
+    warm = np.array(
+        [quality(train(logs[1], config, seed=s, start_from=train(logs[0], config, seed=s))) for s in seeds]
+    )
+    short = np.array([quality(train(logs[1], third, seed=s)) for s in seeds])
+    assert (warm > short).all(), (warm, short)
+    assert warm.mean() > 1.01 * short.mean()
+    assert warm.mean() > 0.9 * scratch.mean()
 
 
 def test_chosen_settings_are_kept_unless_they_are_asked_to_choose_again(logs):
