@@ -17,8 +17,8 @@ from common import add_data_options, parser_of
 
 HERE = Path(__file__).parent
 
-TAKES_DATA = {"workshop_epoch", "top_k", "throughput"}
-NAMES = ["quality", "startup", "workshop_epoch", "top_k", "throughput", "vocabulary", "scaling"]
+TAKES_DATA = {"workshop_epoch", "top_k", "throughput", "warm_start"}
+NAMES = ["quality", "startup", "workshop_epoch", "top_k", "throughput", "vocabulary", "scaling", "warm_start"]
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
 """A warm start on a log that has grown, against training from scratch: ``python benchmarks/warm_start.py``.
 
-A tenth of the ASOS train log, drawn at random, is held out and measured on; four fifths of the rest are the older log, all
-of the rest the longer one, with users and products that the older one lacks. The ASOS file for validation is
-not opened. The ways to a model of the longer log take turns; a small training before them compiles the kernels and is not timed.
+A tenth of a log, drawn at random, is held out and measured on; four fifths of the rest are the older log, all of the rest the
+longer one, with users and products that the older one lacks. The logs are ASOS's train (its file for validation is not opened) and
+a denser synthetic shop. The ways to a model of the longer log take turns; a small training before them compiles the kernels and
+is not timed.
 """
 
 from __future__ import annotations
@@ -30,20 +31,31 @@ class Way:
     make: Callable[[int], tm.TasteModel]
     seconds: list[float] = field(default_factory=list)
     ndcg: list[float] = field(default_factory=list)
-    epochs: str = ""
+    epochs: list[int] = field(default_factory=list)
 
 
 def main() -> None:
     parser = parser_of(__doc__, rounds=3, threads=2)
     add_data_options(parser)
     options = parser.parse_args()
-    older, longer, held = parts(read_log(options))
     tm.train(tm.make_shop(users=200, products=60, purchases=1_500).purchases, tm.preset("default"))
-    old = tm.train(older, tm.preset("default"), threads=options.threads)
+    name = "synthetic, sparse" if options.synthetic else "ASOS, train"
+    dense = tm.make_shop(users=6_000, products=3_000, purchases=120_000, seed=3).purchases
+    for title, log in ((name, read_log(options)), ("synthetic, dense", dense)):
+        print(one_log(title, log, options.rounds, options.threads), end="\n\n")
+    print(
+        f"{options.threads} threads, {options.rounds} seeds, the ways in turns; median (least–greatest). {machine()}"
+    )
+
+
+def one_log(title: str, log: tm.Purchases, rounds: int, threads: int) -> str:
+    """Return a table and what was measured."""
+    older, longer, held = parts(log)
+    old = tm.train(older, tm.preset("default"), threads=threads)
     settings = warm_settings(old, {})
 
     def learn(config: tm.Config, seed: int, start_from: tm.TasteModel | None = None) -> tm.TasteModel:
-        return tm.train(longer, config, seed=seed, threads=options.threads, start_from=start_from)
+        return tm.train(longer, config, seed=seed, threads=threads, start_from=start_from)
 
     ways = {
         "the older model, nothing trained (`--with-purchases`)": Way(lambda _: tm.joined(old, longer)),
@@ -51,41 +63,35 @@ def main() -> None:
         "from scratch, the older model's settings": Way(lambda seed: learn(settings, seed)),
         WARM: Way(lambda seed: learn(settings, seed, old)),
     }
-    for seed in range(options.rounds):
+    for seed in range(rounds):
         for way in ways.values():
             began = time.perf_counter()
             model = way.make(seed)
             way.seconds.append(time.perf_counter() - began)
-            measured = tm.evaluate(
-                model,
-                tm.read_held_out(held, model.users, model.products).to_measure,
-                at=(100,),
-                threads=options.threads,
-            )
-            way.ndcg.append(measured.metrics["ndcg@100"].mean)
-            way.epochs = str(len(model.record.epochs)) if model.record.purchases == len(longer) else ""
-    print(table(ways))
-    print(
-        f"\nFrom {len(older):,} to {len(longer):,} purchases, {len(older.users):,} to {len(longer.users):,} users, "
-        f"{len(older.products):,} to {len(longer.products):,} products; ndcg@100 of {len(held):,} held-out purchases; "
-        f"{options.threads} threads, {options.rounds} seeds, in turns; median (least–greatest). {machine()}"
+            measured = tm.read_held_out(held, model.users, model.products).to_measure
+            way.ndcg.append(tm.evaluate(model, measured, at=(100,), threads=threads).metrics["ndcg@100"].mean)
+            way.epochs.append(len(model.record.epochs) if model.record.purchases == len(longer) else 0)
+    return (
+        f"{table(title, ways)}\n\nFrom {len(older):,} to {len(longer):,} purchases, {len(older.users):,} to "
+        f"{len(longer.users):,} users, {len(older.products):,} to {len(longer.products):,} products; "
+        f"{len(held):,} purchases are held out."
     )
 
 
-def table(ways: dict[str, Way]) -> str:
+def table(title: str, ways: dict[str, Way]) -> str:
     """Return the rows; times are compared with the warm start's."""
     base = statistics.median(ways[WARM].seconds)
     rows = [
         [
             name,
-            way.epochs,
+            spread(way.epochs, 0) if any(way.epochs) else "",
             spread(way.seconds),
             f"{statistics.median(way.seconds) / base:.2f}",
             spread(way.ndcg, 4),
         ]
         for name, way in ways.items()
     ]
-    return markdown(["", "epochs", "seconds", "times the warm start's", "ndcg@100"], rows)
+    return markdown([title, "epochs", "seconds", "times the warm start's", "ndcg@100"], rows)
 
 
 def parts(log: tm.Purchases) -> tuple[tm.Purchases, tm.Purchases, pl.DataFrame]:

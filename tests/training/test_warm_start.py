@@ -1,4 +1,4 @@
-"""A warm start: what the older model knows keeps its vectors, what is new starts as usual, and a third of the epochs is run."""
+"""A warm start: what the older model knows keeps its vectors, what is new starts as usual, and the last epochs are run."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def warmed(learner, log, old):
     return learner
 
 
-def test_the_last_third_of_the_epochs_is_run(logs, old):
+def test_the_last_three_fifths_of_the_epochs_are_run(logs, old):
     model = train(logs[1], warm_settings(old, {}), start_from=old)
-    assert [epoch.epoch for epoch in model.record.epochs] == [5, 6]
+    assert [epoch.epoch for epoch in model.record.epochs] == [3, 4, 5, 6]
     assert model.record.config == old.record.config
     assert model.record.metrics["started_from"] == logs[0].fingerprint()
     assert [first_epoch(preset("workshop").changed({"epochs": n})) for n in (1, 2, 3, 4, 9, 10)] == [
-        1, 2, 3, 3, 7, 7,
+        1, 1, 2, 2, 4, 5,
     ]  # fmt: skip
 
 
@@ -128,9 +128,9 @@ def test_a_warm_start_gives_the_same_bytes_at_any_number_of_threads_and_when_res
         train(logs[1], config, seed=4, resume=tmp_path)
 
 
-def test_a_warm_start_ranks_nearly_as_well_as_all_epochs_from_scratch_and_better_than_a_third_of_them(logs):
+def test_a_warm_start_ranks_nearly_as_well_as_all_epochs_from_scratch_and_better_than_as_few(logs):
     config = CONFIGS["default"].changed({"epochs": 12, "dimensions": 32})
-    third = config.changed({"epochs": 4})
+    few = config.changed({"epochs": 8})
     seeds = range(4)  # one seed alone differs by more than what a warm start gains on so small a shop
 
     def quality(model):
@@ -140,10 +140,9 @@ def test_a_warm_start_ranks_nearly_as_well_as_all_epochs_from_scratch_and_better
     warm = np.array(
         [quality(train(logs[1], config, seed=s, start_from=train(logs[0], config, seed=s))) for s in seeds]
     )
-    short = np.array([quality(train(logs[1], third, seed=s)) for s in seeds])
-    assert (warm > short).all(), (warm, short)
-    assert warm.mean() > 1.01 * short.mean()
-    assert warm.mean() > 0.9 * scratch.mean()
+    short = np.array([quality(train(logs[1], few, seed=s)) for s in seeds])
+    assert warm.mean() > short.mean(), (warm, short)
+    assert warm.mean() > 0.97 * scratch.mean(), (warm, scratch)
 
 
 def test_chosen_settings_are_kept_unless_they_are_asked_to_choose_again(logs):

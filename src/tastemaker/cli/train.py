@@ -120,7 +120,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="MODEL",
-            help="Go on from an older model, on a longer log: its settings, its vectors, a third of its epochs.",
+            help="Go on from an older model, on a longer log: its settings, its vectors, part of its epochs.",
             show_default=False,
         ),
     ] = None,

@@ -47,9 +47,9 @@ def train(
     ``valid`` is measured after every epoch and never learned from; its rows must be of the same vocabularies. Ctrl-C raises
     `TrainingInterrupted`, or ends the training with what it has if ``keep_interrupted``. ``checkpoints`` keeps the state after some
     epochs, and ``resume`` is the folder of one from which the same training goes on. ``start_from`` is an older model, of a shorter
-    log: what it knows keeps its vectors, and the last third of the epochs is run (`warm_settings` gives its settings). Raises
-    `NoPurchases`, `TrainingFailed`, and `SettingProblem` when the checkpoint is of another training or the older model of another
-    kind.
+    log: what it knows keeps its vectors, and the last three fifths of the epochs are run (`warm_settings` gives its settings).
+    Raises `NoPurchases`, `TrainingFailed`, and `SettingProblem` when the checkpoint is of another training or the older model of
+    another kind.
     """
     if not len(purchases):
         raise NoPurchases("there is no purchase to learn from.")

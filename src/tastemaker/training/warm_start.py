@@ -21,8 +21,11 @@ from tastemaker.types import Booleans, Rows
 
 __all__ = ["check_old", "first_epoch", "warm_composed", "warm_free", "warm_settings"]
 
-LAST_PART = 1 / 3
-"""A warm start runs this share of the epochs: the last ones, in which the learning rate is low."""
+LAST_PART = 0.6
+"""A warm start runs this share of the epochs: the last ones, in which the learning rate is lower."""
+
+KEPT_SQUARES = 0.25
+"""Of the squares that the epochs left out would have gathered, so much is assumed: what is known must be free to move, too."""
 
 STANDSTILL = 1e-300
 """A learning rate that is allowed, being above 0, and moves nothing, being 0 as float32."""
@@ -43,7 +46,7 @@ def first_epoch(config: Config) -> int:
 
     >>> from tastemaker.model.config import preset
     >>> first_epoch(preset("workshop"))
-    7
+    5
     """
     epochs = config.epochs or 1
     return epochs - math.ceil(epochs * LAST_PART) + 1
@@ -81,11 +84,11 @@ def warm_composed(
 
     Where the older training was stopped early, at E of H epochs, because it began to learn its users by heart, going on from the
     same vectors would go on with that: they are shrunk to (E / H)² of their length, which keeps what they say and leaves room to
-    learn (after J. ASH, R. ADAMS 2020, "On Warm-Starting Neural Network Training"; the power is ours, see docs/benchmarks.md).
+    learn (after J. ASH, R. ADAMS 2020, "On Warm-Starting Neural Network Training"; the power is ours).
 
-    A model keeps no squares. They are gathered in one epoch that moves nothing, and those of known products are multiplied by the
-    epochs that a warm start leaves out (and by as much as the vectors): known products then make small steps, as late in a course,
-    and new ones large steps. The bias starts at the log of the buyers, as ever: how well a product sells is counted.
+    A model keeps no squares. They are gathered in one epoch that moves nothing, and those of known products are multiplied by a
+    quarter of the epochs that a warm start leaves out (and by as much as the vectors): known products then make smaller steps than
+    new ones. The bias starts at the log of the buyers, as ever: how well a product sells is counted.
     """
     here, there = _common(products, old.products)
     kept = _kept_length(learner.config)
@@ -101,7 +104,7 @@ def warm_composed(
     )
     for member in learner.members:
         for squares in member.squares[:2]:
-            squares[here] *= np.float32(kept * max(1, first_epoch(learner.config) - 1))
+            squares[here] *= np.float32(kept * max(1.0, KEPT_SQUARES * (first_epoch(learner.config) - 1)))
 
 
 def _kept_length(config: Config) -> float:
