@@ -12,10 +12,12 @@
     ├── SettingProblem              a setting has a value that cannot work
     ├── TrainingFailed              the loss became NaN or infinite
     ├── TrainingInterrupted         the user stopped the training and did not ask to keep it
-    └── ModelFolderProblem          a model folder cannot be read or written
-        ├── FolderExists            the output folder is there already
-        ├── DamagedModel            a file is missing, or its checksum differs
-        └── NewerFormat             the folder was written by a newer tastemaker
+    ├── ModelFolderProblem          a model folder cannot be read or written
+    │   ├── FolderExists            the output folder is there already
+    │   ├── DamagedModel            a file is missing, or its checksum differs
+    │   └── NewerFormat             the folder was written by a newer tastemaker
+    ├── NotServed                   a model, version or label that the server does not have
+    └── ServerProblem               the server cannot start: the port is taken, there is no model or no keys
 
 The command line prints the message in one line and exits with 1.
 """
@@ -33,6 +35,8 @@ __all__ = [
     "ModelFolderProblem",
     "NewerFormat",
     "NoPurchases",
+    "NotServed",
+    "ServerProblem",
     "SettingProblem",
     "TastemakerError",
     "TrainingFailed",
@@ -100,3 +104,15 @@ class DamagedModel(ModelFolderProblem):
 
 class NewerFormat(ModelFolderProblem):
     """The folder was written by a newer tastemaker, in a format that this one cannot read."""
+
+
+class NotServed(TastemakerError):
+    """The server does not have this model, version or label; ``missing`` says which of the three."""
+
+    def __init__(self, message: str, missing: str) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class ServerProblem(TastemakerError):
+    """The server cannot start, or cannot go on."""

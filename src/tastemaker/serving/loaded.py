@@ -1,0 +1,118 @@
+"""`Loaded`: one version of a model, verified, warmed and ready to answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tastemaker.data.purchases import Histories
+from tastemaker.errors import DamagedModel
+from tastemaker.model.folder import load, read_manifest
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.queries import basket_queries, user_queries
+from tastemaker.ranking.recommend import product_candidates, rank_users
+from tastemaker.ranking.top_k import Candidates, top_k
+from tastemaker.serving.shared import shared
+from tastemaker.types import Floats
+
+__all__ = ["Loaded", "load_version"]
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """One version of a model. Requests hold on to the one they began with, whatever happens to the shelf meanwhile."""
+
+    name: str
+    version: int
+    folder: Path
+    manifest: dict[str, Any]
+    model: TasteModel
+    candidates: Candidates
+    """The products, packed for `top_k`, with their bias; shared between the workers"""
+    catalogue: pl.DataFrame | None
+    """What the catalogue says of each product: row p is that of product row p, nulls where it says nothing"""
+
+    @property
+    def etag(self) -> str:
+        """Return what names the content of this version: the checksum of its manifest."""
+        return str(self.manifest["sha256"])[:32]
+
+    @property
+    def created(self) -> datetime:
+        """Return when the model was written."""
+        return datetime.fromisoformat(self.manifest["created"])
+
+    @cached_property
+    def by_dot(self) -> tuple[Floats, Candidates]:
+        """Return the space of `nearest` for dot products: the same panels without bias."""
+        bias = np.zeros(self.candidates.count, np.float32)
+        packed = self.candidates
+        return self.model.product_vectors, Candidates(packed.panels, bias, packed.count, packed.dimensions)
+
+
+def load_version(
+    name: str,
+    version: int,
+    folder: Path,
+    *,
+    catalogue: pl.DataFrame | None = None,
+    scratch: Path | None = None,
+) -> Loaded:
+    """Load one version, verify every file and try it out; raise a `ModelFolderProblem` when it is not fit to serve.
+
+    ``catalogue`` has a column ``product_id``. ``scratch`` is a folder in which the worker processes share what they pack.
+    """
+    manifest = read_manifest(folder)
+    model = load(folder)
+    _check_finite(folder, model)
+    candidates = shared(
+        lambda: product_candidates(model), scratch, f"{name}-{version}-{manifest['sha256'][:16]}"
+    )
+    table = None if catalogue is None else _aligned(catalogue, model)
+    loaded = Loaded(name, version, folder, manifest, model, candidates, table)
+    _try(loaded)
+    return loaded
+
+
+def _check_finite(folder: Path, model: TasteModel) -> None:
+    weights_finite = model.memory is None or bool(np.isfinite(model.memory.weights).all())
+    if not (model.finite() and weights_finite):
+        raise DamagedModel(f"{folder} holds numbers that are not finite; train the model again.")
+
+
+def _try(loaded: Loaded) -> None:
+    """Ask for some users, an empty basket and neighbours; whatever would be compiled or paged in late is so now."""
+    model = loaded.model
+    if not len(model.products):
+        raise DamagedModel(f"{loaded.folder} knows no product; there is nothing to recommend.")
+    some = np.unique(np.linspace(0, max(len(model.users) - 1, 0), 8).astype(np.int32))[: len(model.users)]
+    answers = [rank_users(model, some, loaded.candidates, k=10, include_purchased=True, threads=1)]
+    if len(some):
+        answers.append(
+            rank_users(model, some[:1], loaded.candidates, k=10, include_purchased=True, threads=1)
+        )
+        user_queries(model, some[:1], threads=1)
+    basket = basket_queries(model, Histories(np.array([0, 1]), np.zeros(1, np.int32)), threads=1)
+    answers.append(top_k(basket.vectors, loaded.candidates, 10, extra=basket.extra, threads=1))
+    vectors, space = loaded.by_dot
+    answers.append(top_k(np.ascontiguousarray(vectors[:1]), space, 10, threads=1))
+    for lists in answers:
+        if not np.isfinite(lists.scores).all() or (len(lists) and not lists.lengths.all()):
+            raise DamagedModel(
+                f"{loaded.folder} gives empty lists or scores that are not finite; train it again."
+            )
+
+
+def _aligned(catalogue: pl.DataFrame, model: TasteModel) -> pl.DataFrame:
+    rows = model.products.find(catalogue.get_column("product_id"))
+    known = catalogue.with_columns(rows.alias("__row")).filter(pl.col("__row").is_not_null())
+    first = known.unique("__row", keep="first")
+    every = pl.DataFrame({"__row": pl.int_range(len(model.products), dtype=pl.Int32, eager=True)})
+    ids = model.products.ids.alias("product_id")
+    return every.join(first, on="__row", how="left", maintain_order="left").drop("__row").with_columns(ids)

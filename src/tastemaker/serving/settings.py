@@ -1,0 +1,79 @@
+"""`Settings`: everything that an operator may set, and every limit, in one frozen value."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from tastemaker.errors import SettingProblem
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How `tastemaker serve` serves. Every limit refuses with a clear answer; none cuts silently."""
+
+    models: Path
+    """``MODELS``, with folders NAME/VERSION; or one model's folder, or one version's"""
+    host: str = "127.0.0.1"
+    port: int = 8501
+    """TensorFlow Serving's own port; 0 takes a free one"""
+    workers: int = 1
+    """Processes that answer"""
+    threads: int = 2
+    """Threads of each worker that rank"""
+    poll_seconds: float = 1.0
+    """How often the folders are looked at for new versions, labels and rules"""
+    catalogue: Path | None = None
+    """A table of products, any columns: for rules, for the page"""
+    keys: Path | None = None
+    """The file of API keys; without it everybody may read and nobody may change anything"""
+    insecure: bool = False
+    """Whether a public address is served without keys"""
+    events: Path | None = None
+    """The SQLite file of live purchases; without it none are accepted"""
+    scratch: Path | None = None
+    """A folder for what the workers of one server share; made, and removed at the end, by `serve`"""
+    log_requests: bool = True
+    """Whether each request is logged, and not only those that failed"""
+
+    body_bytes: int = 1 << 20
+    """Longest body of a request (413)"""
+    json_depth: int = 32
+    """Deepest nesting of a JSON body (400)"""
+    most_k: int = 1000
+    """Longest list that a request may ask for (400)"""
+    most_queries: int = 256
+    """Most users, baskets or products of one request (400)"""
+    most_basket: int = 1000
+    """Most products of one basket (400)"""
+    seconds: float = 10.0
+    """Longest time of a request (504)"""
+    body_seconds: float = 10.0
+    """Longest time for the headers and for the body of a request to arrive (408)"""
+    waiting: int = 512
+    """Most requests of a worker that wait for a ranking thread (503)"""
+    connections: int = 1024
+    """Most open connections of a worker (503)"""
+    requests_per_second: float = 0.0
+    """What one client may ask in the long run (429); 0 sets no limit"""
+    burst: int = 100
+    """What one client may ask at once, where there is a limit"""
+    drain_seconds: float = 30.0
+    """Longest time that running requests get to end after SIGTERM"""
+
+    def __post_init__(self) -> None:
+        positive = {
+            field.name for field in dataclasses.fields(self) if isinstance(field.default, int | float)
+        }
+        positive -= {"port", "insecure", "log_requests", "requests_per_second"}
+        for name in sorted(positive):
+            value = getattr(self, name)
+            if not value > 0:
+                raise SettingProblem(f"{name} is {value}; it must be greater than 0.")
+        if not 0 <= self.port < 1 << 16:
+            raise SettingProblem(f"port is {self.port}; it must be from 0 (any free one) to 65535.")
+        if not self.requests_per_second >= 0:
+            raise SettingProblem(f"requests_per_second is {self.requests_per_second}; 0 sets no limit.")

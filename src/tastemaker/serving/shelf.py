@@ -1,0 +1,256 @@
+"""`Shelf`: every model and version of a folder, watched; each request takes one consistent snapshot of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias, TypeVar
+
+import polars as pl
+
+from tastemaker.errors import ModelFolderProblem, NotServed, TastemakerError
+from tastemaker.model.folder import MANIFEST, read_manifest
+from tastemaker.serving.labels import STABLE, Labels, read_labels
+from tastemaker.serving.loaded import Loaded, load_version
+
+__all__ = ["Change", "Served", "Shelf", "find_versions"]
+
+log = logging.getLogger("tastemaker.shelf")
+
+T = TypeVar("T")
+Version: TypeAlias = tuple[str, int]
+Mark: TypeAlias = tuple[object, ...]
+"""What a folder looked like: names, sizes and times of its files"""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened on the shelf, for the log and the metrics."""
+
+    what: Literal["loaded", "refused", "removed", "labels"]
+    name: str
+    version: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is known of one model: its ready versions, those being loaded, those refused and why, and its labels."""
+
+    name: str
+    folder: Path
+    ready: Mapping[int, Loaded] = field(default_factory=dict)
+    loading: frozenset[int] = frozenset()
+    refused: Mapping[int, str] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def default(self) -> int | None:
+        """Return the version of requests that name none: the one labelled ``stable`` if ready, else the largest ready."""
+        stable = self.labels.get(STABLE)
+        return stable if stable in self.ready else max(self.ready, default=None)
+
+    def get(self, version: int | None = None, label: str | None = None) -> Loaded:
+        """Return a ready version; raise `NotServed`."""
+        if label is not None:
+            named = self.labels.get(label)
+            if named is None or named not in self.ready:
+                raise NotServed(
+                    f"the model {self.name} has no ready version with the label {label!r}.", missing="label"
+                )
+            return self.ready[named]
+        wanted = self.default if version is None else version
+        if wanted is None or wanted not in self.ready:
+            what = "ready version" if version is None else f"ready version {version}"
+            raise NotServed(f"the model {self.name} has no {what}.", missing="version")
+        return self.ready[wanted]
+
+
+class Shelf:
+    """The models of a folder. `look` brings it up to date, `watch` does so again and again in a thread of its own.
+
+    What is on the shelf is one immutable mapping that is replaced whole, so that readers need no lock.
+    """
+
+    def __init__(
+        self,
+        models: Path,
+        *,
+        catalogue: pl.DataFrame | None = None,
+        scratch: Path | None = None,
+        on_change: Callable[[Change], None] = lambda _: None,
+    ) -> None:
+        self._models, self._catalogue, self._scratch, self._tell = models, catalogue, scratch, on_change
+        self._served: Mapping[str, Served] = MappingProxyType({})
+        self._marks: dict[Version, Mark] = {}
+        self._looking = threading.Lock()
+        self._end = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def models(self) -> Mapping[str, Served]:
+        """Return the snapshot: every model by its name."""
+        return self._served
+
+    @property
+    def ready(self) -> bool:
+        """Return whether every model has a version to answer with, and there is a model."""
+        served = self._served
+        return bool(served) and all(one.ready for one in served.values())
+
+    def get(self, name: str, version: int | None = None, label: str | None = None) -> Loaded:
+        """Return one version of a model, by default the one for requests that name none; raise `NotServed`."""
+        served = self._served.get(name)
+        if served is None:
+            raise NotServed(f"there is no model {name!r} here.", missing="model")
+        return served.get(version, label)
+
+    def look(self) -> None:
+        """Find, verify and load what is new, newest versions first, and drop what is gone."""
+        with self._looking:
+            found = find_versions(self._models)
+            for name in {name for name, _ in found}:
+                self._read_labels(name, self._folder_of(name, found))
+            self._drop(set(found))
+            for name, version in self._order(found):
+                folder = found[name, version]
+                mark = _mark(folder)
+                if self._marks.get((name, version)) != mark:
+                    self._load(name, version, folder, mark)
+
+    def watch(self, seconds: float) -> None:
+        """Look every so many seconds, in a thread, until `close`."""
+        self._thread = threading.Thread(target=self._watch, args=(seconds,), name="shelf", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the watching."""
+        self._end.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _watch(self, seconds: float) -> None:
+        while not self._end.wait(seconds):
+            try:
+                self.look()
+            except Exception:  # the watch goes on whatever a look met
+                log.exception("cannot look at the models")
+
+    def _folder_of(self, name: str, found: Mapping[Version, Path]) -> Path:
+        folder = next(path for (one, _), path in found.items() if one == name)
+        return folder if folder == self._models and not folder.name.isdigit() else folder.parent
+
+    def _order(self, found: Mapping[Version, Path]) -> list[Version]:
+        """First what requests will want: of each model the default version, then the rest, newest first."""
+
+        def urgency(one: Version) -> tuple[bool, bool, int]:
+            name, version = one
+            labels = self._served[name].labels
+            newest = max(number for other, number in found if other == name)
+            return (version != labels.get(STABLE, newest), version not in labels.values(), -version)
+
+        return sorted(found, key=urgency)
+
+    def _read_labels(self, name: str, folder: Path) -> None:
+        served = self._served.get(name) or Served(name, folder)
+        try:
+            labels = read_labels(folder)
+        except ModelFolderProblem as error:
+            if name not in self._served or self._marks.get((name, -1)) != (str(error),):
+                self._marks[name, -1] = (str(error),)
+                log.error("%s", error)
+            labels = Labels(served.labels)  # what was read before still holds
+        if name not in self._served or dict(labels.versions) != dict(served.labels):
+            self._put(replace(served, labels=dict(labels.versions)))
+            self._tell(Change("labels", name))
+
+    def _drop(self, found: set[Version]) -> None:
+        for name, served in self._served.items():
+            gone = [v for v in (*served.ready, *served.refused) if (name, v) not in found]
+            stay = [v for v in served.ready if (name, v) in found]
+            if not stay:
+                continue  # a folder that vanished as a whole was unmounted or moved: better old answers than none
+            for version in gone:
+                self._marks.pop((name, version), None)
+                now = self._served[name]
+                self._put(
+                    replace(now, ready=_without(now.ready, version), refused=_without(now.refused, version))
+                )
+                self._tell(Change("removed", name, version))
+
+    def _load(self, name: str, version: int, folder: Path, mark: Mark) -> None:
+        served = self._served[name]
+        self._put(replace(served, loading=served.loading | {version}))
+        try:
+            loaded = load_version(name, version, folder, catalogue=self._catalogue, scratch=self._scratch)
+        except (TastemakerError, OSError, ValueError, MemoryError) as error:
+            now = self._served[name]
+            refused = {**now.refused, version: _public(error, folder)}
+            self._put(replace(now, loading=now.loading - {version}, refused=refused))
+            self._tell(Change("refused", name, version, str(error)))
+        else:
+            now = self._served[name]
+            ready = dict(sorted({**now.ready, version: loaded}.items()))
+            self._put(
+                replace(
+                    now, loading=now.loading - {version}, ready=ready, refused=_without(now.refused, version)
+                )
+            )
+            self._tell(Change("loaded", name, version))
+        self._marks[name, version] = mark
+
+    def _put(self, served: Served) -> None:
+        self._served = MappingProxyType(dict(sorted({**self._served, served.name: served}.items())))
+
+
+def find_versions(models: Path) -> dict[Version, Path]:
+    """Return the folders of all versions: those of ``MODELS/NAME/VERSION``, of one model's folder, or the one version itself."""
+    if (models / MANIFEST).is_file():
+        manifest = read_manifest(models)
+        return {(str(manifest["name"]), int(manifest["version"])): models}
+    own = _numbered(models)
+    if own and any((path / MANIFEST).is_file() for path in own.values()):
+        return {(models.absolute().name, version): path for version, path in own.items()}
+    found: dict[Version, Path] = {}
+    for child in _folders(models):
+        if (child / MANIFEST).is_file():
+            found[child.name, 1] = child  # `train --out models/mine`, without a number
+        else:
+            found |= {(child.name, version): path for version, path in _numbered(child).items()}
+    return found
+
+
+def _numbered(folder: Path) -> dict[int, Path]:
+    numbers = [path for path in _folders(folder) if path.name.isascii() and path.name.isdigit()]
+    return {int(path.name): path for path in numbers if 0 < int(path.name) < 1 << 63 and path.name[0] != "0"}
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir() and entry.name[0] != ".")
+    except OSError:
+        return []
+
+
+def _mark(folder: Path) -> Mark:
+    try:
+        with os.scandir(folder) as entries:
+            facts = [(entry.name, entry.stat()) for entry in entries]
+    except OSError as error:
+        return (str(error),)
+    return tuple(sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in facts))
+
+
+def _public(error: Exception, folder: Path) -> str:
+    """Return what a client may read of an error: no path of this machine."""
+    return str(error).replace(str(folder.absolute()), folder.name).replace(str(folder), folder.name)
+
+
+def _without(mapping: Mapping[int, T], version: int) -> dict[int, T]:
+    return {key: value for key, value in mapping.items() if key != version}
