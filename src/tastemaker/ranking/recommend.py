@@ -24,6 +24,7 @@ __all__ = [
     "known_part",
     "nearest",
     "product_candidates",
+    "rank_baskets",
     "rank_users",
     "recommend",
     "recommend_baskets",
@@ -100,17 +101,8 @@ def recommend_baskets(
     (`known_part` parts the products that the model knows from those that it does not) and `SettingProblem`.
     """
     rows = [np.unique(model.products.rows(basket)) for basket in baskets]
-    offsets = np.concatenate(([0], np.cumsum([len(basket) for basket in rows]))).astype(np.int64)
-    held = Histories(offsets, np.concatenate([*rows, np.zeros(0, np.int32)]).astype(np.int32))
-    lists = _rank(
-        model,
-        basket_queries(model, held, threads=threads),
-        held,
-        product_candidates(model),
-        k=k,
-        include_purchased=include_purchased,
-        threads=threads,
-    )
+    candidates = product_candidates(model)
+    lists = rank_baskets(model, rows, candidates, k=k, include_purchased=include_purchased, threads=threads)
     return Recommendations(pl.Series("basket", np.arange(len(rows))), lists, model.products)
 
 
@@ -180,6 +172,29 @@ def rank_users(
             )
         )
     return parts[0] if len(parts) == 1 else RankedLists.joined(parts)
+
+
+def rank_baskets(
+    model: TasteModel,
+    baskets: Sequence[Rows],
+    candidates: Candidates,
+    *,
+    k: int,
+    include_purchased: bool = False,
+    threads: int | None = None,
+) -> RankedLists:
+    """Rank for baskets of distinct, ascending product rows."""
+    offsets = np.concatenate(([0], np.cumsum([len(basket) for basket in baskets]))).astype(np.int64)
+    held = Histories(offsets, np.concatenate([*baskets, np.zeros(0, np.int32)]).astype(np.int32))
+    return _rank(
+        model,
+        basket_queries(model, held, threads=threads),
+        held,
+        candidates,
+        k=k,
+        include_purchased=include_purchased,
+        threads=threads,
+    )
 
 
 def similarity_candidates(model: TasteModel, similarity: Similarity = "dot") -> tuple[Floats, Candidates]:
