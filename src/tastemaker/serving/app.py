@@ -6,27 +6,42 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 
 from tastemaker.serving import api, operations
 from tastemaker.serving.engine import Engine
+from tastemaker.serving.gate import Gate
+from tastemaker.serving.keys import Keys, WatchedKeys
+from tastemaker.serving.metrics import Metrics
+from tastemaker.serving.problems import Refusal, html_not_found, refuse
 from tastemaker.serving.settings import Settings
 from tastemaker.serving.shelf import Shelf
+from tastemaker.serving.tensorflow import TensorFlowRoutes
 
 __all__ = ["create_app"]
 
 
 def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
-    """Return the application. ``app.state`` holds ``settings``, ``shelf`` and ``engine``.
+    """Return the application. ``app.state`` holds ``settings``, ``shelf``, ``engine`` and ``metrics``.
 
-    The shelf is looked at once when the application starts (unless a filled one is given) and watched until it ends.
+    The shelf is looked at once before the application answers (unless a filled one is given) and watched until it ends. Raises
+    `SettingProblem` when there is no usable keys file where one is named.
     """
-    books = shelf or Shelf(settings.models, scratch=settings.scratch)
+    books = shelf or Shelf(settings.models, catalogue=settings.catalogue, scratch=settings.scratch)
+    metrics = Metrics(books)
+    books.on_change(metrics.change)
+    watched_keys = WatchedKeys(settings.keys) if settings.keys is not None else None
 
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         app.state.engine = Engine(settings.threads, settings.waiting)
         if shelf is None:
             books.look()
+        if watched_keys is not None:
+            books.with_each_look(watched_keys.look)
         books.watch(settings.poll_seconds)
         try:
             yield
@@ -34,6 +49,23 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
             books.close()
             app.state.engine.close()
 
-    app = Starlette(routes=[*operations.routes(), *api.routes()], lifespan=life)
-    app.state.settings, app.state.shelf = settings, books
+    def keys() -> Keys | None:
+        return None if watched_keys is None else watched_keys.keys
+
+    app = Starlette(
+        routes=[TensorFlowRoutes(), *operations.routes(), *api.routes()],
+        middleware=[Middleware(Gate, settings=settings, metrics=metrics, keys=keys)],
+        exception_handlers={HTTPException: _refused},
+        lifespan=life,
+    )
+    app.state.settings, app.state.shelf, app.state.metrics = settings, books, metrics
     return app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Answer for Starlette itself: no such path, or no such method there."""
+    assert isinstance(error, HTTPException)
+    path = request.scope["path"]
+    if error.status_code == 404 and not path.startswith("/api/"):
+        return html_not_found()
+    return refuse(path, Refusal(error.status_code, str(error.detail), headers=dict(error.headers or {})))

@@ -1,41 +1,155 @@
-"""`Engine`: the few threads of a worker that rank, so that the event loop never does."""
+"""`Engine`: the few threads of a worker that rank, so that the event loop never does.
+
+Requests that wait for a thread are ranked together: the kernel reads the products once for many queries, and a query gets the
+same list, to the bit, in any company. Nobody waits for company: a free thread takes what is there.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
 
+import numpy as np
+
+from tastemaker.ranking.lists import RankedLists
+from tastemaker.ranking.recommend import nearest, rank_baskets, rank_users
+from tastemaker.serving.loaded import Loaded
 from tastemaker.serving.problems import Refusal
+from tastemaker.types import Floats, Rows
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "Ranked"]
 
 T = TypeVar("T")
+Ranked: TypeAlias = tuple[Rows, Floats]
+"""The product rows and the scores of one list, best first"""
+Group: TypeAlias = tuple[Loaded, Literal["user", "basket", "product"], bool]
+"""What may be ranked in one call: one model, one kind of query, one answer to whether the query's own products count"""
+
+AT_ONCE = 64
+"""Most queries of one call of the kernel"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """One request: its queries, and where its lists go."""
+
+    queries: Sequence[Any]
+    k: int
+    answer: asyncio.Future[list[Ranked]]
 
 
 class Engine:
-    """Runs functions in threads; refuses (503) when too many wait."""
+    """Ranks, or runs any function, in threads; refuses (503) when too many requests wait. For use on one event loop."""
 
     def __init__(self, threads: int, waiting: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rank")
+        self._free = threads
         self._most = waiting
         self._held = 0
+        self._groups: dict[Group, list[_Ask]] = {}
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Call a function in a ranking thread and return what it returns."""
-        if self._held >= self._most:
-            raise Refusal(
-                503, "too many requests wait for an answer; try again.", headers={"Retry-After": "1"}
-            )
-        self._held += 1
-        future = asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*arguments))
-        future.add_done_callback(self._done)
-        return await future
+        self._admit()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*arguments))
+        finally:
+            self._held -= 1
+
+    async def rank_users(
+        self, loaded: Loaded, users: Sequence[int], k: int, *, include_purchased: bool = False
+    ) -> list[Ranked]:
+        """Return the k best products of each user at these rows."""
+        return await self._ask((loaded, "user", include_purchased), users, k)
+
+    async def rank_baskets(
+        self, loaded: Loaded, baskets: Sequence[Rows], k: int, *, include_purchased: bool = False
+    ) -> list[Ranked]:
+        """Return the k best products for each basket, given as ascending product rows."""
+        return await self._ask((loaded, "basket", include_purchased), baskets, k)
+
+    async def nearest(
+        self, loaded: Loaded, products: Sequence[int], k: int, *, include_self: bool = False
+    ) -> list[Ranked]:
+        """Return the k products nearest, by dot product, to each product at these rows."""
+        return await self._ask((loaded, "product", include_self), products, k)
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _done(self, _: object) -> None:
-        self._held -= 1
+    def _admit(self) -> None:
+        if self._held >= self._most:
+            raise Refusal(
+                503, "too many requests wait for an answer; try again.", headers={"Retry-After": "1"}
+            )
+        self._held += 1
+
+    async def _ask(self, group: Group, queries: Sequence[Any], k: int) -> list[Ranked]:
+        self._admit()
+        try:
+            ask = _Ask(queries, k, asyncio.get_running_loop().create_future())
+            self._groups.setdefault(group, []).append(ask)
+            if self._free:
+                self._start()
+            return await ask.answer
+        finally:
+            self._held -= 1
+
+    def _start(self) -> None:
+        """Give the group that waits longest to a free thread."""
+        group = next(iter(self._groups))
+        waiting = self._groups.pop(group)
+        asks: list[_Ask] = []
+        count = 0
+        while waiting and (not asks or count + len(waiting[0].queries) <= AT_ONCE):
+            ask = waiting.pop(0)
+            if not ask.answer.done():  # whoever asked may have given up
+                asks.append(ask)
+                count += len(ask.queries)
+        if waiting:
+            self._groups[group] = waiting
+        if not asks:
+            return
+        self._free -= 1
+        loop = asyncio.get_running_loop()
+        future = self._pool.submit(_rank, group, asks)
+        future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finish, asks, done))
+
+    def _finish(self, asks: list[_Ask], done: Future[list[list[Ranked]]]) -> None:
+        self._free += 1
+        error = done.exception()
+        for number, ask in enumerate(asks):
+            if ask.answer.done():
+                continue
+            if error is not None:
+                ask.answer.set_exception(error)
+            else:
+                ask.answer.set_result(done.result()[number])
+        while self._groups and self._free:
+            self._start()
+
+
+def _rank(group: Group, asks: list[_Ask]) -> list[list[Ranked]]:
+    """Rank the queries of several requests in one call; a shorter list is the beginning of a longer one."""
+    lists = _lists(group, [query for ask in asks for query in ask.queries], max(ask.k for ask in asks))
+    answers, place = [], 0
+    for ask in asks:
+        own = [lists[place + number] for number in range(len(ask.queries))]
+        answers.append([(rows[: ask.k], scores[: ask.k]) for rows, scores in own])
+        place += len(ask.queries)
+    return answers
+
+
+def _lists(group: Group, queries: list[Any], k: int) -> RankedLists:
+    loaded, kind, include = group
+    model, candidates = loaded.model, loaded.candidates
+    if kind == "user":
+        users = np.array(queries, np.int32)
+        return rank_users(model, users, candidates, k=k, include_purchased=include, threads=1)
+    if kind == "basket":
+        return rank_baskets(model, queries, candidates, k=k, include_purchased=include, threads=1)
+    return nearest(loaded.by_dot, np.array(queries, np.int32), k=k, include_self=include, threads=1)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
+from tastemaker.data.product_table import ProductTable, empty_table, read_product_table
 from tastemaker.data.purchases import Histories
 from tastemaker.errors import DamagedModel
 from tastemaker.model.folder import load, read_manifest
@@ -18,6 +18,7 @@ from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.queries import basket_queries, user_queries
 from tastemaker.ranking.recommend import product_candidates, rank_users
 from tastemaker.ranking.top_k import Candidates, top_k
+from tastemaker.serving.ids import Ids
 from tastemaker.serving.shared import shared
 from tastemaker.types import Floats
 
@@ -35,8 +36,8 @@ class Loaded:
     model: TasteModel
     candidates: Candidates
     """The products, packed for `top_k`, with their bias; shared between the workers"""
-    catalogue: pl.DataFrame | None
-    """What the catalogue says of each product: row p is that of product row p, nulls where it says nothing"""
+    catalogue: ProductTable
+    """What the catalogue says of each product, in the order of the model's rows; without columns where there is no catalogue"""
 
     @property
     def etag(self) -> str:
@@ -47,6 +48,16 @@ class Loaded:
     def created(self) -> datetime:
         """Return when the model was written."""
         return datetime.fromisoformat(self.manifest["created"])
+
+    @cached_property
+    def user_ids(self) -> Ids:
+        """Return the users' ids, for a few look-ups at a time."""
+        return Ids(self.model.users)
+
+    @cached_property
+    def product_ids(self) -> Ids:
+        """Return the products' ids, for a few look-ups at a time."""
+        return Ids(self.model.products)
 
     @cached_property
     def by_dot(self) -> tuple[Floats, Candidates]:
@@ -61,12 +72,12 @@ def load_version(
     version: int,
     folder: Path,
     *,
-    catalogue: pl.DataFrame | None = None,
+    catalogue: Path | None = None,
     scratch: Path | None = None,
 ) -> Loaded:
     """Load one version, verify every file and try it out; raise a `ModelFolderProblem` when it is not fit to serve.
 
-    ``catalogue`` has a column ``product_id``. ``scratch`` is a folder in which the worker processes share what they pack.
+    ``catalogue`` is a table of products. ``scratch`` is a folder in which the worker processes share what they pack.
     """
     manifest = read_manifest(folder)
     model = load(folder)
@@ -74,7 +85,8 @@ def load_version(
     candidates = shared(
         lambda: product_candidates(model), scratch, f"{name}-{version}-{manifest['sha256'][:16]}"
     )
-    table = None if catalogue is None else _aligned(catalogue, model)
+    products = model.products
+    table = empty_table(products) if catalogue is None else read_product_table(catalogue, products)
     loaded = Loaded(name, version, folder, manifest, model, candidates, table)
     _try(loaded)
     return loaded
@@ -91,6 +103,7 @@ def _try(loaded: Loaded) -> None:
     model = loaded.model
     if not len(model.products):
         raise DamagedModel(f"{loaded.folder} knows no product; there is nothing to recommend.")
+    loaded.user_ids, loaded.product_ids  # noqa: B018  (made now, not by the first request)
     some = np.unique(np.linspace(0, max(len(model.users) - 1, 0), 8).astype(np.int32))[: len(model.users)]
     answers = [rank_users(model, some, loaded.candidates, k=10, include_purchased=True, threads=1)]
     if len(some):
@@ -107,12 +120,3 @@ def _try(loaded: Loaded) -> None:
             raise DamagedModel(
                 f"{loaded.folder} gives empty lists or scores that are not finite; train it again."
             )
-
-
-def _aligned(catalogue: pl.DataFrame, model: TasteModel) -> pl.DataFrame:
-    rows = model.products.find(catalogue.get_column("product_id"))
-    known = catalogue.with_columns(rows.alias("__row")).filter(pl.col("__row").is_not_null())
-    first = known.unique("__row", keep="first")
-    every = pl.DataFrame({"__row": pl.int_range(len(model.products), dtype=pl.Int32, eager=True)})
-    ids = model.products.ids.alias("product_id")
-    return every.join(first, on="__row", how="left", maintain_order="left").drop("__row").with_columns(ids)

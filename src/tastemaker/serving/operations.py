@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+
+from tastemaker.serving.metrics import CONTENT_TYPE
 
 __all__ = ["routes"]
 
@@ -14,6 +17,7 @@ def routes() -> list[Route]:
     return [
         Route("/livez", livez, methods=["GET"]),
         Route("/readyz", readyz, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
     ]
 
 
@@ -27,3 +31,9 @@ async def readyz(request: Request) -> Response:
     shelf = request.app.state.shelf
     models = {name: {"default": one.default, "ready": list(one.ready)} for name, one in shelf.models.items()}
     return JSONResponse({"ready": shelf.ready, "models": models}, 200 if shelf.ready else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """Answer everything that is counted, in the text format of Prometheus."""
+    text = await run_in_threadpool(request.app.state.metrics.text)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE})

@@ -11,8 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias, TypeVar
 
-import polars as pl
-
 from tastemaker.errors import ModelFolderProblem, NotServed, TastemakerError
 from tastemaker.model.folder import MANIFEST, read_manifest
 from tastemaker.serving.labels import STABLE, Labels, read_labels
@@ -81,11 +79,12 @@ class Shelf:
         self,
         models: Path,
         *,
-        catalogue: pl.DataFrame | None = None,
+        catalogue: Path | None = None,
         scratch: Path | None = None,
-        on_change: Callable[[Change], None] = lambda _: None,
     ) -> None:
-        self._models, self._catalogue, self._scratch, self._tell = models, catalogue, scratch, on_change
+        self._models, self._catalogue, self._scratch = models, catalogue, scratch
+        self._listeners: list[Callable[[Change], None]] = [_log]
+        self._chores: list[Callable[[], None]] = []
         self._served: Mapping[str, Served] = MappingProxyType({})
         self._marks: dict[Version, Mark] = {}
         self._looking = threading.Lock()
@@ -109,6 +108,14 @@ class Shelf:
         if served is None:
             raise NotServed(f"there is no model {name!r} here.", missing="model")
         return served.get(version, label)
+
+    def on_change(self, listener: Callable[[Change], None]) -> None:
+        """Call a function with every change from now on, in the thread that looks."""
+        self._listeners.append(listener)
+
+    def with_each_look(self, chore: Callable[[], None]) -> None:
+        """Call a function at each look of the watch: for other files that are watched."""
+        self._chores.append(chore)
 
     def look(self) -> None:
         """Find, verify and load what is new, newest versions first, and drop what is gone."""
@@ -136,10 +143,15 @@ class Shelf:
 
     def _watch(self, seconds: float) -> None:
         while not self._end.wait(seconds):
-            try:
-                self.look()
-            except Exception:  # the watch goes on whatever a look met
-                log.exception("cannot look at the models")
+            for look in (self.look, *self._chores):
+                try:
+                    look()
+                except Exception:  # the watch goes on whatever a look met
+                    log.exception("a look at the files failed")
+
+    def _tell(self, change: Change) -> None:
+        for listener in self._listeners:
+            listener(change)
 
     def _folder_of(self, name: str, found: Mapping[Version, Path]) -> Path:
         folder = next(path for (one, _), path in found.items() if one == name)
@@ -206,6 +218,12 @@ class Shelf:
 
     def _put(self, served: Served) -> None:
         self._served = MappingProxyType(dict(sorted({**self._served, served.name: served}.items())))
+
+
+def _log(change: Change) -> None:
+    facts = {"model": change.name, "version": change.version or None, "error": change.error or None}
+    level = logging.ERROR if change.what == "refused" else logging.INFO
+    log.log(level, "%s", change.what, extra={"facts": facts})
 
 
 def find_versions(models: Path) -> dict[Version, Path]:

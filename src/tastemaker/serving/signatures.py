@@ -1,0 +1,232 @@
+"""The signatures of a model on the TensorFlow-shaped routes: their inputs, their outputs, and what they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tastemaker.serving.engine import Engine, Ranked
+from tastemaker.serving.loaded import Loaded
+from tastemaker.serving.metrics import Metrics
+from tastemaker.serving.problems import Refusal
+from tastemaker.serving.settings import Settings
+from tastemaker.serving.tensors import DataType
+
+__all__ = ["SIGNATURES", "Call", "Input", "Signature", "dtype_of", "metadata"]
+
+NOTEBOOK_K = 100
+"""How many ids and scores the workshop's ``call_item_item`` answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input: what it holds, its rank, and for an optional one what holds without it."""
+
+    name: str
+    of: str
+    """``product``, ``user``, ``number``, ``flag`` or ``word``"""
+    deepest: int = 1
+    """The deepest list that is accepted: 0 a value, 1 a list of values, 2 a list of lists"""
+    default: Any = None
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def required(self) -> bool:
+        """Return whether a request must have it."""
+        return self.default is None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to a signature, its types checked."""
+
+    loaded: Loaded
+    values: Mapping[str, Any]
+    settings: Settings
+    engine: Engine
+    metrics: Metrics
+
+
+Answer: TypeAlias = tuple[bool, list[Ranked]]
+"""Whether there is one list, which stands without an outer list, and the lists"""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A function of a model that clients call by name."""
+
+    name: str
+    inputs: tuple[Input, ...]
+    outputs: tuple[str, str]
+    """The names of the ids and of the scores"""
+    answer: Callable[[Call], Awaitable[Answer]]
+    length: int | None = None
+    """How long a list is where no input says so"""
+    batches: bool = True
+
+    @property
+    def main(self) -> Input:
+        """Return the one input that must be there."""
+        return next(one for one in self.inputs if one.required)
+
+
+def dtype_of(one: Input, loaded: Loaded) -> DataType:
+    """Return the type of an input's values; ids have the type of the model's."""
+    if one.of in ("product", "user"):
+        return (loaded.product_ids if one.of == "product" else loaded.user_ids).dtype
+    return {"number": "DT_INT32", "flag": "DT_BOOL", "word": "DT_STRING"}[one.of]
+
+
+async def _item_item(call: Call) -> Answer:
+    """Answer as the notebook's function: the nearest by dot product, the product itself among them."""
+    asked = call.values["item"]
+    products = asked if isinstance(asked, list) else [asked]
+    if len(products) != 1:
+        raise Refusal(
+            400, f"call_item_item takes one item and received {len(products)}; similar_products takes many."
+        )
+    rows = _known_products(call, products)
+    return True, await call.engine.nearest(call.loaded, rows, NOTEBOOK_K, include_self=True)
+
+
+async def _similar(call: Call) -> Answer:
+    asked = call.values["product"]
+    products = asked if isinstance(asked, list) else [asked]
+    rows = _known_products(call, products)
+    lists = await call.engine.nearest(
+        call.loaded, rows, _length(call), include_self=call.values["include_self"]
+    )
+    return not isinstance(asked, list), lists
+
+
+async def _user(call: Call) -> Answer:
+    """Answer for users; whoever is not known gets what an empty basket gets, the best sellers."""
+    asked = call.values["user"]
+    users = asked if isinstance(asked, list) else [asked]
+    _check_count(call, users, "users")
+    rows = [call.loaded.user_ids.row(user) for user in users]
+    call.metrics.unknown_ids(call.loaded.name, "user", rows.count(None))
+    k, include = _length(call), call.values["include_purchased"]
+    known = [row for row in rows if row is not None]
+    ranked = iter(
+        await call.engine.rank_users(call.loaded, known, k, include_purchased=include) if known else []
+    )
+    if len(known) < len(rows):
+        empty = [np.zeros(0, np.int32)]
+        best = (await call.engine.rank_baskets(call.loaded, empty, k))[0]
+    return not isinstance(asked, list), [best if row is None else next(ranked) for row in rows]
+
+
+async def _basket(call: Call) -> Answer:
+    """Answer for baskets; products that are not known are left out, and an empty basket gets the best sellers."""
+    asked = call.values["basket"]
+    asked = asked if isinstance(asked, list) else [asked]
+    one = not (asked and isinstance(asked[0], list))
+    baskets = [asked] if one else asked
+    _check_count(call, baskets, "baskets")
+    most = call.settings.most_basket
+    rows = []
+    for basket in baskets:
+        if len(basket) > most:
+            raise Refusal(400, f"a basket holds {len(basket):,} products; at most {most:,} are allowed.")
+        found = [call.loaded.product_ids.row(product) for product in basket]
+        known = [row for row in found if row is not None]
+        call.metrics.unknown_ids(call.loaded.name, "product", len(found) - len(known))
+        rows.append(np.unique(np.array(known, np.int32)))
+    include = call.values["include_purchased"]
+    lists = await call.engine.rank_baskets(call.loaded, rows, _length(call), include_purchased=include)
+    return one, lists
+
+
+def _known_products(call: Call, products: list[Any]) -> list[int]:
+    _check_count(call, products, "products")
+    rows = [call.loaded.product_ids.row(product) for product in products]
+    unknown = [product for product, row in zip(products, rows, strict=True) if row is None]
+    if unknown:
+        call.metrics.unknown_ids(call.loaded.name, "product", len(unknown))
+        some = ", ".join(str(product)[:100] for product in unknown[:3]) + (", …" if len(unknown) > 3 else "")
+        count = len(call.loaded.model.products)
+        raise Refusal(400, f"not among the {count:,} products of this model: {some}.")
+    return [row for row in rows if row is not None]
+
+
+def _check_count(call: Call, queries: list[Any], what: str) -> None:
+    most = call.settings.most_queries
+    if not 1 <= len(queries) <= most:
+        raise Refusal(400, f"received {len(queries):,} {what}; a request may hold 1 to {most:,}.")
+
+
+def _length(call: Call) -> int:
+    k, most = call.values["k"], call.settings.most_k
+    if not 1 <= k <= most:
+        raise Refusal(400, f"k is {k}; it must be from 1 to {most:,}.")
+    return int(k)
+
+
+_K = Input("k", "number", 0, default=10)
+_INCLUDE = Input("include_purchased", "flag", 0, default=False)
+_OUTPUTS = ("product_ids", "scores")
+_ITEM = (Input("item", "product", aliases=("product",)),)
+_NOTEBOOK = Signature(
+    "call_item_item", _ITEM, ("output_0", "output_1"), _item_item, NOTEBOOK_K, batches=False
+)
+
+SIGNATURES: dict[str, Signature] = {
+    "call_item_item": _NOTEBOOK,
+    "serving_default": _NOTEBOOK,
+    "recommend_user": Signature("recommend_user", (Input("user", "user"), _K, _INCLUDE), _OUTPUTS, _user),
+    "recommend_basket": Signature(
+        "recommend_basket", (Input("basket", "product", 2), _K, _INCLUDE), _OUTPUTS, _basket
+    ),
+    "similar_products": Signature(
+        "similar_products",
+        (Input("product", "product"), _K, Input("include_self", "flag", 0, default=False)),
+        _OUTPUTS,
+        _similar,
+    ),
+}
+
+
+def metadata(loaded: Loaded) -> dict[str, Any]:
+    """Return what ``/metadata`` answers: every signature, in the envelope of TensorFlow Serving."""
+    described = {name: _described(name, one, loaded) for name, one in SIGNATURES.items()}
+    return {
+        "model_spec": {"name": loaded.name, "signature_name": "", "version": str(loaded.version)},
+        "metadata": {"signature_def": {"signature_def": described}},
+    }
+
+
+def _described(name: str, signature: Signature, loaded: Loaded) -> dict[str, Any]:
+    length = -1 if signature.length is None else min(signature.length, len(loaded.model.products))
+    product = dtype_of(Input("", "product"), loaded)
+    outputs = zip(signature.outputs, (product, "DT_FLOAT"), strict=True)
+    shape = [length] if not signature.batches else [-1, length]
+    return {
+        "inputs": {
+            one.name: _tensor(dtype_of(one, loaded), [-1] * one.deepest, f"{name}_{one.name}:0")
+            for one in signature.inputs
+        },
+        "outputs": {
+            output: _tensor(dtype, shape, f"StatefulPartitionedCall:{number}")
+            for number, (output, dtype) in enumerate(outputs)
+        },
+        "method_name": "tensorflow/serving/predict",
+        "defaults": {
+            one.name: _constant(dtype_of(one, loaded), one.default)
+            for one in signature.inputs
+            if not one.required
+        },
+    }
+
+
+def _tensor(dtype: DataType, shape: list[int], name: str) -> dict[str, Any]:
+    dim = [{"size": str(size), "name": ""} for size in shape]
+    return {"dtype": dtype, "tensor_shape": {"dim": dim, "unknown_rank": False}, "name": name}
+
+
+def _constant(dtype: DataType, value: Any) -> dict[str, Any]:
+    field = {"DT_INT32": "int_val", "DT_BOOL": "bool_val"}[dtype]
+    return {"dtype": dtype, "tensor_shape": {"dim": [], "unknown_rank": False}, field: [value]}
