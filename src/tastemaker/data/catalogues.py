@@ -12,7 +12,7 @@ from tastemaker.data.sources import Source, open_source, translated
 from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import CatalogueMismatch, ColumnProblem, DataError
 
-__all__ = ["Catalogue", "adopt", "read_catalogue"]
+__all__ = ["Catalogue", "adopt", "id_column", "read_catalogue"]
 
 Catalogue: TypeAlias = Any
 """A path, a frame, a series or list of ids, or a `Vocabulary`."""
@@ -37,7 +37,7 @@ def read_catalogue(source: Catalogue, *, noun: Noun, column: str | None = None) 
     if isinstance(source, (pl.Series, list, tuple)):
         return Vocabulary.of(source, noun=noun, keep_order=True)
     opened = open_source(source, columns=Columns(**{noun: column}))
-    name = _column(opened, noun, column)
+    name = id_column(opened, noun, column)
     with translated(opened.label):
         ids = opened.select([name]).collect(engine="streaming").to_series()
     if not len(ids):
@@ -49,7 +49,8 @@ def read_catalogue(source: Catalogue, *, noun: Noun, column: str | None = None) 
     return Vocabulary(vocabulary.ids, noun, form, vocabulary.is_sorted)
 
 
-def _column(source: Source, noun: Noun, named: str | None) -> str:
+def id_column(source: Source, noun: Noun, named: str | None) -> str:
+    """Return the column of a catalogue that holds the ids: the named one, one with a usual name, or the only one."""
     if named is None and len(source.names) == 1:
         return source.names[0]
     found = find_column(source.names, noun, named, label=source.label)
