@@ -11,6 +11,7 @@ from tastemaker.cli.doctor import doctor
 from tastemaker.cli.evaluate import evaluate
 from tastemaker.cli.fetch import fetch
 from tastemaker.cli.recommend import recommend
+from tastemaker.cli.serve import serve
 from tastemaker.cli.similar import similar
 from tastemaker.cli.train import train
 
@@ -45,5 +46,5 @@ def _root(
     pass
 
 
-for command in (demo, fetch, train, evaluate, recommend, similar, doctor):
+for command in (demo, fetch, train, evaluate, recommend, similar, serve, doctor):
     app.command(rich_help_panel=None)(command)

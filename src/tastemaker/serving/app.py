@@ -30,7 +30,9 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
     The shelf is looked at once before the application answers (unless a filled one is given) and watched until it ends. Raises
     `SettingProblem` when there is no usable keys file where one is named.
     """
-    books = shelf or Shelf(settings.models, catalogue=settings.catalogue, scratch=settings.scratch)
+    books = shelf or Shelf(
+        settings.models, catalogue=settings.catalogue, scratch=settings.scratch, keep=settings.keep_versions
+    )
     metrics = Metrics(books)
     books.on_change(metrics.change)
     watched_keys = WatchedKeys(settings.keys) if settings.keys is not None else None

@@ -26,6 +26,8 @@ class Settings:
     """Threads of each worker that rank"""
     poll_seconds: float = 1.0
     """How often the folders are looked at for new versions, labels and rules"""
+    keep_versions: int = 10
+    """So many versions of each model are loaded, the newest, and those with a label"""
     catalogue: Path | None = None
     """A table of products, any columns: for rules, for the page"""
     keys: Path | None = None

@@ -81,8 +81,9 @@ class Shelf:
         *,
         catalogue: Path | None = None,
         scratch: Path | None = None,
+        keep: int = 10,
     ) -> None:
-        self._models, self._catalogue, self._scratch = models, catalogue, scratch
+        self._models, self._catalogue, self._scratch, self._keep = models, catalogue, scratch, keep
         self._listeners: list[Callable[[Change], None]] = [_log]
         self._chores: list[Callable[[], None]] = []
         self._served: Mapping[str, Served] = MappingProxyType({})
@@ -123,8 +124,9 @@ class Shelf:
             found = find_versions(self._models)
             for name in {name for name, _ in found}:
                 self._read_labels(name, self._folder_of(name, found))
-            self._drop(set(found))
-            for name, version in self._order(found):
+            wanted = self._wanted(found)
+            self._drop(set(wanted))
+            for name, version in wanted:
                 folder = found[name, version]
                 mark = _mark(folder)
                 if self._marks.get((name, version)) != mark:
@@ -157,16 +159,18 @@ class Shelf:
         folder = next(path for (one, _), path in found.items() if one == name)
         return folder if folder == self._models and not folder.name.isdigit() else folder.parent
 
-    def _order(self, found: Mapping[Version, Path]) -> list[Version]:
-        """First what requests will want: of each model the default version, then the rest, newest first."""
-
-        def urgency(one: Version) -> tuple[bool, bool, int]:
-            name, version = one
+    def _wanted(self, found: Mapping[Version, Path]) -> list[Version]:
+        """Return what is to be on the shelf, in the order in which requests will want it: first what they get by default."""
+        wanted = []
+        for name in {name for name, _ in found}:
+            numbers = sorted((version for one, version in found if one == name), reverse=True)
             labels = self._served[name].labels
-            newest = max(number for other, number in found if other == name)
-            return (version != labels.get(STABLE, newest), version not in labels.values(), -version)
-
-        return sorted(found, key=urgency)
+            first = labels.get(STABLE, numbers[0])
+            kept = numbers[: self._keep] + [
+                number for number in numbers[self._keep :] if number in labels.values()
+            ]
+            wanted += [(number != first, number not in labels.values(), -number, name) for number in kept]
+        return [(name, -number) for _, _, number, name in sorted(wanted)]
 
     def _read_labels(self, name: str, folder: Path) -> None:
         served = self._served.get(name) or Served(name, folder)

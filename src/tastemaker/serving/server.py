@@ -1,0 +1,269 @@
+"""`serve`: from settings to running processes. One process answers, or several share the port and their memory.
+
+Several are forked from a parent that has imported and compiled everything but loaded no model, so that they start at once and
+share those pages; models are mapped from files, which exist once in memory too. The parent only watches: it starts a worker that
+died anew, hands SIGTERM and SIGINT on, and ends when all have drained.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import ipaddress
+import logging
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from tastemaker.errors import ServerProblem
+from tastemaker.serving.settings import Settings
+
+__all__ = ["Announce", "serve"]
+
+log = logging.getLogger("tastemaker.server")
+
+Announce = Callable[[str, "list[str]"], None]
+"""Called once with the address, such as ``http://127.0.0.1:8501``, and what is served, such as ``recommender/3``."""
+
+SCRATCH = "tastemaker-serve-"
+READY = b"ready"
+HEARD = (signal.SIGTERM, signal.SIGINT)
+
+
+def serve(settings: Settings, announce: Announce) -> None:
+    """Serve until SIGTERM or SIGINT, then let running requests end. Raises `ServerProblem` and `SettingProblem` before that."""
+    _check_address(settings)
+    _check_models(settings)
+    with _listening(settings) as listener, _scratch(settings) as scratch:
+        ready = replace(settings, scratch=scratch)
+        if settings.workers > 1:
+            folder = scratch / "metrics"
+            folder.mkdir()
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+        from tastemaker.serving.warm import warm
+        from tastemaker.serving.worker import work
+
+        warm()
+        if settings.workers == 1:
+            with _signals_end_nothing():
+                work(ready, listener, lambda served: announce(_address(listener), served))
+            return
+        _Supervisor(ready, listener).run(announce)
+
+
+def _check_address(settings: Settings) -> None:
+    if settings.keys is not None:
+        from tastemaker.serving.keys import read_keys
+
+        read_keys(settings.keys)
+    elif not settings.insecure and not _is_local(settings.host):
+        raise ServerProblem(
+            f"{settings.host} can be reached from other machines, and there are no API keys; give --keys FILE "
+            "(`tastemaker key new --keys FILE` makes one), or --insecure if something in front of it keeps strangers out."
+        )
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_models(settings: Settings) -> None:
+    from tastemaker.serving.shelf import find_versions
+
+    models = settings.models
+    if not models.is_dir():
+        what = "is a file" if models.exists() else "does not exist"
+        raise ServerProblem(f"{models} {what}; give the folder that holds models as NAME/VERSION.")
+    if not find_versions(models):
+        raise ServerProblem(
+            f"{models} holds no model; it should hold folders NAME/VERSION, as "
+            f"`tastemaker train PURCHASES --out {models / 'recommender' / '1'}` writes."
+        )
+
+
+@contextlib.contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    host, port = settings.host, settings.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ServerProblem(
+            f"{host} is not an address of this machine ({error.strerror or error})."
+        ) from error
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(2048)
+        except OSError as error:
+            raise ServerProblem(
+                f"cannot listen on {host} port {port}: {error.strerror or error}; choose another --port, or 0 for any free one."
+            ) from error
+        listener.set_inheritable(True)
+        yield listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextlib.contextmanager
+def _scratch(settings: Settings) -> Iterator[Path]:
+    """Make a folder for what workers share; remove it at the end, and what killed servers left."""
+    parent = settings.scratch or Path(tempfile.gettempdir())
+    for left in parent.glob(f"{SCRATCH}*-*"):
+        owner = left.name.removeprefix(SCRATCH).split("-")[0]
+        with contextlib.suppress(OSError):
+            if owner.isdigit() and not _alive(int(owner)) and left.stat().st_uid == os.geteuid():
+                shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=parent))
+    owner_process = os.getpid()
+    try:
+        yield folder
+    finally:
+        if os.getpid() == owner_process:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def _signals_end_nothing() -> Iterator[None]:
+    """While the web server drains on a signal, and after, let that signal do nothing else: the exit code is then 0."""
+    before = {number: signal.signal(number, lambda *_: None) for number in HEARD}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Supervisor:
+    """The parent of several workers."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings, self._listener = settings, listener
+        self._workers: dict[int, float] = {}
+        self._alive_end, self._alive = os.pipe()
+        """A worker whose parent dies reads the end of this pipe, and ends"""
+
+    def run(self, announce: Announce) -> None:
+        heard = {*HEARD, signal.SIGCHLD}
+        signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+        try:
+            gc.collect()
+            gc.freeze()
+            tellers = [self._start() for _ in range(self._settings.workers)]
+            served = [self._wait_for(teller) for teller in tellers]
+            announce(_address(self._listener), served[0])
+            self._watch(heard)
+        finally:
+            self._end_all()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
+
+    def _start(self) -> int:
+        """Fork a worker; return a pipe on which it tells what it serves, or why it cannot."""
+        reading, telling = os.pipe()
+        with warnings.catch_warnings():
+            # Python warns of threads at a fork: those of libraries, which sleep between calls, and of which no lock is held here
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process = os.fork()
+        if not process:
+            os.close(reading)
+            os.close(self._alive)
+            os._exit(self._be_worker(telling))
+        os.close(telling)
+        self._workers[process] = time.monotonic()
+        return reading
+
+    def _be_worker(self, telling: int) -> int:
+        from tastemaker.serving.worker import work
+
+        for number in HEARD:
+            signal.signal(number, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*HEARD, signal.SIGCHLD})
+        threading.Thread(target=self._end_with_parent, daemon=True).start()
+
+        def tell(served: list[str]) -> None:
+            os.write(telling, READY + "\n".join(served).encode())
+            os.close(telling)
+
+        try:
+            work(self._settings, self._listener, tell)
+        except ServerProblem as error:
+            os.write(telling, str(error).encode())
+            return 1
+        except BaseException:
+            log.exception("a worker failed")
+            return 1
+        return 0
+
+    def _end_with_parent(self) -> None:
+        os.read(self._alive_end, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _wait_for(self, teller: int) -> list[str]:
+        parts = []
+        while part := os.read(teller, 1 << 16):
+            parts.append(part)
+        os.close(teller)
+        told = b"".join(parts)
+        if not told.startswith(READY):
+            raise ServerProblem(told.decode() or "a worker ended before it was ready; the log says why.")
+        return told.removeprefix(READY).decode().split("\n")
+
+    def _watch(self, heard: set[signal.Signals]) -> None:
+        while True:
+            info = signal.sigtimedwait(heard, 1.0)
+            if info is not None and info.si_signo != signal.SIGCHLD:
+                return
+            for process in self._reap():
+                began = self._workers.pop(process)
+                log.error("a worker ended and is started again", extra={"facts": {"ended": process}})
+                if time.monotonic() - began < 1:
+                    time.sleep(1)  # one that cannot start must not keep the machine busy
+                os.close(self._start())
+
+    def _reap(self) -> list[int]:
+        ended = []
+        for process in list(self._workers):
+            if os.waitpid(process, os.WNOHANG)[0]:
+                ended.append(process)
+        return ended
+
+    def _end_all(self) -> None:
+        for process in self._workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
+        last = time.monotonic() + self._settings.drain_seconds + 5
+        while self._workers and time.monotonic() < last:
+            for process in self._reap():
+                del self._workers[process]
+            time.sleep(0.02)
+        for process in self._workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+                os.waitpid(process, 0)
