@@ -10,6 +10,8 @@ from tastemaker.cli.demo import demo
 from tastemaker.cli.doctor import doctor
 from tastemaker.cli.evaluate import evaluate
 from tastemaker.cli.fetch import fetch
+from tastemaker.cli.key import key_app
+from tastemaker.cli.promote import promote, rollback
 from tastemaker.cli.recommend import recommend
 from tastemaker.cli.serve import serve
 from tastemaker.cli.similar import similar
@@ -46,5 +48,6 @@ def _root(
     pass
 
 
-for command in (demo, fetch, train, evaluate, recommend, similar, serve, doctor):
+for command in (demo, fetch, train, evaluate, recommend, similar, serve, promote, rollback, doctor):
     app.command(rich_help_panel=None)(command)
+app.add_typer(key_app)
