@@ -76,9 +76,7 @@ class ProductTable:
         return self._codes[name]
 
 
-def read_product_table(
-    source: Catalogue, products: Vocabulary, *, column: str | None = None
-) -> ProductTable:
+def read_product_table(source: Catalogue, products: Vocabulary, *, column: str | None = None) -> ProductTable:
     """Read a catalogue of products with all its columns, in the order of ``products``.
 
     ``source`` is a path or a frame as of `read_catalogue`; the ids stand in ``column``, or in the one with a usual name. Of a
