@@ -24,10 +24,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["AnyArray", "Booleans", "Doubles", "Floats", "Offsets", "Rows", "Times"]
+__all__ = ["AnyArray", "Booleans", "Counts", "Doubles", "Floats", "Offsets", "Rows", "Times"]
 
 Rows: TypeAlias = npt.NDArray[np.int32]
 """Positions of users or products: ``int32``."""
+
+Counts: TypeAlias = npt.NDArray[np.int32]
+"""How many of something: ``int32``."""
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 """Vectors, biases and scores: ``float32``."""

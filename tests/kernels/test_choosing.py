@@ -23,24 +23,25 @@ def sparse(table):
     return offsets, columns, np.array([value for row in table for value in row if value], np.float32)
 
 
-def measured(taste, baskets, held, counts, ridge, trend, weights, damping, k, parts=None):
+def measured(taste, baskets, held, counts, ridge, trend, weights, damping, k, parts=None, own=-np.inf):
     ndcg = np.full(len(taste), np.nan)
+    own = np.full(sum(map(len, baskets)), own, np.float32)
     for low, high in parts or [(0, len(taste))]:
         ndcg_of_weights(
-            low, high, taste, *ragged(baskets), *ragged(held), *sparse(counts), *sparse(ridge), trend,
+            low, high, taste, *ragged(baskets), *ragged(held), *sparse(counts), *sparse(ridge), trend, own,
             *weights, damping, k, ndcg,
         )  # fmt: skip
     return ndcg
 
 
-def brute_force(taste, baskets, held, counts, ridge, trend, weights, damping, k):
+def brute_force(taste, baskets, held, counts, ridge, trend, weights, damping, k, own=-np.inf):
     """Score everything, put every held-out product behind all that score the same, and add up gains by rank."""
     found = []
     for q, (basket, wanted) in enumerate(zip(baskets, held, strict=True)):
         scores = taste[q].astype(np.float64) + weights[2] * trend
         for b in basket:
             scores += (weights[0] * counts[b] + weights[1] * ridge[b]) / len(basket) ** damping
-        scores[basket] = -np.inf
+        scores[basket] += own
         gain = 0.0
         for product in wanted:
             rank = sum(other >= scores[product] for other in scores.tolist())
@@ -88,6 +89,27 @@ def worlds(draw):
 @settings(deadline=None, max_examples=200)
 def test_ndcg_is_that_of_a_full_sort_with_ties_counted_against_it(world):
     np.testing.assert_allclose(measured(*world), brute_force(*world), rtol=1e-12)
+
+
+@given(world=worlds(), own=quarters, data=st.data())
+@settings(deadline=None, max_examples=200)
+def test_what_is_in_the_basket_is_ranked_with_what_is_added_to_it(world, own, data):
+    """Held out may then be anything, products of the basket too."""
+    products = world[0].shape[1]
+    held = [sorted(data.draw(st.sets(st.integers(0, products - 1)))) for _ in world[1]]
+    world = (*world[:2], held, *world[3:])
+    np.testing.assert_allclose(measured(*world, own=own), brute_force(*world, own=own), rtol=1e-12)
+
+
+def test_each_place_in_the_baskets_has_an_addition_of_its_own():
+    """Of the basket (0, 2), 2 gets 3 and passes 1; of the basket (2), it gets nothing and stays behind."""
+    taste, nothing, ndcg = np.array([[0, 2, 0]] * 2, np.float32), np.zeros((3, 3), np.float32), np.zeros(2)
+    own = np.array([0, 3, 0], np.float32)
+    ndcg_of_weights(
+        0, 2, taste, *ragged([[0, 2], [2]]), *ragged([[2], [2]]), *sparse(nothing), *sparse(nothing),
+        np.zeros(3, np.float32), own, 0.0, 0.0, 0.0, 0.5, 1, ndcg,
+    )  # fmt: skip
+    assert ndcg.tolist() == [1.0, 0.0]
 
 
 def test_ndcg_by_hand():

@@ -20,7 +20,8 @@ from tastemaker.model.record import Epoch, TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.training.best_sellers import best_sellers
 
-ARRAYS = ["product_vectors", "product_bias", "user_vectors", "basket_vectors"]
+ARRAYS = ["product_vectors", "product_bias", "user_vectors", "basket_vectors", "history_times", "repeat_bias"]
+NUMBERS = ["damping", "memory_damping", "repeat_weight"]
 
 
 def same(first, second):
@@ -41,6 +42,7 @@ def same(first, second):
         assert (mine.noun, mine.form, mine.is_sorted) == (theirs.noun, theirs.form, theirs.is_sorted)
     assert (first.memory is None) == (second.memory is None)
     assert first.record == second.record
+    assert [getattr(first, name) for name in NUMBERS] == [getattr(second, name) for name in NUMBERS]
 
 
 @pytest.fixture
@@ -83,8 +85,26 @@ def test_a_model_with_every_part_comes_back_to_the_bit(workshop_model, tmp_path)
         basket_vectors=rng.random((150, 12), np.float32),
         memory=memory,
         record=record,
+        damping=0.25,
+        memory_damping=0.75,
+        history_times=rng.integers(1, 9, len(model.histories.products)).astype(np.int32),
+        repeat_weight=3.5,
+        repeat_bias=rng.random(150, np.float32),
     )
     same(whole, load(save(whole, tmp_path / "1")))
+
+
+def test_a_folder_from_before_repeats_loads_as_bought_once(workshop_model, copied):
+    def older(manifest):
+        del manifest["basket"]["repeat_weight"]
+        for name in [name for name in manifest["config"] if name.startswith("repeat_")]:
+            del manifest["config"][name]
+
+    assert {"history_times.npy", "repeat_bias.npy"}.isdisjoint(os.listdir(copied))
+    rewrite(copied, older)
+    model = load(copied)
+    same(workshop_model, model)
+    assert (model.history_times, model.repeat_weight, model.repeat_bias) == (None, 0.0, None)
 
 
 IDS = {

@@ -13,7 +13,7 @@ from tastemaker.data.synthetic import make_shop
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.kernels.crew import Crew
 from tastemaker.model.config import preset
-from tastemaker.training import choose
+from tastemaker.training import choose, trial
 from tastemaker.training.choose import choose_settings, decay_for, horizon_for
 from tastemaker.training.progress import nobody
 from tastemaker.training.train import train
@@ -38,13 +38,13 @@ def splits(monkeypatch):
     """What is held out while settings are chosen: every split that is made, in order."""
     made = []
     for name in ("hold_out_time", "hold_out_random"):
-        whole = getattr(choose, name)
+        whole = getattr(trial, name)
 
         def recorded(*given, whole=whole, name=name, **options):
             made.append((name, split := whole(*given, **options)))
             return split
 
-        monkeypatch.setattr(choose, name, recorded)
+        monkeypatch.setattr(trial, name, recorded)
     return made
 
 
@@ -80,12 +80,12 @@ def lists_of(histories):
 @pytest.mark.parametrize("kind", ["timed", "untimed"])
 def test_what_is_held_out_and_what_is_learned_from_are_parts_of_the_log(kind, request, splits):
     log = request.getfixturevalue(kind)
-    trial = choose._hold_out(log, 1)
+    made = trial.hold_out(log, 1)
     ((name, split),) = splits
     assert name == {"timed": "hold_out_time", "untimed": "hold_out_random"}[kind]
     assert purchases_of(log) == sorted(purchases_of(split.train) + purchases_of(split.held_out))
-    assert purchases_of(trial.log) == purchases_of(split.train)
-    assert trial.description == split.description
+    assert purchases_of(made.log) == purchases_of(split.train)
+    assert made.description == split.description
     if kind == "timed":
         assert split.train.times.max() < split.held_out.times.min()
 
@@ -104,7 +104,7 @@ def test_users_are_judged_by_what_was_held_out_of_them_and_new_to_them_and_known
             times=np.concatenate((log.times, np.full(len(again), log.times.max()))),
             quantities=None,
         )
-    trial = choose._hold_out(log, 1)
+    made = trial.hold_out(log, 1)
     before, after = lists_of(splits[0][1].train.histories()), lists_of(splits[0][1].held_out.histories())
     sold = {product for basket in before for product in basket}
     wanted = {}
@@ -112,29 +112,29 @@ def test_users_are_judged_by_what_was_held_out_of_them_and_new_to_them_and_known
         fresh = [product for product in later if product in sold and product not in basket]
         if basket and fresh:
             wanted[user] = (basket, fresh)
-    assert trial.users.tolist() == list(wanted)
-    assert lists_of(trial.baskets) == [basket for basket, _ in wanted.values()]
-    assert lists_of(trial.held_out) == [fresh for _, fresh in wanted.values()]
+    assert made.users.tolist() == list(wanted)
+    assert lists_of(made.baskets) == [basket for basket, _ in wanted.values()]
+    assert lists_of(made.held_out) == [fresh for _, fresh in wanted.values()]
     assert len(wanted) < len(before)
 
 
 def test_of_many_users_some_are_judged_by_their_own_lists(timed, monkeypatch):
-    everybody = choose._hold_out(timed, 1)
-    monkeypatch.setattr(choose, "MOST_USERS", 40)
-    some = choose._hold_out(timed, 1)
+    everybody = trial.hold_out(timed, 1)
+    monkeypatch.setattr(trial, "MOST_USERS", 40)
+    some = trial.hold_out(timed, 1)
     assert len(some.users) == 40 < len(everybody.users)
     assert (np.diff(some.users) > 0).all()
     places = [everybody.users.tolist().index(user) for user in some.users.tolist()]
     for part in ("baskets", "held_out"):
         whole = lists_of(getattr(everybody, part))
         assert lists_of(getattr(some, part)) == [whole[place] for place in places]
-    assert choose._hold_out(timed, 1).users.tolist() == some.users.tolist()
-    assert choose._hold_out(timed, 2).users.tolist() != some.users.tolist()
+    assert trial.hold_out(timed, 1).users.tolist() == some.users.tolist()
+    assert trial.hold_out(timed, 2).users.tolist() != some.users.tolist()
 
 
 def test_so_many_products_that_few_users_fit_still_judge_by_thirty(timed, monkeypatch):
-    monkeypatch.setattr(choose, "MOST_SCORES", 150)
-    assert len(choose._hold_out(timed, 1).users) == 30
+    monkeypatch.setattr(trial, "MOST_SCORES", 150)
+    assert len(trial.hold_out(timed, 1).users) == 30
 
 
 def test_times_of_one_moment_or_with_too_few_users_at_their_end_are_passed_over(timed, splits):
@@ -144,9 +144,9 @@ def test_times_of_one_moment_or_with_too_few_users_at_their_end_are_passed_over(
     late_few[:20] = 10_000  # all that is left in the last tenth
     for log in (one_moment, dataclasses.replace(timed, times=late_few)):
         splits.clear()
-        trial = choose._hold_out(log, 1)
+        made = trial.hold_out(log, 1)
         assert splits[-1][0] == "hold_out_random"
-        assert trial.description == splits[-1][1].description
+        assert made.description == splits[-1][1].description
 
 
 def test_a_file_given_to_measure_with_changes_nothing(timed, split):
@@ -196,7 +196,8 @@ FIXED = {"epochs": 7, "count_weight": 1.5, "ridge_weight": 3.0, "trend_weight": 
 
 def test_settings_that_are_all_given_stay_and_nothing_is_measured(timed, splits):
     config = preset("default").changed(SMALL | FIXED)
-    assert chosen(timed, FIXED) == (config, {})
+    nothing = {"repeat_weight": 0.0, "repeat_sales": 0.0, "repeat_level": 0.0}  # nobody buys again here
+    assert chosen(timed, FIXED) == (dataclasses.replace(config, **nothing), {})
     assert splits == []
 
 
@@ -207,8 +208,33 @@ def test_a_given_setting_stays_while_the_others_choose_themselves(timed, name):
     assert not settled.chooses
     untouched = preset("default").changed(SMALL)
     for field in dataclasses.fields(settled):
-        if field.name not in FIXED:
+        if field.name not in FIXED and not field.name.startswith("repeat_"):
             assert getattr(settled, field.name) == getattr(untouched, field.name)
+
+
+@pytest.mark.parametrize("epochs", [None, 10])
+def test_weights_are_chosen_on_the_taste_of_the_best_epoch_or_of_the_epochs_that_are_given(
+    epochs, timed, monkeypatch
+):
+    """Every look measures less than the one before it."""
+    looks, weighed = [], []
+
+    def ndcg(trial, config, taste, tables, weights, crew):
+        (looks if tables is None else weighed).append(taste)
+        return 1 / len(looks)
+
+    monkeypatch.setattr(choose, "ndcg", ndcg)
+    settled, told = chosen(timed, {} if epochs is None else {"epochs": epochs})
+    assert len(looks) == 7
+    wanted = looks[0 if epochs is None else -1]
+    assert all(taste.tobytes() == wanted.tobytes() for taste in weighed)
+    assert settled.epochs == (4 if epochs is None else 10)
+    assert told["taste"] == (1 if epochs is None else 1 / 7) == told["by_epoch"][str(settled.epochs)]
+
+
+def test_the_taste_that_is_told_is_that_of_taste_alone_though_weights_are_given(timed):
+    free, given = chosen(timed)[1], chosen(timed, {"count_weight": 64.0, "trend_weight": 1.0})[1]
+    assert given["taste"] == free["taste"] != given["with_memory"]
 
 
 # --- Weights -----------------------------------------------------------------------------------------------------------------
@@ -220,7 +246,7 @@ def weights_by(monkeypatch, log, worth, changes=None):
     def ndcg(trial, config, taste, tables, weights, crew):
         return 0.1 if tables is None else worth(*weights)
 
-    monkeypatch.setattr(choose, "_ndcg", ndcg)
+    monkeypatch.setattr(choose, "ndcg", ndcg)
     settled, told = chosen(log, changes)
     return (settled.count_weight, settled.ridge_weight, settled.trend_weight), told
 

@@ -9,8 +9,6 @@ from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = ["ndcg_of_weights"]
 
-LOWEST = np.float32(-np.inf)
-
 
 @kernel()
 def ndcg_of_weights(
@@ -28,6 +26,7 @@ def ndcg_of_weights(
     ridge_products: Rows,
     ridge_weights: Floats,
     trend: Floats,
+    own: Floats,
     count_weight: float,
     ridge_weight: float,
     trend_weight: float,
@@ -35,10 +34,12 @@ def ndcg_of_weights(
     k: int,
     ndcg: Doubles,
 ) -> None:
-    """Set ``ndcg[q]`` at k of the queries ``low … high - 1`` under three weights, what is in their baskets left out.
+    """Set ``ndcg[q]`` at k of the queries ``low … high - 1`` under three weights.
 
     score(q, p) = taste[q, p] + trend_weight · trend[p] + n_q^-damping · Σ over b in the basket of
     (count_weight · counts[b, p] + ridge_weight · ridge[b, p])
+
+    and ``own`` of each place in the baskets is added to the score of the product there: -inf leaves it out.
 
     Each held-out product is ranked against all others; ties count against it.
     """
@@ -58,12 +59,12 @@ def ndcg_of_weights(
                 for entry in range(ridge_offsets[b], ridge_offsets[b + 1]):
                     row[ridge_products[entry]] += by_ridge * ridge_weights[entry]
         for place in range(basket_offsets[q], basket_offsets[q + 1]):
-            row[baskets[place]] = LOWEST
+            row[baskets[place]] += own[place]
         gain, ideal = 0.0, 0.0
         for place in range(held_offsets[q], held_offsets[q + 1]):
-            own, rank = row[held[place]], 0
+            score, rank = row[held[place]], 0
             for p in range(row.shape[0]):
-                rank += row[p] >= own
+                rank += row[p] >= score
             if rank <= k:
                 gain += 1.0 / np.log2(1.0 + rank)
         for rank in range(1, min(k, held_offsets[q + 1] - held_offsets[q]) + 1):

@@ -35,8 +35,11 @@ _NOT_NEGATIVE = (
     "ridge_weight",
     "ridge_damping",
     "trend_weight",
+    "repeat_weight",
+    "repeat_sales",
     "horizon",
 )
+_ANY = ("repeat_level",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +99,19 @@ class Config:
     """The neighbours of a product that explain it."""
     trend_weight: float | None = 0.0
     """The weight of recent popularity in the bias, where there are times; None lets a part held out of train choose."""
+    repeat_weight: float | None = 0.0
+    """In lists with what a user bought: what log(1 + times bought) weighs; None lets a part held out of train choose."""
+    repeat_sales: float | None = 0.0
+    """The same for log(1 + how often the product was bought again, by anybody, of late)."""
+    repeat_level: float | None = 0.0
+    """In lists with what a user bought: what all of it gets, negative where a purchase is seldom made again; None as above."""
 
     def __post_init__(self) -> None:
         for names, least, wanted in (
             (_AT_LEAST_ONE, 1, "at least 1"),
             (_ABOVE_ZERO, math.ulp(0.0), "a finite number above 0"),
             (_NOT_NEGATIVE, 0, "a finite number, 0 or more"),
+            (_ANY, -math.inf, "a finite number"),
         ):
             for name in names:
                 value = getattr(self, name)
@@ -112,8 +122,13 @@ class Config:
 
     @property
     def chooses(self) -> bool:
-        """Return whether some setting is left to a part held out of train."""
+        """Return whether some setting of the lists without what a user bought is left to a part held out of train."""
         return None in (self.epochs, self.count_weight, self.ridge_weight, self.trend_weight)
+
+    @property
+    def chooses_repeats(self) -> bool:
+        """Return whether some setting of the lists with what a user bought is left to a part held out of train."""
+        return None in (self.repeat_weight, self.repeat_sales, self.repeat_level)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
@@ -193,6 +208,9 @@ DEFAULT = Config(
     count_weight=None,
     ridge_weight=None,
     trend_weight=None,
+    repeat_weight=None,
+    repeat_sales=None,
+    repeat_level=None,
 )
 """The model that ranks: docs/model.md says what each part brings."""
 

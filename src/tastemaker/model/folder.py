@@ -138,6 +138,8 @@ def _parts(model: TasteModel) -> dict[str, Callable[[Path], object]]:
         "basket_vectors": None if _tied(model) else model.basket_vectors,
         "history_offsets": model.histories.offsets,
         "history_products": model.histories.products,
+        "history_times": model.history_times,
+        "repeat_bias": model.repeat_bias,
     }
     if model.memory is not None:
         arrays["memory_offsets"] = model.memory.offsets
@@ -177,7 +179,12 @@ def _manifest(model: TasteModel, target: Path, files: dict[str, dict[str, Any]])
         "epochs": [dataclasses.asdict(epoch) for epoch in record.epochs],
         "interrupted": record.interrupted,
         "metrics": dict(record.metrics),
-        "basket": {"tied": _tied(model), "damping": model.damping, "memory_damping": model.memory_damping},
+        "basket": {
+            "tied": _tied(model),
+            "damping": model.damping,
+            "memory_damping": model.memory_damping,
+            "repeat_weight": model.repeat_weight,
+        },
         "ids": {
             vocabulary.noun: {"form": vocabulary.form, "sorted": vocabulary.is_sorted}
             for vocabulary in (model.users, model.products)
@@ -233,6 +240,9 @@ def _read(path: Path, manifest: dict[str, Any]) -> TasteModel:
         ),
         damping=manifest["basket"]["damping"],
         memory_damping=manifest["basket"]["memory_damping"],
+        history_times=optional("history_times"),
+        repeat_weight=manifest["basket"].get("repeat_weight", 0.0),  # older folders have none
+        repeat_bias=optional("repeat_bias"),
     )
 
 

@@ -10,7 +10,7 @@ from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.model.record import TrainingRecord
-from tastemaker.types import Floats, Offsets, Rows
+from tastemaker.types import Counts, Floats, Offsets, Rows
 
 __all__ = ["Memory", "TasteModel"]
 
@@ -32,6 +32,10 @@ class TasteModel:
     """Everything needed to rank. Each part but the vocabularies and histories may be empty (``None``).
 
     score(query, p) = query · product_vectors[p] + product_bias[p] + the memory's entries for the query's basket
+
+    In lists that may hold what was bought, each product of the query's basket gets on top of it
+
+    repeat_weight · log(1 + times bought) + repeat_bias[p]
     """
 
     users: Vocabulary
@@ -53,6 +57,12 @@ class TasteModel:
     """A basket's n vectors are summed and divided by n^damping."""
     memory_damping: float = 0.0
     """What the memory says of a basket's n products is summed and divided by n^memory_damping."""
+    history_times: Counts | None = None
+    """``int32[pairs]``, how many times each user bought each product of ``histories``; ``None`` means once"""
+    repeat_weight: float = 0.0
+    """What log(1 + times bought) adds to the score of a product bought before, where it may come again."""
+    repeat_bias: Floats | None = None
+    """``float32[P]``, what is added to that of any user; ``None`` means nothing"""
 
     def __post_init__(self) -> None:
         users, products, dimensions = len(self.users), len(self.products), self.product_vectors.shape[1]
@@ -62,6 +72,8 @@ class TasteModel:
             "user_vectors": (self.user_vectors, (users, dimensions)),
             "basket_vectors": (self.basket_vectors, (products, dimensions)),
             "histories.offsets": (self.histories.offsets, (users + 1,)),
+            "history_times": (self.history_times, self.histories.products.shape),
+            "repeat_bias": (self.repeat_bias, (products,)),
         }
         for name, (array, shape) in shapes.items():
             if array is not None and array.shape != shape:
@@ -74,5 +86,7 @@ class TasteModel:
 
     def finite(self) -> bool:
         """Return whether every number of the model is finite."""
-        parts = (self.product_vectors, self.product_bias, self.user_vectors, self.basket_vectors)
+        parts = (
+            self.product_vectors, self.product_bias, self.user_vectors, self.basket_vectors, self.repeat_bias,
+        )  # fmt: skip
         return all(part is None or bool(np.isfinite(part).all()) for part in parts)

@@ -9,11 +9,12 @@ import polars as pl
 
 from tastemaker.data.ids import as_form, integers_if_all
 from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.data.repeats import times_bought
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import ColumnProblem
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.queries import basket_queries
-from tastemaker.types import AnyArray, Floats
+from tastemaker.types import AnyArray, Counts, Floats
 
 __all__ = ["joined", "unknown_products"]
 
@@ -22,9 +23,10 @@ def joined(model: TasteModel, purchases: Purchases) -> TasteModel:
     """Return the model with these purchases in its histories: lists, scores and memory answer to them at once.
 
     Users who are new are added after the others; their basket is what they bought. Purchases of products that the model does not
-    know (`unknown_products`) are left out. Nothing is learned: in a model of free users those it knows keep their vectors, so
-    that newer purchases are only left out of their lists, and a new user is the mean of their products. Raises `ColumnProblem`
-    when ids of new users cannot stand among the model's.
+    know (`unknown_products`) are left out. What was bought before counts once more (once a day, where the newer purchases have
+    times). Nothing is learned: in a model of free users those it knows keep their vectors, so that newer purchases are only left
+    out of their lists, and a new user is the mean of their products. Raises `ColumnProblem` when ids of new users cannot stand
+    among the model's.
 
     >>> import tastemaker as tm
     >>> model = tm.best_sellers(tm.read_purchases(pl.DataFrame({"user": ["a", "b"], "product": ["hat", "sock"]})))
@@ -36,18 +38,20 @@ def joined(model: TasteModel, purchases: Purchases) -> TasteModel:
     product_rows = model.products.find(purchases.products.ids).fill_null(-1).to_numpy()
     rows = product_rows[purchases.product_rows]
     known = rows >= 0
-    before = np.repeat(np.arange(len(model.users), dtype=np.int32), np.diff(model.histories.offsets))
-    log = Purchases(
+    newer = Purchases(
         users,
         model.products,
-        np.concatenate([before, user_rows[purchases.user_rows[known]]]).astype(np.int32),
-        np.concatenate([model.histories.products, rows[known]]).astype(np.int32),
+        user_rows[purchases.user_rows[known]].astype(np.int32),
+        rows[known].astype(np.int32),
+        None if purchases.times is None else purchases.times[known],
     )
-    histories = log.histories()
+    histories, times = _longer(model, newer)
     vectors = model.user_vectors
     if vectors is not None:
         vectors = np.concatenate([vectors, _means(model, histories)])
-    return dataclasses.replace(model, users=users, histories=histories, user_vectors=vectors)
+    return dataclasses.replace(
+        model, users=users, histories=histories, history_times=times, user_vectors=vectors
+    )
 
 
 def unknown_products(model: TasteModel, purchases: Purchases) -> tuple[pl.Series, int]:
@@ -65,6 +69,29 @@ def _grown(known: Vocabulary, newer: Vocabulary) -> tuple[Vocabulary, AnyArray]:
     ids = pl.concat([known.ids, _fitting(strangers, known)])
     numbers = rows.is_null().cum_sum() + (len(known) - 1)
     return Vocabulary(ids, known.noun, known.form, False), rows.fill_null(numbers).to_numpy()
+
+
+def _longer(model: TasteModel, newer: Purchases) -> tuple[Histories, Counts | None]:
+    """Return the histories with newer purchases, whose users may be more, and how many times each product was bought."""
+    before = np.repeat(np.arange(len(model.users), dtype=np.int32), np.diff(model.histories.offsets))
+    whole = Purchases(
+        newer.users,
+        model.products,
+        np.concatenate([before, newer.user_rows]),
+        np.concatenate([model.histories.products, newer.product_rows]),
+    )
+    histories, later = whole.histories(), newer.histories()
+    times = np.zeros(len(histories.products), np.int32)
+    pairs = _pairs(histories, len(model.products))
+    for part, counts in ((model.histories, model.history_times), (later, times_bought(newer))):
+        places = np.searchsorted(pairs, _pairs(part, len(model.products)))
+        times[places] += 1 if counts is None else counts
+    return histories, None if (times == 1).all() else times
+
+
+def _pairs(histories: Histories, products: int) -> AnyArray:
+    users = np.repeat(np.arange(len(histories.offsets) - 1, dtype=np.int64), np.diff(histories.offsets))
+    return users * products + histories.products
 
 
 def _fitting(ids: pl.Series, known: Vocabulary) -> pl.Series:

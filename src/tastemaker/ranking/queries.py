@@ -1,4 +1,4 @@
-"""Queries: the vectors that users and baskets are ranked for, and what the memory adds for each."""
+"""Queries: the vectors that users and baskets are ranked for, what the memory adds for each, and what repeats add."""
 
 from __future__ import annotations
 
@@ -10,17 +10,27 @@ from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import gather_lists
 from tastemaker.kernels.baskets import compose_baskets
 from tastemaker.kernels.crew import Crew
+from tastemaker.kernels.extras import count_either, sum_either
 from tastemaker.kernels.memory import add_up, count_distinct
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.top_k import ExtraScores
-from tastemaker.types import AnyArray, Floats
+from tastemaker.types import AnyArray, Counts, Floats
 
-__all__ = ["Queries", "basket_queries", "buyers_for_nobody", "histories_of", "user_queries"]
+__all__ = [
+    "Queries",
+    "basket_queries",
+    "buyers_for_nobody",
+    "histories_of",
+    "repeat_scores",
+    "times_of",
+    "user_queries",
+    "with_repeats",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """What is ranked for: dense vectors, and what the memory adds for each."""
+    """What is ranked for: dense vectors, and what is added for each: by the memory, and by repeats after `with_repeats`."""
 
     vectors: Floats
     """``float32[Q, D]``"""
@@ -31,6 +41,14 @@ def histories_of(model: TasteModel, users: AnyArray) -> Histories:
     """Return what the users at these rows bought, ``int[Q]``, one list for each."""
     offsets, places = gather_lists(model.histories.offsets, users)
     return Histories(offsets, np.ascontiguousarray(model.histories.products[places]))
+
+
+def times_of(model: TasteModel, users: AnyArray) -> Counts | None:
+    """Return how many times the users at these rows, ``int[Q]``, bought each product of `histories_of`; ``None`` means once."""
+    if model.history_times is None:
+        return None
+    _, places = gather_lists(model.histories.offsets, users)
+    return np.ascontiguousarray(model.history_times[places])
 
 
 def user_queries(model: TasteModel, users: AnyArray, *, threads: int | None = None) -> Queries:
@@ -72,6 +90,64 @@ def basket_queries(model: TasteModel, baskets: Histories, *, threads: int | None
             len(vectors),
         )
     return Queries(vectors, _recall(model, baskets, threads))
+
+
+def repeat_scores(model: TasteModel, baskets: Histories, times: Counts | None) -> ExtraScores | None:
+    """Return what is added to the score of a basket's own products where they may come again, in the order of the basket.
+
+    repeat(q, p) = repeat_weight · log(1 + times(q, p)) + repeat_bias[p]
+
+    ``times`` stands beside ``baskets.products``; ``None`` means that each was bought once. ``None`` comes back from a model that
+    adds nothing.
+    """
+    if not model.repeat_weight and model.repeat_bias is None:
+        return None
+    again = np.log1p(np.float32(1) if times is None else times.astype(np.float32)) * np.float32(
+        model.repeat_weight
+    )
+    scores = np.zeros(len(baskets.products), np.float32) + again
+    if model.repeat_bias is not None:
+        scores += model.repeat_bias[baskets.products]
+    return ExtraScores(baskets.offsets, baskets.products, scores)
+
+
+def with_repeats(
+    model: TasteModel,
+    queries: Queries,
+    baskets: Histories,
+    times: Counts | None,
+    *,
+    threads: int | None = None,
+) -> Queries:
+    """Return the queries of these baskets for lists in which their own products may come again: `repeat_scores` are added."""
+    own = repeat_scores(model, baskets, times)
+    if own is None:
+        return queries
+    if queries.extra is None:
+        return Queries(queries.vectors, own)
+    return Queries(queries.vectors, _sum(queries.extra, own, threads))
+
+
+def _sum(first: ExtraScores, second: ExtraScores, threads: int | None) -> ExtraScores:
+    """Return what two sparse scores add together."""
+    count = len(first.offsets) - 1
+    either = np.zeros(count, np.int64)
+
+    def find(low: int, high: int) -> None:
+        count_either(low, high, first.offsets, first.rows, second.offsets, second.rows, either)
+
+    def fill(low: int, high: int) -> None:
+        sum_either(
+            low, high, first.offsets, first.rows, first.scores, second.offsets, second.rows, second.scores,
+            offsets, rows, scores,
+        )  # fmt: skip
+
+    with Crew(threads) as crew:
+        crew.run(find, count)
+        offsets = np.concatenate(([0], np.cumsum(either))).astype(np.int64)
+        rows, scores = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
+        crew.run(fill, count)
+    return ExtraScores(offsets, rows, scores)
 
 
 def _recall(model: TasteModel, baskets: Histories, threads: int | None) -> ExtraScores | None:

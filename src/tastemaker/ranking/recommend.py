@@ -14,9 +14,17 @@ from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.ranking.queries import Queries, basket_queries, buyers_for_nobody, histories_of, user_queries
+from tastemaker.ranking.queries import (
+    Queries,
+    basket_queries,
+    buyers_for_nobody,
+    histories_of,
+    times_of,
+    user_queries,
+    with_repeats,
+)
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
-from tastemaker.types import AnyArray, Floats, Rows
+from tastemaker.types import AnyArray, Counts, Floats, Rows
 
 __all__ = [
     "Recommendations",
@@ -77,6 +85,7 @@ def recommend(
 ) -> Recommendations:
     """Return the k products that each user would most likely buy next, what they bought left out.
 
+    ``include_purchased`` lets what they bought come again, by how often each bought it, where the model learned that it does.
     Whoever bought nothing gets the best sellers. Newer purchases join a model by `joined`.
     ``users`` are ids. ``candidates`` (of `product_candidates`) saves packing when many calls follow. Raises `UnknownId` and,
     for k < 1, `SettingProblem`.
@@ -97,7 +106,8 @@ def recommend_baskets(
 ) -> Recommendations:
     """Return the k products that fit each basket best, the basket's own products left out.
 
-    A basket is product ids; its visitor need not be in the log. An empty one gets the best sellers. Raises `UnknownId`
+    ``include_purchased`` lets them come again; each then counts as bought once. A basket is product ids; its visitor need not be in
+    the log. An empty one gets the best sellers. Raises `UnknownId`
     (`known_part` parts the products that the model knows from those that it does not) and `SettingProblem`.
     """
     rows = [np.unique(model.products.rows(basket)) for basket in baskets]
@@ -165,6 +175,7 @@ def rank_users(
                 model,
                 user_queries(model, block, threads=threads),
                 histories_of(model, block),
+                times_of(model, block) if include_purchased else None,
                 candidates,
                 k=k,
                 include_purchased=include_purchased,
@@ -190,6 +201,7 @@ def rank_baskets(
         model,
         basket_queries(model, held, threads=threads),
         held,
+        None,
         candidates,
         k=k,
         include_purchased=include_purchased,
@@ -228,6 +240,7 @@ def _rank(
     model: TasteModel,
     queries: Queries,
     baskets: Histories,
+    times: Counts | None,
     candidates: Candidates,
     *,
     k: int,
@@ -235,6 +248,8 @@ def _rank(
     threads: int | None,
 ) -> RankedLists:
     """Rank for queries that stand for these baskets; the empty ones of a model without a bias share one list of best sellers."""
+    if include_purchased:
+        queries = with_repeats(model, queries, baskets, times, threads=threads)
     exclude = None if include_purchased else _leave_out(baskets)
     lists = top_k(queries.vectors, candidates, k, exclude=exclude, extra=queries.extra, threads=threads)
     empty = np.flatnonzero(np.diff(baskets.offsets) == 0)

@@ -10,7 +10,13 @@ import polars as pl
 from tastemaker.kernels.crew import Crew
 from tastemaker.kernels.pairs import score_pairs
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.ranking.queries import buyers_for_nobody, user_queries
+from tastemaker.ranking.queries import (
+    buyers_for_nobody,
+    histories_of,
+    times_of,
+    user_queries,
+    with_repeats,
+)
 from tastemaker.ranking.top_k import no_extra
 from tastemaker.types import Floats, Rows
 
@@ -19,27 +25,39 @@ __all__ = ["score", "score_each", "score_rows"]
 Ids = pl.Series | Iterable[object]
 
 
-def score(model: TasteModel, users: Ids, products: Ids) -> Floats:
+def score(model: TasteModel, users: Ids, products: Ids, *, include_purchased: bool = False) -> Floats:
     """Return the score of every given product for every given user, ``float32[Q, C]``; raises `UnknownId`.
 
-    A score is the very number by which `recommend` ranks.
+    A score is the very number by which `recommend` ranks, given the same ``include_purchased``.
     """
     rows = model.products.rows(products)
     user_rows = model.users.rows(users)
-    return score_rows(
-        model, user_rows, np.ascontiguousarray(np.broadcast_to(rows, (len(user_rows), len(rows))))
-    )
+    candidates = np.ascontiguousarray(np.broadcast_to(rows, (len(user_rows), len(rows))))
+    return score_rows(model, user_rows, candidates, include_purchased=include_purchased)
 
 
-def score_each(model: TasteModel, users: Ids, products: Ids) -> Floats:
+def score_each(model: TasteModel, users: Ids, products: Ids, *, include_purchased: bool = False) -> Floats:
     """Return the score of each (user, product) pair of two lists of one length, ``float32[n]``; raises `UnknownId`."""
-    return score_rows(model, model.users.rows(users), model.products.rows(products)[:, None])[:, 0]
+    user_rows, rows = model.users.rows(users), model.products.rows(products)
+    return score_rows(model, user_rows, rows[:, None], include_purchased=include_purchased)[:, 0]
 
 
-def score_rows(model: TasteModel, users: Rows, candidates: Rows, *, threads: int | None = None) -> Floats:
-    """Return the scores of the product rows ``candidates[Q, W]`` for the users at the rows ``users[Q]``, ``float32[Q, W]``."""
+def score_rows(
+    model: TasteModel,
+    users: Rows,
+    candidates: Rows,
+    *,
+    include_purchased: bool = False,
+    threads: int | None = None,
+) -> Floats:
+    """Return the scores of the product rows ``candidates[Q, W]`` for the users at the rows ``users[Q]``, ``float32[Q, W]``.
+
+    With ``include_purchased`` they are those of lists in which what a user bought may come again.
+    """
     distinct, which = np.unique(users, return_inverse=True)
     queries = user_queries(model, distinct)
+    if include_purchased:
+        queries = with_repeats(model, queries, histories_of(model, distinct), times_of(model, distinct))
     extra = no_extra() if queries.extra is None else queries.extra.take(which)
     vectors = np.ascontiguousarray(queries.vectors[which])
     scores = np.empty(candidates.shape, np.float32)

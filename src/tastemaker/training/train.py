@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.repeats import times_bought
 from tastemaker.errors import NoPurchases, SettingProblem, TrainingInterrupted
 from tastemaker.kernels.crew import Crew
 from tastemaker.model.config import Config
@@ -17,6 +18,7 @@ from tastemaker.model.record import Epoch, TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.checkpoint import Checkpoint, Checkpoints, Plan, read_checkpoint, write_checkpoint
 from tastemaker.training.choose import choose_settings
+from tastemaker.training.choose_repeats import repeat_bias
 from tastemaker.training.composed import Composed, stacked
 from tastemaker.training.free_users import FreeUsers
 from tastemaker.training.loop import run_epochs
@@ -177,6 +179,9 @@ def _train_composed(given: Given) -> TasteModel:
         record=record,
         damping=config.damping,
         memory_damping=config.memory_damping,
+        history_times=times_bought(log),
+        repeat_weight=config.repeat_weight or 0.0,
+        repeat_bias=repeat_bias(log, config),
     )
 
 
