@@ -60,6 +60,7 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
         exception_handlers={HTTPException: _refused},
         lifespan=life,
     )
+    app.router.redirect_slashes = False  # /v1 is not /v1/
     app.state.settings, app.state.shelf, app.state.metrics = settings, books, metrics
     return app
 

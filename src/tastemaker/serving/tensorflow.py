@@ -103,7 +103,8 @@ def _find(request: Request, name: str, version: int | None, label: str | None) -
 def _status(request: Request, name: str, version: int | None) -> Response:
     served: Served | None = request.app.state.shelf.models.get(name)
     if served is None:
-        raise Refusal(404, f"Could not find any versions of model {name}")
+        which = "any versions" if version is None else f"version {version}"
+        raise Refusal(404, f"Could not find {which} of model {name}")
     states = dict.fromkeys(served.loading, ("LOADING", "OK", ""))
     states |= {number: ("END", "DATA_LOSS", error) for number, error in served.refused.items()}
     states |= dict.fromkeys(served.ready, ("AVAILABLE", "OK", ""))
