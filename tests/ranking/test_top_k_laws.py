@@ -170,3 +170,23 @@ def test_joined_lists_stand_one_after_another():
     ]
     assert joined.lengths.tolist() == [2, 0, 1]
     assert len(RankedLists.joined([])) == 0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3000), st.floats(0, 1))
+@settings(deadline=None, max_examples=40)
+def test_candidates_that_are_not_allowed_are_in_no_list_and_the_others_rank_as_without_them(
+    seed, count, share
+):
+    rng = np.random.default_rng(seed)
+    queries, vectors = (
+        rng.integers(-2, 3, (5, 4)).astype(np.float32),
+        rng.integers(-2, 3, (count, 4)).astype(np.float32),
+    )
+    allowed = rng.random(count) < share
+    candidates = Candidates.of(vectors, rng.integers(-2, 3, count).astype(np.float32))
+    lists = top_k(queries, candidates.only(allowed), 40)
+    everything = top_k(queries, candidates, count)
+    for q in range(5):
+        rows, scores = everything[q]
+        assert lists[q][0].tolist() == rows[allowed[rows]][:40].tolist()
+        assert lists[q][1].tolist() == scores[allowed[rows]][:40].tolist()

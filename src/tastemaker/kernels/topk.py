@@ -12,7 +12,7 @@ import numpy as np
 from tastemaker.kernels.compiling import kernel
 from tastemaker.types import AnyArray, Floats, Offsets, Rows
 
-__all__ = ["PANEL", "STEP", "pack_panels", "rank", "unpack_keys"]
+__all__ = ["PANEL", "STEP", "pack_panels", "rank", "room_for_panels", "unpack_keys"]
 
 PANEL = 1024
 """Candidates of a panel. A panel of 64 dimensions (256 KiB) stays in the L2 cache while a chunk of queries uses it."""
@@ -20,8 +20,32 @@ PANEL = 1024
 STEP = 4
 """Queries scored at once, and dimensions added at once: 16 products in flight, which fills the vector registers."""
 
-LANES = 16
+SPAN = 16
+SPANS = PANEL // SPAN
+"""A panel has 64 spans of 16 candidates; of the first panels, the greatest score of each span is known."""
+
+HELD = 4
+"""So many panels of scores are held for each query before the first candidate is kept: 16 KiB a query."""
+
+WORD = 64
+"""So many scores are compared at once; which of them are above is a word of bits."""
+
+LINE, PAGE = 64, 4096
+
 LOWEST = np.float32(-np.inf)
+
+# The product of a power of two with this number has six leading bits that name the power (a de Bruijn sequence).
+BRUIJN = 0x03F79D71B4CB0A89
+PLACES = np.zeros(64, np.int64)
+PLACES[[((BRUIJN << place) & (2**64 - 1)) >> 58 for place in range(64)]] = np.arange(64)
+
+
+def room_for_panels(candidates: int, dimensions: int) -> Floats:
+    """Return zeros ``float32[ceil(candidates / PANEL), dimensions · PANEL]`` that begin with a cache line."""
+    shape = (-(-candidates // PANEL), dimensions * PANEL)
+    room = np.zeros(shape[0] * shape[1] + LINE // 4, np.float32)
+    first = -room.ctypes.data % LINE // 4
+    return room[first : first + shape[0] * shape[1]].reshape(shape)
 
 
 @kernel()
@@ -105,36 +129,52 @@ def keep_best(keys: AnyArray, count: int, k: int) -> None:
 
 
 @kernel(inline=True)
-def start_scores(scores: Floats, bias: Floats, members: int) -> None:
-    """Start each of the ``members`` rows of ``scores[4 · PANEL]`` with the panel's bias, and with the lowest score beyond it."""
+def start_scores(scores: Floats, bias: Floats) -> None:
+    """Start each row of ``scores[4 · PANEL]`` with the panel's bias, and with the lowest score beyond it."""
     width = bias.shape[0]
-    for i in range(members):
+    for i in range(STEP):
         mine = scores[i * PANEL : (i + 1) * PANEL]
         for c in range(width):
             mine[c] = bias[c]
         for c in range(width, PANEL):
             mine[c] = LOWEST
-    for c in range(members * PANEL, STEP * PANEL):
-        scores[c] = 0.0
 
 
 @kernel(inline=True)
-def offer(scores: Floats, first: int, keys: AnyArray, count: int, k: int, beat: np.float32) -> int:
+def add_extra(scores: Floats, first: int, rows: Rows, extra: Floats, place: int, end: int) -> int:
+    """Add ``extra[place:end]`` at those of the ascending ``rows`` that lie in this panel; return the place of the next."""
+    while place < end and rows[place] < first + PANEL:
+        scores[rows[place] - first] += extra[place]
+        place += 1
+    return place
+
+
+@kernel(inline=True)
+def leave_out(scores: Floats, first: int, rows: Rows, place: int, end: int) -> int:
+    """Set the scores at those of the ascending ``rows[place:end]`` that lie in this panel to the lowest; return the next place."""
+    while place < end and rows[place] < first + PANEL:
+        scores[rows[place] - first] = LOWEST
+        place += 1
+    return place
+
+
+@kernel(inline=True)
+def offer(scores: Floats, first: int, keys: AnyArray, count: int, beat: np.float32) -> int:
     """Add the keys of those of ``scores[PANEL]``, rows from ``first`` on, that are above ``beat``; return the new count.
 
-    ``beat`` is the k-th best score so far: rows come in ascending order, so that a later row with just that score loses. Sixteen
-    scores are compared at once, and only where one of them is above are they looked at singly.
+    ``beat`` is at most the k-th best score so far: rows come in ascending order, so that a later row with just that score loses.
     """
     bits = scores.view(np.int32)
-    for low in range(0, PANEL, LANES):
-        above = 0
-        for c in range(LANES):
-            above += scores[low + c] > beat
-        if above:
-            for c in range(low, low + LANES):
-                if scores[c] > beat:
-                    keys[count] = key_of(bits[c], first + c)
-                    count += 1
+    for low in range(0, PANEL, WORD):
+        above = np.uint64(0)
+        for c in range(WORD):
+            above |= np.uint64(scores[low + c] > beat) << np.uint64(c)
+        while above != np.uint64(0):
+            lowest = above & (~above + np.uint64(1))
+            c = low + PLACES[(lowest * np.uint64(BRUIJN)) >> np.uint64(58)]
+            keys[count] = key_of(bits[c], first + c)
+            count += 1
+            above ^= lowest
     return count
 
 
@@ -149,6 +189,78 @@ def kth_score(keys: AnyArray, k: int) -> np.float32:
     return np.float32(score[0])
 
 
+@kernel(fast=True, inline=True)
+def greatest(scores: Floats, maxima: Floats) -> None:
+    """Set ``maxima[SPANS]`` to the greatest score of each span of ``scores[PANEL]``."""
+    for span in range(SPANS):
+        most = scores[span * SPAN]
+        for c in range(SPAN):
+            most = max(most, scores[span * SPAN + c])
+        maxima[span] = most
+
+
+@kernel(inline=True)
+def just_below(score: np.float32) -> np.float32:
+    """Return the next lower float32; of the lowest, itself."""
+    if score == LOWEST:
+        return score
+    bits = np.empty(1, np.int32)
+    value = bits.view(np.float32)
+    value[0] = score
+    if score > 0:
+        bits[0] -= 1
+    elif score < 0:
+        bits[0] += 1
+    else:
+        bits[0] = -2147483647  # the greatest of the negative numbers
+    return np.float32(value[0])
+
+
+@kernel(inline=True)
+def least_to_beat(maxima: Floats, keys: AnyArray, k: int) -> np.float32:
+    """Return a score that each of the k best of these candidates is above.
+
+    The k-th greatest of ``maxima`` is the score of one candidate, and in k - 1 other spans there is one at least as good. Hardly
+    more than k candidates are above it, so that few are kept in vain.
+    """
+    if k > maxima.shape[0]:
+        return LOWEST
+    bits = maxima.view(np.int32)
+    for span in range(maxima.shape[0]):
+        keys[span] = key_of(bits[span], 0)
+    keep_best(keys, maxima.shape[0], k)
+    return just_below(kth_score(keys, k))
+
+
+@kernel(inline=True)
+def offer_held(scores: Floats, maxima: Floats, keys: AnyArray, k: int) -> int:
+    """Set ``keys`` to those of the best of all the panels ``scores[panels · PANEL]`` from row 0 on; return their count.
+
+    The k best are among them, and there are less than 2 k of them.
+    """
+    beat = least_to_beat(maxima, keys, k)
+    count = 0
+    for first in range(0, scores.shape[0], PANEL):
+        count = offer(scores[first : first + PANEL], first, keys, count, beat)
+        if count >= 2 * k:
+            keep_best(keys, count, k)
+            count = k
+            beat = kth_score(keys, k)
+    return count
+
+
+@kernel(inline=True)
+def room_for_scores(panels: Floats) -> Floats:
+    """Return ``float32[4 · PANEL]``, half a page apart from the panels.
+
+    A store to the scores that shares its place within the page with a load from the panel soon after makes that load wait, which
+    would cost a factor of two or three.
+    """
+    room = np.empty(STEP * PANEL + PAGE // 4, np.float32)
+    apart = (panels.ctypes.data + PAGE // 2 - room.ctypes.data) % PAGE // 4
+    return room[apart : apart + STEP * PANEL]
+
+
 @kernel()
 def rank(
     low_block: int,
@@ -156,7 +268,6 @@ def rank(
     queries: Floats,
     panels: Floats,
     bias: Floats,
-    candidates: int,
     chunk: int,
     excluded_offsets: Offsets,
     excluded: Rows,
@@ -170,59 +281,66 @@ def rank(
 
     Block b holds the queries ``b · chunk … (b + 1) · chunk - 1``.
 
-    ``queries[Q, D']`` against ``panels`` of `pack_panels`, each candidate starting from ``bias[C]``. Query q leaves out the rows
-    ``excluded[excluded_offsets[q]:excluded_offsets[q + 1]]`` and adds ``extra_scores`` at ``extra_rows``, likewise ragged;
-    both ascend within a query. Offsets of length 1 mean none. ``keys[Q, k]`` is as wide as the longest list wanted.
+    ``queries[Q, D']`` against ``panels`` of `pack_panels`, each candidate starting from ``bias[C]``; one with a bias of minus
+    infinity is in no list. Query q leaves out the rows ``excluded[excluded_offsets[q]:excluded_offsets[q + 1]]`` and adds
+    ``extra_scores`` at ``extra_rows``, likewise ragged; both ascend within a query. Offsets of length 1 mean none.
+    ``keys[Q, k]`` is as wide as the longest list wanted.
+
+    The scores of the first panels are held until all are there: the greatest of each span then tell how good a candidate must
+    be, before any is kept. Of later panels, those are kept that beat the k-th best so far.
     """
     k = keys.shape[1]
-    dimensions = queries.shape[1]
     exclude = excluded_offsets.shape[0] > 1
     add = extra_offsets.shape[0] > 1
+    held = min(HELD, panels.shape[0])
+    held_scores = np.empty((chunk, held * PANEL), np.float32)
+    maxima = np.empty((chunk, held * SPANS), np.float32)
+    buffers = np.empty((chunk, 2 * k + PANEL), np.uint64)  # room for a whole panel beside the best so far
+    count = np.empty(chunk, np.int64)
+    beat = np.empty(chunk, np.float32)
+    next_excluded = np.zeros(chunk, np.int64)
+    next_extra = np.zeros(chunk, np.int64)
+    group = np.zeros((STEP, queries.shape[1]), np.float32)
+    scores = room_for_scores(panels)
     for block in range(low_block, high_block):
         low = block * chunk
         size = min(chunk, queries.shape[0] - low)
-        buffers = np.empty((size, 2 * k + PANEL), np.uint64)  # room for a whole panel beside the best so far
-        count = np.zeros(size, np.int64)
-        beat = np.full(size, LOWEST, np.float32)
-        next_excluded = np.zeros(size, np.int64)
-        next_extra = np.zeros(size, np.int64)
-        for i in range(size):
+        for q in range(size):
             if exclude:
-                next_excluded[i] = excluded_offsets[low + i]
+                next_excluded[q] = excluded_offsets[low + q]
             if add:
-                next_extra[i] = extra_offsets[low + i]
-        group = np.zeros((STEP, dimensions), np.float32)
-        scores = np.empty(STEP * PANEL, np.float32)
+                next_extra[q] = extra_offsets[low + q]
         for panel in range(panels.shape[0]):
             first = panel * PANEL
-            width = min(PANEL, candidates - first)
+            mine_bias = bias[first : min(first + PANEL, bias.shape[0])]
             for start in range(0, size, STEP):
                 members = min(STEP, size - start)
-                start_scores(scores, bias[first : first + width], members)
-                for i in range(members):
-                    for d in range(dimensions):
-                        group[i, d] = queries[low + start + i, d]
+                group[:members] = queries[low + start : low + start + members]
+                start_scores(scores, mine_bias)
                 score_panel(group, panels[panel], scores)
                 for i in range(members):
                     q = start + i
                     mine = scores[i * PANEL : (i + 1) * PANEL]
                     if add:
-                        place, end = next_extra[q], extra_offsets[low + q + 1]
-                        while place < end and extra_rows[place] < first + width:
-                            mine[extra_rows[place] - first] += extra_scores[place]
-                            place += 1
-                        next_extra[q] = place
+                        end = extra_offsets[low + q + 1]
+                        next_extra[q] = add_extra(mine, first, extra_rows, extra_scores, next_extra[q], end)
                     if exclude:
-                        place, end = next_excluded[q], excluded_offsets[low + q + 1]
-                        while place < end and excluded[place] < first + width:
-                            mine[excluded[place] - first] = LOWEST
-                            place += 1
-                        next_excluded[q] = place
-                    count[q] = offer(mine, first, buffers[q], count[q], k, beat[q])
-                    if count[q] >= 2 * k:
-                        keep_best(buffers[q], count[q], k)
-                        count[q] = k
-                        beat[q] = kth_score(buffers[q], k)
+                        end = excluded_offsets[low + q + 1]
+                        next_excluded[q] = leave_out(mine, first, excluded, next_excluded[q], end)
+                    if panel < held:
+                        held_scores[q, first : first + PANEL] = mine
+                        greatest(mine, maxima[q, panel * SPANS : (panel + 1) * SPANS])
+                        if panel < held - 1:
+                            continue
+                        count[q] = offer_held(held_scores[q], maxima[q], buffers[q], k)
+                    else:
+                        count[q] = offer(mine, first, buffers[q], count[q], beat[q])
+                    if count[q] >= 2 * k or panel == held - 1:
+                        beat[q] = LOWEST
+                        if count[q] >= k:
+                            keep_best(buffers[q], count[q], k)
+                            count[q] = k
+                            beat[q] = kth_score(buffers[q], k)
         for q in range(size):
             keep_best(buffers[q], count[q], k)
             best = min(count[q], k)

@@ -9,9 +9,9 @@ import numpy as np
 from tastemaker.data.ragged import gather_lists
 from tastemaker.errors import SettingProblem
 from tastemaker.kernels.crew import Crew
-from tastemaker.kernels.topk import PANEL, STEP, pack_panels, rank, unpack_keys
+from tastemaker.kernels.topk import PANEL, STEP, pack_panels, rank, room_for_panels, unpack_keys
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.types import AnyArray, Floats, Offsets, Rows
+from tastemaker.types import AnyArray, Booleans, Floats, Offsets, Rows
 
 __all__ = ["Candidates", "Exclusions", "ExtraScores", "no_extra", "top_k"]
 
@@ -36,10 +36,18 @@ class Candidates:
     def of(vectors: Floats, bias: Floats | None = None) -> Candidates:
         """Pack ``vectors[C, D]`` and an optional ``bias[C]``."""
         count, dimensions = vectors.shape
-        panels = np.zeros((-(-count // PANEL), _padded(dimensions) * PANEL), np.float32)
+        panels = room_for_panels(count, _padded(dimensions))
         pack_panels(np.ascontiguousarray(vectors, np.float32), panels)
         bias = np.zeros(count, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
         return Candidates(panels, bias, count, dimensions)
+
+    def only(self, allowed: Booleans) -> Candidates:
+        """Return the same candidates, of which those not in ``allowed`` (``bool[C]``) are in no list.
+
+        The vectors are shared, not copied.
+        """
+        bias = np.where(allowed, self.bias, np.float32(-np.inf))
+        return Candidates(self.panels, bias, self.count, self.dimensions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +126,7 @@ def top_k(
 
     def rank_blocks(low: int, high: int) -> None:
         rank(
-            low, high, padded, candidates.panels, candidates.bias, candidates.count, chunk,
+            low, high, padded, candidates.panels, candidates.bias, chunk,
             exclude.offsets, exclude.rows, extra.offsets, extra.rows, extra.scores, keys, counts,
         )  # fmt: skip
 
