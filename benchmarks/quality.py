@@ -24,6 +24,7 @@ import polars as pl
 import tastemaker as tm
 from common import ROOT, machine, markdown, missing, parser_of
 from tastemaker.data.purchases import Histories
+from tastemaker.data.repeats import times_bought
 from tastemaker.evaluation.metrics import measure
 from tastemaker.evaluation.protocol import report_of, those_with_held_out
 from tastemaker.ranking.lists import RankedLists
@@ -50,7 +51,7 @@ class Shop:
     file: str
     keep: pl.Expr | None = None
     repeats: bool = False
-    """Whether users buy the same product again and again, so that lists with it are measured too."""
+    """Whether users may buy the same product again, so that lists with it are measured too."""
 
 
 SHOPS = {
@@ -58,6 +59,7 @@ SHOPS = {
     "rent_the_runway": Shop(
         tm.Columns(user="user_id", product="item_id", time="review_date", quantity=""),
         "rent_the_runway/rentals.parquet",
+        repeats=True,
     ),
     "online_retail": Shop(
         tm.Columns(user="CustomerID", product="StockCode", time="InvoiceDate", quantity="Quantity"),
@@ -202,12 +204,16 @@ def rivals(log: tm.Purchases, options: argparse.Namespace) -> Iterator[Rival]:
     if timed:
         without = tm.preset("default").changed({"trend_weight": 0.0})
         yield Rival("default without trend", of_model(lambda log, _: tm.train(log, without, threads=threads)))
+        off = tm.preset("default").changed({"repeat_weight": 0.0, "repeat_sales": 0.0, "repeat_level": 0.0})
+        without_repeats = of_model(lambda log, _: tm.train(log, off, threads=threads))
+        yield Rival("default without repeats", without_repeats, only_repeats=True)
     yield Rival("best sellers", of_model(lambda log, _: tm.best_sellers(log)))
     if timed:
         shares = [{"share": share} for share in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)]
         trends = [{"trend": weight} for weight in (0.5, 1.0, 1.5, 2.0, 3.0)]
         yield Rival("recent best sellers", of_model(recent_best_sellers), shares + trends)
-        yield Rival("bought before, most often first", bought_before, shares, only_repeats=True)
+        often = [{**share, "count": what} for share in shares for what in ("lines", "days")]
+        yield Rival("bought before, most often first", bought_before, often, only_repeats=True)
     yield Rival(
         "co-purchase",
         of_model(lambda log, setting: tm.co_purchase(log, threads=threads, **setting)),
@@ -245,6 +251,7 @@ def chosen(model: tm.TasteModel) -> str:
     config = model.record.config
     assert config is not None
     names = ("epochs", "horizon", "decay", "count_weight", "ridge_weight", "trend_weight")
+    names += ("repeat_weight", "repeat_sales", "repeat_level")
     return shown({name: getattr(config, name) for name in names})
 
 
@@ -267,15 +274,16 @@ def recent(log: tm.Purchases, share: float) -> Any:
 
 
 def bought_before(log: tm.Purchases, setting: Setting) -> Ranker:
-    """Rank what a user bought by how many times, and then what sold of late."""
+    """Rank what a user bought by how many times, in lines or on so many days, and then what sold of late."""
     sold = recent(log, setting["share"])
     candidates = tm.Candidates.of(
         np.zeros((len(log.products), 0), np.float32), (sold / (sold.max() + 1)).astype(np.float32)
     )
     histories = log.histories()
     keys = log.user_rows.astype(np.int64) * len(log.products) + log.product_rows
-    times = np.unique(keys, return_counts=True)[1].astype(np.float32)
-    extra = tm.ExtraScores(histories.offsets, histories.products, times)
+    counts = np.unique(keys, return_counts=True)[1] if setting["count"] == "lines" else times_bought(log)
+    times = np.ones(len(histories.products)) if counts is None else counts
+    extra = tm.ExtraScores(histories.offsets, histories.products, times.astype(np.float32))
 
     def rank(users: Any, repeats: bool) -> RankedLists:
         return tm.top_k(np.zeros((len(users), 0), np.float32), candidates, LONGEST, extra=extra.take(users))
