@@ -1,0 +1,179 @@
+"""Why a product is recommended: what each purchase says for it, taste and memory apart, so that all adds up to the score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tastemaker.data.purchases import Histories
+from tastemaker.model.taste_model import Memory, TasteModel
+from tastemaker.ranking.queries import buyers_for_nobody, repeat_scores
+from tastemaker.types import AnyArray, Counts, Doubles, Floats, Offsets, Rows
+
+__all__ = ["Buyers", "Parts", "Spoken", "own_vector", "parts_of", "spoken_for"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """What the scores of K products for one query are made of, each part ``float64``.
+
+    score[j] = own_taste[j] + Σ_i taste[i, j] + Σ_i memory[i, j] + popularity[j] + repeat[j]
+
+    up to the rounding of float32 sums: the difference is at most 1e-5 of the sum of the absolute values, times √(D + n).
+    """
+
+    basket: Rows
+    """``int32[n]``, the purchases that speak"""
+    products: Rows
+    """``int32[K]``, what they speak for"""
+    taste: Doubles
+    """``float64[n, K]``; zeros where a user has a vector of their own"""
+    memory: Doubles
+    """``float64[n, K]``"""
+    own_taste: Doubles
+    """``float64[K]``, of a user's own vector; zeros where the query is composed"""
+    popularity: Doubles
+    """``float64[K]``: the bias, in which the trend is contained; buyers, for a query without purchases of a model without bias"""
+    repeat: Doubles
+    """``float64[K]``: for having been bought before, in lists where that may come again"""
+
+    def total(self) -> Doubles:
+        """Return the sum of all parts, ``float64[K]``."""
+        total: Doubles = (
+            self.own_taste + self.taste.sum(axis=0) + self.memory.sum(axis=0) + self.popularity + self.repeat
+        )
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What one purchase says for one product."""
+
+    row: int
+    """The row of the purchased product"""
+    taste: float
+    memory: float
+    together: int | None
+    """How many users bought both, when that was counted"""
+
+    @property
+    def weight(self) -> float:
+        """Return taste and memory together."""
+        return self.taste + self.memory
+
+
+class Buyers:
+    """Who bought each product: the histories turned around. Built once for a model; counts common buyers."""
+
+    def __init__(self, model: TasteModel) -> None:
+        products = np.asarray(model.histories.products)
+        users = np.repeat(np.arange(len(model.users), dtype=np.int32), np.diff(model.histories.offsets))
+        self._users: AnyArray = users[np.argsort(products, kind="stable")]
+        counts = np.bincount(products, minlength=len(model.products))
+        self._offsets: Offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+
+    def of(self, product: int) -> AnyArray:
+        """Return the rows of the users who bought the product at this row, ascending."""
+        return self._users[self._offsets[product] : self._offsets[product + 1]]
+
+    def together(self, first: int, second: int) -> int:
+        """Return how many users bought both products."""
+        few, many = sorted((self.of(first), self.of(second)), key=len)
+        if not len(few):
+            return 0
+        places = np.minimum(np.searchsorted(many, few), len(many) - 1)
+        return int((many[places] == few).sum())
+
+
+def parts_of(
+    model: TasteModel,
+    basket: Rows,
+    products: Rows,
+    *,
+    user: int | None = None,
+    times: Counts | None = None,
+    include_purchased: bool = False,
+) -> Parts:
+    """Part the scores of the products at these rows, ``int32[K]``, for the query of a basket of distinct rows, ``int32[n]``.
+
+    taste[i, j] = n^-damping · basket_vectors[i] · product_vectors[j],  memory[i, j] = n^-memory_damping · memory[i, j]
+
+    ``user`` is the row of a user whose basket it is: where users have vectors of their own, theirs speaks in place of the
+    purchases. ``times``, ``int32[n]``, says how often each was bought.
+    """
+    count, width = len(basket), len(products)
+    vectors = np.asarray(model.product_vectors[products], np.float64)
+    taste, own = np.zeros((count, width)), np.zeros(width)
+    learned = own_vector(model, user) if count else None
+    if learned is not None:
+        own = vectors @ np.asarray(learned, np.float64)
+    elif count:
+        table, damping = model.basket_vectors, model.damping
+        if table is None:
+            table, damping = model.product_vectors, 1.0
+        taste = np.asarray(table[basket], np.float64) @ vectors.T * float(count) ** -damping
+    memory = np.zeros((count, width))
+    if count and model.memory is not None:
+        memory = _remembered(model.memory, basket, products) * float(count) ** -model.memory_damping
+    return Parts(
+        np.asarray(basket, np.int32), np.asarray(products, np.int32), taste, memory, own,
+        _popularity(model, products, empty=not count),
+        _repeat(model, basket, products, times) if include_purchased else np.zeros(width),
+    )  # fmt: skip
+
+
+def own_vector(model: TasteModel, user: int | None) -> Floats | None:
+    """Return the vector of the user at this row, ``float32[D]``; ``None`` where users are composed, or theirs was never learned."""
+    if model.user_vectors is None or user is None:
+        return None
+    offsets = model.histories.offsets
+    return model.user_vectors[user] if offsets[user] < offsets[user + 1] else None
+
+
+def spoken_for(parts: Parts, place: int, *, most: int = 3, buyers: Buyers | None = None) -> list[Spoken]:
+    """Return the purchases that say most for the product at this place of ``parts``, strongest first; only what speaks for it.
+
+    With ``buyers`` it is counted how many users bought both.
+    """
+    weights = parts.taste[:, place] + parts.memory[:, place]
+    order = np.argsort(-weights, kind="stable")[:most]
+    product = int(parts.products[place])
+    return [
+        Spoken(
+            int(parts.basket[i]),
+            float(parts.taste[i, place]),
+            float(parts.memory[i, place]),
+            None if buyers is None else buyers.together(int(parts.basket[i]), product),
+        )
+        for i in order.tolist()
+        if weights[i] > 0
+    ]
+
+
+def _remembered(memory: Memory, basket: Rows, products: Rows) -> Doubles:
+    """Return the memory's entries, ``float64[n, K]``; zero where it has none."""
+    answer = np.zeros((len(basket), len(products)))
+    for i, row in enumerate(basket.tolist()):
+        known = memory.products[memory.offsets[row] : memory.offsets[row + 1]]
+        if len(known):
+            places = np.minimum(np.searchsorted(known, products), len(known) - 1)
+            there = known[places] == products
+            answer[i, there] = memory.weights[memory.offsets[row] + places[there]]
+    return answer
+
+
+def _popularity(model: TasteModel, products: Rows, *, empty: bool) -> Doubles:
+    bias = np.asarray(model.product_bias[products], np.float64)
+    buyers = buyers_for_nobody(model) if empty else None
+    return bias if buyers is None else bias + buyers[products]
+
+
+def _repeat(model: TasteModel, basket: Rows, products: Rows, times: Counts | None) -> Doubles:
+    answer = np.zeros(len(products))
+    own = repeat_scores(model, Histories(np.array([0, len(basket)], np.int64), np.asarray(basket)), times)
+    if own is not None and len(basket):
+        places = np.minimum(np.searchsorted(own.rows, products), len(own.rows) - 1)
+        there = own.rows[places] == products
+        answer[there] = own.scores[places[there]]
+    return answer

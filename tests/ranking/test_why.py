@@ -1,0 +1,132 @@
+"""Why: the parts of a score add up to it, for every kind of model and visitor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tastemaker as tm
+from tastemaker.data.purchases import Histories
+from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.model.record import TrainingRecord
+from tastemaker.model.taste_model import Memory, TasteModel
+from tastemaker.ranking.fallbacks import NOTHING, Visitor, query_of
+from tastemaker.ranking.recommend import product_candidates
+from tastemaker.ranking.top_k import top_k
+from tastemaker.ranking.why import Buyers, parts_of, spoken_for
+
+HAND = TasteModel(
+    users=Vocabulary.of(["ann", "bob", "cat"], noun="user"),
+    products=Vocabulary.of(["cap", "fez", "hat", "tie"], noun="product"),
+    histories=Histories(np.array([0, 2, 4, 7]), np.array([0, 1, 0, 2, 0, 1, 2], np.int32)),
+    product_vectors=np.array([[1, 0], [0, 2], [1, 1], [3, 1]], np.float32),
+    product_bias=np.array([0.5, 0, -1, 0.25], np.float32),
+    user_vectors=None,
+    basket_vectors=np.array([[1, 0], [0, 2], [1, 1], [3, 1]], np.float32),
+    memory=Memory(np.array([0, 2, 3, 3, 3]), np.array([2, 3, 3], np.int32), np.array([4, 1, 2], np.float32)),
+    record=TrainingRecord(None, 0, "", 7),
+    damping=1.0,
+    memory_damping=0.0,
+)
+
+
+def test_the_parts_by_hand():
+    parts = parts_of(HAND, np.array([0, 1], np.int32), np.array([3, 2], np.int32))
+    assert parts.taste.tolist() == [
+        [1.5, 0.5],
+        [1.0, 1.0],
+    ]  # ½ cap · tie, ½ cap · hat; ½ fez · tie, ½ fez · hat
+    assert parts.memory.tolist() == [[1, 4], [2, 0]]
+    assert parts.popularity.tolist() == [0.25, -1]
+    assert parts.total().tolist() == [5.75, 4.5]
+
+
+def test_purchases_that_speak_for_a_product_stand_strongest_first():
+    parts = parts_of(HAND, np.array([0, 1], np.int32), np.array([3, 2], np.int32))
+    spoken = spoken_for(parts, 0, buyers=Buyers(HAND))
+    assert [(one.row, one.taste, one.memory, one.weight) for one in spoken] == [
+        (1, 1, 2, 3),
+        (0, 1.5, 1, 2.5),
+    ]
+    assert [one.row for one in spoken_for(parts, 1, most=1)] == [0]
+
+
+def test_users_who_bought_both_are_counted():
+    buyers = Buyers(HAND)
+    assert buyers.of(1).tolist() == [0, 2]
+    assert [buyers.together(0, row) for row in range(4)] == [3, 2, 2, 0]
+    assert buyers.together(3, 0) == 0
+
+
+def test_what_speaks_against_a_product_is_no_reason_for_it():
+    parts = parts_of(HAND, np.array([0, 1], np.int32), np.array([1], np.int32))
+    assert [one.row for one in spoken_for(parts, 0)] == [1]
+
+
+# The law ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def models(split, workshop_model):
+    default = tm.preset("default").changed(
+        {"dimensions": 16, "epochs": 3, "count_weight": 1.0, "ridge_weight": 8.0, "trend_weight": 0.5}
+    )
+    return {
+        "default": tm.train(split.train, default, seed=2),
+        "workshop": workshop_model,
+        "best sellers": tm.best_sellers(split.train),
+        "co-purchase": tm.co_purchase(split.train),
+        "ease": tm.ease(split.train),
+    }
+
+
+@pytest.mark.parametrize("name", ["default", "workshop", "best sellers", "co-purchase", "ease"])
+@pytest.mark.parametrize("include", [False, True])
+def test_the_parts_add_up_to_the_score(models, name, include):
+    import dataclasses
+
+    model = models[name]
+    if include:
+        bias = np.linspace(-1, 1, len(model.products), dtype=np.float32)
+        model = dataclasses.replace(model, repeat_weight=0.75, repeat_bias=bias)
+    candidates = product_candidates(model)
+    basket = np.array([3, 40, 77], np.int32)
+    visitors = [
+        *(Visitor(user, model.histories.of(user)) for user in range(0, 60, 7)),
+        Visitor(basket=basket),
+        Visitor(5, np.union1d(model.histories.of(5), basket).astype(np.int32)),
+        Visitor(6, model.histories.of(6), np.full(len(model.histories.of(6)), 3, np.int32), basket),
+        Visitor(),
+        Visitor(2, NOTHING),
+    ]
+    for visitor in visitors:
+        queries = query_of(model, visitor, include_purchased=include)
+        rows, scores = top_k(queries.vectors, candidates, 200, extra=queries.extra)[0]
+        times = visitor.times
+        if times is not None and len(visitor.basket):
+            by_row = dict(zip(visitor.history.tolist(), times.tolist(), strict=True))
+            times = np.array([by_row.get(row, 1) for row in visitor.held.tolist()], np.int32)
+        parts = parts_of(model, visitor.held, rows, user=visitor.user, times=times, include_purchased=include)
+        size = sum(np.abs(part) for part in (parts.own_taste, parts.popularity, parts.repeat)) + sum(
+            np.abs(part).sum(axis=0) for part in (parts.taste, parts.memory)
+        )
+        room = 1e-5 * size * np.sqrt(model.dimensions + len(visitor.held) + 1) + 1e-6
+        assert (np.abs(parts.total() - scores) <= room).all()
+
+
+def test_a_user_with_a_vector_of_their_own_has_one_taste(models):
+    model = models["workshop"]
+    parts = parts_of(model, model.histories.of(4), np.arange(9, dtype=np.int32), user=4)
+    assert not parts.taste.any()
+    assert parts.own_taste.any()
+    assert spoken_for(parts, 0) == []
+
+
+def test_counting_common_buyers_agrees_with_the_log(models, split):
+    model, log = models["default"], split.train
+    buyers = Buyers(model)
+    sets = [set(log.user_rows[log.product_rows == row].tolist()) for row in range(20)]
+    for first in range(20):
+        assert [buyers.together(first, other) for other in range(20)] == [
+            len(sets[first] & other) for other in sets
+        ]
