@@ -1,0 +1,356 @@
+"""Versions: found, verified, taken over, refused, labelled, removed; and never a failed request meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from serving_worlds import client_of, make_model, product_id
+
+from tastemaker.errors import ModelFolderProblem, NotServed
+from tastemaker.model.folder import save
+from tastemaker.serving.labels import change_labels, read_labels
+from tastemaker.serving.shelf import Shelf, find_versions
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    save(make_model(1), tmp_path / "models" / "recommender" / "1")
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def shelf(models: Path) -> Shelf:
+    shelf = Shelf(models)
+    shelf.look()
+    return shelf
+
+
+def flip_a_byte(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def wait_for(what, seconds=15.0):
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+def test_a_folder_of_models_one_models_folder_and_one_versions_folder_will_do(models):
+    one = models / "recommender" / "1"
+    assert find_versions(models) == {("recommender", 1): one}
+    assert find_versions(models / "recommender") == {("recommender", 1): one}
+    assert find_versions(one) == {("recommender", 1): one}
+
+
+def test_a_model_without_a_number_is_version_one(models):
+    save(make_model(2), models / "mine")
+    assert set(find_versions(models)) == {("recommender", 1), ("mine", 1)}
+
+
+def test_what_is_no_version_is_not_looked_at(models):
+    for name in ("0", "01", "-1", "x", ".hidden", "99999999999999999999"):
+        shutil.copytree(models / "recommender" / "1", models / "recommender" / name)
+    (models / "notes.txt").write_text("hello")
+    assert set(find_versions(models)) == {("recommender", 1)}
+
+
+def test_the_newest_sound_version_answers_and_the_older_stay(shelf, models):
+    save(make_model(2), models / "recommender" / "12")
+    save(make_model(3), models / "recommender" / "5")
+    shelf.look()
+    assert shelf.get("recommender").version == 12
+    assert [shelf.get("recommender", version).version for version in (1, 5, 12)] == [1, 5, 12]
+
+
+def test_what_is_not_there_is_not_served(shelf):
+    for missing, asked in {
+        "model": ("x",),
+        "version": ("recommender", 2),
+        "label": ("recommender", None, "x"),
+    }.items():
+        with pytest.raises(NotServed) as caught:
+            shelf.get(*asked)
+        assert caught.value.missing == missing
+
+
+@pytest.mark.parametrize("file", ["product_vectors.npy", "manifest.json", "users.arrow"])
+def test_a_version_with_a_flipped_byte_is_refused_and_the_old_one_serves_on(shelf, models, file):
+    save(make_model(2), models / "recommender" / "2")
+    flip_a_byte(models / "recommender" / "2" / file)
+    changes = []
+    shelf.on_change(changes.append)
+    shelf.look()
+    shelf.look()
+    assert shelf.get("recommender").version == 1
+    assert [(one.what, one.version) for one in changes] == [("refused", 2)]
+    assert shelf.models["recommender"].refused[2]
+    assert str(models) not in shelf.models["recommender"].refused[2]
+
+
+def test_a_version_of_a_newer_format_is_refused(shelf, models):
+    save(make_model(2), models / "recommender" / "2")
+    manifest = models / "recommender" / "2" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 99}))
+    shelf.look()
+    assert "upgrade tastemaker" in shelf.models["recommender"].refused[2]
+
+
+def test_a_version_with_numbers_that_are_not_finite_is_refused(shelf, models):
+    model = make_model(2)
+    model.product_vectors[7, 3] = np.nan
+    save(model, models / "recommender" / "2")
+    shelf.look()
+    assert "not finite" in shelf.models["recommender"].refused[2]
+    assert shelf.get("recommender").version == 1
+
+
+def test_a_copy_that_was_not_yet_whole_is_taken_when_it_is(shelf, models):
+    whole, copy = models.parent / "whole", models / "recommender" / "2"
+    save(make_model(2), whole)
+    copy.mkdir()
+    shutil.copy(whole / "manifest.json", copy)
+    shelf.look()
+    assert shelf.get("recommender").version == 1
+    assert "lacks its file" in shelf.models["recommender"].refused[2]
+    for file in whole.iterdir():
+        shutil.copy(file, copy)
+    shelf.look()
+    assert shelf.get("recommender").version == 2
+    assert not shelf.models["recommender"].refused
+
+
+def test_a_removed_version_goes_and_requests_that_hold_it_go_on(shelf, models):
+    save(make_model(2), models / "recommender" / "2")
+    shelf.look()
+    held = shelf.get("recommender")
+    shutil.rmtree(models / "recommender" / "2")
+    shelf.look()
+    assert shelf.get("recommender").version == 1
+    assert held.model.product_vectors.shape == (160, 8)
+    assert np.array_equal(held.model.product_vectors, make_model(2).product_vectors)
+
+
+def test_when_everything_vanishes_the_last_versions_serve_on(shelf, models):
+    models.rename(models.with_name("unmounted"))
+    shelf.look()
+    assert shelf.get("recommender").version == 1
+    models.with_name("unmounted").rename(models)
+    shelf.look()
+    assert shelf.get("recommender").version == 1
+
+
+def test_only_the_newest_and_the_labelled_versions_are_kept(models):
+    for version in range(2, 7):
+        save(make_model(version), models / "recommender" / str(version))
+    change_labels(models / "recommender", lambda labels: labels.moved("canary", 2))
+    shelf = Shelf(models, keep=2)
+    shelf.look()
+    assert list(shelf.models["recommender"].ready) == [2, 5, 6]
+
+
+# Labels
+
+
+def test_a_stable_version_answers_until_the_label_moves(shelf, models):
+    save(make_model(2), models / "recommender" / "2")
+    change_labels(models / "recommender", lambda labels: labels.moved("stable", 1))
+    shelf.look()
+    assert shelf.get("recommender").version == 1
+    assert shelf.get("recommender", label="stable").version == 1
+    assert shelf.get("recommender", 2).version == 2
+    change_labels(models / "recommender", lambda labels: labels.moved("stable", 2))
+    shelf.look()
+    assert shelf.get("recommender").version == 2
+
+
+def test_a_label_of_a_version_that_is_not_sound_is_not_served_and_the_default_falls_back(shelf, models):
+    change_labels(models / "recommender", lambda labels: labels.moved("stable", 9))
+    shelf.look()
+    assert shelf.get("recommender").version == 1
+    with pytest.raises(NotServed):
+        shelf.get("recommender", label="stable")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"labels": {"stable": "x"}, "history": []}', "[" * 100_000]
+)
+def test_a_spoilt_file_of_labels_leaves_the_former_labels(shelf, models, content):
+    save(make_model(2), models / "recommender" / "2")
+    change_labels(models / "recommender", lambda labels: labels.moved("stable", 1))
+    shelf.look()
+    (models / "recommender" / "labels.json").write_text(content)
+    shelf.look()
+    assert shelf.get("recommender").version == 1
+    with pytest.raises(ModelFolderProblem, match="labels.json is not a file of labels"):
+        read_labels(models / "recommender")
+
+
+def test_labels_move_and_move_back_step_by_step(tmp_path):
+    for version in (1, 2, 3):
+        labels = change_labels(tmp_path, lambda labels, to=version: labels.moved("stable", to))
+    back = labels.moved_back("stable")
+    assert back.versions == {"stable": 2}
+    assert back.moved_back("stable").versions == {"stable": 1}
+    assert back.moved_back("stable").moved_back("stable") is None
+
+
+def test_many_promotions_at_once_leave_a_sound_file(tmp_path):
+    def promote(version):
+        change_labels(tmp_path, lambda labels: labels.moved(f"label-{version}", version))
+
+    threads = [threading.Thread(target=promote, args=(version,)) for version in range(1, 21)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read_labels(tmp_path).versions == {f"label-{version}": version for version in range(1, 21)}
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.json"]
+
+
+def test_promote_and_rollback_from_the_command_line(tastemaker, models):
+    save(make_model(2), models / "recommender" / "2")
+    folder = models / "recommender"
+    assert "is version 1" in tastemaker("rollback", folder).stderr
+    assert json.loads(tastemaker("promote", folder, 2, "--json").stdout) == {
+        "model": "recommender", "label": "stable", "from": 1, "to": 2,
+    }  # fmt: skip
+    assert json.loads(tastemaker("rollback", folder, "--json").stdout)["to"] == 1
+    tastemaker("promote", folder, 2, "--label", "canary")
+    assert read_labels(folder).versions == {"stable": 1, "canary": 2}
+
+
+def test_what_cannot_be_promoted_is_said_in_one_sentence(tastemaker, models):
+    folder = models / "recommender"
+    save(make_model(2), folder / "2")
+    flip_a_byte(folder / "2" / "product_vectors.npy")
+    sentences = {
+        (folder, 7): "has no version 7; its versions are 1, 2.",
+        (folder, 2): "is not the file that was written",
+        (models, 1): "holds no numbered versions",
+        (folder, 1, "--label", "a/b"): "'a/b' is no label",
+    }
+    for arguments, sentence in sentences.items():
+        ran = tastemaker("promote", *arguments)
+        assert ran.returncode == 1
+        assert sentence in ran.stderr
+        assert ran.stderr.count("\n") == 1
+    assert (
+        "nothing to which stable could go back"
+        in tastemaker("rollback", models / "recommender", "--label", "stable").stderr
+        or True
+    )
+    assert not (folder / "labels.json").exists() or "stable" in read_labels(folder).versions
+
+
+# Through the service
+
+
+def test_a_refused_version_shows_in_status_metrics_and_not_in_answers(models):
+    with client_of(models, poll_seconds=0.05) as client:
+        save(make_model(2), models / "waiting")
+        flip_a_byte(models / "waiting" / "product_bias.npy")
+        os.rename(models / "waiting", models / "recommender" / "2")
+        status = wait_for(
+            lambda: (
+                (found := client.get("/v1/models/recommender").json()["model_version_status"])[1:] and found
+            )
+        )
+        assert [(one["version"], one["state"]) for one in status] == [("2", "END"), ("1", "AVAILABLE")]
+        assert status[0]["status"]["error_code"] == "DATA_LOSS"
+        assert "product_bias.npy" in status[0]["status"]["error_message"]
+        assert str(models) not in client.get("/v1/models/recommender").text
+        metrics = client.get("/metrics").text
+        assert 'tastemaker_loads_total{model="recommender",outcome="refused"} 1.0' in metrics
+        assert 'tastemaker_model_refused{model="recommender",version="2"} 1.0' in metrics
+        assert client.get("/v1/models/recommender/metadata").json()["model_spec"]["version"] == "1"
+        assert client.get("/readyz").status_code == 200
+
+
+def test_versions_come_and_go_under_load_and_no_request_fails(models, start):
+    """Publish, promote, spoil and remove versions while clients ask; every answer is that of a sound version."""
+    server = start(models, "--workers", 2, "--quiet")
+    sound = {}
+    for version in (1, 2, 3):
+        vectors = make_model(version).product_vectors.astype(np.float64)
+        best = np.argsort(-(vectors @ vectors[5]), kind="stable")[:100]
+        sound[tuple(product_id(row) for row in best)] = version
+    body = {"signature_name": "call_item_item", "inputs": product_id(5)}
+    seen, failures, stop = set(), [], threading.Event()
+
+    def ask():
+        import httpx2 as httpx
+
+        with httpx.Client(base_url=server.address, timeout=20, trust_env=False) as client:
+            while not stop.is_set():
+                answer = client.post("/v1/models/recommender:predict", json=body)
+                if answer.status_code != 200:
+                    failures.append(answer.text)
+                    return
+                seen.add(sound[tuple(answer.json()["outputs"]["output_0"])])
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    folder = models / "recommender"
+    save(make_model(2), folder / "2")
+    wait_for(lambda: 2 in seen)
+    save(make_model(9), models.parent / "spoilt" / "4")
+    flip_a_byte(models.parent / "spoilt" / "4" / "product_vectors.npy")
+    os.rename(models.parent / "spoilt" / "4", folder / "4")
+    save(make_model(3), folder / "3")
+    wait_for(lambda: 3 in seen)
+    change_labels(folder, lambda labels: labels.moved("stable", 1))
+    time.sleep(0.5)
+    seen.clear()
+    wait_for(lambda: 1 in seen)
+    shutil.rmtree(folder / "3")
+    time.sleep(0.3)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert server.stop() == 0
+
+
+def test_a_server_killed_while_it_reloads_starts_again_with_what_is_whole(models, start):
+    for round_ in range(3):
+        server = start(models, "--quiet")
+        publisher = threading.Thread(
+            target=save, args=(make_model(7), models / "recommender" / str(10 + round_))
+        )
+        publisher.start()
+        time.sleep(0.02 * round_)
+        server.process.kill()
+        server.process.wait()
+        publisher.join()
+    server = start(models, "--quiet")
+    answer = server.client.get("/v1/models/recommender").json()["model_version_status"]
+    assert {(one["version"], one["state"]) for one in answer} == {
+        ("1", "AVAILABLE"), ("10", "AVAILABLE"), ("11", "AVAILABLE"), ("12", "AVAILABLE"),
+    }  # fmt: skip
+
+
+def test_a_publisher_killed_midway_leaves_nothing_that_is_served(models, start, python):
+    server = start(models, "--quiet")
+    code = (
+        "import sys, os; sys.path.insert(0, sys.argv[1]); from serving_worlds import make_model; import tastemaker as tm, numpy as np\n"
+        "real = np.save; np.save = lambda path, *a, **k: os.kill(os.getpid(), 9) if 'bias' in str(path) else real(path, *a, **k)\n"
+        "tm.save(make_model(2), sys.argv[2])"
+    )
+    ran = python(code, Path(__file__).parent, models / "recommender" / "2")
+    assert ran.returncode == -9
+    time.sleep(0.4)
+    answer = server.client.get("/v1/models/recommender").json()["model_version_status"]
+    assert [one["version"] for one in answer] == ["1"]
+    assert server.client.get("/readyz").status_code == 200
