@@ -152,3 +152,17 @@ def test_queries_measured_in_parts_are_those_measured_at_once():
     whole = measured(*world)
     assert measured(*world, parts=[(12, 20), (0, 1), (1, 12)]).tolist() == whole.tolist()
     np.testing.assert_allclose(whole, brute_force(*world), rtol=1e-12)
+
+
+def test_a_catalogue_of_several_blocks_is_ranked_to_its_end():
+    """Many tie, and what is held out stands at every depth, around k too."""
+    rng = np.random.default_rng(3)
+    products = 1_300
+    taste = rng.integers(0, 200, (3, products)).astype(np.float32)
+    orders = [rng.permutation(products).tolist() for _ in taste]
+    nothing = np.zeros((products, products), np.float32)
+    world = (
+        taste, [order[:9] for order in orders], [order[9:400] for order in orders], nothing, nothing,
+        np.zeros(products, np.float32), (0.0, 0.0, 0.0), 0.5, 150,
+    )  # fmt: skip
+    np.testing.assert_allclose(measured(*world), brute_force(*world), rtol=1e-12)

@@ -9,6 +9,9 @@ from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = ["ndcg_of_weights"]
 
+BLOCK = 512
+"""So many products are compared before it is asked whether k of them are better: who holds out thousands must not cost a square."""
+
 
 @kernel()
 def ndcg_of_weights(
@@ -63,8 +66,11 @@ def ndcg_of_weights(
         gain, ideal = 0.0, 0.0
         for place in range(held_offsets[q], held_offsets[q + 1]):
             score, rank = row[held[place]], 0
-            for p in range(row.shape[0]):
-                rank += row[p] >= score
+            for start in range(0, row.shape[0], BLOCK):
+                for p in range(start, min(start + BLOCK, row.shape[0])):
+                    rank += row[p] >= score
+                if rank > k:
+                    break
             if rank <= k:
                 gain += 1.0 / np.log2(1.0 + rank)
         for rank in range(1, min(k, held_offsets[q + 1] - held_offsets[q]) + 1):
