@@ -112,10 +112,9 @@ def test_lines_that_stand_side_by_side_are_in_no_order_of_time():
     assert of(chosen(grouped)[0]) == NOTHING
 
 
-def test_what_users_buy_once_judges_no_repeats():
-    assert trial.hold_out_repeats(once(), 1) is None
-    assert trial.hold_out_repeats(dataclasses.replace(once(), times=None), 1) is None
-    assert trial.hold_out_repeats(once(again=2), 1) is not None
+def test_users_of_whom_nothing_can_be_held_out_judge_nothing():
+    assert trial.hold_out_repeats(log_of([(0, 0, 0), (0, 0, 1)]), 1) is None
+    assert of(chosen(log_of([(0, 0, 0), (0, 0, 1)]))[0]) == NOTHING
 
 
 # What is chosen ----------------------------------------------------------------------------------------------------
@@ -151,8 +150,9 @@ def test_where_nobody_buys_again_nothing_weighs_anything_and_no_more_is_measured
     assert (model.history_times, model.repeat_weight, model.repeat_bias) == (None, 0.0, None)
 
 
-def test_where_hardly_anybody_buys_again_what_was_bought_sinks():
-    settled, _ = chosen(once(again=3))
+@pytest.mark.parametrize("again", [1, 3])
+def test_where_hardly_anybody_buys_again_what_was_bought_sinks(again):
+    settled, _ = chosen(once(again=again))
     assert settled.repeat_weight == 0
     assert settled.repeat_level < 0
 

@@ -66,7 +66,7 @@ def choose_repeats(
     """Return the settings with nothing left to choose about repeats, and what was measured.
 
     All other settings stand already and stay. ``by_time`` is what was learned to choose them, if the last part of the time was held
-    out; it serves here too. Without it a model is learned for this. Where no purchase is made again, nothing weighs anything.
+    out; it serves here too. Without it a model is learned for this. Where nothing can be held out, nothing weighs anything.
     """
     trial = hold_out_repeats(log, seed)
     if trial is None:

@@ -64,7 +64,7 @@ def hold_out(log: Purchases, seed: int) -> Trial | None:
 
 
 def hold_out_repeats(log: Purchases, seed: int) -> Trial | None:
-    """Hold out what judges lists with what users bought; ``None`` when nothing in it was bought before.
+    """Hold out what judges lists with what users bought; ``None`` when the log is too small.
 
     By time as `hold_out` does, or the last fifth of each user's lines: unlike a fifth of the products, it holds out some purchases
     of a pair and leaves others. ``None`` also where the repeated lines mostly stand side by side: theirs is no order in time.
@@ -74,12 +74,12 @@ def hold_out_repeats(log: Purchases, seed: int) -> Trial | None:
     if parts is not None:
         trial = _trial(parts, rng, repeats=True, by_time=True)
         if len(trial.users) >= FEWEST_USERS:
-            return trial if _repeats(trial) else None
+            return trial
     parts = _last_lines(log)
     if parts is None:
         return None
     trial = _trial(parts, rng, repeats=True)
-    return trial if _repeats(trial) else None
+    return trial if len(trial.users) else None
 
 
 def _last_lines(log: Purchases) -> Split | None:
@@ -148,11 +148,6 @@ def _trial(parts: Split, rng: np.random.Generator, *, repeats: bool = False, by_
 def _pairs(histories: Histories, products: int) -> np.ndarray:
     users = np.repeat(np.arange(len(histories.offsets) - 1), np.diff(histories.offsets))
     return users * products + histories.products
-
-
-def _repeats(trial: Trial) -> bool:
-    products = len(trial.log.products)
-    return bool(np.isin(_pairs(trial.held_out, products), _pairs(trial.baskets, products)).any())
 
 
 def taste_scores(vectors: Floats, bias: Floats, trial: Trial, config: Config, crew: Crew) -> Floats:
