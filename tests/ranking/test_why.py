@@ -102,16 +102,21 @@ def test_the_parts_add_up_to_the_score(models, name, include):
     for visitor in visitors:
         queries = query_of(model, visitor, include_purchased=include)
         rows, scores = top_k(queries.vectors, candidates, 200, extra=queries.extra)[0]
-        times = visitor.times
-        if times is not None and len(visitor.basket):
-            by_row = dict(zip(visitor.history.tolist(), times.tolist(), strict=True))
-            times = np.array([by_row.get(row, 1) for row in visitor.held.tolist()], np.int32)
-        parts = parts_of(model, visitor.held, rows, user=visitor.user, times=times, include_purchased=include)
+        parts = parts_of(
+            model, visitor.held, rows, user=visitor.user, times=visitor.held_times, include_purchased=include
+        )
         size = sum(np.abs(part) for part in (parts.own_taste, parts.popularity, parts.repeat)) + sum(
             np.abs(part).sum(axis=0) for part in (parts.taste, parts.memory)
         )
         room = 1e-5 * size * np.sqrt(model.dimensions + len(visitor.held) + 1) + 1e-6
         assert (np.abs(parts.total() - scores) <= room).all()
+
+
+def test_what_is_only_in_the_basket_counts_as_bought_once():
+    rows = [np.array(one, np.int32) for one in ([1, 4], [5, 2], [0, 4, 7])]
+    assert Visitor(0, rows[0], rows[1], rows[2]).held_times.tolist() == [1, 5, 2, 1]
+    assert Visitor(0, rows[0], rows[1]).held_times.tolist() == [5, 2]
+    assert Visitor(0, rows[0], None, rows[2]).held_times is None
 
 
 def test_a_user_with_a_vector_of_their_own_has_one_taste(models):

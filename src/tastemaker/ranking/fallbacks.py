@@ -47,6 +47,15 @@ class Visitor:
         """Return what they bought and have in the basket, ascending."""
         return np.union1d(self.history, self.basket).astype(np.int32) if len(self.basket) else self.history
 
+    @property
+    def held_times(self) -> Counts | None:
+        """Return how often each of ``held`` was bought, ``int32``; what is only in the basket counts once. ``None`` means once."""
+        if self.times is None or not len(self.basket):
+            return self.times
+        times = np.ones(len(self.held), np.int32)
+        times[np.searchsorted(self.held, self.history)] = self.times
+        return times
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
@@ -126,12 +135,7 @@ def query_of(
             every = np.arange(len(buyers), dtype=np.int32)
             return Queries(queries.vectors, ExtraScores(np.array([0, len(buyers)]), every, buyers))
     if include_purchased:
-        times = visitor.times
-        if times is not None and len(visitor.basket):
-            wide = np.ones(len(held.products), np.int32)
-            wide[np.searchsorted(held.products, visitor.history)] = times
-            times = wide
-        queries = with_repeats(model, queries, held, times, threads=threads)
+        queries = with_repeats(model, queries, held, visitor.held_times, threads=threads)
     return queries
 
 

@@ -52,6 +52,8 @@ class RuleBook:
     unknown: tuple[Id, ...]
     """Ids in the rules that the model does not know"""
     include_purchased: bool | None
+    where: tuple[Condition, ...] = ()
+    """All conditions on columns, those of a request before those of the file"""
 
     @property
     def is_empty(self) -> bool:
@@ -103,6 +105,7 @@ def compile_rules(rules: Sequence[Rules], products: Vocabulary, table: ProductTa
         pins if allowed is None else pins[allowed[pins]],
         tuple(dict.fromkeys(sheet.unknown)),
         include[-1] if include else None,
+        tuple(condition for one in reversed(rules) for condition in one.where),
     )
 
 

@@ -91,20 +91,7 @@ def best_allowed(
 ) -> RankedLists:
     """Return the k best of the candidates under a mask, ``bool[C]``, that all queries share: the one filtered ranking."""
     if allowed is not None:
-        barred = np.flatnonzero(~allowed).astype(np.int32)
-        count = len(queries)
-        if exclude is None:
-            lengths = np.full(count, len(barred))
-            rows = np.tile(barred, count)
-        else:
-            each = [
-                np.union1d(barred, exclude.rows[exclude.offsets[q] : exclude.offsets[q + 1]])
-                for q in range(count)
-            ]
-            lengths = np.array([len(one) for one in each], np.int64)
-            rows = np.concatenate([*each, np.zeros(0, np.int32)])
-        offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-        exclude = Exclusions(offsets, rows.astype(np.int32))
+        candidates = candidates.only(allowed)
     return top_k(queries, candidates, k, exclude=exclude, extra=extra, threads=threads)
 
 

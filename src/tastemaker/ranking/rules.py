@@ -207,9 +207,7 @@ def _condition(column: str, wanted: object, label: str) -> Condition:
             f"{label} has {', '.join(sorted(map(repr, keys))) or 'nothing'}; "
             "it must be a value, or have 'in', or 'min', 'max' or both."
         )
-    low, high = (None if wanted.get(key) is None else _number(wanted[key], label) for key in ("min", "max"))
-    if low is None and high is None:
-        raise SettingProblem(f"{label} has neither 'min' nor 'max'; give one.")
+    low, high = (_number(wanted[key], label) if key in wanted else None for key in ("min", "max"))
     return Condition(column, minimum=low, maximum=high)
 
 

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tastemaker.serving import api, operations
+from tastemaker.serving.api_state import ApiState
 from tastemaker.serving.engine import Engine
 from tastemaker.serving.gate import Gate
 from tastemaker.serving.keys import Keys, WatchedKeys
@@ -44,12 +45,15 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
             books.look()
         if watched_keys is not None:
             books.with_each_look(watched_keys.look)
+        app.state.api = ApiState.open(settings, books)
+        books.with_each_look(app.state.api.rules.look)
         books.watch(settings.poll_seconds)
         try:
             yield
         finally:
             books.close()
             app.state.engine.close()
+            app.state.api.close()
 
     def keys() -> Keys | None:
         return None if watched_keys is None else watched_keys.keys

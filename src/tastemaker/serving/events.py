@@ -70,7 +70,7 @@ class Events:
     """The file of live purchases. What `add` has returned for is on the disk; readers never wait for writers."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self.file = self._file = file
         self._writing, self._reading = threading.Lock(), threading.Lock()
         with _translated(file):
             self._writer, self._reader = self._open(), None
@@ -93,7 +93,9 @@ class Events:
             raise
         return connection
 
-    def add(self, events: Sequence[Event], *, key: str | None = None, content: bytes = b"") -> tuple[int, bool]:
+    def add(
+        self, events: Sequence[Event], *, key: str | None = None, content: bytes = b""
+    ) -> tuple[int, bool]:
         """Keep all of the events or none; return how many were kept, and whether the same request had been answered before.
 
         ``key`` names the request and ``content`` is its digest: a key that comes again keeps nothing twice. Raises `EventsFull`,
@@ -112,7 +114,9 @@ class Events:
                     return int(before[1]), True
                 now = int(time.time())
                 connection.execute("DELETE FROM answered WHERE moment < ?", (now - KEPT_SECONDS,))
-                connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?)", (key, content, len(events), now))
+                connection.execute(
+                    "INSERT INTO answered VALUES (?, ?, ?, ?)", (key, content, len(events), now)
+                )
             connection.executemany(
                 "INSERT INTO purchases (user, product, time, quantity) VALUES (?, ?, ?, ?)",
                 [(one.user, one.product, one.time, one.quantity) for one in events],
@@ -142,8 +146,8 @@ class Events:
 def read_events(file: Path, *, after: int = 0, most: int | None = None) -> pl.DataFrame:
     """Return the events of a file as a log: ``number, user_id, product_id, time, quantity``, in the order of arrival.
 
-    Ids are integers where all are. ``after`` leaves out the events up to that number, which an earlier export had; ``most`` bounds how
-    many come. A server may write meanwhile. Raises `EventsProblem`.
+    Ids are integers where all are. ``after`` leaves out the events up to that number, which an earlier export had; ``most`` bounds
+    how many come. A server may write meanwhile. Raises `EventsProblem`.
     """
     if not file.is_file():
         raise EventsProblem(f"there is no file of events {file}; `tastemaker serve --events F` makes one.")

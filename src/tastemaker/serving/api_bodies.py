@@ -1,0 +1,407 @@
+"""The bodies, queries and answers of the API: one declaration each, which validates requests and describes them in OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+__all__ = [
+    "Answered",
+    "BasketBody",
+    "BatchAnswer",
+    "BatchBody",
+    "EventsAnswer",
+    "EventsBody",
+    "Explained",
+    "ExportQuery",
+    "HistoryAnswer",
+    "HistoryQuery",
+    "Id",
+    "ListQuery",
+    "Listed",
+    "ModelAnswer",
+    "ModelQuery",
+    "ModelsAnswer",
+    "Problem",
+    "Product",
+    "ProductsAnswer",
+    "PurchaseBody",
+    "RemovedBy",
+    "RulesAnswer",
+    "RulesBody",
+    "RulesSaid",
+    "SearchQuery",
+    "SimilarAnswer",
+    "SimilarQuery",
+    "Speaker",
+]
+
+Id = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""An id as the shop's files have it: text or an integer"""
+Number = Annotated[float, Meta(ge=-1e300, le=1e300)]
+Length = Annotated[
+    int, Meta(ge=1, description="The length of the list.", extra_json_schema={"x-limit": "most_k"})
+]
+Some = Meta(extra_json_schema={"x-limit": "most_basket"})
+Many = Meta(extra_json_schema={"x-limit": "most_queries"})
+Name = Annotated[
+    str, Meta(max_length=200, description="The model's name; may be left out where only one is served.")
+]
+Version = Annotated[
+    int, Meta(ge=1, le=2**63 - 1, description="A version in place of the stable or latest one.")
+]
+Label = Annotated[
+    str,
+    Meta(
+        max_length=100, description="The label of a version, such as `canary`; not together with `version`."
+    ),
+]
+Include = Annotated[
+    bool, Meta(description="Whether products that were bought, or are in the basket, may be listed.")
+]
+Why = Annotated[bool, Meta(description="Whether each product comes with the reasons for its score.")]
+Details = Annotated[bool, Meta(description="Whether each product comes with what the catalogue says of it.")]
+Unknown = Annotated[
+    Literal["fallback", "error"],
+    Meta(
+        description="What an unknown user, or a basket without a known product, gets: best sellers, or an error."
+    ),
+]
+
+
+# What requests hold -----------------------------------------------------------------------------------------
+
+
+class RulesBody(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Which products may be listed, applied before ranking; see docs/rules.md."""
+
+    allow: Annotated[list[Id], Some, Meta(description="Only these products.")] | UnsetType = UNSET
+    deny: Annotated[list[Id], Some, Meta(description="None of these products.")] = []
+    where: Annotated[
+        dict[str, Any],
+        Meta(
+            description="For columns of the catalogue: a value, a list of values, or {min, max}.",
+            extra_json_schema={
+                "additionalProperties": {
+                    "anyOf": [
+                        {"type": ["string", "number", "boolean"]},
+                        {"type": "array", "items": {"type": ["string", "number", "boolean"]}},
+                        {
+                            "type": "object",
+                            "properties": {
+                                "in": {"type": "array", "items": {"type": ["string", "number", "boolean"]}}
+                            },
+                            "required": ["in"],
+                            "additionalProperties": False,
+                        },
+                        {
+                            "type": "object",
+                            "properties": {"min": {"type": "number"}, "max": {"type": "number"}},
+                            "minProperties": 1,
+                            "additionalProperties": False,
+                        },
+                    ]
+                }
+            },
+        ),
+    ] = {}
+    minimum_price: Number | UnsetType = UNSET
+    at_most: Annotated[
+        dict[str, Annotated[int, Meta(ge=1, le=1_000_000)]],
+        Meta(description="For columns of the catalogue: so many products of a list may have the same value."),
+    ] = {}
+    pin: Annotated[list[Id], Some, Meta(description="First of all, in this order.")] = []
+    include_purchased: Include | UnsetType = UNSET
+
+
+class ModelQuery(Struct, forbid_unknown_fields=True):
+    """Which model and version answers."""
+
+    model: Name | UnsetType = UNSET
+    version: Version | UnsetType = UNSET
+    label: Label | UnsetType = UNSET
+
+
+class ListQuery(ModelQuery, kw_only=True):
+    """How a list is made."""
+
+    k: Length = 10
+    include_purchased: Include | UnsetType = UNSET
+    why: Why = False
+    details: Details = False
+    on_unknown: Unknown = "fallback"
+    allow: Annotated[list[str], Some, Meta(description="Only this product; may come again.")] | UnsetType = (
+        UNSET
+    )
+    deny: Annotated[list[str], Some, Meta(description="Not this product; may come again.")] = []
+    pin: Annotated[list[str], Some, Meta(description="This product first; may come again.")] = []
+    where: Annotated[
+        list[Annotated[str, Meta(pattern="^[^:]+:")]],
+        Some,
+        Meta(
+            description="`COLUMN:VALUE` of the catalogue; may come again: any of a column's values, and all columns."
+        ),
+    ] = []
+    minimum_price: Number | UnsetType = UNSET
+    at_most: Annotated[
+        list[Annotated[str, Meta(pattern="^[^:]+:[1-9][0-9]{0,5}$")]],
+        Some,
+        Meta(description="`COLUMN:N`: at most N products of a list have the same value; may come again."),
+    ] = []
+
+
+class BodyOfList(ModelQuery, kw_only=True):
+    """What bodies that ask for lists have in common."""
+
+    k: Length = 10
+    include_purchased: Include | UnsetType = UNSET
+    why: Why = False
+    details: Details = False
+    on_unknown: Unknown = "fallback"
+    rules: RulesBody | UnsetType = UNSET
+
+
+class BasketBody(BodyOfList, kw_only=True):
+    """A basket, and perhaps the user who holds it."""
+
+    basket: Annotated[list[Id], Some, Meta(description="Product ids; may be empty.")]
+    user: Id | UnsetType = UNSET
+
+
+class BatchBody(BodyOfList, kw_only=True):
+    """Several users or baskets; the answers stand in the same order, users first."""
+
+    users: Annotated[list[Id], Many] = []
+    baskets: Annotated[list[Annotated[list[Id], Some]], Many] = []
+
+
+class SimilarQuery(ModelQuery, kw_only=True):
+    """How neighbours are sought."""
+
+    k: Length = 10
+    include_self: Annotated[bool, Meta(description="Whether the product itself is listed.")] = False
+    details: Details = False
+
+
+class SearchQuery(ModelQuery, kw_only=True):
+    """What is searched for among the products."""
+
+    search: Annotated[
+        str,
+        Meta(max_length=200, description="An id or its beginning, or words of a name; empty: best sellers."),
+    ] = ""
+    limit: Annotated[int, Meta(ge=1, le=200)] = 20
+
+
+class HistoryQuery(ModelQuery, kw_only=True):
+    """How a user's history is shown."""
+
+    details: Details = False
+
+
+class PurchaseBody(Struct, forbid_unknown_fields=True):
+    """One purchase."""
+
+    user: Annotated[str, Meta(min_length=1, max_length=500)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+    product: (
+        Annotated[str, Meta(min_length=1, max_length=500)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+    )
+    time: (
+        Annotated[
+            int,
+            Meta(ge=0, le=253_402_300_799, description="Seconds since 1970-01-01 UTC; now, where left out."),
+        ]
+        | UnsetType
+    ) = UNSET
+    quantity: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
+
+
+class EventsBody(Struct, forbid_unknown_fields=True):
+    """Purchases; all of them are kept, or none."""
+
+    purchases: Annotated[list[PurchaseBody], Many, Meta(min_length=1)]
+
+
+class ExportQuery(Struct, forbid_unknown_fields=True):
+    """Which events are exported, and as what."""
+
+    format: Literal["jsonl", "csv", "parquet"] = "jsonl"
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Only events with a greater number.")] = 0
+    limit: Annotated[int, Meta(ge=1, le=1_000_000)] = 100_000
+
+
+# What answers hold ------------------------------------------------------------------------------------------
+
+
+class Problem(Struct):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class Speaker(Struct):
+    """What one purchase says for a product."""
+
+    product: Id
+    taste: float
+    memory: float
+    together: Annotated[int, Meta(description="So many users bought both.")]
+
+
+class Explained(Struct):
+    """What a score is made of: all numbers but `together` add up to it."""
+
+    popularity: float
+    taste: Annotated[float, Meta(description="Of a user with a vector of their own.")]
+    repeat: Annotated[float, Meta(description="For having been bought before.")]
+    purchases: list[Speaker]
+    others_taste: Annotated[float, Meta(description="Of all other purchases together.")]
+    others_memory: float
+
+
+class Product(Struct):
+    """One product of a list."""
+
+    product: Id
+    rank: int
+    score: float
+    pinned: bool | UnsetType = UNSET
+    reasons: Explained | UnsetType = UNSET
+    about: dict[str, Any] | UnsetType = UNSET
+
+
+class RemovedBy(Struct):
+    """How many candidates a rule removed that no rule before it had removed."""
+
+    rule: str
+    removed: int
+
+
+class RulesSaid(Struct):
+    """What the rules came to."""
+
+    candidates: Annotated[int, Meta(description="So many products the model has.")]
+    allowed: Annotated[
+        int, Meta(description="So many of them the rules let through, before purchased ones leave.")
+    ]
+    removed: list[RemovedBy]
+    unknown: Annotated[list[Id], Meta(description="Ids in the rules that the model does not know.")]
+
+
+class Listed(Struct):
+    """One list and what it rests on."""
+
+    source: Literal["personal", "basket", "category best sellers", "best sellers"]
+    filled: Annotated[
+        int, Meta(description="So many products at the end are best sellers of other categories.")
+    ]
+    recommendations: list[Product]
+    rules: RulesSaid
+    user: Id | UnsetType = UNSET
+    basket: list[Id] | UnsetType = UNSET
+    unknown: Annotated[list[Id], Meta(description="Ids asked for that the model does not know.")] = []
+
+
+class Answered(Listed, kw_only=True):
+    """One list, and which model made it."""
+
+    model: str
+    version: int
+
+
+class BatchAnswer(Struct):
+    """The lists of a batch, in the order asked: users first."""
+
+    model: str
+    version: int
+    answers: list[Listed]
+
+
+class SimilarAnswer(Struct):
+    """The nearest products."""
+
+    model: str
+    version: int
+    product: Id
+    similar: list[Product]
+    about: dict[str, Any] | UnsetType = UNSET
+
+
+class Found(Struct):
+    """One product of the catalogue."""
+
+    product: Id
+    buyers: int
+    about: dict[str, Any]
+
+
+class ProductsAnswer(Struct):
+    """Products found, best match first."""
+
+    model: str
+    version: int
+    products: list[Found]
+    columns: Annotated[dict[str, str], Meta(description="The catalogue's columns and their types.")]
+    parts: Annotated[
+        dict[str, str], Meta(description="Which column is the name, price, image, category, brand, stock.")
+    ]
+
+
+class Purchased(Struct):
+    """One product of a history."""
+
+    product: Id
+    times: int
+    live: Annotated[bool, Meta(description="Whether it was bought since the model was trained.")]
+    about: dict[str, Any] | UnsetType = UNSET
+
+
+class HistoryAnswer(Struct):
+    """What a user bought, as far as the model knows the products."""
+
+    model: str
+    version: int
+    user: Id
+    purchases: list[Purchased]
+
+
+class ModelAnswer(Struct):
+    """One model and its versions."""
+
+    name: str
+    default: int | None
+    versions: list[dict[str, Any]]
+    labels: dict[str, int]
+    refused: dict[str, str]
+    rules_problem: str | None
+
+
+class ModelsAnswer(Struct):
+    """What is served."""
+
+    models: list[ModelAnswer]
+
+
+class RulesAnswer(Struct):
+    """The rules in force for a model."""
+
+    model: str
+    rules: RulesBody
+    problem: Annotated[
+        str | None, Meta(description="What is wrong with the file; the former rules are in force.")
+    ]
+    unknown: list[Id]
+    candidates: int
+    allowed: int
+    removed: list[RemovedBy]
+
+
+class EventsAnswer(Struct):
+    """What was kept."""
+
+    accepted: int
+    repeated: Annotated[bool, Meta(description="Whether this idempotency key had been answered before.")]

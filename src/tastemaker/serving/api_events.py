@@ -1,0 +1,93 @@
+"""The API's live purchases: kept before they are acknowledged, and exported for the next training."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import time
+
+import polars as pl
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tastemaker.serving.api_answers import answered
+from tastemaker.serving.api_bodies import EventsBody, ExportQuery
+from tastemaker.serving.api_reading import body_of, query_of
+from tastemaker.serving.api_state import state_of
+from tastemaker.serving.events import Event, Events, EventsFull, EventsProblem, KeyUsedOtherwise, read_events
+from tastemaker.serving.gate import require_admin
+from tastemaker.serving.problems import Refusal
+
+__all__ = ["TYPES", "add", "as_bytes", "export"]
+
+TYPES = {
+    "jsonl": "application/x-ndjson",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+}
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+async def add(request: Request) -> Response:
+    """Answer ``POST /api/v1/events``: 200 once the purchases are on the disk, and in the queries of their users."""
+    require_admin(request)
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise Refusal(400, "an Idempotency-Key is 1 to 255 visible ASCII letters.")
+    body = await request.body()
+    asked = body_of(request, body, EventsBody)
+    now = int(time.time() * 1_000_000)
+    events = [
+        Event(
+            str(one.user),
+            str(one.product),
+            one.time * 1_000_000 if isinstance(one.time, int) else now,
+            one.quantity,
+        )
+        for one in asked.purchases
+    ]
+    store = _store(request)
+    digest = hashlib.sha256(body).digest()
+    try:
+        accepted, repeated = await run_in_threadpool(store.add, events, key=key, content=digest)
+    except KeyUsedOtherwise as error:
+        raise Refusal(422, str(error)) from None
+    except EventsFull as error:
+        raise Refusal(507, str(error)) from None
+    except EventsProblem as error:
+        raise Refusal(503, str(error), headers={"Retry-After": "1"}) from None
+    return answered(request, {"accepted": accepted, "repeated": repeated})
+
+
+async def export(request: Request) -> Response:
+    """Answer ``GET /api/v1/events/export``: a log for `tastemaker train`, by number, as much as asked for."""
+    require_admin(request)
+    asked = query_of(request, ExportQuery)
+    store = _store(request)
+    try:
+        frame = await run_in_threadpool(read_events, store.file, after=asked.after, most=asked.limit)
+    except EventsProblem as error:
+        raise Refusal(503, str(error)) from None
+    content = await run_in_threadpool(as_bytes, frame, asked.format)
+    last = asked.after if frame.is_empty() else int(frame["number"][-1])
+    headers = {"Last-Number": str(last), "Cache-Control": "no-store"}
+    return Response(content, 200, headers, TYPES[asked.format])
+
+
+def as_bytes(frame: pl.DataFrame, kind: str) -> bytes:
+    """Return a log as JSON lines, CSV or Parquet."""
+    if kind == "parquet":
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        return buffer.getvalue()
+    text = frame.with_columns(pl.col("time").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    return (text.write_csv() if kind == "csv" else text.write_ndjson()).encode()
+
+
+def _store(request: Request) -> Events:
+    store = state_of(request).events
+    if store is None:
+        raise Refusal(404, "this server takes no purchases; start it with --events FILE.", missing="events")
+    return store
