@@ -140,7 +140,7 @@ def test_blocks_are_ranked_apart_and_touch_no_other():
     candidates = Candidates.of(vectors, bias)
     none, rows, extra = np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)
     keys, counts = np.zeros((10, 3), np.uint64), np.full(10, -1, np.int64)
-    rank(1, 2, queries, candidates.panels, bias, 4, none, rows, none, rows, extra, keys, counts)
+    rank(1, 2, 0, 1, queries, candidates.panels, bias, 4, none, rows, none, rows, extra, keys, counts)
     assert counts.tolist() == [-1] * 4 + [3] * 4 + [-1] * 2
     assert not keys[:4].any()
     assert not keys[8:].any()

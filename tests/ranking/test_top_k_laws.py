@@ -190,3 +190,22 @@ def test_candidates_that_are_not_allowed_are_in_no_list_and_the_others_rank_as_w
         rows, scores = everything[q]
         assert lists[q][0].tolist() == rows[allowed[rows]][:40].tolist()
         assert lists[q][1].tolist() == scores[allowed[rows]][:40].tolist()
+
+
+@pytest.mark.parametrize("k", [1, 7, 300])
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_candidates_shared_out_between_threads_give_the_list_of_one_thread(monkeypatch, threads, k):
+    monkeypatch.setattr("tastemaker.ranking.top_k.PANELS_A_PART", 1)
+    rng = np.random.default_rng(k)
+    vectors = rng.integers(-2, 3, (7000, 4)).astype(np.float32)  # many scores are equal
+    queries = rng.integers(-2, 3, (3, 4)).astype(np.float32)
+    rows = [np.sort(rng.choice(7000, n, replace=False)).astype(np.int32) for n in (0, 50, 6900)]
+    offsets = np.cumsum([0] + [len(mine) for mine in rows])
+    exclude = Exclusions(offsets, np.concatenate(rows))
+    extra = ExtraScores(offsets, np.concatenate(rows[::-1]), rng.normal(size=offsets[-1]).astype(np.float32))
+    extra = ExtraScores(np.cumsum([0] + [len(mine) for mine in rows[::-1]]), extra.rows, extra.scores)
+    candidates = Candidates.of(vectors)
+    one = top_k(queries, candidates, k, exclude=exclude, extra=extra, threads=1)
+    many = top_k(queries, candidates, k, exclude=exclude, extra=extra, threads=threads)
+    for field in ("offsets", "rows", "scores"):
+        assert getattr(one, field).tobytes() == getattr(many, field).tobytes()

@@ -141,6 +141,18 @@ def start_scores(scores: Floats, bias: Floats) -> None:
 
 
 @kernel(inline=True)
+def place_of(first: int, rows: Rows, place: int, end: int) -> int:
+    """Return the place of the first of the ascending ``rows[place:end]`` that is not below ``first``."""
+    while place < end:
+        middle = (place + end) // 2
+        if rows[middle] < first:
+            place = middle + 1
+        else:
+            end = middle
+    return place
+
+
+@kernel(inline=True)
 def add_extra(scores: Floats, first: int, rows: Rows, extra: Floats, place: int, end: int) -> int:
     """Add ``extra[place:end]`` at those of the ascending ``rows`` that lie in this panel; return the place of the next."""
     while place < end and rows[place] < first + PANEL:
@@ -233,15 +245,15 @@ def least_to_beat(maxima: Floats, keys: AnyArray, k: int) -> np.float32:
 
 
 @kernel(inline=True)
-def offer_held(scores: Floats, maxima: Floats, keys: AnyArray, k: int) -> int:
-    """Set ``keys`` to those of the best of all the panels ``scores[panels · PANEL]`` from row 0 on; return their count.
+def offer_held(scores: Floats, first: int, maxima: Floats, keys: AnyArray, k: int) -> int:
+    """Set ``keys`` to those of the best of ``scores[panels · PANEL]``, rows from ``first`` on; return their count.
 
     The k best are among them, and there are less than 2 k of them.
     """
     beat = least_to_beat(maxima, keys, k)
     count = 0
-    for first in range(0, scores.shape[0], PANEL):
-        count = offer(scores[first : first + PANEL], first, keys, count, beat)
+    for low in range(0, scores.shape[0], PANEL):
+        count = offer(scores[low : low + PANEL], first + low, keys, count, beat)
         if count >= 2 * k:
             keep_best(keys, count, k)
             count = k
@@ -265,6 +277,8 @@ def room_for_scores(panels: Floats) -> Floats:
 def rank(
     low_block: int,
     high_block: int,
+    low_panel: int,
+    high_panel: int,
     queries: Floats,
     panels: Floats,
     bias: Floats,
@@ -277,9 +291,9 @@ def rank(
     keys: AnyArray,
     counts: Offsets,
 ) -> None:
-    """Set ``keys[q, :counts[q]]`` to the best candidates of each query of some blocks, best first.
+    """Set ``keys[q, :counts[q]]`` to the best candidates of some panels for each query of some blocks, best first.
 
-    Block b holds the queries ``b · chunk … (b + 1) · chunk - 1``.
+    Block b holds the queries ``b · chunk … (b + 1) · chunk - 1``; panels ``low_panel … high_panel - 1`` are looked at.
 
     ``queries[Q, D']`` against ``panels`` of `pack_panels`, each candidate starting from ``bias[C]``; one with a bias of minus
     infinity is in no list. Query q leaves out the rows ``excluded[excluded_offsets[q]:excluded_offsets[q + 1]]`` and adds
@@ -292,7 +306,7 @@ def rank(
     k = keys.shape[1]
     exclude = excluded_offsets.shape[0] > 1
     add = extra_offsets.shape[0] > 1
-    held = min(HELD, panels.shape[0])
+    held = min(HELD, high_panel - low_panel)
     held_scores = np.empty((chunk, held * PANEL), np.float32)
     maxima = np.empty((chunk, held * SPANS), np.float32)
     buffers = np.empty((chunk, 2 * k + PANEL), np.uint64)  # room for a whole panel beside the best so far
@@ -307,10 +321,14 @@ def rank(
         size = min(chunk, queries.shape[0] - low)
         for q in range(size):
             if exclude:
-                next_excluded[q] = excluded_offsets[low + q]
+                next_excluded[q] = place_of(
+                    low_panel * PANEL, excluded, excluded_offsets[low + q], excluded_offsets[low + q + 1]
+                )
             if add:
-                next_extra[q] = extra_offsets[low + q]
-        for panel in range(panels.shape[0]):
+                next_extra[q] = place_of(
+                    low_panel * PANEL, extra_rows, extra_offsets[low + q], extra_offsets[low + q + 1]
+                )
+        for panel in range(low_panel, high_panel):
             first = panel * PANEL
             mine_bias = bias[first : min(first + PANEL, bias.shape[0])]
             for start in range(0, size, STEP):
@@ -327,15 +345,16 @@ def rank(
                     if exclude:
                         end = excluded_offsets[low + q + 1]
                         next_excluded[q] = leave_out(mine, first, excluded, next_excluded[q], end)
-                    if panel < held:
-                        held_scores[q, first : first + PANEL] = mine
-                        greatest(mine, maxima[q, panel * SPANS : (panel + 1) * SPANS])
-                        if panel < held - 1:
+                    at = panel - low_panel
+                    if at < held:
+                        held_scores[q, at * PANEL : (at + 1) * PANEL] = mine
+                        greatest(mine, maxima[q, at * SPANS : (at + 1) * SPANS])
+                        if at < held - 1:
                             continue
-                        count[q] = offer_held(held_scores[q], maxima[q], buffers[q], k)
+                        count[q] = offer_held(held_scores[q], low_panel * PANEL, maxima[q], buffers[q], k)
                     else:
                         count[q] = offer(mine, first, buffers[q], count[q], beat[q])
-                    if count[q] >= 2 * k or panel == held - 1:
+                    if count[q] >= 2 * k or at == held - 1:
                         beat[q] = LOWEST
                         if count[q] >= k:
                             keep_best(buffers[q], count[q], k)

@@ -18,6 +18,9 @@ __all__ = ["Candidates", "Exclusions", "ExtraScores", "no_extra", "top_k"]
 BUFFER_KEYS = 1 << 19
 """A chunk of queries holds at most about so many keys (8 bytes each), so that memory stays bounded however great k is."""
 
+PANELS_A_PART = 64
+"""Candidates are shared out between threads, for few queries, only when each gets so many panels: less is not worth a thread."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
@@ -118,21 +121,41 @@ def top_k(
         return RankedLists(np.zeros(count + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
     padded = np.zeros((count, _padded(dimensions)), np.float32)
     padded[:, :dimensions] = queries
-    keys = np.empty((count, k), np.uint64)
-    counts = np.empty(count, np.int64)
-    chunk = max(STEP, min(64, BUFFER_KEYS // (2 * k + PANEL) // STEP * STEP, -(-count // (16 * STEP)) * STEP))
     exclude = exclude or Exclusions(np.zeros(1, np.int64), np.zeros(0, np.int32))
-    extra = extra or no_extra()
-
-    def rank_blocks(low: int, high: int) -> None:
-        rank(
-            low, high, padded, candidates.panels, candidates.bias, chunk,
-            exclude.offsets, exclude.rows, extra.offsets, extra.rows, extra.scores, keys, counts,
-        )  # fmt: skip
-
     with Crew(threads) as crew:
-        crew.run(rank_blocks, -(-count // chunk))
-    return _lists(keys, counts)
+        return _lists(*_ranked(padded, candidates, k, exclude, extra or no_extra(), crew))
+
+
+def _ranked(
+    queries: Floats, candidates: Candidates, k: int, exclude: Exclusions, extra: ExtraScores, crew: Crew
+) -> tuple[AnyArray, Offsets]:
+    """Return the keys of the best, ``uint64[Q, k]``, and how many each query has."""
+    count = len(queries)
+    chunk = max(STEP, min(64, BUFFER_KEYS // (2 * k + PANEL) // STEP * STEP, -(-count // (16 * STEP)) * STEP))
+    blocks, panels = -(-count // chunk), len(candidates.panels)
+    parts = max(1, min(crew.threads, panels // PANELS_A_PART)) if blocks < crew.threads else 1
+    keys = np.empty((parts, count, k), np.uint64)
+    counts = np.empty((parts, count), np.int64)
+
+    def rank_some(low: int, high: int) -> None:
+        for part in range(low // blocks, -(-high // blocks)):
+            rank(
+                max(low - part * blocks, 0), min(high - part * blocks, blocks),
+                part * panels // parts, (part + 1) * panels // parts,
+                queries, candidates.panels, candidates.bias, chunk,
+                exclude.offsets, exclude.rows, extra.offsets, extra.rows, extra.scores, keys[part], counts[part],
+            )  # fmt: skip
+
+    crew.run(rank_some, parts * blocks)
+    return (keys[0], counts[0]) if parts == 1 else _merged(keys, counts)
+
+
+def _merged(keys: AnyArray, counts: Offsets) -> tuple[AnyArray, Offsets]:
+    """Merge the lists of the parts of the candidates, ``uint64[parts, Q, k]`` and ``int64[parts, Q]``, into one for each query."""
+    k = keys.shape[2]
+    keys[np.arange(k) >= counts[:, :, None]] = 0  # below every key
+    together = np.sort(np.concatenate(list(keys), axis=1), axis=1)[:, ::-1]
+    return np.ascontiguousarray(together[:, :k]), np.minimum(counts.sum(axis=0), k)
 
 
 def _padded(dimensions: int) -> int:
