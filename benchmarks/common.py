@@ -40,6 +40,9 @@ def parser_of(text: str | None, **defaults: int) -> argparse.ArgumentParser:
 # Data -------------------------------------------------------------------------------------------------------
 
 
+ASOS_LOG = "dsf_asos_train_with_alphanumeric_dummy_ids.parquet"
+
+
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="the folder that holds asos/ (default: TASTEMAKER_DATA)")
     parser.add_argument("--synthetic", action="store_true", help="a synthetic shop of ASOS's size instead")
@@ -51,19 +54,24 @@ def read_log(options: argparse.Namespace) -> Any:
 
     if options.synthetic:
         return tm.make_shop(users=ASOS_USERS, products=ASOS_PRODUCTS, purchases=ASOS_PURCHASES).purchases
-    folder = options.data or Path(os.environ.get("TASTEMAKER_DATA", ROOT.parent / "shared" / "data"))
-    folder = folder / "asos" if (folder / "asos").is_dir() else folder
-    log = folder / "dsf_asos_train_with_alphanumeric_dummy_ids.parquet"
-    if not log.is_file():
-        missing(
-            f"there is no {log.name} in {folder}; fetch it with `tastemaker fetch asos --into DIR` and give "
-            "`--data DIR`, or take `--synthetic`."
-        )
+    folder = asos_folder(options.data)
     return tm.read_purchases(
-        log,
+        folder / ASOS_LOG,
         users=folder / "dsf_asos_dummy_users_with_alphanumeric_dummy_ids.csv",
         products=folder / "dsf_asos_productIds.csv",
     )
+
+
+def asos_folder(data: Path | None) -> Path:
+    """Return the folder with ASOS's files, given the folder that holds it or itself."""
+    folder = data or Path(os.environ.get("TASTEMAKER_DATA", ROOT.parent / "shared" / "data"))
+    folder = folder / "asos" if (folder / "asos").is_dir() else folder
+    if not (folder / ASOS_LOG).is_file():
+        missing(
+            f"there is no {ASOS_LOG} in {folder}; fetch it with `tastemaker fetch asos --into DIR` and give "
+            "`--data DIR`, or take `--synthetic` where it is offered."
+        )
+    return folder
 
 
 # Workers ----------------------------------------------------------------------------------------------------

@@ -17,8 +17,18 @@ from common import add_data_options, parser_of
 
 HERE = Path(__file__).parent
 
-TAKES_DATA = {"workshop_epoch", "top_k", "throughput", "warm_start"}
-NAMES = ["quality", "startup", "workshop_epoch", "top_k", "throughput", "vocabulary", "scaling", "warm_start"]
+TAKES_DATA = {"workshop_epoch", "top_k", "throughput", "warm_start", "against_als"}
+NAMES = [
+    "quality",
+    "startup",
+    "workshop_epoch",
+    "top_k",
+    "throughput",
+    "vocabulary",
+    "scaling",
+    "warm_start",
+    "against_als",
+]
 
 
 def main() -> None:
@@ -54,7 +64,7 @@ def main() -> None:
 def command(name: str, options: argparse.Namespace) -> list[str]:
     words = [sys.executable, str(HERE / f"{name}.py")]
     if name in TAKES_DATA:
-        words += ["--synthetic"] if options.synthetic else []
+        words += ["--synthetic"] if options.synthetic and name != "against_als" else []
         words += ["--data", str(options.data)] if options.data else []
     if name == "quality" and options.data:
         words += ["--data", str(options.data)]
