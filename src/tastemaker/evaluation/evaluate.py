@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tastemaker.data.purchases import Purchases
+from tastemaker.data.purchases import Histories, Purchases
 from tastemaker.evaluation.protocol import Report, report_of, those_with_held_out
 from tastemaker.evaluation.sampled import Workshop, sampled_accuracy
 from tastemaker.kernels.sampling import draw_uniform, stream_key
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.recommend import product_candidates, rank_users
 from tastemaker.ranking.scores import score_rows
 from tastemaker.types import Rows
 
-__all__ = ["WORKSHOP_NEGATIVES", "evaluate"]
+__all__ = ["WORKSHOP_NEGATIVES", "evaluate", "rank_held_out", "workshop_accuracy"]
 
 WORKSHOP_NEGATIVES = 100
 
@@ -34,21 +35,32 @@ def evaluate(
     ``held_out`` is over the model's own vocabularies (`read_held_out`); product rows of P and above are products that the model
     does not know, which count as missed. What a user bought in train is left out of their list unless ``include_purchased``.
     """
+    lists, wanted = rank_held_out(
+        model, held_out, k=max(at), include_purchased=include_purchased, threads=threads
+    )
+    workshop = workshop_accuracy(model, held_out, seed, threads)
+    return report_of(lists, wanted, at=at, products=len(model.products), seed=seed, workshop=workshop)
+
+
+def rank_held_out(
+    model: TasteModel, held_out: Purchases, *, k: int, include_purchased: bool, threads: int | None
+) -> tuple[RankedLists, Histories]:
+    """Return the lists of the Q users with a held-out purchase, in order of row, and what is held out of each."""
     users, wanted = those_with_held_out(held_out.histories())
     lists = rank_users(
         model,
         users,
         product_candidates(model),
-        k=max(at),
+        k=k,
         include_purchased=include_purchased,
         threads=threads,
     )
-    products = len(model.products)
-    workshop = _workshop(model, held_out, seed, threads)
-    return report_of(lists, wanted, at=at, products=products, seed=seed, workshop=workshop)
+    return lists, wanted
 
 
-def _workshop(model: TasteModel, held_out: Purchases, seed: int, threads: int | None) -> Workshop | None:
+def workshop_accuracy(
+    model: TasteModel, held_out: Purchases, seed: int, threads: int | None
+) -> Workshop | None:
     """Measure as the notebook did, over the purchases whose product the model knows."""
     known = held_out.product_rows < len(model.products)
     users, products = held_out.user_rows[known], held_out.product_rows[known]

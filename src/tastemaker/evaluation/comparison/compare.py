@@ -1,0 +1,205 @@
+"""`compare`: a log to learn from and one to measure with in, a `Comparison` of many models on the same users out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tastemaker.data.purchases import Purchases
+from tastemaker.errors import SettingProblem
+from tastemaker.evaluation.comparison.audience import known_to_all, seen_by, share_seen
+from tastemaker.evaluation.comparison.contestants import Contestant, Terms, named, names
+from tastemaker.evaluation.comparison.entries import Comparison, Entry, measured_entry, skipped_entry
+from tastemaker.evaluation.comparison.verdict import against_others
+from tastemaker.evaluation.comparison.workspace import Learned, learned
+from tastemaker.evaluation.metrics import USER_METRICS
+from tastemaker.model.folder import load
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.training.progress import Watcher, nobody
+
+__all__ = ["DEFAULT_METRIC", "Onlooker", "compare"]
+
+DEFAULT_METRIC = "ndcg@10"
+
+
+def _unwatched(_: str) -> AbstractContextManager[Watcher]:
+    return nullcontext(nobody)
+
+
+def _unheard(_: Entry) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Onlooker:
+    """Whoever watches a comparison; either may raise, to end it."""
+
+    learning: Callable[[str], AbstractContextManager[Watcher]] = _unwatched
+    """Called with the name of the model that is learned next; its watcher is told of every step"""
+    measured: Callable[[Entry], object] = _unheard
+    """Called with each entry when it is done"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """How all models are measured."""
+
+    held_out: Purchases
+    train: Purchases
+    at: tuple[int, ...]
+    include_purchased: bool
+    seed: int
+    threads: int | None
+
+
+def compare(
+    train: Purchases,
+    held_out: Purchases,
+    *,
+    models: Sequence[str | Path] = (),
+    metrics: Sequence[str] = (DEFAULT_METRIC,),
+    at: Sequence[int] = (10, 20, 100),
+    include_purchased: bool = False,
+    seed: int = 0,
+    threads: int | None = None,
+    workspace: str | Path | None = None,
+    onlooker: Onlooker = Onlooker(),
+) -> Comparison:
+    """Learn the default model and all baselines from ``train``, and measure each on what the same users bought later.
+
+    ``models`` are names of `CONTESTANTS` and model folders, of any vocabulary. If names are given only these are learned, and best
+    sellers, which are always in. The first one is *chosen* (without any, the default model): it is tested against every other one
+    by each of ``metrics``, on the same users, and p-values are corrected for the number of tests (`holm`).
+
+    ``held_out`` may have its own vocabularies (`read_purchases`) or those of ``train``: ids are what counts. Measured are the users
+    whom every model knows; products unknown to a model count as missed. Each model's report is what `evaluate` says of it for those
+    users. In ``workspace``, a folder, learned models are kept, and found again for the same purchases, settings and seed.
+
+    Raises `SettingProblem` for an unknown name or metric, `NoPurchases` when no user is known to all, and what `load`, `train` and
+    `evaluate` raise.
+
+    >>> import tastemaker as tm
+    >>> shop = tm.make_shop(users=300, products=80, purchases=2_000)
+    >>> split = tm.hold_out_random(shop.purchases, rng=np.random.default_rng(1))
+    >>> found = compare(split.train, split.held_out, models=["co-purchase"])
+    >>> [entry.name for entry in found.entries], found.chosen
+    (['best-sellers', 'co-purchase'], 'co-purchase')
+    """
+    cutoffs = _cutoffs(metrics, at)
+    asked, folders = _parted(models)
+    given = {str(folder): load(folder) for folder in folders}
+    chosen = str(models[0]) if models else names()[0]
+    contestants = named(asked)
+    common = known_to_all(held_out, [train.users, *(model.users for model in given.values())])
+    measure = _Measure(common, train, cutoffs, include_purchased, seed, threads)
+    place = None if workspace is None else Path(workspace)
+    entries = []
+    for entry in _entries(contestants, given, measure, place, onlooker):
+        onlooker.measured(entry)
+        entries.append(entry)
+    return Comparison(
+        entries=tuple(entries),
+        chosen=chosen,
+        tests=against_others(entries, chosen, metrics, seed=seed),
+        metrics=tuple(metrics),
+        at=tuple(sorted(set(at))),
+        notes=tuple(_notes(train, held_out, common)),
+        seed=seed,
+        include_purchased=include_purchased,
+        fingerprints=(train.fingerprint(), held_out.fingerprint()),
+    )
+
+
+def _entries(
+    contestants: Sequence[Contestant],
+    given: dict[str, TasteModel],
+    measure: _Measure,
+    workspace: Path | None,
+    onlooker: Onlooker,
+) -> Iterator[Entry]:
+    fingerprint = measure.train.fingerprint()
+    for one in contestants:
+        obstacle = one.obstacle(measure.train)
+        if obstacle is not None:
+            yield skipped_entry(one.name, obstacle)
+            continue
+        with onlooker.learning(one.name) as watch:
+            terms = Terms(measure.seed, measure.threads, watch)
+            made = learned(one, measure.train, terms, fingerprint=fingerprint, workspace=workspace)
+        yield _measured(one.name, made, measure, ())
+    for name, model in given.items():
+        yield _measured(name, Learned(model, None, folder=Path(name)), measure, tuple(_doubts(model, measure)))
+
+
+def _measured(name: str, made: Learned, measure: _Measure, notes: tuple[str, ...]) -> Entry:
+    held = seen_by(measure.held_out, made.model.users, made.model.products)
+    return measured_entry(
+        name,
+        made,
+        held,
+        measure.train,
+        at=measure.at,
+        include_purchased=measure.include_purchased,
+        seed=measure.seed,
+        threads=measure.threads,
+        notes=notes,
+    )
+
+
+def _doubts(model: TasteModel, measure: _Measure) -> Iterator[str]:
+    """Say what makes the comparison with a given model unequal."""
+    if model.record.data_fingerprint == measure.train.fingerprint():
+        return
+    yield "learned from other purchases than TRAIN"
+    own = model.histories
+    learned_from = Purchases(
+        model.users,
+        model.products,
+        np.repeat(np.arange(len(model.users), dtype=np.int32), np.diff(own.offsets)),
+        own.products,
+    )
+    seen = share_seen(learned_from, seen_by(measure.held_out, model.users, model.products))
+    known = share_seen(measure.train, seen_by(measure.held_out, measure.train.users, measure.train.products))
+    if seen > known:
+        yield f"has seen {seen:.0%} of what is held out, {known:.0%} of which is in TRAIN"
+
+
+def _notes(train: Purchases, held_out: Purchases, common: Purchases) -> Iterator[str]:
+    """Say what was left out of the measurement, and what spoils it."""
+    left_out = len(held_out) - len(common)
+    if left_out:
+        yield f"{left_out:,} held-out purchases are of users whom not every model knows; they are not measured."
+    seen = share_seen(train, seen_by(common, train.users, train.products))
+    if seen:
+        yield f"{seen:.1%} of the held-out pairs stand in train, too: purchases made again, or a leak."
+
+
+def _parted(models: Sequence[str | Path]) -> tuple[list[str], list[Path]]:
+    """Tell names from folders: a name of a contestant is that, anything else a folder if there is one."""
+    asked, folders = [], []
+    for model in models:
+        if isinstance(model, Path) or (model not in names() and Path(model).exists()):
+            folders.append(Path(model))
+        else:
+            asked.append(model)
+    return asked, folders
+
+
+def _cutoffs(metrics: Sequence[str], at: Sequence[int]) -> tuple[int, ...]:
+    """Return every list length to measure at; raise `SettingProblem` when a metric has no value of a user."""
+    lengths = set(at)
+    if not metrics:
+        raise SettingProblem(f"no metric was given to compare by; give one, such as {DEFAULT_METRIC}.")
+    for metric in metrics:
+        name, _, k = metric.partition("@")
+        if name not in USER_METRICS or not (k.isascii() and k.isdigit() and int(k)):
+            known = ", ".join(USER_METRICS)
+            raise SettingProblem(
+                f"{metric!r} is no metric to compare by; write NAME@K, such as {DEFAULT_METRIC}, of {known}."
+            )
+        lengths.add(int(k))
+    return tuple(sorted(lengths))

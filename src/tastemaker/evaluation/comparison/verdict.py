@@ -1,0 +1,151 @@
+"""The verdict: the chosen model tested against every other one on the same users, and what that means in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tastemaker.evaluation.paired import Paired, compare_paired, holm
+
+if TYPE_CHECKING:
+    from tastemaker.evaluation.comparison.entries import Entry
+
+__all__ = ["SIGNIFICANT", "Gate", "Test", "against_others", "gate", "p_text", "sentences"]
+
+SIGNIFICANT = 0.05
+"""Below this p-value, corrected for the number of tests, a difference is called one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """The chosen model against another one, by one metric of the same users."""
+
+    metric: str
+    other: str
+    paired: Paired
+    """``first`` is the mean of the chosen model, ``second`` that of the other"""
+    corrected: float
+    """The p-value, corrected by Holm's method for all tests of the comparison"""
+
+    @property
+    def outcome(self) -> str:
+        """Return ``better``, ``worse`` or ``open``: what the chosen model is."""
+        if not self.corrected < SIGNIFICANT:
+            return "open"
+        return "better" if self.paired.difference > 0 else "worse"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the test as JSON values; what does not exist, such as a share of nothing, is None."""
+        values = {name: _plain(value) for name, value in asdict(self.paired).items()}
+        return {
+            "metric": self.metric,
+            "other": self.other,
+            "outcome": self.outcome,
+            "corrected_p_value": self.corrected,
+            **values,
+        }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def against_others(
+    entries: Sequence[Entry], chosen: str, metrics: Sequence[str], *, seed: int
+) -> tuple[Test, ...]:
+    """Test the chosen model against every other measured one by each metric, p-values corrected for all of these tests."""
+    values = {entry.name: entry.report.values for entry in entries if entry.report is not None}
+    if chosen not in values:
+        return ()
+    pairs = [(metric, other) for metric in metrics for other in values if other != chosen]
+    found = [
+        compare_paired(values[chosen][metric], values[other][metric], rng=np.random.default_rng(seed))
+        for metric, other in pairs
+    ]
+    corrected = holm(np.array([one.p_value for one in found])) if found else []
+    return tuple(
+        Test(metric, other, one, float(p))
+        for (metric, other), one, p in zip(pairs, found, corrected, strict=True)
+    )
+
+
+def sentences(tests: Sequence[Test], chosen: str, metrics: Sequence[str]) -> Iterator[str]:
+    """Say for each metric what the chosen model is better than, worse than, and not distinguishable from."""
+    for metric in metrics:
+        mine = [test for test in tests if test.metric == metric]
+        if not mine:
+            yield f"In {metric} there is nothing to compare {chosen} with."
+            continue
+        parts = []
+        for outcome, words in (("better", "better than"), ("worse", "worse than")):
+            some = [test for test in mine if test.outcome == outcome]
+            if some:
+                parts.append(f"{words} {_listed([f'{test.other} {_by(test.paired)}' for test in some])}")
+        still_open = [f"{test.other} ({p_text(test.corrected)})" for test in mine if test.outcome == "open"]
+        if still_open:
+            parts.append(f"not distinguishable from {_listed(still_open)}")
+        yield f"In {metric}, {chosen} is {'; '.join(parts)}."
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _by(paired: Paired) -> str:
+    """Write how far apart two models are: in per cent of the other, or in the metric's own unit where that is 0."""
+    sign = 1 if paired.difference >= 0 else -1
+    share = (paired.relative, paired.relative_low, paired.relative_high)
+    if all(end is not None and np.isfinite(end) for end in share):
+        by, *ends = (sign * end for end in share)
+        digits = 0 if by >= 0.095 else 1
+        low, high = (f"{100 * end:.{digits}f}" for end in sorted(ends))
+        return f"by {100 * by:.{digits}f} % ({low}–{high} %)"
+    low, high = (f"{end:.4f}" for end in sorted((sign * paired.low, sign * paired.high)))
+    return f"by {abs(paired.difference):.4f} ({low}–{high})"
+
+
+def p_text(p: float) -> str:
+    """Write a p-value as people do.
+
+    >>> p_text(0.314), p_text(0.0004), p_text(1.0)
+    ('p = .31', 'p < .001', 'p = 1')
+    """
+    if p < 0.001:
+        return "p < .001"
+    if p >= 0.995:
+        return "p = 1"
+    return f"p = {p:.2f}".replace("0.", ".", 1) if p >= 0.01 else f"p = {p:.3f}".replace("0.", ".", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Whether a new model may follow an older one."""
+
+    passed: bool
+    sentence: str
+    """Why, for people"""
+
+
+def gate(test: Test) -> Gate:
+    """Let the chosen model pass unless it is significantly worse than the other one in this test.
+
+    This is one planned test, so its own p-value counts, not the corrected one: correction would let worse models pass, the more
+    readily the more baselines stand beside it.
+    """
+    paired = test.paired
+    worse = paired.difference < 0 and paired.p_value < SIGNIFICANT
+    if worse:
+        why = f"is worse than {test.other} {_by(paired)}"
+    elif paired.difference > 0 and paired.p_value < SIGNIFICANT:
+        why = f"is better than {test.other} {_by(paired)}"
+    else:
+        why = f"is not significantly worse than {test.other}"
+    numbers = (
+        f"{paired.first:.4f} against {paired.second:.4f}, {p_text(paired.p_value)}, {paired.users:,} users"
+    )
+    return Gate(not worse, f"the new model {why} in {test.metric} ({numbers}).")

@@ -1,0 +1,71 @@
+"""A folder that remembers trained models, so that the same model is not learned twice from the same purchases."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from tastemaker.data.purchases import Purchases
+from tastemaker.errors import DamagedModel, FolderExists
+from tastemaker.evaluation.comparison.contestants import Contestant, Terms
+from tastemaker.evaluation.comparison.cost import Cost, costing
+from tastemaker.model.folder import load, save
+from tastemaker.model.taste_model import TasteModel
+
+__all__ = ["Learned", "learned"]
+
+COST = "cost"
+"""The key under which a kept model's record tells what learning it took."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """A model and where it comes from."""
+
+    model: TasteModel
+    cost: Cost | None
+    """What learning took, now or when it was learned; ``None`` when nobody noted it"""
+    reused: bool = False
+    """Whether it was found in the workspace, not learned"""
+    folder: Path | None = None
+    """Where it is kept"""
+
+
+def learned(
+    contestant: Contestant, log: Purchases, terms: Terms, *, fingerprint: str, workspace: Path | None
+) -> Learned:
+    """Return the contestant's model of the log: from the workspace if it is there, learned now (and kept) if not.
+
+    A kept model is found by the log's fingerprint, the seed, the settings and the versions of the packages that learn; a folder of
+    it appears whole or not at all, and one that was damaged since is thrown away. Without a workspace nothing is written.
+    """
+    place = None if workspace is None else workspace / _name(contestant, fingerprint, terms.seed)
+    if place is not None and place.is_dir():
+        try:
+            kept = load(place)
+        except DamagedModel:
+            shutil.rmtree(place)
+        else:
+            return Learned(kept, _cost_of(kept), reused=True, folder=place)
+    model, cost = costing(lambda: contestant.learn(log, terms))
+    if place is None:
+        return Learned(model, cost)
+    record = replace(model.record, metrics={**model.record.metrics, COST: asdict(cost)})
+    model = replace(model, record=record)
+    with contextlib.suppress(FolderExists):  # another comparison was quicker; its model is the same
+        save(model, place)
+    return Learned(model, cost, folder=place)
+
+
+def _name(contestant: Contestant, fingerprint: str, seed: int) -> str:
+    facts = {**contestant.identity(), "purchases": fingerprint, "seed": seed}
+    return f"{contestant.name}-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def _cost_of(model: TasteModel) -> Cost | None:
+    noted = model.record.metrics.get(COST)
+    return None if noted is None else Cost(noted["seconds"], noted["peak_memory_bytes"])
