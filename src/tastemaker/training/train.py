@@ -198,7 +198,9 @@ def estimate_bytes(purchases: Purchases, config: Config) -> int:
     width = -(-config.dimensions // LANES) * LANES
     table_rows = len(purchases.users) + len(purchases.products)
     counting = 24 if config.query == "composed" else 0  # how often each user bought each product
-    per_purchase = 28 + counting + (0 if purchases.times is None else 8) + (0 if purchases.quantities is None else 4)
+    per_purchase = (
+        28 + counting + (0 if purchases.times is None else 8) + (0 if purchases.quantities is None else 4)
+    )
     ids = sum(int(vocabulary.ids.estimated_size()) for vocabulary in (purchases.users, purchases.products))
     return (
         4 * table_rows * (width + config.dimensions) + per_purchase * len(purchases) + 2 * ids + (120 << 20)
