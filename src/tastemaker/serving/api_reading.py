@@ -61,13 +61,32 @@ def body_of(request: Request, body: bytes, kind: type[T]) -> T:
     if said != "application/json" and not said.endswith("+json"):
         raise Refusal(415, f"the body must be application/json, not {said[:100]}.")
     try:
-        found = msgspec.json.decode(body, type=kind)
+        found = _decoded(body, kind)
     except msgspec.ValidationError as error:
         raise Refusal(400, f"the body does not fit: {str(error)[:300]}.") from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise Refusal(400, f"the body is not JSON: {str(error)[:300]}.") from None
     _check_limits(found, request.app.state.settings)
     return found
+
+
+def _decoded(body: bytes, kind: type[T]) -> T:
+    """Decode a body; ``3.0`` is an integer, as JSON Schema has it, among ids too."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        try:
+            return msgspec.convert(_whole(msgspec.json.decode(body)), kind)
+        except msgspec.ValidationError:
+            raise error from None
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return {key: _whole(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def _pairs(request: Request) -> list[tuple[str, str]]:

@@ -73,7 +73,7 @@ def describe(settings: Settings) -> dict[str, Any]:
             "schemas": components(kinds),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
-        "security": [{"key": []}, {}],
+        "security": [] if settings.keys is None else [{"key": []}],
     }
     limited: dict[str, Any] = _limited(copy.deepcopy(found), settings)
     return limited
