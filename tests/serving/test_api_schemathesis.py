@@ -1,8 +1,8 @@
 """Schemathesis, which writes requests from the OpenAPI document, right ones and wrong ones, finds nothing.
 
-What it checks: no 5xx; statuses, media types, headers and bodies are those of the document; wrong requests are refused and right ones
-are not; nothing is answered without a key; other methods get 405 with `Allow`; and all of it again in sequences. One allowance: a
-request may fit the schema and be refused with 422, where it names columns that this catalogue does not have.
+What it checks: no 5xx; statuses, media types, headers and bodies are those of the document; wrong requests are refused and right
+ones are not; nothing is answered without a key; other methods get 405 with `Allow`; and all of it again in sequences. Allowed:
+a request may fit the schema and be refused with 422, where it names columns that this catalogue does not have.
 """
 
 from __future__ import annotations

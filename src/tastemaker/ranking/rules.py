@@ -118,9 +118,9 @@ def read_rules(file: str | Path) -> Rules:
         text = path.read_bytes().decode()
         content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except OSError as error:
-        raise SettingProblem(f"cannot read the rules {path}: {error.strerror or error}.") from error
+        raise SettingProblem(f"cannot read the rules {path.name}: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise SettingProblem(f"{path} holds no rules ({error}); mend it.") from error
+        raise SettingProblem(f"{path.name} holds no rules ({error}); mend it.") from error
     return Rules.from_json(content, label=path.name)
 
 

@@ -1,0 +1,322 @@
+"""Live purchases: kept before they are acknowledged, in the queries at once, never lost, never twice."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+
+import httpx2 as httpx
+import polars as pl
+import pytest
+from api_worlds import api_world
+from serving_worlds import client_of, make_model, product_id
+
+import tastemaker as tm
+from tastemaker.serving.events import Event, Events, EventsFull, EventsProblem, KeyUsedOtherwise, read_events
+
+EVENTS = "/api/v1/events"
+USERS = "/api/v1/recommendations/users"
+
+
+@pytest.fixture
+def store(tmp_path):
+    with contextlib.closing(Events(tmp_path / "events.db")) as events:
+        yield events
+
+
+@pytest.fixture
+def world(tmp_path):
+    return api_world(tmp_path)
+
+
+@contextlib.contextmanager
+def api_of(world, **changes):
+    settings = world.settings
+    with client_of(
+        settings.models, catalogue=settings.catalogue, keys=settings.keys, events=settings.events, **changes
+    ) as client:
+        client.headers.update(world.headers)
+        yield client
+
+
+def purchase(user, product, **more):
+    return {"purchases": [{"user": user, "product": product, **more}]}
+
+
+def products(answer):
+    assert answer.status_code == 200, answer.text
+    return [one["product"] for one in answer.json()["recommendations"]]
+
+
+# The file ---------------------------------------------------------------------------------------------------
+
+
+def test_what_was_added_is_there_after_closing(tmp_path, store):
+    store.add([Event("u", "p", 5), Event("u", "p", 6, 2.0), Event("v", "7", 7)])
+    store.close()
+    with contextlib.closing(Events(tmp_path / "events.db")) as again:
+        assert (again.count(), again.products_of("u"), again.products_of("x")) == (3, ["p", "p"], [])
+
+
+def test_an_idempotency_key_keeps_nothing_twice(store):
+    assert store.add([Event("u", "p", 5)], key="k", content=b"1") == (1, False)
+    assert store.add([Event("u", "p", 5)], key="k", content=b"1") == (1, True)
+    with pytest.raises(KeyUsedOtherwise, match="choose a new one"):
+        store.add([Event("u", "q", 5)], key="k", content=b"2")
+    assert store.count() == 1
+
+
+def test_an_export_is_a_log_in_the_order_of_arrival(tmp_path, store):
+    store.add([Event("7", "hat", 3_000_000), Event("8", "sock", 1_500_000, 2.5)])
+    frame = read_events(tmp_path / "events.db")
+    assert frame.rows() == [
+        (1, 7, "hat", pl.Series([3_000_000]).cast(pl.Datetime("us", "UTC"))[0], 1.0),
+        (2, 8, "sock", pl.Series([1_500_000]).cast(pl.Datetime("us", "UTC"))[0], 2.5),
+    ]
+    log = tm.read_purchases(frame.drop("number"))
+    assert (log.users.ids.to_list(), log.products.ids.to_list(), len(log)) == ([7, 8], ["hat", "sock"], 2)
+    assert read_events(tmp_path / "events.db", after=1)["number"].to_list() == [2]
+    assert read_events(tmp_path / "events.db", most=1)["number"].to_list() == [1]
+    assert read_events(tmp_path / "events.db", after=2).height == 0
+
+
+def test_numbers_are_never_given_again(tmp_path, store):
+    store.add([Event("u", "p", 1)])
+    with contextlib.closing(sqlite3.connect(tmp_path / "events.db")) as other, other:
+        other.execute("DELETE FROM purchases")
+    store.add([Event("u", "p", 1)])
+    assert read_events(tmp_path / "events.db")["number"].to_list() == [2]
+
+
+@pytest.mark.parametrize("content", [b"no database" * 1000, b""])
+def test_a_file_that_is_no_database_is_named(tmp_path, content):
+    file = tmp_path / "odd.db"
+    file.write_bytes(content)
+    if not content:  # an empty file is an empty database
+        Events(file).close()
+        return
+    with pytest.raises(EventsProblem, match=r"odd.db cannot be read or written"):
+        Events(file)
+
+
+def test_a_newer_file_and_a_missing_one_are_refused(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "new.db")) as other:
+        other.execute("PRAGMA user_version = 9")
+    with pytest.raises(EventsProblem, match="format 9"):
+        Events(tmp_path / "new.db")
+    with pytest.raises(EventsProblem, match="there is no file of events"):
+        read_events(tmp_path / "none.db")
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_full_disk_keeps_nothing_of_a_request_and_all_of_the_former_ones(tmp_path, store):
+    store.add([Event("u", "p", 1)])
+    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
+    store._writer.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(EventsFull, match="none of these was kept"):
+        store.add([Event(f"user {n}" * 50, "p", 1) for n in range(1000)])
+    assert (store.count(), store.products_of("u")) == (1, ["p"])
+    store._writer.execute("PRAGMA max_page_count = 1000000")
+    store.add([Event("u", "q", 1)])
+    assert sorted(store.products_of("u")) == ["p", "q"]
+
+
+def test_writers_of_several_connections_lose_nothing(tmp_path):
+    stores = [Events(tmp_path / "events.db") for _ in range(3)]
+
+    def write(number):
+        for count in range(20):
+            stores[number].add([Event(f"u{number}", str(count), 1)])
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.count() for one in stores] == [60] * 3
+    for one in stores:
+        one.close()
+
+
+# The API ----------------------------------------------------------------------------------------------------
+
+
+def test_a_live_purchase_joins_the_query_of_its_user_at_once(world):
+    with api_of(world) as api:
+        newer = [product_id(90), product_id(91)]
+        answer = api.post(EVENTS, json={"purchases": [{"user": "u003", "product": one} for one in newer]})
+        assert answer.json() == {"accepted": 2, "repeated": False}
+        bought = [product_id(3), product_id(6), *newer]
+        found = api.get(f"{USERS}/u003?k=8")
+        expected = tm.recommend_baskets(make_model(1), [bought], k=8).of(0)
+        assert products(found) == [product for product, _ in expected]
+        assert found.json()["source"] == "personal"
+        history = api.get("/api/v1/users/u003/history").json()["purchases"]
+        assert [(one["product"], one["live"]) for one in history] == [
+            (newer[0], True), (newer[1], True), (bought[0], False), (bought[1], False),
+        ]  # fmt: skip
+
+
+def test_a_user_whom_the_model_does_not_know_is_their_live_purchases(world):
+    with api_of(world) as api:
+        assert api.get(f"{USERS}/zoe").json()["source"] == "best sellers"
+        api.post(EVENTS, json=purchase("zoe", str(product_id(12))))
+        found = api.get(f"{USERS}/zoe?k=5").json()
+        assert [(one["product"]) for one in found["recommendations"]] == [
+            product for product, _ in tm.recommend_baskets(make_model(1), [[product_id(12)]], k=5).of(0)
+        ]
+        assert (found["source"], found["unknown"]) == ("personal", [])
+        api.post(EVENTS, json=purchase("yan", "a product that no model knows"))
+        assert api.get(f"{USERS}/yan").json()["source"] == "best sellers"
+
+
+def test_live_purchases_survive_a_restart(world):
+    with api_of(world) as api:
+        api.post(EVENTS, json=purchase("u003", product_id(90)))
+        before = products(api.get(f"{USERS}/u003"))
+    with api_of(world) as api:
+        assert products(api.get(f"{USERS}/u003")) == before
+
+
+def test_a_request_sent_again_under_its_key_is_kept_once(world):
+    with api_of(world) as api:
+        key = {"Idempotency-Key": "order-77"}
+        body = purchase("u003", product_id(90))
+        assert api.post(EVENTS, json=body, headers=key).json() == {"accepted": 1, "repeated": False}
+        assert api.post(EVENTS, json=body, headers=key).json() == {"accepted": 1, "repeated": True}
+        assert api.post(EVENTS, json=purchase("u003", 1), headers=key).status_code == 422
+        assert api.post(EVENTS, json=body, headers={"Idempotency-Key": "a b"}).status_code == 400
+        assert len(api.get(f"{EVENTS}/export").text.splitlines()) == 1
+
+
+def test_exports_come_in_three_formats_and_can_be_gone_on_with(world):
+    with api_of(world) as api:
+        for number in range(3):
+            api.post(EVENTS, json=purchase("u1", number + 1, time=number, quantity=number + 1))
+        lines = api.get(f"{EVENTS}/export?limit=2")
+        assert lines.headers["last-number"] == "2"
+        assert json.loads(lines.text.splitlines()[1]) == {
+            "number": 2, "user_id": "u1", "product_id": 2, "time": "1970-01-01T00:00:01.000000Z", "quantity": 2.0,
+        }  # fmt: skip
+        rest = api.get(f"{EVENTS}/export?format=csv&after=2")
+        assert rest.text.splitlines()[1] == "3,u1,3,1970-01-01T00:00:02.000000Z,3.0"
+        frame = pl.read_parquet(io.BytesIO(api.get(f"{EVENTS}/export?format=parquet").content))
+        assert frame["product_id"].to_list() == [1, 2, 3]
+        end = api.get(f"{EVENTS}/export?after=3")
+        assert (end.text, end.headers["last-number"]) == ("", "3")
+        assert end.headers["content-type"] == "application/x-ndjson"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"purchases": []},
+        {"purchases": [{"user": "u"}]},
+        purchase("", "p"),
+        purchase("u", "p", quantity=0),
+        purchase("u", "p", quantity=-1),
+        purchase("u", "p", time=-1),
+        purchase("u", "p", time="yesterday"),
+        purchase("u", "p", colour="red"),
+        purchase(True, "p"),
+    ],
+)
+def test_wrong_purchases_are_refused(world, body):
+    with api_of(world) as api:
+        assert api.post(EVENTS, json=body).status_code == 400
+
+
+def test_one_wrong_purchase_keeps_the_others_out(world):
+    with api_of(world) as api:
+        body = {"purchases": [{"user": "u", "product": "p"}, {"user": "u", "product": None}]}
+        assert api.post(EVENTS, json=body).status_code == 400
+        assert api.get(f"{EVENTS}/export").text == ""
+
+
+def test_a_server_without_a_file_of_events_takes_none(world):
+    with client_of(world.settings.models, keys=world.settings.keys) as api:
+        api.headers.update(world.headers)
+        assert api.post(EVENTS, json=purchase("u", "p")).status_code == 404
+        assert api.get(f"{EVENTS}/export").status_code == 404
+        assert api.get(f"{USERS}/u003").status_code == 200
+
+
+def test_a_full_disk_is_said_and_lists_are_served_on(world):
+    with api_of(world) as api:
+        store = api.app.state.api.events
+        assert api.post(EVENTS, json=purchase("u003", product_id(90))).status_code == 200
+        before = products(api.get(f"{USERS}/u003"))
+        pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
+        store._writer.execute(f"PRAGMA max_page_count = {pages}")
+        body = {"purchases": [{"user": f"u{n}" * 100, "product": "p"} for n in range(200)]}
+        refused = api.post(EVENTS, json=body)
+        assert (refused.status_code, refused.json()["title"]) == (507, "Insufficient Storage")
+        assert str(world.folder) not in refused.text
+        assert products(api.get(f"{USERS}/u003")) == before
+        store._writer.execute("PRAGMA max_page_count = 1000000")
+        assert api.post(EVENTS, json=body).status_code == 200
+
+
+# Kill -9 ----------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_server_has_lost_nothing_that_it_acknowledged(world, start):
+    settings = world.settings
+    options = ("--keys", settings.keys, "--events", settings.events, "--quiet")
+    acknowledged: list[int] = []
+    for round_ in range(3):
+        server = start(settings.models, *options)
+        server.client.headers.update(world.headers)
+        threading.Timer(0.25 + 0.1 * round_, server.process.send_signal, (signal.SIGKILL,)).start()
+        with contextlib.suppress(httpx.HTTPError):
+            for number in range(10_000):
+                mine = 10_000 * round_ + number
+                answer = server.client.post(EVENTS, json=purchase(f"u{mine}", mine))
+                assert answer.status_code == 200
+                acknowledged.append(mine)
+        assert server.process.wait(10) == -signal.SIGKILL
+        server.client.close()
+    assert len(acknowledged) > 10
+    kept = read_events(settings.events)["product_id"].to_list()
+    assert len(kept) == len(set(kept)) <= len(acknowledged) + 3
+    assert set(acknowledged) <= set(kept)
+    server = start(settings.models, *options)
+    server.client.headers.update(world.headers)
+    count = len(server.client.get(f"{EVENTS}/export").text.splitlines())
+    assert count == len(kept)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tastemaker.serving.events import Event, Events
+events = Events(Path(sys.argv[1]))
+for number in range(100_000):
+    events.add([Event("u", f"{number}-{part}", 1) for part in range(7)])
+    print(number, flush=True)
+"""
+
+
+def test_a_killed_writer_leaves_whole_requests_only(tmp_path):
+    file = tmp_path / "events.db"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, file], stdout=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    first = process.stdout.readline()
+    time.sleep(0.2)
+    process.kill()
+    printed = [int(line) for line in (first + process.stdout.read()).split("\n") if line]
+    process.wait()
+    process.stdout.close()
+    kept = read_events(file)["product_id"].to_list()
+    assert len(kept) % 7 == 0
+    assert {f"{number}-{part}" for number in printed[:-1] for part in range(7)} <= set(kept)
