@@ -29,7 +29,7 @@ FIRST_LOOK = 0.4
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 MODESTY = 0.005
 """Of two weights, the smaller is taken unless the greater ranks better by so large a share: less to overfit with."""
-TRENDS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0)
+TRENDS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
 def horizon_for(purchases: int) -> int:
