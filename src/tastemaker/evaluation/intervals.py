@@ -9,7 +9,7 @@ import numpy as np
 from tastemaker.errors import DataError, SettingProblem
 from tastemaker.types import Doubles
 
-__all__ = ["Interval", "bootstrap_mean"]
+__all__ = ["Interval", "bootstrap_mean", "resampled_means"]
 
 BLOCK = 1 << 22
 """So many counts (users × resamples) are held at once: 32 MiB."""
@@ -50,13 +50,18 @@ def bootstrap_mean(
     if not len(values):
         raise DataError("there are no users to average over; hold out at least one purchase of one user.")
     columns = np.ascontiguousarray(values.reshape(len(values), -1).T, dtype=np.float64)
-    means = _resampled_means(columns, rng, resamples)
+    means = resampled_means(columns, rng, resamples)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     shape = values.shape[1:]
     return columns.mean(axis=1).reshape(shape), low.reshape(shape), high.reshape(shape)
 
 
-def _resampled_means(columns: Doubles, rng: np.random.Generator, resamples: int) -> Doubles:
+def resampled_means(columns: Doubles, rng: np.random.Generator, resamples: int) -> Doubles:
+    """Return ``float64[resamples, M]``: the means of ``columns``, ``float64[M, Q]``, over Q users drawn with replacement.
+
+    >>> resampled_means(np.array([[2.0, 2.0], [0.0, 4.0]]), np.random.default_rng(3), 3).tolist()
+    [[2.0, 2.0], [2.0, 0.0], [2.0, 2.0]]
+    """
     users = columns.shape[1]
     means = np.empty((resamples, len(columns)))
     counts = np.empty((min(resamples, max(1, BLOCK // users)), users))

@@ -23,6 +23,7 @@ __all__ = [
     "Hits",
     "Measurements",
     "average_precision",
+    "check_cutoffs",
     "coverage",
     "find_hits",
     "hit_rate",
@@ -238,14 +239,15 @@ def measure(lists: RankedLists, held_out: Histories, *, at: Sequence[int], produ
     >>> measured.values["recall@1"].tolist(), measured.values["recall@2"].tolist(), measured.wholes
     ([0.0, 1.0], [0.5, 1.0], {'coverage@1': 0.2, 'coverage@2': 0.4})
     """
-    cutoffs = _cutoffs(at)
+    cutoffs = check_cutoffs(at)
     hits = find_hits(lists, held_out)
     values = {f"{name}@{k}": metric(hits, k) for name, metric in USER_METRICS.items() for k in cutoffs}
     wholes = {f"coverage@{k}": coverage(lists, k, products=products) for k in cutoffs}
     return Measurements(hits.queries, values, wholes)
 
 
-def _cutoffs(at: Sequence[int]) -> list[int]:
+def check_cutoffs(at: Sequence[int]) -> list[int]:
+    """Return the distinct list lengths, ascending; raise `SettingProblem` when there is none or one is no whole number from 1."""
     cutoffs = sorted(set(at))
     if not cutoffs or not all(isinstance(k, int | np.integer) and k >= 1 for k in cutoffs):
         raise SettingProblem(
