@@ -134,7 +134,7 @@ def test_a_model_is_not_learned_twice_from_the_same_purchases_settings_and_seed(
         )
 
     first, again = run(), run()
-    assert (calls, first.learned.reused, again.learned.reused) == ([0], False, True)
+    assert (calls, first.reused, again.reused) == ([0], False, True)
     assert again.report == first.report
     assert again.cost == first.cost
     run(seed=1)
@@ -152,11 +152,11 @@ def test_a_kept_model_that_was_damaged_is_learned_again(split, tmp_path):
             "best-sellers"
         )
 
-    folder = run().learned.folder
+    folder = run().folder
     (folder / "product_bias.npy").write_bytes(b"nonsense")
     again = run()
-    assert (again.learned.reused, again.learned.folder) == (False, folder)
-    assert run().learned.reused
+    assert (again.reused, again.folder) == (False, folder)
+    assert run().reused
 
 
 def test_a_comparison_that_is_stopped_half_way_keeps_what_was_whole(split, tmp_path, monkeypatch):
@@ -250,8 +250,8 @@ def paired(difference, p, relative=0.5):
         low=ends[0],
         high=ends[1],
         relative=relative,
-        relative_low=relative - 0.1,
-        relative_high=relative + 0.1,
+        relative_low=None if relative is None else relative - 0.1,
+        relative_high=None if relative is None else relative + 0.1,
         p_value=p,
         users_needed=50,
     )
@@ -272,7 +272,7 @@ def test_the_verdict_says_better_worse_and_not_distinguishable():
 
 
 def test_a_difference_to_nothing_is_told_in_the_metrics_own_unit():
-    tests = [PairedTest("ndcg@10", "als", paired(0.05, 0.001, float("nan")), 0.001)]
+    tests = [PairedTest("ndcg@10", "als", paired(0.05, 0.001, None), 0.001)]
     assert list(sentences(tests, "mine", ["ndcg@10"])) == [
         "In ndcg@10, mine is better than als by 0.0500 (0.0400–0.0600)."
     ]

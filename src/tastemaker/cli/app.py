@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tastemaker.cli.compare import compare
 from tastemaker.cli.demo import demo
 from tastemaker.cli.doctor import doctor
 from tastemaker.cli.evaluate import evaluate
@@ -48,6 +49,6 @@ def _root(
     pass
 
 
-for command in (demo, fetch, train, evaluate, recommend, similar, serve, promote, rollback, doctor):
+for command in (demo, fetch, train, evaluate, compare, recommend, similar, serve, promote, rollback, doctor):
     app.command(rich_help_panel=None)(command)
 app.add_typer(key_app)

@@ -190,7 +190,7 @@ def _onlooker(stop: Stop, metric: str) -> Onlooker:
             say(f"{entry.name}: left out, {entry.skipped}.")
             return
         took = "" if entry.cost is None else f", learned in {entry.cost.seconds:.1f} s"
-        again = " (kept from before)" if entry.learned is not None and entry.learned.reused else ""
+        again = " (kept from before)" if entry.reused else ""
         say(f"{entry.name}: {metric} {entry.report.metrics[metric].mean:.4f}{took}{again}.")
 
     return Onlooker(learning, measured)

@@ -54,6 +54,7 @@ class _Measure:
     include_purchased: bool
     seed: int
     threads: int | None
+    chosen: str
 
 
 def compare(
@@ -95,7 +96,7 @@ def compare(
     chosen = str(models[0]) if models else names()[0]
     contestants = named(asked)
     common = known_to_all(held_out, [train.users, *(model.users for model in given.values())])
-    measure = _Measure(common, train, cutoffs, include_purchased, seed, threads)
+    measure = _Measure(common, train, cutoffs, include_purchased, seed, threads, chosen)
     place = None if workspace is None else Path(workspace)
     entries = []
     for entry in _entries(contestants, given, measure, place, onlooker):
@@ -132,7 +133,9 @@ def _entries(
             made = learned(one, measure.train, terms, fingerprint=fingerprint, workspace=workspace)
         yield _measured(one.name, made, measure, ())
     for name, model in given.items():
-        yield _measured(name, Learned(model, None, folder=Path(name)), measure, tuple(_doubts(model, measure)))
+        yield _measured(
+            name, Learned(model, None, folder=Path(name)), measure, tuple(_doubts(model, measure))
+        )
 
 
 def _measured(name: str, made: Learned, measure: _Measure, notes: tuple[str, ...]) -> Entry:
@@ -147,6 +150,7 @@ def _measured(name: str, made: Learned, measure: _Measure, notes: tuple[str, ...
         seed=measure.seed,
         threads=measure.threads,
         notes=notes,
+        keep_model=name == measure.chosen,
     )
 
 

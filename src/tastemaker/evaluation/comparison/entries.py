@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tastemaker.evaluation.comparison.workspace import Learned
 from tastemaker.evaluation.evaluate import rank_held_out, workshop_accuracy
 from tastemaker.evaluation.metrics import find_hits, recall
 from tastemaker.evaluation.protocol import Report, report_of, those_with_held_out
+from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import AnyArray, Doubles, Offsets, Rows
@@ -50,8 +52,14 @@ class Entry:
     name: str
     report: Report | None = None
     cost: Cost | None = None
-    learned: Learned | None = field(default=None, repr=False)
+    record: TrainingRecord | None = field(default=None, repr=False)
+    folder: Path | None = None
+    """Where the model is kept"""
+    reused: bool = False
+    """Whether it was found in the workspace, not learned"""
     lists: Lists | None = field(default=None, repr=False)
+    model: TasteModel | None = field(default=None, repr=False)
+    """The model itself, of the chosen one only"""
     skipped: str | None = None
     """Why it was not measured, in a few words"""
     notes: tuple[str, ...] = ()
@@ -60,15 +68,14 @@ class Entry:
     def as_dict(self) -> dict[str, Any]:
         """Return what ``compare --json`` prints of it, as dictionaries."""
         facts: dict[str, Any] = {"name": self.name, "skipped": self.skipped, "notes": list(self.notes)}
-        if self.report is None or self.learned is None:
+        if self.report is None or self.record is None:
             return facts
-        record = self.learned.model.record
         return facts | {
             "seconds": None if self.cost is None else self.cost.seconds,
             "peak_memory_bytes": None if self.cost is None else self.cost.peak_memory_bytes,
-            "reused": self.learned.reused,
-            "folder": None if self.learned.folder is None else str(self.learned.folder),
-            "data_fingerprint": record.data_fingerprint,
+            "reused": self.reused,
+            "folder": None if self.folder is None else str(self.folder),
+            "data_fingerprint": self.record.data_fingerprint,
             **self.report.as_dict(),
         }
 
@@ -149,6 +156,7 @@ def measured_entry(
     seed: int,
     threads: int | None,
     notes: tuple[str, ...],
+    keep_model: bool,
 ) -> Entry:
     """Measure a model exactly as `evaluate` does, and keep of its lists what pictures need."""
     model = made.model
@@ -158,7 +166,17 @@ def measured_entry(
     workshop = workshop_accuracy(model, held_out, seed, threads)
     report = report_of(lists, wanted, at=at, products=len(model.products), seed=seed, workshop=workshop)
     users, _ = those_with_held_out(held_out.histories())
-    return Entry(name, report, made.cost, made, _kept(lists, wanted, users, model, train), None, notes)
+    return Entry(
+        name,
+        report,
+        made.cost,
+        model.record,
+        made.folder,
+        made.reused,
+        _kept(lists, wanted, users, model, train),
+        model if keep_model else None,
+        notes=notes,
+    )
 
 
 def _kept(lists: RankedLists, wanted: Histories, users: Rows, model: TasteModel, train: Purchases) -> Lists:

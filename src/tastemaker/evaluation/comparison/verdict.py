@@ -67,7 +67,7 @@ def against_others(
         compare_paired(values[chosen][metric], values[other][metric], rng=np.random.default_rng(seed))
         for metric, other in pairs
     ]
-    corrected = holm(np.array([one.p_value for one in found])) if found else []
+    corrected = holm([one.p_value for one in found])
     return tuple(
         Test(metric, other, one, float(p))
         for (metric, other), one, p in zip(pairs, found, corrected, strict=True)
@@ -99,14 +99,14 @@ def _listed(words: Sequence[str]) -> str:
 def _by(paired: Paired) -> str:
     """Write how far apart two models are: in per cent of the other, or in the metric's own unit where that is 0."""
     sign = 1 if paired.difference >= 0 else -1
-    share = (paired.relative, paired.relative_low, paired.relative_high)
-    if all(end is not None and np.isfinite(end) for end in share):
-        by, *ends = (sign * end for end in share)
-        digits = 0 if by >= 0.095 else 1
-        low, high = (f"{100 * end:.{digits}f}" for end in sorted(ends))
-        return f"by {100 * by:.{digits}f} % ({low}–{high} %)"
-    low, high = (f"{end:.4f}" for end in sorted((sign * paired.low, sign * paired.high)))
-    return f"by {abs(paired.difference):.4f} ({low}–{high})"
+    if paired.relative is None or paired.relative_low is None or paired.relative_high is None:
+        low, high = (f"{end:.4f}" for end in sorted((sign * paired.low, sign * paired.high)))
+        return f"by {abs(paired.difference):.4f} ({low}–{high})"
+    ends = sorted((sign * paired.relative_low, sign * paired.relative_high))
+    by = sign * paired.relative
+    digits = 0 if by >= 0.095 else 1
+    low, high = (f"{100 * end:.{digits}f}" for end in ends)
+    return f"by {100 * by:.{digits}f} % ({low}–{high} %)"
 
 
 def p_text(p: float) -> str:

@@ -1,0 +1,150 @@
+"""``tastemaker compare`` through the real command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+
+import tastemaker as tm
+from tastemaker.data.synthetic import write_log
+
+
+@pytest.fixture(scope="module")
+def logs(split, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("logs")
+    return write_log(split.train, folder / "train.parquet"), write_log(
+        split.held_out, folder / "held.parquet"
+    )
+
+
+@pytest.fixture(scope="module")
+def shuffled(split, tmp_path_factory):
+    """A folder of a model that ranks at random: worse than anything."""
+    model = tm.best_sellers(split.train)
+    model.product_bias[:] = np.random.default_rng(4).permutation(len(model.products))
+    return tm.save(model, tmp_path_factory.mktemp("random") / "1")
+
+
+QUICK = ("--model", "co-purchase", "--model", "best-sellers", "--at", 10)
+
+
+def test_it_prints_a_table_a_test_of_each_pair_and_a_verdict(tastemaker, logs):
+    ran = tastemaker(
+        "compare", *logs, *QUICK, "--model", "cosine", "--metric", "ndcg@10", "--metric", "recall@10"
+    )
+    assert ran.returncode == 0, ran.stderr
+    lines = [line.split() for line in ran.stdout.splitlines()]
+    assert lines[1][:4] == ["ndcg@10", "recall@10", "coverage@10", "seconds"]
+    assert [line[0] for line in lines[2:5]] == ["best-sellers", "co-purchase", "cosine"]
+    assert "co-purchase against the others" in ran.stdout
+    verdict = ran.stdout.splitlines()[-1]
+    assert verdict.startswith("In ndcg@10, co-purchase is better than best-sellers by ")
+    assert "In recall@10, co-purchase is better than best-sellers by " in verdict
+    assert "co-purchase: ndcg@10 0." in ran.stderr
+
+
+def test_the_json_is_one_object_and_agrees_with_evaluate(tastemaker, logs, model_folder):
+    train, held = logs
+    ran = tastemaker("compare", train, held, "--model", model_folder, *QUICK[2:], "--json", "--seed", 7)
+    assert ran.returncode == 0, ran.stderr
+    printed = json.loads(ran.stdout)
+    assert printed["chosen"] == str(model_folder)
+    models = {one["name"]: one for one in printed["models"]}
+    alone = tastemaker("evaluate", model_folder, held, "--at", 10, "--seed", 7, "--json")
+    single = json.loads(alone.stdout)
+    assert {
+        name: models[str(model_folder)][name] for name in ("users", "products", "metrics", "workshop")
+    } == {name: single[name] for name in ("users", "products", "metrics", "workshop")}
+    [test] = printed["tests"]
+    assert (test["other"], test["metric"]) == ("best-sellers", "ndcg@10")
+    assert test["first"] == single["metrics"]["ndcg@10"]["mean"]
+    assert (
+        printed["verdict"]
+        in tastemaker("compare", train, held, "--model", model_folder, *QUICK[2:], "--seed", 7).stdout
+    )
+
+
+def test_a_workspace_learns_once(tastemaker, logs, tmp_path):
+    first = tastemaker("compare", *logs, *QUICK, "--workspace", tmp_path / "work", "--json")
+    again = tastemaker("compare", *logs, *QUICK, "--workspace", tmp_path / "work", "--json")
+    assert again.returncode == 0, again.stderr
+    one, two = json.loads(first.stdout), json.loads(again.stdout)
+    assert [model["reused"] for model in one["models"]] == [False, False]
+    assert [model["reused"] for model in two["models"]] == [True, True]
+    for model in (*one["models"], *two["models"]):
+        del model["reused"]
+    assert one == two
+
+
+def test_a_worse_model_does_not_pass(tastemaker, logs, shuffled, model_folder):
+    ran = tastemaker("compare", *logs, "--model", shuffled, "--fail-if-worse-than", model_folder)
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1].startswith(f"The new model is worse than {model_folder} by ")
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_better_model_passes_and_says_why(tastemaker, logs, shuffled, model_folder):
+    ran = tastemaker(
+        "compare",
+        *logs,
+        "--model",
+        model_folder,
+        "--fail-if-worse-than",
+        shuffled,
+        "--metric",
+        "recall@10",
+        "--json",
+    )
+    assert ran.returncode == 0, ran.stderr
+    gate = json.loads(ran.stdout)["gate"]
+    assert gate["passed"] is True
+    assert gate["sentence"].startswith(f"the new model is better than {shuffled} by ")
+    assert [model["name"] for model in json.loads(ran.stdout)["models"]] == [
+        "best-sellers",
+        str(model_folder),
+        str(shuffled),
+    ]
+
+
+def test_the_same_model_under_another_name_passes(tastemaker, logs, model_folder, tmp_path):
+    shutil.copytree(model_folder, tmp_path / "same")
+    ran = tastemaker("compare", *logs, "--model", tmp_path / "same", "--fail-if-worse-than", model_folder)
+    assert ran.returncode == 0, ran.stderr
+    assert "is not significantly worse than" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--model", "nobody"), "'nobody' is neither a model folder nor a model that can be trained here"),
+        (("--metric", "coverage@10"), "'coverage@10' is no metric to compare by; write NAME@K"),
+        (("--fail-if-worse-than", "nowhere"), "the model folder nowhere does not exist"),
+        (("--report", "nowhere/page.html"), "to write page.html in; make it first"),
+        (("--at", "0"), "metrics were asked for at [0"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(tastemaker, logs, more, words):
+    ran = tastemaker("compare", *logs, "--model", "best-sellers", *more)
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith("tastemaker: ")
+    assert words in last
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_model_is_not_compared_with_itself(tastemaker, logs, model_folder):
+    ran = tastemaker("compare", *logs, "--model", model_folder, "--fail-if-worse-than", model_folder)
+    assert ran.returncode == 1
+    assert "cannot be compared with itself" in ran.stderr
+
+
+def test_strangers_only_are_one_sentence(tastemaker, logs, tmp_path):
+    pl.DataFrame({"user_id": ["nobody"], "product_id": [1]}).write_parquet(tmp_path / "held.parquet")
+    ran = tastemaker("compare", logs[0], tmp_path / "held.parquet", *QUICK)
+    assert ran.returncode == 1
+    assert "no user with held-out purchases is known to all" in ran.stderr.splitlines()[-1]
