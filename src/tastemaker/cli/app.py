@@ -10,6 +10,7 @@ from tastemaker.cli.compare import compare
 from tastemaker.cli.demo import demo
 from tastemaker.cli.doctor import doctor
 from tastemaker.cli.evaluate import evaluate
+from tastemaker.cli.events import events_app
 from tastemaker.cli.fetch import fetch
 from tastemaker.cli.key import key_app
 from tastemaker.cli.promote import promote, rollback
@@ -52,3 +53,4 @@ def _root(
 for command in (demo, fetch, train, evaluate, compare, recommend, similar, serve, promote, rollback, doctor):
     app.command(rich_help_panel=None)(command)
 app.add_typer(key_app)
+app.add_typer(events_app)

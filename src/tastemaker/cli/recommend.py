@@ -21,12 +21,14 @@ from tastemaker.cli.options import (
     ids_in,
     typed,
 )
+from tastemaker.cli.recommend_ruled import Wishes, recommend_ruled
 
 if TYPE_CHECKING:
     import polars as pl
 
     from tastemaker.data.columns import Columns
     from tastemaker.model.taste_model import TasteModel
+    from tastemaker.ranking.fallbacks import Visitor
     from tastemaker.ranking.recommend import Recommendations
 
 __all__ = ["as_json_lists", "print_lists", "recommend"]
@@ -57,6 +59,15 @@ def recommend(
             show_default=False,
         ),
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(metavar="F", help="What may be recommended (JSON or TOML).", show_default=False),
+    ] = None,
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(metavar="F", help="A table of products, for rules on its columns.", show_default=False),
+    ] = None,
+    why: Annotated[bool, typer.Option("--why", help="Say which purchases speak for each product.")] = False,
     user_column: UserColumn = None,
     product_column: ProductColumn = None,
     quantity_column: QuantityColumn = None,
@@ -83,7 +94,13 @@ def recommend(
     chosen = first_existing(given, "--user, --users, --all-users, --basket")
     if basket is not None and with_purchases is not None:
         raise typer.BadParameter("--with-purchases is for users; add its products to the --basket instead.")
+    wishes = None
+    if rules is not None or why:
+        wishes = Wishes(k, include_purchased, threads, rules, catalogue, why, out, as_json)
     model = load(folder)
+    if basket is not None and wishes is not None:
+        _basket_under_rules(model, basket, wishes)
+        return
     if basket is not None:
         _recommend_basket(
             model, basket, out, as_json, k=k, include_purchased=include_purchased, threads=threads
@@ -98,6 +115,11 @@ def recommend(
     best_sellers = _without_purchases(model, asked)
     if any(best_sellers):
         say(f"{sum(best_sellers):,} of these users have no purchase; they get the best sellers.")
+    if wishes is not None:
+        visitors = (_visitor(model, row) for row in model.users.rows(asked).tolist())
+        names = model.users.original(model.users.at(model.users.rows(asked))).alias("user_id")
+        recommend_ruled(model, names, visitors, wishes, facts)
+        return
     if out is None:
         lists = rank(model, asked, k=k, include_purchased=include_purchased, threads=threads)
         _render(lists, None, as_json, best_sellers, facts)
@@ -126,7 +148,22 @@ def _recommend_basket(
     include_purchased: bool,
     threads: int | None,
 ) -> None:
-    from tastemaker.ranking.recommend import known_part, recommend_baskets
+    from tastemaker.ranking.recommend import recommend_baskets
+
+    known, unknown = _known(model, basket)
+    lists = recommend_baskets(
+        model,
+        [typed([str(product) for product in known])],
+        k=k,
+        include_purchased=include_purchased,
+        threads=threads,
+    )
+    _render(lists, out, as_json, [not known], {"unknown_products": unknown})
+
+
+def _known(model: TasteModel, basket: str) -> tuple[list[object], list[object]]:
+    """Part a basket into what the model knows and what it does not; say so on stderr."""
+    from tastemaker.ranking.recommend import known_part
 
     ids = [text.strip() for text in basket.split(",") if text.strip()]
     known, unknown = known_part(model, typed(ids))
@@ -136,14 +173,29 @@ def _recommend_basket(
         say(f"Product{s} {_some(unknown)} {are} not among the {len(model.products):,} known; {rest}.")
     if not known:
         say("The basket holds no product that the model knows; these are the best sellers.")
-    lists = recommend_baskets(
-        model,
-        [typed([str(product) for product in known])],
-        k=k,
-        include_purchased=include_purchased,
-        threads=threads,
-    )
-    _render(lists, out, as_json, [not known], {"unknown_products": unknown})
+    return known, unknown
+
+
+def _basket_under_rules(model: TasteModel, basket: str, wishes: Wishes) -> None:
+    import numpy as np
+    import polars as pl
+
+    from tastemaker.ranking.fallbacks import Visitor
+
+    known, unknown = _known(model, basket)
+    rows = np.unique(model.products.rows(typed([str(product) for product in known]))).astype(np.int32)
+    names = pl.Series("basket", [0])
+    recommend_ruled(model, names, iter([Visitor(basket=rows)]), wishes, {"unknown_products": unknown})
+
+
+def _visitor(model: TasteModel, row: int) -> Visitor:
+    import numpy as np
+
+    from tastemaker.ranking.fallbacks import Visitor
+
+    low, high = model.histories.offsets[row : row + 2]
+    times = None if model.history_times is None else np.asarray(model.history_times[low:high])
+    return Visitor(row, np.asarray(model.histories.products[low:high]), times)
 
 
 def _joined(model: TasteModel, file: Path, columns: Columns) -> tuple[TasteModel, dict[str, object]]:

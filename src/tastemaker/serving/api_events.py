@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import time
 
-import polars as pl
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,11 +14,19 @@ from tastemaker.serving.api_answers import answered
 from tastemaker.serving.api_bodies import EventsBody, ExportQuery
 from tastemaker.serving.api_reading import body_of, query_of
 from tastemaker.serving.api_state import state_of
-from tastemaker.serving.events import Event, Events, EventsFull, EventsProblem, KeyUsedOtherwise, read_events
+from tastemaker.serving.events import (
+    Event,
+    Events,
+    EventsFull,
+    EventsProblem,
+    KeyUsedOtherwise,
+    as_bytes,
+    read_events,
+)
 from tastemaker.serving.gate import require_admin
 from tastemaker.serving.problems import Refusal
 
-__all__ = ["TYPES", "add", "as_bytes", "export"]
+__all__ = ["TYPES", "add", "export"]
 
 TYPES = {
     "jsonl": "application/x-ndjson",
@@ -74,16 +80,6 @@ async def export(request: Request) -> Response:
     last = asked.after if frame.is_empty() else int(frame["number"][-1])
     headers = {"Last-Number": str(last), "Cache-Control": "no-store"}
     return Response(content, 200, headers, TYPES[asked.format])
-
-
-def as_bytes(frame: pl.DataFrame, kind: str) -> bytes:
-    """Return a log as JSON lines, CSV or Parquet."""
-    if kind == "parquet":
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer)
-        return buffer.getvalue()
-    text = frame.with_columns(pl.col("time").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
-    return (text.write_csv() if kind == "csv" else text.write_ndjson()).encode()
 
 
 def _store(request: Request) -> Events:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 import threading
 import time
@@ -15,7 +16,7 @@ import polars as pl
 from tastemaker.data.ids import integers_if_all
 from tastemaker.errors import TastemakerError
 
-__all__ = ["Event", "Events", "EventsFull", "EventsProblem", "KeyUsedOtherwise", "read_events"]
+__all__ = ["Event", "Events", "EventsFull", "EventsProblem", "KeyUsedOtherwise", "as_bytes", "read_events"]
 
 FORMAT = 1
 
@@ -176,6 +177,16 @@ def read_events(file: Path, *, after: int = 0, most: int | None = None) -> pl.Da
         integers_if_all(frame["product_id"]) if len(frame) else frame["product_id"],
         frame["time"].cast(pl.Datetime("us", "UTC")),
     )
+
+
+def as_bytes(frame: pl.DataFrame, kind: str) -> bytes:
+    """Return a log as JSON lines, CSV or Parquet."""
+    if kind == "parquet":
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        return buffer.getvalue()
+    text = frame.with_columns(pl.col("time").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    return (text.write_csv() if kind == "csv" else text.write_ndjson()).encode()
 
 
 def _connect(file: Path) -> sqlite3.Connection:
