@@ -16,7 +16,7 @@ from tastemaker.ranking.recommend import product_candidates, rank_users
 from tastemaker.ranking.scores import score_rows
 from tastemaker.types import Rows
 
-__all__ = ["WORKSHOP_NEGATIVES", "evaluate", "rank_held_out", "workshop_accuracy"]
+__all__ = ["WORKSHOP_NEGATIVES", "evaluate", "rank_held_out", "report_on"]
 
 WORKSHOP_NEGATIVES = 100
 
@@ -38,7 +38,21 @@ def evaluate(
     lists, wanted = rank_held_out(
         model, held_out, k=max(at), include_purchased=include_purchased, threads=threads
     )
-    workshop = workshop_accuracy(model, held_out, seed, threads)
+    return report_on(model, held_out, lists, wanted, at=at, seed=seed, threads=threads)
+
+
+def report_on(
+    model: TasteModel,
+    held_out: Purchases,
+    lists: RankedLists,
+    wanted: Histories,
+    *,
+    at: Sequence[int],
+    seed: int,
+    threads: int | None,
+) -> Report:
+    """Measure the lists that `rank_held_out` returned: all of `evaluate` but the ranking, for who needs the lists, too."""
+    workshop = _workshop(model, held_out, seed, threads)
     return report_of(lists, wanted, at=at, products=len(model.products), seed=seed, workshop=workshop)
 
 
@@ -58,7 +72,7 @@ def rank_held_out(
     return lists, wanted
 
 
-def workshop_accuracy(
+def _workshop(
     model: TasteModel, held_out: Purchases, seed: int, threads: int | None
 ) -> Workshop | None:
     """Measure as the notebook did, over the purchases whose product the model knows."""

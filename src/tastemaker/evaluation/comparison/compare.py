@@ -55,6 +55,8 @@ class _Measure:
     seed: int
     threads: int | None
     chosen: str
+    metric: str
+    """The first of those that are tested"""
 
 
 def compare(
@@ -96,7 +98,7 @@ def compare(
     chosen = str(models[0]) if models else names()[0]
     contestants = named(asked)
     common = known_to_all(held_out, [train.users, *(model.users for model in given.values())])
-    measure = _Measure(common, train, cutoffs, include_purchased, seed, threads, chosen)
+    measure = _Measure(common, train, cutoffs, include_purchased, seed, threads, chosen, metrics[0])
     place = None if workspace is None else Path(workspace)
     entries = []
     for entry in _entries(contestants, given, measure, place, onlooker):
@@ -150,6 +152,7 @@ def _measured(name: str, made: Learned, measure: _Measure, notes: tuple[str, ...
         seed=measure.seed,
         threads=measure.threads,
         notes=notes,
+        metric=measure.metric,
         keep_model=name == measure.chosen,
     )
 

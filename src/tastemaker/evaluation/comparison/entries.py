@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tastemaker.data.purchases import Histories, Purchases
-from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.data.purchases import Purchases
 from tastemaker.evaluation.comparison.cost import Cost
+from tastemaker.evaluation.comparison.kept import SHOWN, Kept, kept_of
 from tastemaker.evaluation.comparison.verdict import Test, sentences
 from tastemaker.evaluation.comparison.workspace import Learned
-from tastemaker.evaluation.evaluate import rank_held_out, workshop_accuracy
-from tastemaker.evaluation.metrics import find_hits, recall
-from tastemaker.evaluation.protocol import Report, report_of, those_with_held_out
+from tastemaker.evaluation.evaluate import rank_held_out, report_on
+from tastemaker.evaluation.protocol import Report, those_with_held_out
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.ranking.lists import RankedLists
-from tastemaker.types import AnyArray, Doubles, Offsets, Rows
 
-__all__ = ["Comparison", "Entry", "Lists", "measured_entry", "skipped_entry"]
-
-SHOWN = 10
-"""So many places count as what a user is shown."""
-
-EXAMPLES = 6
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lists:
-    """What is kept of a model's lists when they have been measured, for the report's pictures."""
-
-    user_rows: Rows
-    """``int32[users]``, the rows of the measured users among those of TRAIN, -1 for none"""
-    recall: Doubles
-    """``float64[longest]``: recall at 1, 2, …, the mean over users"""
-    shown: Offsets
-    """``int64[P]``, how often each product of TRAIN stands among the first 10 of a list"""
-    examples: Mapping[int, tuple[object, ...]]
-    """The first products that a few users are shown, as ids, by the users' rows in TRAIN"""
+__all__ = ["Comparison", "Entry", "measured_entry", "skipped_entry"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +33,7 @@ class Entry:
     """Where the model is kept"""
     reused: bool = False
     """Whether it was found in the workspace, not learned"""
-    lists: Lists | None = field(default=None, repr=False)
+    kept: Kept | None = field(default=None, repr=False)
     model: TasteModel | None = field(default=None, repr=False)
     """The model itself, of the chosen one only"""
     skipped: str | None = None
@@ -156,6 +132,7 @@ def measured_entry(
     seed: int,
     threads: int | None,
     notes: tuple[str, ...],
+    metric: str,
     keep_model: bool,
 ) -> Entry:
     """Measure a model exactly as `evaluate` does, and keep of its lists what pictures need."""
@@ -163,8 +140,7 @@ def measured_entry(
     lists, wanted = rank_held_out(
         model, held_out, k=max(*at, SHOWN), include_purchased=include_purchased, threads=threads
     )
-    workshop = workshop_accuracy(model, held_out, seed, threads)
-    report = report_of(lists, wanted, at=at, products=len(model.products), seed=seed, workshop=workshop)
+    report = report_on(model, held_out, lists, wanted, at=at, seed=seed, threads=threads)
     users, _ = those_with_held_out(held_out.histories())
     return Entry(
         name,
@@ -173,40 +149,7 @@ def measured_entry(
         model.record,
         made.folder,
         made.reused,
-        _kept(lists, wanted, users, model, train),
+        kept_of(lists, wanted, users, model, train, metric, seed),
         model if keep_model else None,
         notes=notes,
     )
-
-
-def _kept(lists: RankedLists, wanted: Histories, users: Rows, model: TasteModel, train: Purchases) -> Lists:
-    hits = find_hits(lists, wanted)
-    longest = int(lists.lengths.max(initial=1))
-    curve = np.array([recall(hits, k).mean() for k in range(1, longest + 1)])
-    user_rows = _rows_in(train.users, model.users, users)
-    product_rows = _rows_in(train.products, model.products, np.arange(len(model.products)))
-    places = np.arange(len(lists.rows)) - np.repeat(lists.offsets[:-1], lists.lengths)
-    shown = product_rows[lists.rows[places < SHOWN]]
-    examples = {}
-    for user in _examples(user_rows, train):
-        rows = lists[int(np.flatnonzero(user_rows == user)[0])][0][:SHOWN]
-        examples[user] = tuple(model.products.at(rows).to_list())
-    counts = np.bincount(shown[shown >= 0], minlength=len(train.products))
-    return Lists(user_rows, curve, counts, examples)
-
-
-def _rows_in(known: Vocabulary, asked: Vocabulary, rows: AnyArray) -> Rows:
-    if known is asked:
-        return np.asarray(rows, np.int32)
-    return known.find(asked.at(rows)).fill_null(-1).to_numpy().astype(np.int32)
-
-
-def _examples(user_rows: Rows, train: Purchases) -> list[int]:
-    """Return the rows of a few users, of short and of long histories, the same for every model of one comparison."""
-    known = np.unique(user_rows[user_rows >= 0])
-    lengths = np.diff(train.histories().offsets)[known]
-    fit = known[(lengths >= 3) & (lengths <= 30)]
-    fit = fit if len(fit) else known
-    order = fit[np.argsort(np.diff(train.histories().offsets)[fit], kind="stable")]
-    places = np.linspace(0, len(order) - 1, min(EXAMPLES, len(order))).astype(int)
-    return [int(user) for user in order[np.unique(places)]]
