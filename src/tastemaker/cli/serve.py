@@ -25,7 +25,7 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 takes any free one.")] = 8501,
     workers: Annotated[int, typer.Option(min=1, help="Processes that answer; they share their memory.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each worker that rank.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each worker that rank.")] = 1,
     catalogue: Annotated[
         Path | None,
         typer.Option(

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from tastemaker.serving import api, operations
 from tastemaker.serving.api_state import ApiState
+from tastemaker.serving.background import Background
 from tastemaker.serving.engine import Engine
 from tastemaker.serving.gate import Gate
 from tastemaker.serving.keys import Keys, WatchedKeys
@@ -48,9 +49,14 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
         app.state.api = ApiState.open(settings, books)
         books.with_each_look(app.state.api.rules.look)
         books.watch(settings.poll_seconds)
+        ahead = Background(books, settings.scratch) if settings.scratch is not None else None
+        if ahead is not None:
+            ahead.start()
         try:
             yield
         finally:
+            if ahead is not None:
+                ahead.close()
             books.close()
             app.state.engine.close()
             app.state.api.close()

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -49,6 +49,7 @@ class Engine:
         self._free = threads
         self._most = waiting
         self._held = 0
+        self._starting = False
         self._groups: dict[Group, list[_Ask]] = {}
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
@@ -75,6 +76,11 @@ class Engine:
         self, loaded: Loaded, products: Sequence[int], k: int, *, include_self: bool = False
     ) -> list[Ranked]:
         """Return the k products nearest, by dot product, to each product at these rows."""
+        table = loaded.neighbours
+        if table is not None:
+            known = [table.of(product, k, include_self=include_self) for product in products]
+            if all(one is not None for one in known):
+                return cast("list[Ranked]", known)
         return await self._ask((loaded, "product", include_self), products, k)
 
     def close(self) -> None:
@@ -93,11 +99,21 @@ class Engine:
         try:
             ask = _Ask(queries, k, asyncio.get_running_loop().create_future())
             self._groups.setdefault(group, []).append(ask)
-            if self._free:
-                self._start()
+            self._start_soon()
             return await ask.answer
         finally:
             self._held -= 1
+
+    def _start_soon(self) -> None:
+        """Start when the event loop has handled what is ready now, so that requests that came together are ranked together."""
+        if not self._starting:
+            self._starting = True
+            asyncio.get_running_loop().call_soon(self._start_all)
+
+    def _start_all(self) -> None:
+        self._starting = False
+        while self._groups and self._free:
+            self._start()
 
     def _start(self) -> None:
         """Give the group that waits longest to a free thread."""
@@ -129,8 +145,7 @@ class Engine:
                 ask.answer.set_exception(error)
             else:
                 ask.answer.set_result(done.result()[number])
-        while self._groups and self._free:
-            self._start()
+        self._start_soon()
 
 
 def _rank(group: Group, asks: list[_Ask]) -> list[list[Ranked]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +19,19 @@ from tastemaker.ranking.queries import basket_queries, user_queries
 from tastemaker.ranking.recommend import product_candidates, rank_users
 from tastemaker.ranking.top_k import Candidates, top_k
 from tastemaker.serving.ids import Ids
+from tastemaker.serving.neighbours import NeighbourTable
 from tastemaker.serving.shared import shared
 from tastemaker.types import Floats
 
 __all__ = ["Loaded", "load_version"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Loaded:
-    """One version of a model. Requests hold on to the one they began with, whatever happens to the shelf meanwhile."""
+    """One version of a model. Requests hold on to the one they began with, whatever happens to the shelf meanwhile.
+
+    Only ``neighbours`` is set later, and changes no answer.
+    """
 
     name: str
     version: int
@@ -38,6 +42,14 @@ class Loaded:
     """The products, packed for `top_k`, with their bias; shared between the workers"""
     catalogue: ProductTable
     """What the catalogue says of each product, in the order of the model's rows; without columns where there is no catalogue"""
+
+    neighbours: NeighbourTable | None = None
+    """The nearest products of all, once they are worked out"""
+
+    @property
+    def key(self) -> str:
+        """Return a name for files about this version, which no other content has."""
+        return f"{self.name}-{self.version}-{self.etag}"
 
     @property
     def etag(self) -> str:
@@ -63,8 +75,7 @@ class Loaded:
     def by_dot(self) -> tuple[Floats, Candidates]:
         """Return the space of `nearest` for dot products: the same panels without bias."""
         bias = np.zeros(self.candidates.count, np.float32)
-        packed = self.candidates
-        return self.model.product_vectors, Candidates(packed.panels, bias, packed.count, packed.dimensions)
+        return self.model.product_vectors, replace(self.candidates, bias=bias)
 
 
 def load_version(
@@ -82,11 +93,10 @@ def load_version(
     manifest = read_manifest(folder)
     model = load(folder)
     _check_finite(folder, model)
-    candidates = shared(
-        lambda: product_candidates(model), scratch, f"{name}-{version}-{manifest['sha256'][:16]}"
-    )
     products = model.products
     table = empty_table(products) if catalogue is None else read_product_table(catalogue, products)
+    key = f"{name}-{version}-{manifest['sha256'][:32]}"
+    candidates = shared(lambda: product_candidates(model), scratch, key)
     loaded = Loaded(name, version, folder, manifest, model, candidates, table)
     _try(loaded)
     return loaded

@@ -22,8 +22,8 @@ class Settings:
     """TensorFlow Serving's own port; 0 takes a free one"""
     workers: int = 1
     """Processes that answer"""
-    threads: int = 2
-    """Threads of each worker that rank"""
+    threads: int = 1
+    """Threads of each worker that rank; with one, waiting requests share more calls of the kernel"""
     poll_seconds: float = 1.0
     """How often the folders are looked at for new versions, labels and rules"""
     keep_versions: int = 10

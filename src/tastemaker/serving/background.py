@@ -1,0 +1,58 @@
+"""`Background`: the thread of a worker that sees to work ahead, such as the neighbours of every product."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from tastemaker.serving.loaded import Loaded
+from tastemaker.serving.neighbours import MOST_WORK, make_table_aside, read_table
+from tastemaker.serving.shelf import Shelf
+
+__all__ = ["Background"]
+
+log = logging.getLogger("tastemaker.background")
+
+SECONDS = 1.0
+
+
+class Background:
+    """Gives each version on the shelf its table of neighbours, those first that requests get by default."""
+
+    def __init__(self, shelf: Shelf, scratch: Path) -> None:
+        self._shelf, self._scratch = shelf, scratch
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="background", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End, and what was begun with it."""
+        self._end.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._end.is_set():
+            try:
+                for loaded in self._missing():
+                    if self._end.is_set():
+                        return
+                    make_table_aside(loaded.folder, self._scratch, loaded.key, self._end.wait)
+                    loaded.neighbours = read_table(self._scratch, loaded.key)
+            except Exception:  # it can do without
+                log.exception("work ahead failed")
+                return
+            self._end.wait(SECONDS)
+
+    def _missing(self) -> list[Loaded]:
+        models = self._shelf.models.values()
+        every = [(number != one.default, loaded) for one in models for number, loaded in one.ready.items()]
+        return [
+            loaded
+            for _, loaded in sorted(every, key=lambda pair: pair[0])
+            if loaded.neighbours is None
+            and loaded.candidates.count**2 * max(loaded.candidates.dimensions, 1) <= MOST_WORK
+        ]

@@ -1,0 +1,75 @@
+"""The table of neighbours: the same answers as without it, to the bit; made once; never in the way."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+
+import numpy as np
+import pytest
+from serving_worlds import PRODUCTS, client_of, make_model, product_id
+
+from tastemaker.model.folder import save
+from tastemaker.ranking.recommend import nearest, similarity_candidates
+from tastemaker.serving.neighbours import make_table, make_table_aside, read_table
+
+
+@pytest.mark.parametrize("products", [3, 101, PRODUCTS])
+@pytest.mark.parametrize("include_self", [False, True])
+def test_the_table_answers_what_the_search_answers(tmp_path, products, include_self):
+    space = similarity_candidates(make_model(4, products=products))
+    make_table(space, tmp_path, "key")
+    table = read_table(tmp_path, "key")
+    for k in (1, 10, 100):
+        lists = nearest(space, np.arange(products, dtype=np.int32), k=k, include_self=include_self)
+        for product in range(products):
+            rows, scores = table.of(product, k, include_self=include_self)
+            assert rows.tolist() == lists[product][0].tolist()
+            assert scores.tobytes() == lists[product][1].tobytes()
+
+
+def test_a_longer_list_than_the_table_knows_is_not_guessed(tmp_path):
+    make_table(similarity_candidates(make_model(4)), tmp_path, "key")
+    table = read_table(tmp_path, "key")
+    assert table.of(0, 101, include_self=True) is None
+
+
+def test_one_process_makes_it_and_the_others_wait_for_nothing(tmp_path):
+    folder = save(make_model(4), tmp_path / "1")
+    with (tmp_path / "key.neighbours.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        make_table_aside(folder, tmp_path, "key", lambda _: False)
+        assert read_table(tmp_path, "key") is None
+
+
+def test_work_that_is_stopped_leaves_nothing(tmp_path):
+    folder = save(make_model(4), tmp_path / "1")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    make_table_aside(folder, scratch, "key", lambda _: True)
+    assert read_table(scratch, "key") is None
+    assert [path.name for path in scratch.iterdir()] == ["key.neighbours.lock"]
+
+
+def test_a_server_answers_alike_before_and_after_its_table_is_there(tmp_path):
+    save(make_model(3), tmp_path / "models" / "recommender" / "1")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    def ask(client):
+        bodies = [
+            {"signature_name": "call_item_item", "instances": [product_id(5)]},
+            {
+                "signature_name": "similar_products",
+                "inputs": {"product": [product_id(5), product_id(9)], "k": 120},
+            },
+            {"signature_name": "similar_products", "inputs": {"product": [product_id(5)], "k": 3}},
+        ]
+        return [client.post("/v1/models/recommender:predict", json=body).json() for body in bodies]
+
+    with client_of(tmp_path / "models") as client:
+        before = ask(client)
+    with client_of(tmp_path / "models", scratch=scratch) as client:
+        while client.app.state.shelf.get("recommender").neighbours is None:
+            time.sleep(0.01)
+        assert ask(client) == before
