@@ -18,10 +18,13 @@ from tastemaker.evaluation.comparison.audience import known_to_all, seen_by, sha
 from tastemaker.evaluation.comparison.compare import Onlooker, compare
 from tastemaker.evaluation.comparison.contestants import CONTESTANTS, Contestant
 from tastemaker.evaluation.comparison.cost import costing
+from tastemaker.evaluation.comparison.tuned import tuned
 from tastemaker.evaluation.comparison.verdict import Test as PairedTest
 from tastemaker.evaluation.comparison.verdict import gate, sentences
 from tastemaker.evaluation.evaluate import evaluate
+from tastemaker.evaluation.metrics import measure
 from tastemaker.evaluation.paired import Paired
+from tastemaker.training.trial import hold_out
 
 
 def log_of(*pairs: tuple[object, str]) -> Purchases:
@@ -34,7 +37,7 @@ def found(split, model_folder):
     return compare(
         split.train,
         split.held_out,
-        models=["co-purchase", str(model_folder)],
+        models=["cosine", str(model_folder)],
         metrics=["ndcg@10", "recall@10"],
         at=[5, 10],
         seed=3,
@@ -44,7 +47,7 @@ def found(split, model_folder):
 def test_each_models_numbers_are_those_of_evaluate(found, split, model_folder):
     for name, model in (
         ("best-sellers", tm.best_sellers(split.train)),
-        ("co-purchase", tm.co_purchase(split.train, power=0.5, damping=1.0)),
+        ("cosine", tm.co_purchase(split.train, power=0.5, damping=0.0)),
         (str(model_folder), tm.load(model_folder)),
     ):
         mine, theirs = found.of(name).report, evaluate(model, split.held_out, at=[5, 10], seed=3)
@@ -60,7 +63,7 @@ def test_a_model_that_is_learned_is_the_one_that_train_gives(split, small_config
 
 
 def test_the_first_model_named_is_tested_against_every_other_one_by_every_metric(found, model_folder):
-    assert found.chosen == "co-purchase"
+    assert found.chosen == "cosine"
     asked = [
         (metric, other)
         for metric in ("ndcg@10", "recall@10")
@@ -69,7 +72,7 @@ def test_the_first_model_named_is_tested_against_every_other_one_by_every_metric
     assert [(test.metric, test.other) for test in found.tests] == asked
     values = {entry.name: entry.report.values for entry in found.entries}
     for test in found.tests:
-        first, second = values["co-purchase"][test.metric], values[test.other][test.metric]
+        first, second = values["cosine"][test.metric], values[test.other][test.metric]
         assert test.paired.users == len(first) == found.users
         assert test.paired.difference == pytest.approx(float((first - second).mean()), abs=1e-12)
         assert test.corrected >= test.paired.p_value
@@ -174,9 +177,9 @@ def test_a_comparison_that_is_stopped_half_way_keeps_what_was_whole(split, tmp_p
 
 def test_held_out_purchases_may_have_vocabularies_of_their_own(split, tmp_path):
     file = write_log(split.held_out, tmp_path / "held.parquet")
-    one = compare(split.train, split.held_out, models=["co-purchase"], at=[10])
-    other = compare(split.train, tm.read_purchases(file), models=["co-purchase"], at=[10])
-    assert one.of("co-purchase").report == other.of("co-purchase").report
+    one = compare(split.train, split.held_out, models=["cosine"], at=[10])
+    other = compare(split.train, tm.read_purchases(file), models=["cosine"], at=[10])
+    assert one.of("cosine").report == other.of("cosine").report
 
 
 def test_a_folder_of_other_vocabularies_is_measured_by_ids_on_the_users_known_to_all(tmp_path):
@@ -299,3 +302,29 @@ def test_a_cost_counts_seconds_and_the_memory_on_top():
     assert made == 32 << 20
     assert cost.seconds > 0
     assert cost.peak_memory_bytes is None or cost.peak_memory_bytes >= 24 << 20
+
+
+def test_a_tuned_baseline_has_the_setting_that_is_best_on_what_the_default_model_holds_out(split):
+    trial = hold_out(split.train, 3)
+    grid = [{"power": power, "popularity": popularity} for power in (0.0, 0.5) for popularity in (0.1, 50.0)]
+    worth = []
+    for setting in grid:
+        model = tm.co_purchase(trial.log, **setting)
+        shown = tm.recommend(model, model.users.at(trial.users), k=100).lists
+        worth.append(float(measure(shown, trial.held_out, at=[100], products=150).values["ndcg@100"].mean()))
+    best = tuned(lambda log, setting: tm.co_purchase(log, **setting), grid, split.train, seed=3, threads=None)
+    assert best.record.metrics["tuned"] == {
+        "trials": 4,
+        "best": grid[int(np.argmax(worth))],
+        "ndcg@100": max(worth),
+    }
+    assert np.array_equal(
+        best.product_bias, tm.co_purchase(split.train, **grid[int(np.argmax(worth))]).product_bias
+    )
+
+
+def test_a_log_too_small_to_hold_anything_out_takes_the_first_setting():
+    log = log_of((1, "hat"), (2, "sock"))
+    grid = [{"power": 0.5}, {"power": 0.0}]
+    model = tuned(lambda part, setting: tm.co_purchase(part, **setting), grid, log, seed=0, threads=None)
+    assert model.record.metrics["tuned"] == {"trials": 2, "best": {"power": 0.5}, "ndcg@100": None}

@@ -9,6 +9,7 @@ from typing import Any
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import SettingProblem
+from tastemaker.evaluation.comparison.tuned import Setting, tuned
 from tastemaker.model.config import preset
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.als import als
@@ -77,12 +78,51 @@ def _of_preset(name: str) -> Contestant:
     return Contestant(name, learn, config.to_json())
 
 
-def _of_pairs(name: str, *, power: float, damping: float) -> Contestant:
-    def learn(log: Purchases, terms: Terms) -> TasteModel:
-        return co_purchase(log, power=power, damping=damping, threads=terms.threads)
+def _tuned(
+    name: str,
+    learn: Callable[[Purchases, Terms, Setting], TasteModel],
+    grid: Sequence[Setting],
+    *,
+    package: str | None = None,
+    most_products: int | None = None,
+) -> Contestant:
+    def learn_tuned(log: Purchases, terms: Terms) -> TasteModel:
+        def one(part: Purchases, setting: Setting) -> TasteModel:
+            return learn(part, terms, setting)
 
-    return Contestant(name, learn, {"power": power, "damping": damping, "popularity": 0.1})
+        return tuned(one, grid, log, seed=terms.seed, threads=terms.threads)
 
+    settings = {"grid": [dict(setting) for setting in grid]}
+    return Contestant(name, learn_tuned, settings, package, most_products)
+
+
+def _of_pairs(log: Purchases, terms: Terms, setting: Setting) -> TasteModel:
+    return co_purchase(log, threads=terms.threads, **setting)
+
+
+def _ease(log: Purchases, terms: Terms, setting: Setting) -> TasteModel:
+    return ease(log, threads=terms.threads, **setting)
+
+
+def _als(log: Purchases, terms: Terms, setting: Setting) -> TasteModel:
+    return als(log, seed=terms.seed, threads=terms.threads, **setting)
+
+
+TWO_SIDED = [
+    {"power": power, "damping": damping, "popularity": popularity}
+    for power in (0.0, 0.2, 0.4, 0.5)
+    for damping in (0.0, 0.5, 1.0)
+    for popularity in (0.1, 5.0)
+]
+"""Common purchases evened out for popular products (power) and for busy users (damping), from not at all to fully."""
+
+ALS = [
+    {"factors": factors, "regularization": regularization, "alpha": alpha, "iterations": 15}
+    for factors, regularization, alpha in (
+        (128, 0.01, 1.0), (32, 3.0, 6.0), (64, 3.0, 6.0), (128, 3.0, 6.0), (64, 10.0, 20.0), (32, 30.0, 20.0),
+    )
+]  # fmt: skip
+"""implicit's own setting first, then stronger ones, such as a random search on three shops liked (docs/benchmarks.md)."""
 
 FLOOR = "best-sellers"
 """The contestant that is always in: a model that does not beat it is worth nothing."""
@@ -92,24 +132,19 @@ CONTESTANTS: Mapping[str, Contestant] = {
     for one in (
         _of_preset("default"),
         Contestant(FLOOR, lambda log, _: best_sellers(log)),
-        _of_pairs("co-purchase", power=0.5, damping=1.0),
-        _of_pairs("cosine", power=0.5, damping=0.0),
-        Contestant(
+        _tuned("co-purchase", _of_pairs, TWO_SIDED),
+        _tuned("cosine", _of_pairs, [{"power": 0.5, "damping": 0.0}]),
+        _tuned(
             "ease",
-            lambda log, terms: ease(log, threads=terms.threads),
-            {"penalty": 300.0},
+            _ease,
+            [{"penalty": penalty} for penalty in (300.0, 50.0, 1_000.0)],
             most_products=MOST_PRODUCTS,
         ),
-        Contestant(
-            "als",
-            lambda log, terms: als(log, seed=terms.seed, threads=terms.threads),
-            {"factors": 128, "regularization": 0.01, "alpha": 1.0, "iterations": 15},
-            package="implicit",
-        ),
+        _tuned("als", _als, ALS, package="implicit"),
         _of_preset("workshop"),
     )
 }
-"""Every model that `compare` can learn by itself, in the order of its table, under its own default settings."""
+"""Every model that `compare` can learn by itself, in the order of its table."""
 
 
 def names() -> tuple[str, ...]:

@@ -1,0 +1,48 @@
+"""Baselines get what the default model takes for itself: settings chosen on a part held out of the log that they learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from tastemaker.data.purchases import Purchases
+from tastemaker.evaluation.metrics import measure
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.recommend import product_candidates, rank_users
+from tastemaker.training.trial import MEASURED_AT, Trial, hold_out
+
+__all__ = ["Setting", "tuned"]
+
+Setting: TypeAlias = Mapping[str, Any]
+
+
+def tuned(
+    learn: Callable[[Purchases, Setting], TasteModel],
+    grid: Sequence[Setting],
+    log: Purchases,
+    *,
+    seed: int,
+    threads: int | None,
+) -> TasteModel:
+    """Return the model of the whole log under the best setting of a grid.
+
+    The best is the one with the greatest ndcg@100 on the very users and products that the default model of the same seed holds out
+    for itself; the first of equals, and the first of all where the log is too small to hold anything out. The record tells it.
+    """
+    trial = hold_out(log, seed) if len(grid) > 1 else None
+    worth = [] if trial is None else [_worth(learn(trial.log, setting), trial, threads) for setting in grid]
+    best = max(range(len(worth)), key=worth.__getitem__, default=0)
+    model = learn(log, grid[best])
+    facts = {
+        "trials": len(grid),
+        "best": dict(grid[best]),
+        f"ndcg@{MEASURED_AT}": worth[best] if worth else None,
+    }
+    return replace(model, record=replace(model.record, metrics={**model.record.metrics, "tuned": facts}))
+
+
+def _worth(model: TasteModel, trial: Trial, threads: int | None) -> float:
+    lists = rank_users(model, trial.users, product_candidates(model), k=MEASURED_AT, threads=threads)
+    found = measure(lists, trial.held_out, at=[MEASURED_AT], products=len(model.products))
+    return float(found.values[f"ndcg@{MEASURED_AT}"].mean())
