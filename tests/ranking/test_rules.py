@@ -19,8 +19,9 @@ from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.queries import Queries
 from tastemaker.ranking.recommend import product_candidates
 from tastemaker.ranking.rule_book import Removal, compile_rules
-from tastemaker.ranking.ruled import rank_ruled
+from tastemaker.ranking.ruled import best_allowed, rank_ruled
 from tastemaker.ranking.rules import NO_RULES, Rules, RulesFile, read_rules, write_rules
+from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores
 
 PRODUCTS = Vocabulary.of([f"p{n}" for n in range(8)], noun="product")
 TABLE = read_product_table(
@@ -329,6 +330,31 @@ def test_what_rules_removed_and_what_is_left_make_up_the_catalogue(case):
     for found in lists:
         removed = sum(one.removed for one in (*book.removals, *found.removals))
         assert removed + len(found.rows) == shape[1]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10_000), st.integers(1, 200), st.integers(0, 12), st.integers(1, 250))
+def test_few_candidates_alone_get_the_lists_that_they_get_among_all_to_the_bit(seed, count, few, k):
+    rng = np.random.default_rng(seed)
+    vectors, bias = rng.normal(size=(count, 5)).astype(np.float32), rng.normal(size=count).astype(np.float32)
+    queries = rng.normal(size=(3, 5)).astype(np.float32)
+    allowed = np.zeros(count, np.bool_)
+    allowed[rng.permutation(count)[: min(few, count // 16)]] = True
+    ragged = [np.flatnonzero(rng.random(count) < 0.4).astype(np.int32) for _ in range(3)]
+    offsets = np.concatenate(([0], np.cumsum([len(one) for one in ragged]))).astype(np.int64)
+    rows = np.concatenate(ragged)
+    options = {
+        "exclude": Exclusions(offsets, rows) if seed % 2 else None,
+        "extra": ExtraScores(offsets, rows, rng.normal(size=len(rows)).astype(np.float32))
+        if seed % 3
+        else None,
+    }
+    packed = Candidates.of(vectors, bias)
+    alone = best_allowed(queries, packed, k, allowed, vectors=vectors, **options)
+    among = best_allowed(queries, packed, k, allowed, **options)
+    for one, other in zip(alone, among, strict=True):
+        assert [part.tobytes() for part in one] == [part.tobytes() for part in other]
+    assert alone.lengths.tolist() == among.lengths.tolist()
 
 
 def test_a_pin_never_brings_back_what_another_rule_removed():

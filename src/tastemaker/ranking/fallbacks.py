@@ -98,7 +98,13 @@ def answer(
         return Answer(source, ruled, held)
     mask = preferred if book.allowed is None else preferred & book.allowed
     best = best_allowed(
-        queries.vectors, candidates, max(int(mask.sum()), 1), mask, extra=queries.extra, threads=threads
+        queries.vectors,
+        candidates,
+        max(int(mask.sum()), 1),
+        mask,
+        extra=queries.extra,
+        vectors=model.product_vectors,
+        threads=threads,
     )[0][0]
     # their best sellers stand before all others, as pins do: the walk is the same, and so are its caps
     first = replace(book, pinned=_distinct(np.concatenate([book.pinned, best])))

@@ -14,9 +14,12 @@ from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.queries import Queries
 from tastemaker.ranking.rule_book import Cap, Removal, RuleBook
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, no_extra, top_k
-from tastemaker.types import Booleans, Floats, Rows
+from tastemaker.types import Booleans, Floats, Offsets, Rows
 
 __all__ = ["Ruled", "best_allowed", "rank_ruled"]
+
+FEW = 16
+"""Where at most one of so many candidates may be shown, those are packed anew and nothing else is read"""
 
 AHEAD = 4
 """How many times the wanted length is ranked at first where at most n alike may be shown"""
@@ -63,6 +66,7 @@ def rank_ruled(
         book.allowed,
         exclude=exclude,
         extra=queries.extra,
+        vectors=model.product_vectors,
         threads=threads,
     )
     answers = []
@@ -87,12 +91,52 @@ def best_allowed(
     *,
     exclude: Exclusions | None = None,
     extra: ExtraScores | None = None,
+    vectors: Floats | None = None,
     threads: int | None = None,
 ) -> RankedLists:
-    """Return the k best of the candidates under a mask, ``bool[C]``, that all queries share: the one filtered ranking."""
+    """Return the k best of the candidates under a mask, ``bool[C]``, that all queries share: the one filtered ranking.
+
+    With the candidates' ``vectors``, ``float32[C, D]``, only those allowed are scored, where they are few.
+    """
+    if allowed is not None and vectors is not None:
+        rows = np.flatnonzero(allowed).astype(np.int32)
+        if len(rows) * FEW <= len(allowed):
+            return _best_of_few(queries, candidates, k, rows, vectors, exclude, extra, threads)
     if allowed is not None:
         candidates = candidates.only(allowed)
     return top_k(queries, candidates, k, exclude=exclude, extra=extra, threads=threads)
+
+
+def _best_of_few(
+    queries: Floats,
+    candidates: Candidates,
+    k: int,
+    rows: Rows,
+    vectors: Floats,
+    exclude: Exclusions | None,
+    extra: ExtraScores | None,
+    threads: int | None,
+) -> RankedLists:
+    """Rank the candidates at some rows, ascending; a score is the same sum wherever a candidate stands."""
+    few = Candidates.of(vectors[rows], candidates.bias[rows])
+    if exclude is not None:
+        offsets, places, _ = _within(rows, exclude.offsets, exclude.rows)
+        exclude = Exclusions(offsets, places)
+    if extra is not None:
+        offsets, places, kept = _within(rows, extra.offsets, extra.rows)
+        extra = ExtraScores(offsets, places, extra.scores[kept])
+    lists = top_k(queries, few, k, exclude=exclude, extra=extra, threads=threads)
+    return RankedLists(lists.offsets, rows[lists.rows], lists.scores)
+
+
+def _within(rows: Rows, offsets: Offsets, lists: Rows) -> tuple[Offsets, Rows, Booleans]:
+    """Return ragged lists of rows as places among ``rows``, without those that are not there, and which were kept."""
+    if not len(rows):
+        return np.zeros_like(offsets), np.zeros(0, np.int32), np.zeros(len(lists), np.bool_)
+    places = np.minimum(np.searchsorted(rows, lists), len(rows) - 1).astype(np.int32)
+    kept = rows[places] == lists
+    counts = np.concatenate(([0], np.cumsum(kept)))
+    return counts[offsets].astype(np.int64), places[kept], kept
 
 
 class _Walk:
@@ -134,7 +178,13 @@ class _Walk:
             # all groups that ended the list before its time are full now and leave: each round fills the list or some group
             asked = min(AHEAD * (self._k - len(self._shown)), self._candidates.count)
             rows, scores = best_allowed(
-                self._vector, self._candidates, asked, self._open(), extra=self._extra, threads=self._threads
+                self._vector,
+                self._candidates,
+                asked,
+                self._open(),
+                extra=self._extra,
+                vectors=self._model.product_vectors,
+                threads=self._threads,
             )[0]
             self._take(rows, scores)
         return Ruled(

@@ -368,4 +368,4 @@ def _similar_allowed(loaded: Loaded, row: int, book: RuleBook, k: int, include_s
     vectors, candidates = loaded.by_dot
     exclude = None if include_self else Exclusions(np.array([0, 1]), np.array([row], np.int32))
     query = np.ascontiguousarray(vectors[row : row + 1])
-    return best_allowed(query, candidates, k, book.allowed, exclude=exclude, threads=1)[0]
+    return best_allowed(query, candidates, k, book.allowed, exclude=exclude, vectors=vectors, threads=1)[0]
