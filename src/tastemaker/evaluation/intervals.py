@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from tastemaker.errors import DataError, SettingProblem
 from tastemaker.types import Doubles
 
-__all__ = ["Interval", "bootstrap_mean", "resampled_means"]
+__all__ = ["Interval", "bca_ends", "bootstrap_mean", "resampled_means"]
 
 BLOCK = 1 << 22
 """So many counts (users × resamples) are held at once: 32 MiB."""
@@ -27,14 +28,13 @@ class Interval:
 def bootstrap_mean(
     values: Doubles, *, rng: np.random.Generator, resamples: int = 1000, level: float = 0.95
 ) -> tuple[Doubles, Doubles, Doubles]:
-    """Return the mean over users of each column, and both ends of its percentile bootstrap interval.
+    """Return the mean over users of each column, and both ends of its BCa bootstrap interval.
 
     ``values`` is ``float64[Q]`` or ``float64[Q, M]``, one row per user; each of the three answers is
     ``float64[]`` or ``float64[M]``. Q users are drawn with replacement ``resamples`` times, the same users
-    for every column, and the interval reaches from the ``(1 - level) / 2`` to the ``(1 + level) / 2``
-    quantile of the resampled means. It speaks of other users of the same shop: it knows nothing of another
-    season or of another training run. Equal generators give equal answers.
-    Source: Efron & Tibshirani 1993, section 13.3.
+    for every column; `bca_ends` says which of the resampled means are the ends. The interval speaks of other
+    users of the same shop: it knows nothing of another season or of another training run. Equal generators
+    give equal answers.
 
     Raises `DataError` without users and `SettingProblem` for a level outside (0, 1) or no resamples.
 
@@ -50,10 +50,11 @@ def bootstrap_mean(
     if not len(values):
         raise DataError("there are no users to average over; hold out at least one purchase of one user.")
     columns = np.ascontiguousarray(values.reshape(len(values), -1).T, dtype=np.float64)
-    means = resampled_means(columns, rng, resamples)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    means = columns.mean(axis=1)
+    resampled = resampled_means(columns, rng, resamples)
+    low, high = bca_ends(resampled, means, columns - means[:, None], level=level)
     shape = values.shape[1:]
-    return columns.mean(axis=1).reshape(shape), low.reshape(shape), high.reshape(shape)
+    return means.reshape(shape), low.reshape(shape), high.reshape(shape)
 
 
 def resampled_means(columns: Doubles, rng: np.random.Generator, resamples: int) -> Doubles:
@@ -72,3 +73,40 @@ def resampled_means(columns: Doubles, rng: np.random.Generator, resamples: int) 
         # einsum rather than a BLAS product, whose last bits may depend on the number of threads
         means[start : start + len(block)] = np.einsum("bq,mq->bm", block, columns) / users
     return means
+
+
+def bca_ends(
+    resampled: Doubles, found: Doubles, influences: Doubles, *, level: float = 0.95
+) -> tuple[Doubles, Doubles]:
+    """Return both ends of the bias-corrected and accelerated interval of M numbers, each ``float64[M]``.
+
+    ``resampled`` is ``float64[R, M]``, what resampling gave; ``found`` is ``float64[M]``, what was found;
+    ``influences`` is ``float64[M, Q]``: how each user moves it, for a mean their distance from it. With Φ the
+    normal distribution, z = Φ⁻¹(share of the resampled below what was found, those alike by half) and
+    a = Σ influence³ / (6 (Σ influence²)^1.5), the end for a probability p is the quantile
+    Φ(z + (z + Φ⁻¹(p)) / (1 − a (z + Φ⁻¹(p)))) of the resampled.
+
+    Values of users are mostly 0 and have a long tail; the plain quantiles then lie too low. Source: Efron 1987, eq. 2.3.
+
+    >>> resampled = np.arange(101.0)[:, None]
+    >>> low, high = bca_ends(resampled, np.array([50.0]), np.array([[-1.0, 1.0]]), level=0.9)
+    >>> low.round(6).tolist(), high.round(6).tolist()
+    ([5.0], [95.0])
+    """
+    normal = NormalDist()
+    slack = 1e-12 * np.abs(found)
+    below = (resampled < found - slack).mean(axis=0)
+    alike = (np.abs(resampled - found) <= slack).mean(axis=0)
+    least = 0.5 / len(resampled)
+    squares = np.einsum("mq,mq->m", influences, influences)
+    cubes = np.einsum("mq,mq,mq->m", influences, influences, influences)
+    skews = cubes / np.where(squares > 0, 6 * squares**1.5, 1.0)
+    ends = np.empty((2, len(found)))
+    for column, share in enumerate(np.clip(below + alike / 2, least, 1 - least)):
+        bias, skew = normal.inv_cdf(float(share)), float(skews[column])
+        chances = []
+        for end in ((1 - level) / 2, (1 + level) / 2):
+            z = bias + normal.inv_cdf(end)
+            chances.append(normal.cdf(bias + z / max(1 - skew * z, 1e-9)))
+        ends[:, column] = np.quantile(resampled[:, column], chances)
+    return ends[0], ends[1]

@@ -10,15 +10,13 @@ from statistics import NormalDist
 import numpy as np
 
 from tastemaker.errors import DataError, SettingProblem
-from tastemaker.evaluation.intervals import resampled_means
+from tastemaker.evaluation.intervals import bca_ends, resampled_means
 from tastemaker.types import Doubles
 
-__all__ = ["Paired", "compare_paired", "holm"]
+__all__ = ["Paired", "compare_paired", "holm", "sign_flip_p_value", "users_needed"]
 
 BLOCK = 1 << 21
 """So many partial sums (flips × eights of users) are held at once: 16 MiB."""
-
-SIGNIFICANCE, POWER = 0.05, 0.80
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +46,8 @@ def compare_paired(
 ) -> Paired:
     """Compare two models by one metric's values ``float64[M]`` of the same M users, in the same order.
 
-    The intervals are percentile bootstrap intervals: M users are drawn with replacement ``resamples`` times, each with both of its
-    values. ``relative`` is the ratio of the means minus 1, resampled as a ratio.
+    The intervals are BCa bootstrap intervals (`bca_ends`): M users are drawn with replacement ``resamples`` times, each with both
+    of its values. ``relative`` is the ratio of the means minus 1, resampled as a ratio.
 
     The p-value answers: if it did not matter for any user which of the two models served them, how often would the means lie so
     far apart? Then each user's difference is as likely to have the other sign, so signs are flipped at random ``resamples``
@@ -57,9 +55,8 @@ def compare_paired(
     at any M, and for large M also right when only the means are alike. Differences within 1e-12 of their sum of each other count
     as equal.
 
-    ``users_needed = (z(.975) + z(.80))² · variance / difference²``, the variance of the users' differences taken as it is here:
-    the usual size of a paired z-test. It promises nothing when the difference at hand is itself noise. Sources: Phipson & Smyth
-    2010 (the 1 added); Smucker, Allan & Carterette 2007 (randomisation for rankings); Efron & Tibshirani 1993.
+    How many users it takes to see such a difference is what `users_needed` says of these. Sources: Phipson & Smyth 2010 (the 1
+    added); Smucker, Allan & Carterette 2007 (randomisation for rankings); Efron 1987.
 
     Raises `DataError` when there are no users, not equally many values, or a value is not finite, and `SettingProblem` without
     resamples.
@@ -74,19 +71,55 @@ def compare_paired(
     first, second = _checked(first, second, resamples)
     differences = first - second
     means = resampled_means(np.stack([first, second]), rng, resamples)
-    low, high = np.quantile(means[:, 0] - means[:, 1], [0.025, 0.975])
     difference = float(differences.mean())
+    low, high = _ends(means[:, 0] - means[:, 1], difference, differences - difference)
     return Paired(
         len(first),
         float(first.mean()),
         float(second.mean()),
         difference,
-        float(low),
-        float(high),
+        low,
+        high,
         *_relative(first, second, means),
-        _p_value(differences, rng, resamples),
-        _users_needed(differences),
+        sign_flip_p_value(differences, rng=rng, resamples=resamples),
+        users_needed(differences),
     )
+
+
+def sign_flip_p_value(differences: Doubles, *, rng: np.random.Generator, resamples: int = 5000) -> float:
+    """Return how often differences with random signs have a mean at least as far from 0, two-sided, as `compare_paired` says.
+
+    ``differences`` is ``float64[M]``, of as many users. The answer is never below ``1 / (1 + resamples)``.
+
+    Of the 8 choices of three signs, 2 give a sum of 6 or more either way:
+
+    >>> p = sign_flip_p_value(np.array([1.0, 2.0, 3.0]), rng=np.random.default_rng(1))
+    >>> bool(abs(p - 2 / 8) < 0.03)
+    True
+    """
+    moved = differences[differences != 0]  # the sign of 0 changes nothing
+    slack = 1e-12 * float(np.abs(moved).sum())
+    sums = _flipped_sums(moved, rng, resamples)
+    reached = np.count_nonzero(np.abs(sums) >= abs(float(moved.sum())) - slack)
+    return float((1 + reached) / (1 + resamples))
+
+
+def users_needed(differences: Doubles, *, significance: float = 0.05, power: float = 0.8) -> int | None:
+    """Return how many users a two-sided paired test needs to see a mean difference of this size; None for a difference of 0.
+
+    ``(Φ⁻¹(1 − significance / 2) + Φ⁻¹(power))² · variance / mean²``, rounded up, at least 2: the usual size of a paired z-test,
+    from the variance of these ``float64[M]`` differences. It promises nothing when the difference at hand is itself noise.
+    Source: Cohen 1988, section 2.4.
+
+    >>> users_needed(np.array([0.5, 0.0, 0.0, 0.0] * 100)), users_needed(np.zeros(9))
+    (24, None)
+    """
+    mean = float(differences.mean())
+    if mean == 0 or len(differences) < 2:
+        return None
+    normal = NormalDist()
+    spread = normal.inv_cdf(1 - significance / 2) + normal.inv_cdf(power)
+    return max(2, ceil(spread**2 * float(differences.var(ddof=1)) / mean**2))
 
 
 def holm(p_values: Sequence[float] | Doubles) -> Doubles:
@@ -128,19 +161,16 @@ def _relative(
 ) -> tuple[float | None, float | None, float | None]:
     if not second.mean() > 0:
         return None, None, None
-    ratio = float(first.mean() / second.mean() - 1)
+    ratio = float(first.mean() / second.mean())
     if not (means[:, 1] > 0).all():
-        return ratio, None, None
-    low, high = np.quantile(means[:, 0] / means[:, 1] - 1, [0.025, 0.975])
-    return ratio, float(low), float(high)
+        return ratio - 1, None, None
+    low, high = _ends(means[:, 0] / means[:, 1], ratio, first - ratio * second)
+    return ratio - 1, low - 1, high - 1
 
 
-def _p_value(differences: Doubles, rng: np.random.Generator, resamples: int) -> float:
-    moved = differences[differences != 0]  # the sign of 0 changes nothing
-    slack = 1e-12 * float(np.abs(moved).sum())
-    sums = _flipped_sums(moved, rng, resamples)
-    reached = np.count_nonzero(np.abs(sums) >= abs(float(moved.sum())) - slack)
-    return float((1 + reached) / (1 + resamples))
+def _ends(resampled: Doubles, found: float, influences: Doubles) -> tuple[float, float]:
+    low, high = bca_ends(resampled[:, None], np.array([found]), influences[None])
+    return float(low[0]), float(high[0])
 
 
 def _flipped_sums(differences: Doubles, rng: np.random.Generator, resamples: int) -> Doubles:
@@ -161,12 +191,3 @@ def _flipped_sums(differences: Doubles, rng: np.random.Generator, resamples: int
         choices = rng.integers(0, 256, (stop - start, eights), dtype=np.uint8)
         sums[start:stop] = table[starts + choices].sum(axis=1)
     return sums
-
-
-def _users_needed(differences: Doubles) -> int | None:
-    mean = float(differences.mean())
-    if mean == 0 or len(differences) < 2:
-        return None
-    normal = NormalDist()
-    spread = normal.inv_cdf(1 - SIGNIFICANCE / 2) + normal.inv_cdf(POWER)
-    return max(2, ceil(spread**2 * float(differences.var(ddof=1)) / mean**2))
