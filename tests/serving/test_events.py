@@ -178,6 +178,47 @@ def test_a_user_whom_the_model_does_not_know_is_their_live_purchases(world):
         assert api.get(f"{USERS}/yan").json()["source"] == "best sellers"
 
 
+def test_the_reasons_name_live_purchases_and_still_add_up(world):
+    with api_of(world) as api:
+        api.post(EVENTS, json=purchase("u003", product_id(90)))
+        found = api.get(f"{USERS}/u003?why=true&k=20").json()["recommendations"]
+        named = set()
+        for one in found:
+            why = one["reasons"]
+            spoken = [part for each in why["purchases"] for part in (each["taste"], each["memory"])]
+            total = why["popularity"] + why["others_taste"] + why["others_memory"] + sum(spoken)
+            assert total == pytest.approx(one["score"], abs=1e-4)
+            named |= {each["product"] for each in why["purchases"]}
+        assert named == {product_id(3), product_id(6), product_id(90)}
+
+
+def test_every_worker_knows_a_purchase_that_one_of_them_acknowledged(world, start):
+    settings = world.settings
+    server = start(
+        *(settings.models, "--keys", settings.keys, "--events", settings.events, "--workers", 2, "--quiet")
+    )
+    bought = [product_id(row) for row in range(90, 94)]
+    for product in bought:
+        answer = httpx.post(
+            server.address + EVENTS, json=purchase("u003", product), headers=world.headers, trust_env=False
+        )
+        assert answer.status_code == 200
+        for _ in range(8):
+            found = httpx.get(
+                f"{server.address}/api/v1/users/u003/history", headers=world.headers, trust_env=False
+            )
+            assert product in [one["product"] for one in found.json()["purchases"]]
+
+
+def test_lists_are_served_without_live_purchases_when_their_file_is_damaged(world):
+    with api_of(world) as api:
+        before = products(api.get(f"{USERS}/u003"))
+        store = api.app.state.api.events
+        api.post(EVENTS, json=purchase("u003", product_id(90)))
+        store._reader.close()
+        assert products(api.get(f"{USERS}/u003")) == before
+
+
 def test_live_purchases_survive_a_restart(world):
     with api_of(world) as api:
         api.post(EVENTS, json=purchase("u003", product_id(90)))

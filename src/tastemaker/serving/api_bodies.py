@@ -150,6 +150,17 @@ class ListQuery(ModelQuery, kw_only=True):
         Meta(description="`COLUMN:N`: at most N products of a list have the same value; may come again."),
     ] = []
 
+    @property
+    def is_plain(self) -> bool:
+        """Return whether the query has no rule, as most have."""
+        some = self.deny or self.pin or self.where or self.at_most
+        return (
+            not some
+            and self.allow is UNSET
+            and self.minimum_price is UNSET
+            and self.include_purchased is UNSET
+        )
+
 
 class BodyOfList(ModelQuery, kw_only=True):
     """What bodies that ask for lists have in common."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,7 @@ from tastemaker.errors import SettingProblem
 from tastemaker.ranking.fallbacks import NOTHING, Answer, Visitor, answer, categories_of, source_of
 from tastemaker.ranking.rule_book import Removal, RuleBook
 from tastemaker.ranking.ruled import Ruled, best_allowed
-from tastemaker.ranking.rules import Rules
+from tastemaker.ranking.rules import NO_RULES, Rules
 from tastemaker.ranking.top_k import Exclusions
 from tastemaker.ranking.why import Buyers, Parts, parts_of, spoken_for
 from tastemaker.serving.api_answers import answered, id_of, row_of
@@ -31,12 +32,15 @@ from tastemaker.serving.api_bodies import (
 from tastemaker.serving.api_reading import body_of, query_of
 from tastemaker.serving.api_state import ApiState, chosen, state_of
 from tastemaker.serving.engine import Engine
+from tastemaker.serving.events import EventsProblem
 from tastemaker.serving.loaded import Loaded
 from tastemaker.serving.problems import Refusal
 from tastemaker.serving.products import about
 from tastemaker.types import Rows
 
 __all__ = ["Guest", "basket", "batch", "guest_of", "request_rules", "similar", "user"]
+
+log = logging.getLogger("tastemaker.api")
 
 REASONS = 3
 """So many purchases are named as reasons for a product; the rest is summed up."""
@@ -128,7 +132,7 @@ def guest_of(state: ApiState, loaded: Loaded, user: object, basket: Sequence[obj
             history = np.asarray(loaded.model.histories.products[low:high])
             if loaded.model.history_times is not None:
                 times = np.asarray(loaded.model.history_times[low:high])
-        bought = [] if state.events is None else state.events.products_of(str(asked["user"]))
+        bought = _bought_live(state, str(asked["user"]))
         newer = [one for one in (row_of(loaded.product_ids, text) for text in bought) if one is not None]
         if newer:
             live = True
@@ -144,6 +148,17 @@ def guest_of(state: ApiState, loaded: Loaded, user: object, basket: Sequence[obj
     visitor = Visitor(row, history, times, held, categories)
     plain = not live and not (len(held) and user is not None)
     return Guest(visitor, asked, (*unknown, *dict.fromkeys(strangers)), plain)
+
+
+def _bought_live(state: ApiState, user: str) -> list[str]:
+    """Return the live purchases of a user; none where their file cannot be read, since a list without them is better than none."""
+    if state.events is None:
+        return []
+    try:
+        return state.events.products_of(user)
+    except EventsProblem as error:
+        log.error("%s Lists are made without live purchases.", error)
+        return []
 
 
 def request_rules(asked: BodyOfList) -> Rules:
@@ -163,6 +178,8 @@ def rules_of_body(body: RulesBody) -> Rules:
 
 
 def _rules_of_query(asked: ListQuery) -> Rules:
+    if asked.is_plain:
+        return NO_RULES
     where: dict[str, list[str]] = {}
     for one in asked.where:
         column, _, value = one.partition(":")

@@ -125,9 +125,20 @@ def _checked(kind: type[T], values: dict[str, Any], settings: Settings) -> T:
     return found
 
 
+@cache
+def _limits_of(kind: type[Struct]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the fields that have a limit, or may have one within."""
+    properties = schema_of(kind)["properties"]
+    return [
+        (name, schema)
+        for name, schema in properties.items()
+        if "x-limit" in schema or "$ref" in schema or "anyOf" in schema
+    ]
+
+
 def _check_limits(value: Struct, settings: Settings) -> None:
     """Refuse (400) what exceeds a limit that the operator set; the schema carries its name."""
-    for name, schema in schema_of(type(value))["properties"].items():
+    for name, schema in _limits_of(type(value)):
         found = getattr(value, name)
         if isinstance(found, Struct):
             _check_limits(found, settings)
