@@ -18,6 +18,7 @@ from tastemaker.serving.engine import Engine
 from tastemaker.serving.gate import Gate
 from tastemaker.serving.keys import Keys, WatchedKeys
 from tastemaker.serving.metrics import Metrics
+from tastemaker.serving.pages import routes as pages
 from tastemaker.serving.problems import Refusal, html_not_found, refuse
 from tastemaker.serving.settings import Settings
 from tastemaker.serving.shelf import Shelf
@@ -65,7 +66,7 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
         return None if watched_keys is None else watched_keys.keys
 
     app = Starlette(
-        routes=[TensorFlowRoutes(), *operations.routes(), *api.routes()],
+        routes=[TensorFlowRoutes(), *operations.routes(), *api.routes(), *pages.routes()],
         middleware=[Middleware(Gate, settings=settings, metrics=metrics, keys=keys)],
         exception_handlers={HTTPException: _refused},
         lifespan=life,

@@ -1,0 +1,134 @@
+"""The routes of the page: the shell at ``/``, its files under a path that names their content, and its own questions."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tastemaker.serving.pages import questions
+
+__all__ = ["POLICY", "routes"]
+
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data: http: https:",  # pictures are wherever the catalogue says
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    ]
+)
+"""The Content-Security-Policy of the page: files of this server only, nothing inline, and no text that becomes script or markup."""
+
+TYPES = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file of the page, as it is sent."""
+
+    content: bytes
+    packed: bytes
+    """The same, by gzip"""
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """All files of the page."""
+
+    shell: bytes
+    etag: str
+    mark: str
+    """What names the content of all files; part of their path, so that they are kept for ever"""
+    files: dict[str, _File]
+
+
+def routes() -> list[Route]:
+    """Return the routes of the page."""
+    return [
+        Route("/", shell, methods=["GET"]),
+        Route("/favicon.ico", icon, methods=["GET"]),
+        Route("/static/{mark}/{name}", file, methods=["GET"]),
+        Route("/api/page/session", questions.session, methods=["GET"]),
+        Route("/api/page/users", questions.users, methods=["GET"]),
+        Route("/api/page/neighbours/{product:path}", questions.neighbours, methods=["GET"]),
+    ]
+
+
+async def shell(request: Request) -> Response:
+    """Answer ``GET /``."""
+    site = _site()
+    headers = {
+        **HEADERS,
+        "Content-Security-Policy": POLICY,
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+        "Cache-Control": "no-cache",
+        "ETag": site.etag,
+    }
+    if request.headers.get("if-none-match", "").removeprefix("W/") == site.etag:
+        return Response(None, 304, headers)
+    return Response(site.shell, 200, headers, "text/html; charset=utf-8")
+
+
+async def icon(_: Request) -> Response:
+    """Answer ``GET /favicon.ico``: browsers ask for it whatever a page says."""
+    found = _site().files["icon.svg"]
+    return Response(found.content, 200, {**HEADERS, "Cache-Control": "public, max-age=86400"}, found.kind)
+
+
+async def file(request: Request) -> Response:
+    """Answer ``GET /static/MARK/NAME``."""
+    site = _site()
+    found = site.files.get(request.path_params["name"])
+    if found is None or request.path_params["mark"] != site.mark:
+        raise HTTPException(404, "there is no such file.")
+    headers = {**HEADERS, "Cache-Control": FOR_EVER, "Vary": "Accept-Encoding"}
+    content = found.content
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"], content = "gzip", found.packed
+    return Response(content, 200, headers, found.kind)
+
+
+@cache
+def _site() -> _Site:
+    """Read every file once; the page needs no disk afterwards."""
+    folder = files("tastemaker.serving.pages") / "static"
+    contents = {
+        entry.name: entry.read_bytes()
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.rpartition(".")[2] in TYPES
+    }
+    mark = hashlib.blake2b(
+        b"".join(name.encode() + b"\0" + content for name, content in contents.items()), digest_size=8
+    ).hexdigest()
+    found = {
+        name: _File(content, gzip.compress(content, mtime=0), TYPES[name.rpartition(".")[2]])
+        for name, content in contents.items()
+    }
+    modules = "\n".join(
+        f'<link rel="modulepreload" href="/static/{mark}/{name}">' for name in contents if name.endswith(".js")
+    )
+    text = (folder / "index.html").read_text("utf-8")
+    shell = text.replace("<!-- modules -->", modules).replace("{{static}}", f"/static/{mark}").encode()
+    return _Site(shell, f'"{hashlib.blake2b(shell, digest_size=12).hexdigest()}"', mark, found)
