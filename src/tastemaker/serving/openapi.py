@@ -156,6 +156,7 @@ code, pre { font: .9em/1.45 ui-monospace, monospace; }
 pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; padding: .75rem; }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
 border-bottom: 1px solid var(--line); } nav li { list-style: none; } nav ul { padding: 0; }
+nav code, h2 code { overflow-wrap: anywhere; }
 """
 
 
@@ -192,17 +193,18 @@ def _section(method: str, path: str, one: dict[str, Any]) -> str:
     body = ""
     if "requestBody" in one:
         body = f"<p>Body: {_kind(one['requestBody']['content']['application/json']['schema'])}</p>"
-    answers = [
-        (
-            status,
-            answer["description"],
-            ", ".join(_kind(media.get("schema", {})) for media in answer.get("content", {}).values()),
-        )
-        for status, answer in one["responses"].items()
-    ]
+    responses = one["responses"]
+    success = ", ".join(
+        _kind(media["schema"]) if media else kind for kind, media in responses["200"]["content"].items()
+    )
+    refusals = ", ".join(
+        f"{status} {answer['description']}" for status, answer in responses.items() if status[0] in "45"
+    )
     return (
         f'<h2 id="{one["operationId"]}"><code>{method} {_text(path)}</code></h2>'
-        f"<p>{_text(one['summary'])}. {_text(one.get('description', ''))}</p>{_table(rows)}{body}{_table(answers)}"
+        f"<p>{_text(one['summary'])}. {_text(one.get('description', ''))}</p>{_table(rows)}{body}"
+        f"<p>200: {success}. {_text(responses['200']['description'])}</p>"
+        f"<p><small>Refusals, as {_kind(_reference(bodies.Problem))}: {_text(refusals)}.</small></p>"
     )
 
 
@@ -254,4 +256,4 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _text(text: str) -> str:
-    return html.escape(text)
+    return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(text))
