@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from tastemaker.data.product_table import ProductTable, empty_table, read_produc
 from tastemaker.data.purchases import Histories
 from tastemaker.errors import DamagedModel
 from tastemaker.model.folder import load, read_manifest
-from tastemaker.model.taste_model import TasteModel
+from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.ranking.queries import basket_queries, user_queries
 from tastemaker.ranking.recommend import product_candidates, rank_users
 from tastemaker.ranking.top_k import Candidates, top_k
@@ -91,7 +91,7 @@ def load_version(
     ``catalogue`` is a table of products. ``scratch`` is a folder in which the worker processes share what they pack.
     """
     manifest = read_manifest(folder)
-    model = load(folder)
+    model = _plain(load(folder))
     _check_finite(folder, model)
     products = model.products
     table = empty_table(products) if catalogue is None else read_product_table(catalogue, products)
@@ -100,6 +100,24 @@ def load_version(
     loaded = Loaded(name, version, folder, manifest, model, candidates, table)
     _try(loaded)
     return loaded
+
+
+def _plain(model: TasteModel) -> TasteModel:
+    """Return the model with its mapped arrays as plain ones: the same memory, of which the kernels know the type at once."""
+    changes: dict[str, Any] = {}
+    for part in fields(model):
+        value = getattr(model, part.name)
+        if isinstance(value, np.ndarray):
+            changes[part.name] = np.asarray(value)
+        elif isinstance(value, Histories | Memory):
+            arrays: dict[str, Any] = {one.name: getattr(value, one.name) for one in fields(value)}
+            changes[part.name] = replace(
+                value,
+                **{
+                    name: np.asarray(array) for name, array in arrays.items() if isinstance(array, np.ndarray)
+                },
+            )
+    return replace(model, **changes)
 
 
 def _check_finite(folder: Path, model: TasteModel) -> None:

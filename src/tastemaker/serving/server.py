@@ -12,6 +12,7 @@ import gc
 import ipaddress
 import logging
 import os
+import select
 import shutil
 import signal
 import socket
@@ -161,6 +162,10 @@ def _signals_end_nothing() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class _Stopped(BaseException):
+    """A signal came before the server was ready."""
+
+
 class _Supervisor:
     """The parent of several workers."""
 
@@ -169,20 +174,37 @@ class _Supervisor:
         self._workers: dict[int, float] = {}
         self._alive_end, self._alive = os.pipe()
         """A worker whose parent dies reads the end of this pipe, and ends"""
+        self._woken, self._wake = os.pipe()
+        """A byte comes here with every signal"""
+        self._ready = self._stop = False
 
     def run(self, announce: Announce) -> None:
-        heard = {*HEARD, signal.SIGCHLD}
-        signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+        os.set_blocking(self._wake, False)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        before = {number: signal.signal(number, self._hear) for number in (*HEARD, signal.SIGCHLD)}
         try:
             gc.collect()
             gc.freeze()
             tellers = [self._start() for _ in range(self._settings.workers)]
             served = [self._wait_for(teller) for teller in tellers]
+            self._ready = True
             announce(_address(self._listener), served[0])
-            self._watch(heard)
+            while not self._stop:
+                self._watch()
+        except _Stopped:
+            log.info("stopped before it was ready")
         finally:
+            self._stop = self._ready = True
             self._end_all()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _hear(self, number: int, _: object) -> None:
+        if number in HEARD:
+            self._stop = True
+            if not self._ready:
+                raise _Stopped
 
     def _start(self) -> int:
         """Fork a worker; return a pipe on which it tells what it serves, or why it cannot."""
@@ -202,19 +224,23 @@ class _Supervisor:
     def _be_worker(self, telling: int) -> int:
         from tastemaker.serving.worker import work
 
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in HEARD:
             signal.signal(number, lambda *_: None)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*HEARD, signal.SIGCHLD})
         threading.Thread(target=self._end_with_parent, daemon=True).start()
 
         def tell(served: list[str]) -> None:
-            os.write(telling, READY + "\n".join(served).encode())
+            with contextlib.suppress(BrokenPipeError):  # nobody waits for one that was started again
+                os.write(telling, READY + "\n".join(served).encode())
             os.close(telling)
 
         try:
             work(self._settings, self._listener, tell)
         except ServerProblem as error:
-            os.write(telling, str(error).encode())
+            log.error("%s", error)
+            with contextlib.suppress(BrokenPipeError):
+                os.write(telling, str(error).encode())
             return 1
         except BaseException:
             log.exception("a worker failed")
@@ -235,16 +261,16 @@ class _Supervisor:
             raise ServerProblem(told.decode() or "a worker ended before it was ready; the log says why.")
         return told.removeprefix(READY).decode().split("\n")
 
-    def _watch(self, heard: set[signal.Signals]) -> None:
-        while True:
-            info = signal.sigtimedwait(heard, 1.0)
-            if info is not None and info.si_signo != signal.SIGCHLD:
-                return
-            for process in self._reap():
-                began = self._workers.pop(process)
-                log.error("a worker ended and is started again", extra={"facts": {"ended": process}})
-                if time.monotonic() - began < 1:
-                    time.sleep(1)  # one that cannot start must not keep the machine busy
+    def _watch(self) -> None:
+        """Wait for a signal or a second, then start anew the workers that ended."""
+        if select.select([self._woken], [], [], 1.0)[0]:
+            os.read(self._woken, 1 << 16)
+        for process in self._reap():
+            began = self._workers.pop(process)
+            log.error("a worker ended and is started again", extra={"facts": {"ended": process}})
+            if time.monotonic() - began < 1:
+                time.sleep(1)  # one that cannot start must not keep the machine busy
+            if not self._stop:
                 os.close(self._start())
 
     def _reap(self) -> list[int]:
@@ -255,15 +281,19 @@ class _Supervisor:
         return ended
 
     def _end_all(self) -> None:
-        for process in self._workers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGTERM)
         last = time.monotonic() + self._settings.drain_seconds + 5
         while self._workers and time.monotonic() < last:
-            for process in self._reap():
-                del self._workers[process]
-            time.sleep(0.02)
+            self._signal_all(signal.SIGTERM)  # again and again: one that was just forked may have missed it
+            pause = time.monotonic() + 1
+            while self._workers and time.monotonic() < pause:
+                for process in self._reap():
+                    del self._workers[process]
+                time.sleep(0.02)
+        self._signal_all(signal.SIGKILL)
+        for process in self._workers:
+            os.waitpid(process, 0)
+
+    def _signal_all(self, number: signal.Signals) -> None:
         for process in self._workers:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-                os.waitpid(process, 0)
+                os.kill(process, number)
