@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 
+from tastemaker.data.leaks import check_no_leak
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import DataError, SettingProblem
-from tastemaker.types import AnyArray, Booleans, Offsets
+from tastemaker.types import AnyArray, Booleans, Offsets, Rows, Times
 
-__all__ = ["Split", "hold_out_last", "hold_out_random", "hold_out_time"]
+__all__ = [
+    "Split",
+    "check_no_leak",
+    "hold_out_last",
+    "hold_out_random",
+    "hold_out_time",
+    "hold_out_users",
+    "hold_out_windows",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +32,34 @@ class Split:
     held_out: Purchases
     description: str
     """How the log was split, in a sentence for people."""
+    baskets: Purchases | None = None
+    """What the held-out users bought before, where whole users are held out; neither in train nor held out"""
+
+    @property
+    def users_without_train(self) -> int:
+        """Return how many users have held-out purchases but none in train, so that a model cannot know their taste."""
+        return _only_in(self.held_out.user_rows, self.train.user_rows)
+
+    @property
+    def products_without_train(self) -> int:
+        """Return how many held-out products nobody bought in train, so that a model can hardly find them."""
+        return _only_in(self.held_out.product_rows, self.train.product_rows)
+
+    def lost(self) -> str:
+        """Return in a sentence what cannot be measured well.
+
+        >>> import tastemaker as tm
+        >>> log = tm.read_purchases(pl.DataFrame({"user": [1, 1, 2], "product": ["hat", "sock", "kilt"], "time": [1, 2, 9]}))
+        >>> hold_out_time(log).lost()
+        '1 of 1 users held out have no purchase in train, 1 of 1 products held out were bought by nobody there.'
+        """
+        users, products = (
+            len(np.unique(rows)) for rows in (self.held_out.user_rows, self.held_out.product_rows)
+        )
+        return (
+            f"{self.users_without_train:,} of {users:,} users held out have no purchase in train, "
+            f"{self.products_without_train:,} of {products:,} products held out were bought by nobody there."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +84,8 @@ def hold_out_last(purchases: Purchases, n: int = 1) -> Split:
     if n < 1:
         raise SettingProblem(f"n, the products of each user to hold out, must be 1 or more, not {n}.")
     pairs = _pairs(purchases)
-    moments = np.arange(len(purchases)) if purchases.times is None else purchases.times
-    oldest_first = np.argsort(moments, kind="stable")
-    recency = np.empty(len(pairs.users), dtype=np.int64)
-    recency[pairs.of_purchase[oldest_first]] = np.arange(
-        len(purchases)
-    )  # of a repeated pair the last one stays
     quota = np.full(len(purchases.users), n, dtype=np.int64)
-    mask = _first_of_each_user(pairs, -recency, quota)[pairs.of_purchase]
+    mask = _first_of_each_user(pairs, -_recency(purchases, pairs), quota)[pairs.of_purchase]
     order = "in file order" if purchases.times is None else "by time"
     what = "the last product" if n == 1 else f"the last {n} products"
     return _split(purchases, mask, f"{what} of each user {order}")
@@ -85,31 +117,141 @@ def hold_out_time(purchases: Purchases, share: float = 0.1) -> Split:
     Raises `SettingProblem` unless 0 < share < 1, and `DataError` when the log has no times or but one.
     """
     _check_share(share)
-    if purchases.times is None:
-        raise DataError("the log has no times to split by; name its column with --time-column.")
-    if not len(purchases):
-        raise DataError("nothing can be held out of a log without purchases.")
-    first, last = int(purchases.times.min()), int(purchases.times.max())
-    if first == last:
-        raise DataError("nothing can be held out by time: all purchases have the same moment.")
+    times = _spanning_times(purchases)
+    first, last = int(times.min()), int(times.max())
     border = last - max(int((last - first) * share), 1)
-    mask = purchases.times > border
+    mask = times > border
     pairs = _pairs(purchases)
     in_train = np.zeros(len(pairs.users), dtype=bool)
     in_train[pairs.of_purchase[~mask]] = True
     repeats = int((in_train[pairs.of_purchase] & mask).sum())
-    day = pl.select(pl.lit(border).cast(pl.Datetime("us")).dt.strftime("%Y-%m-%d %H:%M")).item()
     return _split(
         purchases,
         mask,
-        f"the purchases after {day} UTC, the last {share:.0%} of the time spanned"
+        f"the purchases after {_day(border)} UTC, the last {share:.0%} of the time spanned"
         f" ({repeats:,} of them repeat a pair of train)",
     )
 
 
-def _check_share(share: float) -> None:
+def hold_out_windows(
+    purchases: Purchases, windows: int = 3, share: float = 0.1, *, memory: float | None = None
+) -> tuple[Split, ...]:
+    """Hold out the last ``windows`` stretches of time, one in each split, the earliest first.
+
+    They tell what would have been, had one trained anew at each border.
+    Each stretch is ``share`` of the time that the log spans. With first and last moment a and b, and w windows, split i of
+    0 … w − 1 holds out what was bought after ``b − (w − i) · share · (b − a)`` and not after the next border, and its train is all
+    that was bought before, or with ``memory`` the last ``memory`` of the span before. The last split is that of `hold_out_time`.
+    A window in which nothing was bought, or before which nothing was, gives no split.
+
+    Raises `SettingProblem` unless ``0 < windows · share < 1`` and ``memory`` is above 0, and `DataError` when the log has no
+    times or but one, or no window holds a purchase.
+
+    >>> import tastemaker as tm
+    >>> log = tm.read_purchases(pl.DataFrame({"user": [1] * 5, "product": list("abcde"), "time": [0, 50, 75, 90, 100]}))
+    >>> for split in hold_out_windows(log, 2, 0.2):
+    ...     print(split.train.product_rows, split.held_out.product_rows)
+    [0 1] [2]
+    [0 1 2] [3 4]
+    """
+    if not (windows >= 1 and share > 0 and windows * share < 1):
+        raise SettingProblem(
+            f"{windows} windows of a share of {share} each were asked for; there must be at least one, "
+            "and together they must be less than all of the time spanned."
+        )
+    if memory is not None and not memory > 0:
+        raise SettingProblem(f"memory, the share of time to learn from, must be above 0, not {memory}.")
+    times = _spanning_times(purchases)
+    first, last = int(times.min()), int(times.max())
+    borders = [last - max(int((last - first) * share * left), left) for left in range(windows, -1, -1)]
+    since = [first - 1 if memory is None else border - int((last - first) * memory) for border in borders]
+    splits = []
+    for place, (start, stop) in enumerate(pairwise(borders)):
+        train, held = (times <= start) & (times > since[place]), (times > start) & (times <= stop)
+        if train.any() and held.any():
+            what = f"the purchases after {_day(start)} UTC, not after {_day(stop)} UTC, window {place + 1} of {windows}"
+            splits.append(_parted(purchases, train, held, what))
+    if not splits:
+        raise DataError(
+            f"nothing can be held out in {windows} windows of {share:.0%} of the time: no purchase falls in one "
+            "with another before it; make the windows longer."
+        )
+    return tuple(splits)
+
+
+def hold_out_users(
+    purchases: Purchases, share: float = 0.1, *, basket: float = 0.5, rng: np.random.Generator
+) -> Split:
+    """Hold out whole users, a random ``share`` of those with two products or more: visitors whom the model has never seen.
+
+    The products that each of them bought first, ``basket`` of their d distinct products (rounded up, at least one, at most d −
+    1), are their basket; the rest is held out. *First* is by time, or in file order, by the last purchase of a product as in
+    `hold_out_last`. Train has none of their purchases; ``baskets`` has the first part. Measure with ``evaluate(model,
+    split.held_out, baskets=split.baskets)``.
+
+    Raises `SettingProblem` unless both shares lie between 0 and 1, and `DataError` when no user is left to hold out, or none to
+    learn from.
+
+    >>> import tastemaker as tm
+    >>> log = tm.read_purchases(pl.DataFrame({"user": [1, 1, 1, 2], "product": list("abca")}))
+    >>> split = hold_out_users(log, 0.5, rng=np.random.default_rng(2))
+    >>> split.train.user_rows.tolist(), split.baskets.product_rows.tolist(), split.held_out.product_rows.tolist()
+    ([1], [0, 1], [2])
+    """
+    _check_share(share)
+    _check_share(basket, "the share of each history that is the basket")
+    pairs = _pairs(purchases)
+    sizes = np.bincount(pairs.users, minlength=len(purchases.users))
+    eligible = np.flatnonzero(sizes >= 2)
+    if not len(eligible) or np.count_nonzero(sizes) < 2:
+        raise DataError(
+            "no user can be held out whole: it takes two users, one of them with two products or more."
+        )
+    many = min(max(1, round(len(eligible) * share)), np.count_nonzero(sizes) - 1)
+    chosen = np.zeros(len(sizes), dtype=bool)
+    chosen[rng.choice(eligible, many, replace=False)] = True
+    quota = np.where(chosen, sizes - np.ceil(basket * sizes).astype(np.int64), 0)
+    quota[chosen] = np.maximum(quota[chosen], 1)
+    held = _first_of_each_user(pairs, -_recency(purchases, pairs), quota)[pairs.of_purchase]
+    theirs = chosen[purchases.user_rows]
+    what = f"{many:,} whole users, of each the last products after {basket:.0%} of the history, which is the basket"
+    split = _parted(purchases, ~theirs, held, what)
+    return replace(split, baskets=purchases.take(theirs & ~held))
+
+
+def _check_share(share: float, what: str = "the share to hold out") -> None:
     if not 0 < share < 1:
-        raise SettingProblem(f"the share to hold out must lie between 0 and 1, both excluded, not {share}.")
+        raise SettingProblem(f"{what} must lie between 0 and 1, both excluded, not {share}.")
+
+
+def _spanning_times(purchases: Purchases) -> Times:
+    if purchases.times is None:
+        raise DataError("the log has no times to split by; name its column with --time-column.")
+    if not len(purchases):
+        raise DataError("nothing can be held out of a log without purchases.")
+    if int(purchases.times.min()) == int(purchases.times.max()):
+        raise DataError("nothing can be held out by time: all purchases have the same moment.")
+    return purchases.times
+
+
+def _day(moment: int) -> str:
+    return str(pl.select(pl.lit(moment).cast(pl.Datetime("us")).dt.strftime("%Y-%m-%d %H:%M")).item())
+
+
+def _recency(purchases: Purchases, pairs: _Pairs) -> Offsets:
+    """Return for each pair the place of its last purchase among all purchases, oldest first, ``int64[pairs]``."""
+    moments = np.arange(len(purchases)) if purchases.times is None else purchases.times
+    oldest_first = np.argsort(moments, kind="stable")
+    recency = np.empty(len(pairs.users), dtype=np.int64)
+    recency[pairs.of_purchase[oldest_first]] = np.arange(
+        len(purchases)
+    )  # of a repeated pair the last one stays
+    return recency
+
+
+def _only_in(some: Rows, others: Rows) -> int:
+    """Return how many distinct rows there are that the others lack."""
+    return len(np.setdiff1d(some, others))
 
 
 def _pairs(purchases: Purchases) -> _Pairs:
@@ -131,10 +273,13 @@ def _first_of_each_user(pairs: _Pairs, ranks: AnyArray, quota: Offsets) -> Boole
 
 
 def _split(purchases: Purchases, mask: Booleans, what: str) -> Split:
-    held_out = int(mask.sum())
-    if not held_out:
+    if not mask.any():
         raise DataError(
             f"nothing can be held out ({what}): every user has one product only, or the share is too small."
         )
-    description = f"Held out: {what}; {held_out:,} of {len(purchases):,} purchases."
-    return Split(purchases.take(~mask), purchases.take(mask), description)
+    return _parted(purchases, ~mask, mask, what)
+
+
+def _parted(purchases: Purchases, train: Booleans, held_out: Booleans, what: str) -> Split:
+    description = f"Held out: {what}; {int(held_out.sum()):,} of {len(purchases):,} purchases."
+    return Split(purchases.take(train), purchases.take(held_out), description)

@@ -53,7 +53,15 @@ def report_on(
 ) -> Report:
     """Measure the lists that `rank_held_out` returned: all of `evaluate` but the ranking, for who needs the lists, too."""
     workshop = _workshop(model, held_out, seed, threads)
-    return report_of(lists, wanted, at=at, products=len(model.products), seed=seed, workshop=workshop)
+    return report_of(
+        lists,
+        wanted,
+        at=at,
+        products=len(model.products),
+        seed=seed,
+        workshop=workshop,
+        bought=model.histories,
+    )
 
 
 def rank_held_out(
@@ -72,9 +80,7 @@ def rank_held_out(
     return lists, wanted
 
 
-def _workshop(
-    model: TasteModel, held_out: Purchases, seed: int, threads: int | None
-) -> Workshop | None:
+def _workshop(model: TasteModel, held_out: Purchases, seed: int, threads: int | None) -> Workshop | None:
     """Measure as the notebook did, over the purchases whose product the model knows."""
     known = held_out.product_rows < len(model.products)
     users, products = held_out.user_rows[known], held_out.product_rows[known]

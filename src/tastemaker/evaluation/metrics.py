@@ -15,6 +15,8 @@ import numpy as np
 
 from tastemaker.data.purchases import Histories
 from tastemaker.errors import DataError, SettingProblem
+from tastemaker.evaluation.exposure import best_seller_share, exposure, gini, novelty
+from tastemaker.evaluation.popularity import popularity
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import AnyArray, Doubles, Rows
 
@@ -181,15 +183,7 @@ def coverage(lists: RankedLists, k: int, *, products: int) -> float:
     >>> coverage(lists, 1, products=4), coverage(lists, 2, products=4)
     (0.25, 0.75)
     """
-    places = np.arange(len(lists.rows)) - np.repeat(lists.offsets[:-1], lists.lengths)
-    if len(lists.rows) and not 0 <= int(lists.rows.min()) <= int(lists.rows.max()) < products:
-        raise DataError(
-            f"the lists show product rows {lists.rows.min():,} to {lists.rows.max():,}, and the catalogue "
-            f"has {products:,} products; pass the number of products that were ranked."
-        )
-    shown = np.zeros(products, dtype=np.bool_)
-    shown[lists.rows[places < k]] = True
-    return float(shown.mean()) if products else 0.0
+    return float((exposure(lists, k, products=products) > 0).mean()) if products else 0.0
 
 
 def find_hits(lists: RankedLists, held_out: Histories) -> Hits:
@@ -226,10 +220,19 @@ def find_hits(lists: RankedLists, held_out: Histories) -> Hits:
     )
 
 
-def measure(lists: RankedLists, held_out: Histories, *, at: Sequence[int], products: int) -> Measurements:
+def measure(
+    lists: RankedLists,
+    held_out: Histories,
+    *,
+    at: Sequence[int],
+    products: int,
+    bought: Histories | None = None,
+) -> Measurements:
     """Measure Q ranked lists against what their Q users really bought, at every k of ``at``.
 
-    Names are ``metric@k``, metric by metric and k ascending. Users with nothing held out have no value; they
+    Names are ``metric@k``, metric by metric and k ascending. With ``bought``, all that was bought in train,
+    `novelty` and the share of best sellers (`best_seller_share`) are measured too, of the users only who have
+    something held out; coverage and Gini speak of all lists. Users with nothing held out have no value; they
     are left out, not counted as 0. The lists must have been ranked at least ``max(at)`` long: what was cut
     off cannot be told from what was missed. Raises `SettingProblem` when ``at`` is empty or holds a k below
     1, and `DataError` as `find_hits` and `coverage` do.
@@ -237,13 +240,26 @@ def measure(lists: RankedLists, held_out: Histories, *, at: Sequence[int], produ
     >>> lists = RankedLists(np.int64([0, 2, 4]), np.int32([7, 3, 1, 0]), np.float32([2, 1, 2, 1]))
     >>> measured = measure(lists, Histories(np.int64([0, 2, 3]), np.int32([3, 9, 1])), at=[1, 2], products=10)
     >>> measured.values["recall@1"].tolist(), measured.values["recall@2"].tolist(), measured.wholes
-    ([0.0, 1.0], [0.5, 1.0], {'coverage@1': 0.2, 'coverage@2': 0.4})
+    ([0.0, 1.0], [0.5, 1.0], {'coverage@1': 0.2, 'coverage@2': 0.4, 'gini@1': 0.8, 'gini@2': 0.6})
     """
     cutoffs = check_cutoffs(at)
     hits = find_hits(lists, held_out)
     values = {f"{name}@{k}": metric(hits, k) for name, metric in USER_METRICS.items() for k in cutoffs}
-    wholes = {f"coverage@{k}": coverage(lists, k, products=products) for k in cutoffs}
+    if bought is not None:
+        values |= _what_is_shown(lists, hits.queries, cutoffs, bought, products)
+    shown = {k: exposure(lists, k, products=products) for k in cutoffs}
+    wholes = {f"coverage@{k}": float((counts > 0).mean()) if products else 0.0 for k, counts in shown.items()}
+    wholes |= {f"gini@{k}": gini(counts) for k, counts in shown.items()}
     return Measurements(hits.queries, values, wholes)
+
+
+def _what_is_shown(
+    lists: RankedLists, queries: Rows, cutoffs: Sequence[int], bought: Histories, products: int
+) -> dict[str, Doubles]:
+    buyers = np.bincount(bought.products, minlength=products).astype(np.int32)
+    best, users = popularity(buyers) == 0, int(np.count_nonzero(np.diff(bought.offsets)))
+    new = {f"novelty@{k}": novelty(lists, k, buyers=buyers, users=users)[queries] for k in cutoffs}
+    return new | {f"best_sellers@{k}": best_seller_share(lists, k, best=best)[queries] for k in cutoffs}
 
 
 def check_cutoffs(at: Sequence[int]) -> list[int]:

@@ -29,7 +29,7 @@ class Report:
     products: int
     """How many products were ranked (P)."""
     metrics: dict[str, Interval]
-    """``{"recall@10": Interval, …}``; coverage is no mean over users: both ends of its interval equal it."""
+    """``{"recall@10": Interval, …}``; coverage and Gini are no means over users: both ends of their intervals equal them."""
     workshop: Workshop | None = None
     """The workshop's sampled accuracy, when it was measured."""
     queries: Rows = field(default_factory=lambda: np.zeros(0, np.int32), repr=False, compare=False)
@@ -72,10 +72,12 @@ def report_of(
     products: int,
     seed: int,
     workshop: Workshop | None = None,
+    bought: Histories | None = None,
 ) -> Report:
     """Measure Q ranked lists against the held-out products of their Q users, with 95 % intervals over users.
 
-    The lists must have been ranked at least ``max(at)`` long among ``products`` candidates. The seed decides
+    The lists must have been ranked at least ``max(at)`` long among ``products`` candidates. With ``bought``, all
+    that was bought in train, novelty and the share of best sellers are in the report, too. The seed decides
     the bootstrap, so that equal lists give equal reports. Raises `SettingProblem` for an unusable ``at`` and
     `DataError` when lists and users do not match or no user has a held-out product.
 
@@ -85,7 +87,7 @@ def report_of(
     >>> report.users, report.metrics["mrr@2"]
     (2, Interval(mean=0.75, low=0.5, high=1.0))
     """
-    measured = measure(lists, held_out, at=at, products=products)
+    measured = measure(lists, held_out, at=at, products=products, bought=bought)
     if not len(measured.queries):
         raise DataError(
             f"none of the {len(lists):,} users has a held-out product to measure against; "

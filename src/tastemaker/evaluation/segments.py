@@ -14,6 +14,7 @@ from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import ColumnProblem, DataError, SettingProblem
 from tastemaker.evaluation.intervals import Interval, bootstrap_mean
 from tastemaker.evaluation.metrics import USER_METRICS, check_cutoffs, find_hits
+from tastemaker.evaluation.popularity import LABELS, popularity
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import AnyArray, Booleans, Counts, Rows
@@ -99,12 +100,9 @@ def by_popularity(
 ) -> Segments:
     """Part the products by how many users bought each in train: few make up a third of all purchases, many the last third.
 
-    With products in descending order of buyers b(p), and A(p) the buyers of all products that have more than p: p belongs to the
-    *head* where ``A(p) < head · Σ b``, else to the *middle* where ``A(p) < (head + middle) · Σ b``, else to the *tail*. Products
-    with equally many buyers are never parted. What nobody bought, and what the model does not know, is *never bought*.
+    *Head*, *middle* and *tail* are as in `popularity`. What nobody bought, and what the model does not know, is *never bought*.
 
-    A model says how many products there are; with bare `Histories` give ``products``. Raises `SettingProblem` unless both shares
-    are above 0 and leave something for the tail.
+    A model or log says how many products there are; with bare `Histories` give ``products``. Raises what `popularity` does.
 
     >>> histories = Histories(np.int64([0, 3, 4, 6]), np.int32([0, 1, 2, 0, 0, 3]))
     >>> segments = by_popularity(histories, products=5)
@@ -113,19 +111,10 @@ def by_popularity(
     >>> segments.codes.tolist()
     [0, 1, 1, 1, 3]
     """
-    if not (head > 0 and middle > 0 and head + middle < 1):
-        raise SettingProblem(
-            f"the shares of head and middle are {head} and {middle}; both must be above 0, and their sum below 1."
-        )
-    buyers = buyers_of(model, products=products)
-    levels, level_of = np.unique(-buyers, return_inverse=True)
-    bought = np.bincount(level_of, weights=buyers, minlength=len(levels))
-    above = np.cumsum(bought) - bought
-    bounds = np.array([head, head + middle]) * buyers.sum()
-    codes = np.searchsorted(bounds, above, side="right")[level_of]
-    codes[buyers == 0] = 3
-    labels = ("head", "middle", "tail", "never bought")
-    return Segments("popularity of the product", "product", labels, codes.astype(np.int32), beyond=3)
+    codes = popularity(buyers_of(model, products=products), head=head, middle=middle)
+    return Segments(
+        "popularity of the product", "product", LABELS, codes, beyond=LABELS.index("never bought")
+    )
 
 
 def by_column(
