@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tastemaker.cli.console import output, print_json, say, size, training_bar
-from tastemaker.cli.interrupts import Stop, stop_between_steps
+from tastemaker.cli.interrupts import Stop, raise_at_once, stop_between_steps
 from tastemaker.cli.options import AsJson, ProductColumn, QuantityColumn, Threads, TimeColumn, UserColumn
 from tastemaker.errors import FolderExists, SettingProblem
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tastemaker.data.purchases import Purchases
     from tastemaker.evaluation.comparison.compare import Onlooker
     from tastemaker.evaluation.comparison.entries import Comparison, Entry
     from tastemaker.evaluation.comparison.verdict import Gate
@@ -125,6 +128,8 @@ def compare(
         )
         stop.check()
     gate = None if fail_if_worse_than is None else _gate(found, fail_if_worse_than)
+    if report is not None:
+        _write_report(found, log, held, products, product_column, report)
     if as_json:
         more = {} if gate is None else {"gate": {"passed": gate.passed, "sentence": gate.sentence}}
         print_json(found.as_dict() | more)
@@ -146,6 +151,19 @@ def _check_report(report: Path | None) -> None:
         raise SettingProblem(
             f"there is no folder {report.absolute().parent} to write {report.name} in; make it first."
         )
+
+
+def _write_report(
+    found: Comparison, log: Purchases, held: Purchases, products: Path | None, column: str | None, file: Path
+) -> None:
+    from tastemaker.data.product_table import read_product_table
+    from tastemaker.evaluation.page.report_page import report_page, write_page
+
+    table = None if products is None else read_product_table(products, log.products, column=column)
+    command = shlex.join(["tastemaker", *sys.argv[1:]])
+    with raise_at_once():
+        write_page(report_page(found, log, held, products=table, command=command), file)
+    say(f"Wrote {file}.")
 
 
 def _models(asked: list[str], rival: Path | None) -> list[str | Path]:
@@ -200,6 +218,9 @@ def _show(found: Comparison) -> None:
     out = output()
     out.print(f"{found.users:,} users; mean and 95 % interval:")
     out.print(quality_table(found))
+    for entry in found.entries:
+        if entry.skipped is not None:
+            out.print(f"{entry.name} was left out: {entry.skipped}.", soft_wrap=True, markup=False)
     if found.tests:
         out.print(f"\n{found.chosen} against the others, on the same users (p corrected by Holm's method):")
         out.print(tests_table(found))
@@ -216,16 +237,12 @@ def quality_table(found: Comparison) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    shortest, longest = found.at[0], found.at[-1]
-    columns = list(
-        dict.fromkeys([*found.metrics, f"recall@{shortest}", f"recall@{longest}", f"coverage@{shortest}"])
-    )
+    columns = found.columns
     table = Table("", *columns, "seconds", "memory", box=None, header_style="bold", padding=(0, 2, 0, 0))
     for place in (-1, -2):
         table.columns[place].justify = "right"
     for entry in found.entries:
         if entry.report is None:
-            table.add_row(escape(entry.name), f"[dim]left out: {escape(str(entry.skipped))}[/dim]")
             continue
         cells = []
         for column in columns:

@@ -11,7 +11,7 @@ from typing import Any
 from tastemaker.data.purchases import Purchases
 from tastemaker.evaluation.comparison.cost import Cost
 from tastemaker.evaluation.comparison.kept import SHOWN, Kept, kept_of
-from tastemaker.evaluation.comparison.verdict import Test, sentences
+from tastemaker.evaluation.comparison.verdict import Test, headline, sentences
 from tastemaker.evaluation.comparison.workspace import Learned
 from tastemaker.evaluation.evaluate import rank_held_out, report_on
 from tastemaker.evaluation.protocol import Report, those_with_held_out
@@ -85,9 +85,21 @@ class Comparison:
         return {entry.name: entry for entry in self.entries}[name]
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the metrics of its table: what is tested, recall of short and of long lists, coverage."""
+        shortest, longest = self.at[0], self.at[-1]
+        wanted = (*self.metrics, f"recall@{shortest}", f"recall@{longest}", f"coverage@{shortest}")
+        return tuple(dict.fromkeys(wanted))
+
+    @property
     def users(self) -> int:
         """Return how many users were measured."""
         return next((entry.report.users for entry in self.entries if entry.report is not None), 0)
+
+    @property
+    def headline(self) -> str:
+        """Return how the chosen model stands by the first metric, in a few words."""
+        return headline(self.tests, self.chosen, self.metrics[0])
 
     @property
     def verdict(self) -> str:

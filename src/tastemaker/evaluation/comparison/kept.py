@@ -27,7 +27,7 @@ __all__ = ["SHOWN", "Kept", "kept_of"]
 SHOWN = 10
 """So many places count as what a user is shown."""
 
-EXAMPLES = 6
+EXAMPLES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from tastemaker.evaluation.paired import Paired, compare_paired, holm
 if TYPE_CHECKING:
     from tastemaker.evaluation.comparison.entries import Entry
 
-__all__ = ["SIGNIFICANT", "Gate", "Test", "against_others", "gate", "p_text", "sentences"]
+__all__ = ["SIGNIFICANT", "Gate", "Test", "against_others", "gate", "headline", "p_text", "sentences"]
 
 SIGNIFICANT = 0.05
 """Below this p-value, corrected for the number of tests, a difference is called one."""
@@ -72,6 +72,26 @@ def against_others(
         Test(metric, other, one, float(p))
         for (metric, other), one, p in zip(pairs, found, corrected, strict=True)
     )
+
+
+def headline(tests: Sequence[Test], chosen: str, metric: str) -> str:
+    """Say in a few words how the chosen model stands by one metric.
+
+    >>> headline([], "mine", "ndcg@10")
+    'mine stands alone in ndcg@10'
+    """
+    outcomes = [test.outcome for test in tests if test.metric == metric]
+    better, worse, unclear = (outcomes.count(outcome) for outcome in ("better", "worse", "open"))
+    if not outcomes:
+        return f"{chosen} stands alone in {metric}"
+    if better == len(outcomes):
+        return (
+            f"{chosen} beats {'the other model' if better == 1 else f'all {better} other models'} in {metric}"
+        )
+    parts = [f"beats {better}"] if better else []
+    parts += [f"loses to {worse}"] if worse else []
+    parts += [f"cannot be told from {unclear}"] if unclear else []
+    return f"Of {len(outcomes)} other models in {metric}, {chosen} {_listed(parts)}"
 
 
 def sentences(tests: Sequence[Test], chosen: str, metrics: Sequence[str]) -> Iterator[str]:

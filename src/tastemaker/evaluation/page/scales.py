@@ -36,15 +36,15 @@ def linear(values: Sequence[float], *, from_zero: bool = True, percent: bool = F
     """Return an axis that holds all values, with about five ticks at round numbers.
 
     >>> axis = linear([0.02, 0.31])
-    >>> [tick.label for tick in axis.ticks], axis(0.2)
-    (['0', '0.1', '0.2', '0.3'], 57.142857142857146)
+    >>> [tick.label for tick in axis.ticks], round(axis(0.2), 1)
+    (['0', '0.1', '0.2', '0.3'], 57.1)
     """
     low, high = min(values, default=0.0), max(values, default=1.0)
     if from_zero:
         low, high = min(low, 0.0), max(high, 0.0)
     if high <= low:
         high = low + 1.0
-    step = _round_step((high - low) / 4)
+    step = _round_step((high - low) / 5)
     places = list(range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1))
     low, high = min(low, places[0] * step), _past(high, step)
     digits = max(0, -math.floor(math.log10(step * (100 if percent else 1)) + 1e-9))
