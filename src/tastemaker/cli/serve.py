@@ -55,7 +55,9 @@ def serve(
         float, typer.Option(help="Requests a second of one client, per worker; 0 sets no limit.")
     ] = 0.0,
     burst: Annotated[int, typer.Option(min=1, help="Requests of one client at once, with --rate.")] = 100,
-    timeout: Annotated[float, typer.Option(help="Seconds that a request may take to arrive, and then to be answered.")] = 10.0,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that a request may take to arrive, and then to be answered.")
+    ] = 10.0,
     max_body: Annotated[int, typer.Option(metavar="BYTES", help="Longest body of a request.")] = 1 << 20,
     quiet: Annotated[bool, typer.Option("--quiet", help="Log failures only, not each request.")] = False,
 ) -> None:
