@@ -108,7 +108,7 @@ function frame() {
         { href: name === "basket" && pieces ? link("basket", undefined, { p: store.state.basket }) : link(name), "aria-current": inView(view, name) ? "page" : undefined },
         text,
         name === "basket" && pieces ? h("span", { class: "count" }, pieces, hidden(" in it")) : null,
-        name === "rules" && store.state.trial ? h("span", { class: "count trial" }, h("span", { "aria-hidden": "true" }, "•"), hidden(" on trial")) : null,
+        name === "rules" && store.state.trial ? h("span", { class: "count unsaid" }, h("span", { "aria-hidden": "true" }, "•"), hidden(" on trial")) : null,
       )),
   );
   servedSelect();

@@ -29,34 +29,28 @@ export function facts(product) {
 
 export const soldOut = ({ stock }) => stock === false || stock === 0;
 
-/** Basket, pin and ban: buttons that stay pressed. */
-export function actions(product) {
+/** Basket, pin and ban: buttons that stay pressed. `wide`: with words beside the signs. */
+export function actions(product, { wide = false } = {}) {
   const { id } = product;
   const name = format.short(nameOf(product), SPOKEN);
+  const button = (what, pressed, drawn, [free, held], toggle, said) =>
+    h(
+      "button",
+      {
+        type: "button", class: `act ${what}`, "aria-pressed": String(pressed), "data-focus": `${what}:${id}`,
+        title: pressed ? held : free, "aria-label": `${free.split(" ")[0]}: ${name}`,
+        on: { click: () => { toggle(id); say(`${name} ${said()}`); } },
+      },
+      icon(drawn),
+      wide ? h("span", {}, pressed ? held : free) : null,
+    );
+  const held = inBasket(id);
   return h(
     "div",
-    { class: "actions" },
-    button("basket", inBasket(id), inBasket(id) ? "added" : "add", `Basket: ${name}`, "Basket", id, () => {
-      toggleBasket(id);
-      say(inBasket(id) ? `${name} is in the basket.` : `${name} left the basket.`);
-    }),
-    button("pin", isPinned(id), "pin", `Pin: ${name}`, "Pin to the top", id, () => {
-      togglePin(id);
-      say(isPinned(id) ? `${name} is pinned, on trial.` : `${name} is not pinned any more, on trial.`);
-    }),
-    button("ban", isBanned(id), "ban", `Ban: ${name}`, "Ban from all lists", id, () => {
-      toggleBan(id);
-      say(isBanned(id) ? `${name} is banned, on trial.` : `${name} is not banned any more, on trial.`);
-    }),
-  );
-}
-
-function button(what, pressed, drawn, label, title, id, act) {
-  return h(
-    "button",
-    { type: "button", class: `act ${what}`, "aria-pressed": String(pressed), title, "data-focus": `${what}:${id}`, on: { click: act } },
-    icon(drawn),
-    hidden(label),
+    { class: `actions${wide ? " wide" : ""}` },
+    button("basket", held, held ? "added" : "add", ["Basket", "In the basket"], toggleBasket, () => (inBasket(id) ? "is in the basket." : "left the basket.")),
+    button("pin", isPinned(id), "pin", ["Pin to the top", "Pinned"], togglePin, () => (isPinned(id) ? "is pinned, on trial." : "is not pinned any more, on trial.")),
+    button("ban", isBanned(id), "ban", ["Ban from lists", "Banned"], toggleBan, () => (isBanned(id) ? "is banned, on trial." : "is not banned any more, on trial.")),
   );
 }
 

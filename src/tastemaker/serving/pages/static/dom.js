@@ -52,8 +52,8 @@ const PATHS = {
   close: "M6 6l12 12M18 6 6 18",
   up: "M12 19V5m-5 5 5-5 5 5",
   down: "M12 5v14m-5-5 5 5 5-5",
-  person: "M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8ZM4.5 20c1-4 4-6 7.5-6s6.500 2 7.500 6",
-  compare: "M8 4v16M16 4v16M8 8l8 3M8 14l8-2",
+  person: "M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8ZM4.5 20c1-4 4-6 7.5-6s6.5 2 7.5 6",
+  compare: "M5 8h13m-4-4 4 4-4 4M19 16H6m4-4-4 4 4 4",
 };
 
 /** A drawn sign; its meaning stands in text beside it. */

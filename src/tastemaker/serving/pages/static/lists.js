@@ -27,8 +27,8 @@ export function recommendations(answer, catalogue, names, because) {
         row(product, {
           tag: "div",
           rank: one.rank,
-          note: badge(product),
-          end: h("div", { class: "end" }, h("span", { class: "number" }, format.score(one.score)), actions(product)),
+          note: h("div", { class: "doing" }, actions(product), badge(product)),
+          end: h("span", { class: "number" }, h("span", { class: "hidden" }, "Score "), format.score(one.score)),
         }),
         why(one, names, because),
       );
@@ -37,9 +37,9 @@ export function recommendations(answer, catalogue, names, because) {
 }
 
 /** What a list rests on: its source, what the rules removed, what is unknown. */
-export function basis(answer) {
+export function basis(answer, purchased) {
   const { rules } = answer;
-  const removed = rules.removed.filter((one) => one.removed).map((one) => `${RULES(one.rule)} ${format.count(one.removed)}`);
+  const removed = rules.removed.filter((one) => one.removed).map((one) => `${format.count(one.removed)} ${one.rule === "purchased" ? purchased : RULES(one.rule)}`);
   return h(
     "p",
     { class: "basis" },
@@ -52,7 +52,7 @@ export function basis(answer) {
 }
 
 export function RULES(rule) {
-  const names = { deny: "banned", purchased: "bought already or in the basket", allow: "not among those allowed", minimum_price: "too cheap" };
+  const names = { deny: "banned", allow: "not among those allowed", minimum_price: "too cheap" };
   if (names[rule]) return names[rule];
   if (rule.startsWith("where.")) return `by ${rule.slice(6)}`;
   if (rule.startsWith("at_most.")) return `too many of one ${rule.slice(8)}`;

@@ -4,7 +4,7 @@ import { h, hidden, own } from "./dom.js";
 import * as format from "./format.js";
 import { nameOf } from "./store.js";
 
-const SHOWN = 90;
+const SHOWN = 64;
 const LEAST = 0.005;
 
 /** The parts of a score: `{kind, value, label, product}`, those of purchases first. */

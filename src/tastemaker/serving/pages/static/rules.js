@@ -22,7 +22,7 @@ export async function rules({ signal }) {
         "p",
         { class: "basis" },
         `They hold for every list of ${store.state.model}. Published: ${format.count(published.allowed)} of ${format.count(published.candidates)} products may be listed`,
-        removed.length ? ` (left out: ${removed.map((one) => `${RULES(one.rule)} ${format.count(one.removed)}`).join(", ")}).` : ".",
+        removed.length ? ` (left out: ${removed.map((one) => `${format.count(one.removed)} ${RULES(one.rule)}`).join(", ")}).` : ".",
         published.unknown?.length ? [" They name products that the model does not know: ", own(format.short(published.unknown.map(String).join(", "), 200)), "."] : null,
       ),
       published.problem ? h("ul", { class: "warnings" }, h("li", {}, "The rules file cannot be read, and the former rules are in force: ", own(format.short(published.problem, 400)))) : null,

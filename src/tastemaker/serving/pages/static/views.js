@@ -16,7 +16,7 @@ const HISTORY = 40;
 
 export async function start({ signal }) {
   const [catalogue, best, users] = await Promise.all([
-    store.parts(), api.products(store.at(), "", 12, signal), api.users(store.at(), "", 8, signal),
+    store.parts(), api.products(store.at(), "", 12, signal), api.users(store.at(), "", 6, signal),
   ]);
   const served = store.servedModel();
   const facts = served.versions.find((one) => one.version === best.version) ?? served.versions.at(-1);
@@ -53,7 +53,7 @@ function versionTroubles(served) {
   return said.length ? h("ul", { class: "warnings" }, ...said.map((one) => h("li", {}, own(one)))) : null;
 }
 
-const buyers = (number) => h("p", { class: "buyers" }, `Bought by ${format.many(number, "customer")}`);
+const buyers = (number) => h("p", { class: "buyers" }, `Bought by ${format.count(number)}`);
 
 export async function search({ asked, signal }) {
   const text = (asked.get("q") ?? "").slice(0, 200);
@@ -108,8 +108,7 @@ export async function product({ id, asked, signal }) {
             entry("Bought by", format.many(one.buyers, "customer")),
             ...product.rest.map(([column, value]) => entry(label(column), format.short(format.text(value), 2000))),
           ),
-          actions(product),
-          h("p", { class: "ways" }, h("a", { class: "button quiet", href: link("compare", undefined, { product: one.product }) }, icon("compare"), "Compare versions")),
+          h("div", { class: "ways" }, actions(product, { wide: true }), h("a", { class: "button quiet", href: link("compare", undefined, { product: one.product }) }, icon("compare"), "Compare versions")),
         ),
       ),
       h(
@@ -125,7 +124,7 @@ export async function product({ id, asked, signal }) {
               h("a", { href: link("product", id, { by: value === "dot" ? undefined : value }), "aria-current": value === by ? "true" : undefined, "data-focus": `by:${value}` }, text)),
           ),
         ),
-        h("p", { class: "basis" }, by === "dot" ? "By dot product, which favours products that many like." : "By cosine: only the direction of taste counts, popularity does not."),
+        h("p", { class: "basis" }, by === "dot" ? "By dot product: direction and length of the taste vectors count." : "By cosine: only the direction of the taste vectors counts."),
         shown.length ? grid(shown.map((other) => card(store.described(other, catalogue), { note: scoreBar(other.score, best) }))) : notice("The rules leave no product to show beside it."),
       ),
     ],
@@ -163,7 +162,7 @@ export async function customer({ id, asked, signal }) {
       { class: "history", "aria-labelledby": "bought" },
       h("h2", { id: "bought" }, "Bought ", h("small", {}, format.count(bought.length))),
       bought.length
-        ? h("ul", { class: "rows" }, ...(whole ? bought : bought.slice(0, HISTORY)).map((one) => row(one.product, { end: h("div", { class: "end" }, times(one), speaks(spoken.get(String(one.product.id)), answer.recommendations.length)) })))
+        ? h("ul", { class: "rows" }, ...(whole ? bought : bought.slice(0, HISTORY)).map((one) => row(one.product, { note: speaks(spoken.get(String(one.product.id)), answer.recommendations.length), end: h("div", { class: "end" }, times(one)) })))
         : notice("The model knows no purchase of this customer."),
       bought.length > HISTORY && !whole ? h("a", { class: "button quiet", href: link("customer", id, { history: "all" }) }, `All ${format.count(bought.length)}`) : null,
     ),
@@ -171,7 +170,7 @@ export async function customer({ id, asked, signal }) {
       "section",
       { class: "listed", "aria-labelledby": "recommended" },
       h("h2", { id: "recommended" }, "Recommended"),
-      basis(answer),
+      basis(answer, "bought already"),
       legend(answer.recommendations),
       answer.recommendations.length ? recommendations(answer, catalogue, names, "they bought") : notice("The rules leave nothing to recommend."),
     ),
@@ -197,7 +196,7 @@ export async function customer({ id, asked, signal }) {
 }
 
 const times = (one) => [one.times > 1 ? h("span", { class: "times" }, `× ${one.times}`) : null, one.live ? h("span", { class: "badge live" }, "new") : null];
-const speaks = (number, of) => (number ? h("span", { class: "speaks" }, `speaks for ${number} of ${of}`) : null);
+const speaks = (number, of) => (number ? h("p", { class: "speaks" }, `speaks for ${number} of ${of}`) : null);
 
 /** Point at a recommendation, and the purchases that speak for it light up; point at a purchase, and what it speaks for does. */
 function lightUp(node) {
@@ -253,7 +252,7 @@ export async function basket({ asked, signal }) {
           "section",
           { class: "listed", "aria-labelledby": "recommended" },
           h("h2", { id: "recommended" }, "What goes with it"),
-          basis(answer),
+          basis(answer, "in the basket"),
           legend(answer.recommendations),
           answer.recommendations.length ? recommendations(answer, catalogue, names, "the basket has") : notice("The rules leave nothing to recommend."),
         ),
