@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,7 +112,12 @@ def serving(models: Path, log: Path, *options: object) -> Iterator[Server]:
         process = subprocess.Popen(
             list(map(str, command)), stdout=subprocess.PIPE, stderr=errors, text=True, env=environment()
         )
+    impatience = threading.Timer(
+        180, process.kill
+    )  # compiling on a fresh machine takes a while, but not that long
+    impatience.start()
     line = process.stdout.readline()
+    impatience.cancel()
     assert line.startswith("Serving "), log.read_text()
     server = Server(process, line.split()[-1], line, log)
     try:

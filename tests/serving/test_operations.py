@@ -394,6 +394,33 @@ def test_four_workers_share_their_memory(models, start):
     assert four < 1.5 * one + 4 * 80 * 2**20
 
 
+def test_a_second_version_costs_little_memory_of_its_own(start, tmp_path):
+    models = tmp_path / "models"
+    large = make_model(1, products=400_000)
+    save(large, models / "recommender" / "1")
+    server = start(models, "--quiet")
+
+    def own_memory():
+        lines = Path(f"/proc/{server.process.pid}/smaps_rollup").read_text().splitlines()
+        return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
+
+    def ask(version):
+        path = f"/v1/models/recommender/versions/{version}:predict"
+        return server.client.post(path, json=BODY).status_code
+
+    assert ask(1) == 200
+    before = own_memory()
+    versions = range(2, 6)
+    for version in versions:
+        save(large, models / "recommender" / str(version))
+    end = time.monotonic() + 30
+    while {ask(version) for version in versions} != {200}:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    # its vectors, and the same packed, are mapped from files: neither is in memory that belongs to the process
+    assert (own_memory() - before) / len(versions) < large.product_vectors.nbytes
+
+
 def test_nothing_stays_behind(models, start, tmp_path, monkeypatch):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
