@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ["metrics", "intervals", "sampled", "protocol"]
+MODULES = [
+    "diversity", "exposure", "intervals", "metrics", "paired", "popularity", "protocol", "sampled", "segments",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
+from simulated_worlds import metric_values
 
 from tastemaker.errors import DataError, SettingProblem
 from tastemaker.evaluation import intervals
-from tastemaker.evaluation.intervals import bootstrap_mean
+from tastemaker.evaluation.intervals import bca_ends, bootstrap_mean
 
 
 def rng(seed=1):
@@ -23,10 +26,34 @@ def test_the_interval_holds_the_mean_and_is_as_wide_as_theory_says():
     assert high - mean == pytest.approx(1.96 * error, rel=0.15)
 
 
-def test_intervals_hold_the_truth_in_about_95_of_100_worlds():
-    worlds = rng(3).normal(loc=0.3, size=(200, 1000))  # 1,000 worlds of 200 users each
-    _, low, high = bootstrap_mean(worlds, rng=rng())
-    assert 0.92 <= ((low <= 0.3) & (high >= 0.3)).mean() <= 0.97
+@pytest.mark.parametrize("kind", ["hit_rate", "mrr", "ndcg", "recall"])
+def test_intervals_hold_the_truth_in_95_of_100_worlds(kind):
+    """93 to 97 % of 1,000 worlds of 400 users, whose values are mostly 0 and skewed (.7 % standard error).
+
+    With 20,000 worlds: hit_rate 95.8 %, mrr 95.0 %, ndcg 95.0 %, recall 94.7 %; of 200 users 96.1, 94.1, 94.9, 94.8 %; of 1,000
+    users 95.4, 94.5, 95.1, 94.6 %. (Plain quantiles of the resampled means: mrr 92.1 % of 200 users, with twelve hits in a
+    hundred users.)
+    """
+    values, truth = metric_values(kind, (400, 1000), rng(3))  # a column is a world
+    _, low, high = bootstrap_mean(values, rng=rng())
+    assert 0.93 <= ((low <= truth) & (high >= truth)).mean() <= 0.97
+
+
+def test_both_ends_miss_alike_though_the_values_are_skewed():
+    """With 20,000 worlds of 400 users: 2.7 and 2.7 % of the truths lie below and above; of plain quantiles 1.9 and 3.9 %."""
+    values, truth = metric_values("ndcg", (400, 1000), rng(31))
+    _, low, high = bootstrap_mean(values, rng=rng())
+    assert abs((truth < low).mean() - (truth > high).mean()) < 0.02
+
+
+def test_the_bca_ends_by_hand():
+    """z = Φ⁻¹(.6) = .253347, a = 6 / (6 · 6^1.5) = .068041; the ends are at Φ(z + (z ± 1.644854) / (1 − a (z ± 1.644854)))."""
+    resampled = np.arange(1001.0)[:, None]
+    z, skew, cdf = 0.2533471, 0.0680414, NormalDist().cdf
+    low, high = bca_ends(resampled, np.array([600.5]), np.array([[2.0, -1.0, -1.0]]), level=0.9)
+    below, above = z - 1.6448536, z + 1.6448536
+    assert low[0] == pytest.approx(1000 * cdf(z + below / (1 - skew * below)), abs=1)
+    assert high[0] == pytest.approx(1000 * cdf(z + above / (1 - skew * above)), abs=1)
 
 
 def test_equal_seeds_give_equal_bytes_and_others_do_not():

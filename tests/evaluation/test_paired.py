@@ -124,13 +124,13 @@ def test_a_share_of_nothing_does_not_exist():
 
 
 @pytest.mark.parametrize(
-    ("kind", "users"), [("hit_rate", 3000), ("mrr", 300), ("ndcg", 300), ("recall", 300)]
+    ("kind", "users"), [("hit_rate", 2000), ("mrr", 300), ("ndcg", 300), ("recall", 300)]
 )
 def test_of_two_models_worth_the_same_one_in_twenty_is_called_different(kind, users):
     """Two models of equal worth for every user: p <= 5 % in 4 to 6 % of 5,000 worlds (.31 % standard error).
 
-    With 40,000 worlds: hit_rate FILL1, mrr FILL2, ndcg FILL3, recall FILL4 (.11 % standard error). A hit rate is coarse: with 300
-    users, 54 of whom only one model serves, sums that are alike leave FILL5; never more than 5 %.
+    With 40,000 worlds: hit_rate 4.66 %, mrr 5.09 %, ndcg 4.90 %, recall 4.69 % (.11 % standard error). A hit rate is coarse: with
+    300 users, 54 of whom only one model serves, sums that are alike leave 3.69 %; never more than 5 %.
     """
     generator = rng(21)
     one, other = (metric_values(kind, (5000, users), generator)[0] for _ in range(2))
@@ -141,7 +141,7 @@ def test_of_two_models_worth_the_same_one_in_twenty_is_called_different(kind, us
 def test_of_two_models_with_alike_means_and_unlike_values_one_in_twenty_is_called_different():
     """The first model serves twice as many users half as well: alike in the mean alone, and the differences are skewed.
 
-    With 40,000 worlds of 1,000 users: FILL.
+    With 40,000 worlds of 1,000 users: 4.82 %.
     """
     generator = rng(22)
     found = rng(23).random((5000, 1000))
@@ -151,7 +151,7 @@ def test_of_two_models_with_alike_means_and_unlike_values_one_in_twenty_is_calle
 
 
 def test_as_many_users_as_are_needed_see_the_difference_four_times_in_five():
-    """With 20,000 worlds: FILL."""
+    """80 %, within 3; with 20,000 worlds: 78.6 %."""
     generator = rng(24)
     found = generator.random(200_000)
     population = 0.5 * (found < 0.12) - 0.5 * (found > 0.9)
@@ -162,7 +162,7 @@ def test_as_many_users_as_are_needed_see_the_difference_four_times_in_five():
 
 
 def test_intervals_of_difference_and_ratio_hold_the_truth_in_95_of_100_worlds():
-    """93 to 97 % of 1,000 worlds of 400 users (.7 % standard error). With 20,000 worlds: difference FILL, ratio FILL."""
+    """93 to 97 % of 1,000 worlds of 400 users (.7 % standard error). With 20,000 worlds: difference 94.3 %, ratio 94.7 %."""
     generator = rng(25)
     both, theirs, mine = (metric_values("ndcg", (1000, 400), generator) for _ in range(3))
     first = both[0] * 0.5 + mine[0]  # the two models often serve the same users
@@ -170,7 +170,7 @@ def test_intervals_of_difference_and_ratio_hold_the_truth_in_95_of_100_worlds():
     difference, ratio = mine[1] - theirs[1] / 2, (both[1] / 2 + mine[1]) / (both[1] / 2 + theirs[1] / 2) - 1
     held = []
     for one, other in zip(first, second, strict=True):
-        found = compare_paired(one, other, rng=generator, resamples=400)
+        found = compare_paired(one, other, rng=generator, resamples=1000)
         held.append((found.low <= difference <= found.high, found.relative_low <= ratio <= found.relative_high))  # fmt: skip
     shares = np.mean(held, axis=0)
     assert ((shares >= 0.93) & (shares <= 0.97)).all()

@@ -13,7 +13,7 @@ from tastemaker.evaluation.protocol import report_of, those_with_held_out
 from tastemaker.evaluation.sampled import Workshop
 
 WORKSHOP = Workshop(negatives=100, categorical_accuracy=0.5, loss=2.5)
-METRICS = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate", "coverage")
+METRICS = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate", "coverage", "gini")
 
 
 def report(shown, held, products=9, at=(1, 2), seed=3, workshop=None):
@@ -55,9 +55,21 @@ def test_means_are_those_of_the_values_kept_and_lie_within_their_intervals():
         assert interval.low < interval.mean < interval.high
 
 
-def test_coverage_has_no_interval_beyond_itself():
-    coverage = report([[3, 4], [4, 1]], [[3], [2]]).metrics["coverage@2"]
-    assert coverage.low == coverage.mean == coverage.high == 3 / 9
+def test_coverage_and_gini_have_no_interval_beyond_themselves():
+    metrics = report([[3, 4], [4, 1]], [[3], [2]]).metrics
+    assert metrics["coverage@2"].low == metrics["coverage@2"].mean == metrics["coverage@2"].high == 3 / 9
+    # products 1, 3 and 4 are shown 1, 1 and 2 times of 9: (4 + 6 + 2 · 8) / (9 · 4)
+    assert metrics["gini@2"].low == metrics["gini@2"].mean == metrics["gini@2"].high == 26 / 36
+
+
+def test_with_what_was_bought_the_report_says_how_new_the_lists_are():
+    bought = held_of([[3, 4], [4], [1]])
+    found = report_of(
+        lists_of([[3, 4], [4, 1]]), held_of([[3], [2]]), at=[2], products=9, seed=1, bought=bought
+    )
+    assert list(found.metrics)[-4:] == ["novelty@2", "best_sellers@2", "coverage@2", "gini@2"]
+    assert found.metrics["novelty@2"].mean == pytest.approx((np.log2(3) + np.log2(3 / 2)) / 2)
+    assert found.metrics["best_sellers@2"].mean == 0.5  # product 4
 
 
 def test_equal_seeds_give_equal_reports():

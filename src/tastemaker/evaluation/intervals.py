@@ -12,8 +12,8 @@ from tastemaker.types import Doubles
 
 __all__ = ["Interval", "bca_ends", "bootstrap_mean", "resampled_means"]
 
-BLOCK = 1 << 22
-"""So many counts (users × resamples) are held at once: 32 MiB."""
+BLOCK = 1 << 16
+"""So many counts (users × resamples) are held at once: half a MiB, which stays near the processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,15 @@ def resampled_means(columns: Doubles, rng: np.random.Generator, resamples: int) 
     [[2.0, 2.0], [2.0, 0.0], [2.0, 2.0]]
     """
     users = columns.shape[1]
+    at_once = max(1, BLOCK // users)
+    starts = np.arange(at_once)[:, None] * users
     means = np.empty((resamples, len(columns)))
-    counts = np.empty((min(resamples, max(1, BLOCK // users)), users))
-    for start in range(0, resamples, len(counts)):
-        block = counts[: resamples - start]
-        for row in block:
-            row[:] = np.bincount(rng.integers(0, users, users), minlength=users)
+    for low in range(0, resamples, at_once):
+        high = min(resamples, low + at_once)
+        drawn = rng.integers(0, users, (high - low, users)) + starts[: high - low]
+        counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
         # einsum rather than a BLAS product, whose last bits may depend on the number of threads
-        means[start : start + len(block)] = np.einsum("bq,mq->bm", block, columns) / users
+        means[low:high] = np.einsum("bq,mq->bm", counts, columns) / users
     return means
 
 
