@@ -148,3 +148,16 @@ def test_strangers_only_are_one_sentence(tastemaker, logs, tmp_path):
     ran = tastemaker("compare", logs[0], tmp_path / "held.parquet", *QUICK)
     assert ran.returncode == 1
     assert "no user with held-out purchases is known to all" in ran.stderr.splitlines()[-1]
+
+
+def test_a_report_is_one_page_and_is_not_overwritten(tastemaker, logs, shop_files, tmp_path):
+    page = tmp_path / "page.html"
+    ran = tastemaker("compare", *logs, *QUICK, "--products", shop_files.products, "--report", page)
+    assert ran.returncode == 0, ran.stderr
+    assert f"Wrote {page}." in ran.stderr
+    text = page.read_text(encoding="utf-8")
+    assert "co-purchase beats the other model in ndcg@10" in text
+    assert f"tastemaker compare {logs[0]}" in text
+    again = tastemaker("compare", *logs, *QUICK, "--report", page)
+    assert (again.returncode, page.read_text(encoding="utf-8")) == (1, text)
+    assert "exists already" in again.stderr

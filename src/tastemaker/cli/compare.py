@@ -263,18 +263,20 @@ def tests_table(found: Comparison) -> Table:
 
     from tastemaker.evaluation.comparison.verdict import p_text
 
+    several = len(found.metrics) > 1
+    columns = ["difference", "95 % interval", "p", "users to see it"]
     table = Table(
-        "", "metric", "difference", "95 % interval", "", "users to see it", box=None, header_style="bold"
+        "", *(["metric"] if several else []), *columns, box=None, header_style="bold", padding=(0, 2, 0, 0)
     )
     table.columns[-1].justify = "right"
     for test in found.tests:
         paired = test.paired
         table.add_row(
             escape(test.other),
-            test.metric,
+            *([test.metric] if several else []),
             f"{paired.difference:+.4f}",
             f"{paired.low:+.4f} to {paired.high:+.4f}",
-            p_text(test.corrected),
+            p_text(test.corrected).removeprefix("p = ").removeprefix("p "),
             "" if paired.users_needed is None else f"{paired.users_needed:,}",
         )
     return table

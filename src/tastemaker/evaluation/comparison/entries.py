@@ -99,6 +99,8 @@ class Comparison:
     @property
     def headline(self) -> str:
         """Return how the chosen model stands by the first metric, in a few words."""
+        if self.of(self.chosen).report is None:
+            return f"{self.chosen} was not measured"
         return headline(self.tests, self.chosen, self.metrics[0])
 
     @property

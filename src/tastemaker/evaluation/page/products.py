@@ -78,7 +78,7 @@ def exposure(found: Comparison, train: Purchases, held_out: Purchases) -> Stacks
     parts = by_popularity(train)
     labels = parts.of_products(seen_by(held_out, train.users, train.products).product_rows)
     bought = np.bincount(labels, minlength=len(parts.labels))
-    rows = [_stack("really bought later", "bought", bought)]
+    rows = [_stack("bought later", "bought", bought)]
     for entry in ranked(found):
         assert entry.kept is not None
         counts = np.bincount(parts.codes, weights=entry.kept.shown, minlength=len(parts.labels))
@@ -105,7 +105,7 @@ def product_cloud(found: Comparison, train: Purchases, names: Names) -> Cloud | 
     model = found.of(found.chosen).model
     if model is None or not model.products.ids.equals(train.products.ids):
         return None
-    buyers = buyers_of(train)
+    buyers = buyers_of(train).astype(np.int64)
     drawn = product_map(np.asarray(model.product_vectors), buyers)
     if drawn is None:
         return None

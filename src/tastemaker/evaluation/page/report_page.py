@@ -113,8 +113,13 @@ def _room() -> Environment:
     )
     room.filters["pc"] = lambda value: f"{value:.2f}%"
     room.filters["plain"] = plain
-    room.filters["whole"] = lambda text: text.replace(" %", "\u00a0%")
+    room.filters["whole"] = _unbroken
     return room
+
+
+def _unbroken(text: str) -> str:
+    """Keep numbers and their signs on one line."""
+    return text.replace(" %", "\u00a0%").replace("–", "\u2060–\u2060")
 
 
 def _trusted(text: str) -> object:
