@@ -159,6 +159,46 @@ def test_only_the_newest_and_the_labelled_versions_are_kept(models):
     assert list(shelf.models["recommender"].ready) == [2, 5, 6]
 
 
+def test_what_failed_for_no_fault_of_its_own_is_tried_again(shelf, models, monkeypatch):
+    from tastemaker.serving import shelf as module
+
+    def no_files_left(*_, **__):
+        raise OSError(24, "Too many open files")
+
+    save(make_model(2), models / "recommender" / "2")
+    monkeypatch.setattr(module, "RETRY_SECONDS", -1.0)
+    with monkeypatch.context() as context:
+        context.setattr(module, "load_version", no_files_left)
+        shelf.look()
+    assert shelf.get("recommender").version == 1
+    assert "Too many open files" in shelf.models["recommender"].refused[2]
+    shelf.look()
+    assert shelf.get("recommender").version == 2
+
+
+def test_shared_files_go_with_their_version_and_come_with_a_full_disk_none(models, tmp_path, monkeypatch):
+    from tastemaker.serving import shared
+
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    save(make_model(2), models / "recommender" / "2")
+    shelf = Shelf(models, scratch=scratch)
+    shelf.look()
+    keys = {version: shelf.get("recommender", version).key for version in (1, 2)}
+    assert {path.name.split(".")[0] for path in scratch.iterdir()} == set(keys.values())
+    shutil.rmtree(models / "recommender" / "2")
+    shelf.look()
+    assert {path.name.split(".")[0] for path in scratch.iterdir()} == {keys[1]}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shared, "_write", full)
+    save(make_model(3), models / "recommender" / "3")
+    shelf.look()
+    assert shelf.get("recommender").version == 3
+
+
 # Labels
 
 

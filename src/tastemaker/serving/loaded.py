@@ -49,7 +49,7 @@ class Loaded:
     @property
     def key(self) -> str:
         """Return a name for files about this version, which no other content has."""
-        return f"{self.name}-{self.version}-{self.etag}"
+        return self.etag
 
     @property
     def etag(self) -> str:
@@ -95,8 +95,7 @@ def load_version(
     _check_finite(folder, model)
     products = model.products
     table = empty_table(products) if catalogue is None else read_product_table(catalogue, products)
-    key = f"{name}-{version}-{manifest['sha256'][:32]}"
-    candidates = shared(lambda: product_candidates(model), scratch, key)
+    candidates = shared(lambda: product_candidates(model), scratch, manifest["sha256"][:32])
     loaded = Loaded(name, version, folder, manifest, model, candidates, table)
     _try(loaded)
     return loaded
@@ -110,13 +109,8 @@ def _plain(model: TasteModel) -> TasteModel:
         if isinstance(value, np.ndarray):
             changes[part.name] = np.asarray(value)
         elif isinstance(value, Histories | Memory):
-            arrays: dict[str, Any] = {one.name: getattr(value, one.name) for one in fields(value)}
-            changes[part.name] = replace(
-                value,
-                **{
-                    name: np.asarray(array) for name, array in arrays.items() if isinstance(array, np.ndarray)
-                },
-            )
+            arrays: dict[str, Any] = {one.name: np.asarray(getattr(value, one.name)) for one in fields(value)}
+            changes[part.name] = type(value)(**arrays)
     return replace(model, **changes)
 
 

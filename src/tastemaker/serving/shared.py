@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import numpy as np
 
 from tastemaker.ranking.top_k import Candidates
 
-__all__ = ["shared"]
+__all__ = ["forget", "shared"]
+
+log = logging.getLogger("tastemaker.shared")
 
 
 def shared(pack: Callable[[], Candidates], scratch: Path | None, key: str) -> Candidates:
@@ -22,7 +26,25 @@ def shared(pack: Callable[[], Candidates], scratch: Path | None, key: str) -> Ca
     """
     if scratch is None:
         return pack()
-    path = scratch / f"{key}.npz.d"
+    try:
+        return _mapped(pack, scratch, key)
+    except OSError as error:  # such as a full disk: memory of one's own will do
+        log.warning("cannot share packed products in %s: %s", scratch, error)
+        return pack()
+
+
+def forget(scratch: Path, key: str) -> None:
+    """Remove what was kept under a key; who has mapped it keeps it."""
+    for path in scratch.iterdir():
+        if path.name.startswith(key):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _mapped(pack: Callable[[], Candidates], scratch: Path, key: str) -> Candidates:
+    path = scratch / f"{key}.packed"
     with (scratch / f"{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.is_dir():

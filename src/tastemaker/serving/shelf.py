@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +17,13 @@ from tastemaker.errors import ModelFolderProblem, NotServed, TastemakerError
 from tastemaker.model.folder import MANIFEST, read_manifest
 from tastemaker.serving.labels import STABLE, Labels, read_labels
 from tastemaker.serving.loaded import Loaded, load_version
+from tastemaker.serving.shared import forget
 
 __all__ = ["Change", "Served", "Shelf", "find_versions"]
 
 log = logging.getLogger("tastemaker.shelf")
+
+RETRY_SECONDS = 30.0
 
 T = TypeVar("T")
 Version: TypeAlias = tuple[str, int]
@@ -88,6 +93,8 @@ class Shelf:
         self._chores: list[Callable[[], None]] = []
         self._served: Mapping[str, Served] = MappingProxyType({})
         self._marks: dict[Version, Mark] = {}
+        self._retries: dict[Path, float] = {}
+        """When to try again what failed for no fault of its own"""
         self._looking = threading.Lock()
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
@@ -129,7 +136,9 @@ class Shelf:
             for name, version in wanted:
                 folder = found[name, version]
                 mark = _mark(folder)
-                if self._marks.get((name, version)) != mark:
+                if self._marks.get((name, version)) != mark or time.monotonic() > self._retries.get(
+                    folder, math.inf
+                ):
                     self._load(name, version, folder, mark)
 
     def watch(self, seconds: float) -> None:
@@ -194,6 +203,8 @@ class Shelf:
             for version in gone:
                 self._marks.pop((name, version), None)
                 now = self._served[name]
+                if self._scratch is not None and version in now.ready:
+                    forget(self._scratch, now.ready[version].key)
                 self._put(
                     replace(now, ready=_without(now.ready, version), refused=_without(now.refused, version))
                 )
@@ -202,6 +213,7 @@ class Shelf:
     def _load(self, name: str, version: int, folder: Path, mark: Mark) -> None:
         served = self._served[name]
         self._put(replace(served, loading=served.loading | {version}))
+        self._retries.pop(folder, None)
         try:
             loaded = load_version(name, version, folder, catalogue=self._catalogue, scratch=self._scratch)
         except (TastemakerError, OSError, ValueError, MemoryError) as error:
@@ -209,6 +221,8 @@ class Shelf:
             refused = {**now.refused, version: _public(error, folder)}
             self._put(replace(now, loading=now.loading - {version}, refused=refused))
             self._tell(Change("refused", name, version, str(error)))
+            if not isinstance(error, TastemakerError):  # too many open files, no memory: that may pass
+                self._retries[folder] = time.monotonic() + RETRY_SECONDS
         else:
             now = self._served[name]
             ready = dict(sorted({**now.ready, version: loaded}.items()))
