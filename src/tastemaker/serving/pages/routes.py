@@ -127,7 +127,9 @@ def _site() -> _Site:
         for name, content in contents.items()
     }
     modules = "\n".join(
-        f'<link rel="modulepreload" href="/static/{mark}/{name}">' for name in contents if name.endswith(".js")
+        f'<link rel="modulepreload" href="/static/{mark}/{name}">'
+        for name in contents
+        if name.endswith(".js")
     )
     text = (folder / "index.html").read_text("utf-8")
     shell = text.replace("<!-- modules -->", modules).replace("{{static}}", f"/static/{mark}").encode()

@@ -159,5 +159,6 @@ store.onChange(() => {
   if (route().view === "basket") history.replaceState(history.state, "", link("basket", undefined, { p: store.state.basket }));
   show({ quiet: true });
 });
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); }); // the address is the view's
 focusSearch = searchBox(document.getElementById("search"));
 show();
