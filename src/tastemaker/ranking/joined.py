@@ -9,6 +9,7 @@ import polars as pl
 
 from tastemaker.data.ids import as_form, integers_if_all
 from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.data.ragged import gather_lists
 from tastemaker.data.repeats import times_bought
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import ColumnProblem
@@ -24,9 +25,9 @@ def joined(model: TasteModel, purchases: Purchases) -> TasteModel:
 
     Users who are new are added after the others; their basket is what they bought. Purchases of products that the model does not
     know (`unknown_products`) are left out. What was bought before counts once more (once a day, where the newer purchases have
-    times). Nothing is learned: in a model of free users those it knows keep their vectors, so that newer purchases are only left
-    out of their lists, and a new user is the mean of their products. Raises `ColumnProblem` when ids of new users cannot stand
-    among the model's.
+    times). Nothing is learned: in a model of free users those who bought keep their vectors, so that newer purchases are only
+    left out of their lists, and whoever had bought nothing is the mean of their products. Raises `ColumnProblem` when ids of new
+    users cannot stand among the model's.
 
     >>> import tastemaker as tm
     >>> model = tm.best_sellers(tm.read_purchases(pl.DataFrame({"user": ["a", "b"], "product": ["hat", "sock"]})))
@@ -48,7 +49,7 @@ def joined(model: TasteModel, purchases: Purchases) -> TasteModel:
     histories, times = _longer(model, newer)
     vectors = model.user_vectors
     if vectors is not None:
-        vectors = np.concatenate([vectors, _means(model, histories)])
+        vectors = _with_means(vectors, model, histories)
     return dataclasses.replace(
         model, users=users, histories=histories, history_times=times, user_vectors=vectors
     )
@@ -112,8 +113,12 @@ def _fitting(ids: pl.Series, known: Vocabulary) -> pl.Series:
     return fitting
 
 
-def _means(model: TasteModel, histories: Histories) -> Floats:
-    """Return the queries of the users that the model does not know."""
-    offsets = histories.offsets[len(model.users) :]
-    baskets = Histories(offsets - offsets[0], histories.products[offsets[0] :])
-    return basket_queries(model, baskets).vectors
+def _with_means(vectors: Floats, model: TasteModel, histories: Histories) -> Floats:
+    """Return the free vectors of all users; of those who had bought nothing, whose vectors were never learned, their queries."""
+    before, now = np.diff(model.histories.offsets), np.diff(histories.offsets)
+    first = np.flatnonzero((np.pad(before, (0, len(now) - len(before))) == 0) & (now > 0))
+    grown = np.zeros((len(now), vectors.shape[1]), vectors.dtype)
+    grown[: len(vectors)] = vectors
+    offsets, places = gather_lists(histories.offsets, first)
+    grown[first] = basket_queries(model, Histories(offsets, histories.products[places])).vectors
+    return grown
