@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from tastemaker.ranking.top_k import Candidates, top_k
 from tastemaker.serving.ids import Ids
 from tastemaker.serving.neighbours import NeighbourTable
 from tastemaker.serving.shared import shared
-from tastemaker.types import Floats
+from tastemaker.types import AnyArray, Floats
 
 __all__ = ["Loaded", "load_version"]
 
@@ -91,7 +91,7 @@ def load_version(
     ``catalogue`` is a table of products. ``scratch`` is a folder in which the worker processes share what they pack.
     """
     manifest = read_manifest(folder)
-    model = _plain(load(folder))
+    model = _uniform(load(folder))
     _check_finite(folder, model)
     products = model.products
     table = empty_table(products) if catalogue is None else read_product_table(catalogue, products)
@@ -101,17 +101,32 @@ def load_version(
     return loaded
 
 
-def _plain(model: TasteModel) -> TasteModel:
-    """Return the model with its mapped arrays as plain ones: the same memory, of which the kernels know the type at once."""
+def _uniform(model: TasteModel) -> TasteModel:
+    """Return the model with its arrays mapped again, copy-on-write: the same shared memory, as nobody writes.
+
+    To the kernels a read-only array is of another type, for which they would be compiled once more, when a request first needs it.
+    """
     changes: dict[str, Any] = {}
     for part in fields(model):
         value = getattr(model, part.name)
-        if isinstance(value, np.ndarray):
-            changes[part.name] = np.asarray(value)
+        if isinstance(value, np.memmap):
+            changes[part.name] = _mapped_again(value)
         elif isinstance(value, Histories | Memory):
-            arrays: dict[str, Any] = {one.name: np.asarray(getattr(value, one.name)) for one in fields(value)}
+            arrays: dict[str, Any] = {
+                one.name: _mapped_again(getattr(value, one.name)) for one in fields(value)
+            }
             changes[part.name] = type(value)(**arrays)
+    if model.basket_vectors is model.product_vectors:
+        changes["basket_vectors"] = changes["product_vectors"]
     return replace(model, **changes)
+
+
+def _mapped_again(array: AnyArray) -> AnyArray:
+    if not isinstance(array, np.memmap) or not array.size or array.filename is None:
+        return np.array(array)
+    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
+    dtype: Any = array.dtype
+    return np.asarray(np.memmap(array.filename, dtype, "c", array.offset, array.shape, order))
 
 
 def _check_finite(folder: Path, model: TasteModel) -> None:

@@ -13,7 +13,6 @@ from tastemaker.kernels.compiling import on_compile
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.ranking.recommend import nearest, product_candidates, rank_baskets, rank_users
-from tastemaker.types import AnyArray
 
 __all__ = ["warm"]
 
@@ -21,7 +20,7 @@ log = logging.getLogger("tastemaker.warm")
 
 
 def warm() -> None:
-    """Rank with a tiny model whose arrays are read-only, as mapped ones are; nothing here starts a thread of Polars."""
+    """Rank with a tiny model whose arrays are of the types of a loaded one; nothing here starts a thread of Polars."""
     with on_compile(
         lambda: log.warning(
             "compiling the kernels: once on this machine, some seconds; later starts reuse them"
@@ -38,25 +37,20 @@ def warm() -> None:
 
 
 def _tiny(*, free_users: bool) -> TasteModel:
-    vectors = _read_only(np.eye(3, 4, dtype=np.float32))
+    vectors = np.eye(3, 4, dtype=np.float32)
     memory = Memory(
-        _read_only(np.array([0, 1, 2, 2])),
-        _read_only(np.array([1, 0], np.int32)),
-        _read_only(np.ones(2, np.float32)),
+        np.array([0, 1, 2, 2]),
+        np.array([1, 0], np.int32),
+        np.ones(2, np.float32),
     )
     return TasteModel(
         users=Vocabulary(pl.Series("id", ["a", "b"]), "user"),
         products=Vocabulary(pl.Series("id", ["p", "q", "r"]), "product"),
-        histories=Histories(_read_only(np.array([0, 1, 1])), _read_only(np.zeros(1, np.int32))),
+        histories=Histories(np.array([0, 1, 1]), np.zeros(1, np.int32)),
         product_vectors=vectors,
-        product_bias=_read_only(np.zeros(3, np.float32)),
+        product_bias=np.zeros(3, np.float32),
         user_vectors=vectors[:2] if free_users else None,
         basket_vectors=None if free_users else vectors,
         memory=None if free_users else memory,
         record=TrainingRecord(None, 0, "", 1),
     )
-
-
-def _read_only(array: AnyArray) -> AnyArray:
-    array.flags.writeable = False
-    return array
