@@ -207,7 +207,7 @@ def hold_out_users(
         raise DataError(
             "no user can be held out whole: it takes two users, one of them with two products or more."
         )
-    many = min(max(1, round(len(eligible) * share)), np.count_nonzero(sizes) - 1)
+    many = min(max(1, round(len(eligible) * share)), int(np.count_nonzero(sizes)) - 1)
     chosen = np.zeros(len(sizes), dtype=bool)
     chosen[rng.choice(eligible, many, replace=False)] = True
     quota = np.where(chosen, sizes - np.ceil(basket * sizes).astype(np.int64), 0)
