@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = [
     "Candidates",
     "Columns",
+    "Comparison",
     "Config",
     "Exclusions",
     "ExtraScores",
@@ -34,6 +35,7 @@ NAMES = [
     "als",
     "best_sellers",
     "co_purchase",
+    "compare",
     "ease",
     "evaluate",
     "fetch_asos",

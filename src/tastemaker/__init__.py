@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tastemaker.data.synthetic import Shop, make_shop
     from tastemaker.data.vocabulary import Vocabulary
     from tastemaker.errors import TastemakerError
+    from tastemaker.evaluation.comparison.compare import compare
+    from tastemaker.evaluation.comparison.entries import Comparison
     from tastemaker.evaluation.evaluate import evaluate
     from tastemaker.evaluation.protocol import Report
     from tastemaker.model.config import Config, preset
@@ -51,6 +53,8 @@ _HOMES = {
     "data.synthetic": ["Shop", "make_shop"],
     "data.vocabulary": ["Vocabulary"],
     "errors": ["TastemakerError"],
+    "evaluation.comparison.compare": ["compare"],
+    "evaluation.comparison.entries": ["Comparison"],
     "evaluation.evaluate": ["evaluate"],
     "evaluation.protocol": ["Report"],
     "model.config": ["Config", "preset"],
@@ -71,6 +75,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Candidates",
     "Columns",
+    "Comparison",
     "Config",
     "Exclusions",
     "ExtraScores",
@@ -86,6 +91,7 @@ __all__ = [
     "als",
     "best_sellers",
     "co_purchase",
+    "compare",
     "ease",
     "evaluate",
     "fetch_asos",

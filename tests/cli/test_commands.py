@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ["demo", "fetch", "train", "evaluate", "recommend", "similar", "doctor"]
+COMMANDS = ["demo", "fetch", "train", "evaluate", "compare", "recommend", "similar", "doctor"]
 
 
 def test_help_lists_the_commands(tastemaker):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import polars as pl
@@ -161,3 +165,36 @@ def test_a_report_is_one_page_and_is_not_overwritten(tastemaker, logs, shop_file
     again = tastemaker("compare", *logs, *QUICK, "--report", page)
     assert (again.returncode, page.read_text(encoding="utf-8")) == (1, text)
     assert "exists already" in again.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_killed_half_way_it_goes_on_where_it_was(tastemaker, logs, tmp_path):
+    work = tmp_path / "work"
+    asked = [
+        "compare",
+        *map(str, logs),
+        "--model",
+        "co-purchase",
+        "--model",
+        "workshop",
+        "--workspace",
+        str(work),
+        "--json",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tastemaker", *asked], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list(work.glob("co-purchase-*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    kept = [folder.name for folder in work.iterdir() if not folder.name.startswith(".")]
+    assert [tm.load(work / name).record.purchases for name in kept] == [
+        len(tm.read_purchases(logs[0]))
+    ] * len(kept)
+    ran = tastemaker(*asked)
+    assert ran.returncode == 0, ran.stderr
+    reused = {model["name"]: model["reused"] for model in json.loads(ran.stdout)["models"]}
+    assert reused == {name: any(one.startswith(f"{name}-") for one in kept) for name in reused}
+    assert reused["co-purchase"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tastemaker.cli.console import output, print_json, say, size, training_bar
+from tastemaker.cli.console import output, print_json, say, training_bar
 from tastemaker.cli.interrupts import Stop, raise_at_once, stop_between_steps
 from tastemaker.cli.options import AsJson, ProductColumn, QuantityColumn, Threads, TimeColumn, UserColumn
 from tastemaker.errors import FolderExists, SettingProblem
@@ -238,7 +238,7 @@ def quality_table(found: Comparison) -> Table:
     from rich.table import Table
 
     columns = found.columns
-    table = Table("", *columns, "seconds", "memory", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table("", *columns, "seconds", "MiB", box=None, header_style="bold", padding=(0, 1, 0, 0))
     for place in (-1, -2):
         table.columns[place].justify = "right"
     for entry in found.entries:
@@ -251,7 +251,9 @@ def quality_table(found: Comparison) -> Table:
             cells.append(f"{value.mean:.4f}{interval}")
         cost = entry.cost
         seconds = "" if cost is None else f"{cost.seconds:.1f}"
-        memory = "" if cost is None or cost.peak_memory_bytes is None else size(cost.peak_memory_bytes)
+        memory = (
+            "" if cost is None or cost.peak_memory_bytes is None else f"{cost.peak_memory_bytes / 2**20:.0f}"
+        )
         table.add_row(escape(entry.name), *cells, seconds, memory)
     return table
 

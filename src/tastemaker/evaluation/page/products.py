@@ -14,8 +14,8 @@ from tastemaker.evaluation.comparison.kept import SHOWN
 from tastemaker.evaluation.page.charts import Cloud, Point, Stack, Stacks
 from tastemaker.evaluation.page.models import colours, ranked
 from tastemaker.evaluation.page.product_map import product_map
-from tastemaker.evaluation.segments import Segments, buyers_of, by_popularity
-from tastemaker.types import AnyArray, Rows
+from tastemaker.evaluation.segments import buyers_of, by_popularity
+from tastemaker.types import AnyArray, Offsets, Rows
 
 __all__ = ["Example", "Listed", "Names", "examples", "exposure", "product_cloud"]
 
@@ -109,7 +109,7 @@ def product_cloud(found: Comparison, train: Purchases, names: Names) -> Cloud | 
     drawn = product_map(np.asarray(model.product_vectors), buyers)
     if drawn is None:
         return None
-    by, kinds, order = _kinds(drawn.rows, by_popularity(train), names)
+    by, kinds, order = _kinds(drawn.rows, buyers, names)
     hue = {kind: f"{'kind' if by == 'category' else 'ramp'}{place}" for place, kind in enumerate(order)}
     low, high = drawn.places.min(axis=0), drawn.places.max(axis=0)
     places = 2 + 96 * (drawn.places - low) / np.where(high > low, high - low, 1.0)
@@ -125,12 +125,16 @@ def product_cloud(found: Comparison, train: Purchases, names: Names) -> Cloud | 
     return Cloud(f"Map of the products, by {by}", note, tuple(reversed(points)), legend)
 
 
-def _kinds(rows: Rows, popularity: Segments, names: Names) -> tuple[str, list[str], list[str]]:
+def _kinds(rows: Rows, buyers: Offsets, names: Names) -> tuple[str, list[str], list[str]]:
     """Return what colours the map, the kind of each product, and the kinds in the order of the legend."""
     kinds = names.categories(rows)
     if kinds is None:
-        kinds = [popularity.labels[code] for code in popularity.codes[rows]]
-        return "popularity", kinds, [label for label in popularity.labels if label in kinds]
+        cuts = np.unique(np.quantile(buyers[rows], [0.75, 0.5, 0.25], method="nearest"))[::-1].tolist()
+        labels = [f"{cut:,} buyers and more" for cut in cuts] + ["fewer"]
+        kinds = [
+            labels[next((n for n, cut in enumerate(cuts) if buyers[row] >= cut), len(cuts))] for row in rows
+        ]
+        return "popularity", kinds, [label for label in labels if label in kinds]
 
     def place(kind: str) -> tuple[bool, int, str]:
         return kind in ("other", "unknown"), -kinds.count(kind), kind
