@@ -84,7 +84,7 @@ def make_world(folder: Path) -> World:
 
 def _spoilt(catalogue: pl.DataFrame, best: list[int]) -> pl.DataFrame:
     names, images = dict(zip(best, HARM, strict=False)), dict(zip(best, HARMFUL_IMAGES, strict=False))
-    text = {product: HARM[0] for product in best[:4]}
+    text = dict.fromkeys(best[:4], HARM[0])
     return catalogue.with_columns(
         name=pl.col("product_id").replace_strict(names, default=pl.col("name"), return_dtype=pl.String),
         image=pl.col("product_id").replace_strict(images, default=None, return_dtype=pl.String),
@@ -184,25 +184,28 @@ UNNAMED = """() => {
     || [...(one.labels || [])].some(text);
   const faults = [];
   const shown = (one) => one.getClientRects().length && !one.closest('[aria-hidden="true"]');
-  for (const one of document.querySelectorAll("a[href], button, input, select, textarea, summary, dialog, [role=img], [role=listbox]")) {
+  const operable = "a[href], button, input, select, textarea, summary, dialog, [role=img], [role=listbox]";
+  for (const one of document.querySelectorAll(operable)) {
     if (shown(one) && !named(one)) faults.push(`no name: ${one.outerHTML.slice(0, 120)}`);
     if (["INPUT", "SELECT"].includes(one.tagName) && shown(one) && !(one.labels.length || one.getAttribute("aria-label")))
       faults.push(`no label: ${one.outerHTML.slice(0, 120)}`);
   }
-  for (const one of document.querySelectorAll("img")) if (!one.hasAttribute("alt")) faults.push(`no alt: ${one.src.slice(0, 60)}`);
-  for (const one of document.querySelectorAll("svg")) if (one.getAttribute("aria-hidden") !== "true") faults.push("an svg that is read");
+  for (const one of document.querySelectorAll("img:not([alt])")) faults.push(`no alt: ${one.src.slice(0, 60)}`);
+  for (const one of document.querySelectorAll('svg:not([aria-hidden="true"])')) faults.push("an svg that is read");
   const ids = [...document.querySelectorAll("[id]")].map((one) => one.id);
   for (const id of new Set(ids)) if (ids.filter((one) => one === id).length > 1) faults.push(`id twice: ${id}`);
   for (const name of ["aria-controls", "aria-labelledby", "aria-activedescendant", "for"])
     for (const one of document.querySelectorAll(`[${name}]`))
-      for (const id of one.getAttribute(name).split(" ")) if (!document.getElementById(id)) faults.push(`${name} to nothing: ${id}`);
+      for (const id of one.getAttribute(name).split(" "))
+        if (!document.getElementById(id)) faults.push(`${name} to nothing: ${id}`);
   for (const one of document.querySelectorAll("ul, ol"))
     for (const child of one.children) if (child.tagName !== "LI") faults.push(`${child.tagName} in a list`);
   for (const one of document.querySelectorAll('[aria-hidden="true"]'))
     for (const inner of [one, ...one.querySelectorAll("a, button, input")])
-      if (inner.matches("a[href], button, input") && inner.tabIndex >= 0) faults.push("what is hidden from readers takes the focus");
+      if (inner.matches("a[href], button, input") && inner.tabIndex >= 0) faults.push("hidden, and takes the focus");
   if (document.querySelectorAll("h1").length !== 1) faults.push(`${document.querySelectorAll("h1").length} h1`);
-  for (const one of ["main", "header", "nav", "footer"]) if (document.querySelectorAll(one).length !== 1) faults.push(`landmark ${one}`);
+  for (const one of ["main", "header", "nav", "footer"])
+    if (document.querySelectorAll(one).length !== 1) faults.push(`landmark ${one}`);
   let level = 0;
   for (const one of document.querySelectorAll("main h1, main h2, main h3")) {
     const own = Number(one.tagName[1]);
@@ -232,7 +235,8 @@ PALE = """() => {
     return own[3] >= 0.99 ? own : over(own, back(one.parentElement));
   };
   const light = (colour) => {
-    const [r, g, b] = colour.slice(0, 3).map((part) => part / 255).map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = colour.slice(0, 3).map((part) => linear(part / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const faults = [];
@@ -244,7 +248,8 @@ PALE = """() => {
     const [a, b] = [light(over(rgba(style.color), ground)), light(ground)].sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05);
     const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
-    if (ratio < (large ? 3 : 4.5)) faults.push(`${one.tagName}.${one.className} ${ratio.toFixed(2)} ${one.textContent.trim().slice(0, 30)}`);
+    if (ratio < (large ? 3 : 4.5))
+      faults.push(`${one.tagName}.${one.className} ${ratio.toFixed(2)} ${one.textContent.trim().slice(0, 30)}`);
   }
   return [...new Set(faults)];
 }"""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -118,31 +120,39 @@ def test_users_are_found_by_the_beginning_of_their_id_the_very_one_first(client:
     assert ask("nobody") == []
 
 
-@pytest.mark.parametrize("by", ["dot", "cosine"])
-def test_neighbours_are_the_best_of_all_products(client: TestClient, by: str) -> None:
+def test_neighbours_by_cosine_are_the_best_of_all_products(client: TestClient) -> None:
     vectors = make_model(3).product_vectors
-    scores = vectors @ vectors[5]
-    if by == "cosine":
-        scores = scores / np.linalg.norm(vectors, axis=1) / np.linalg.norm(vectors[5])
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = unit @ unit[5]
     order = [row for row in np.argsort(-scores, kind="stable") if row != 5]
-    answer = client.get(
-        f"/api/page/neighbours/{product_id(5)}", params={"model": "recommender", "by": by, "k": 12}
-    ).json()
-    assert [one["product"] for one in answer["similar"]] == [product_id(row) for row in order[:12]]
-    np.testing.assert_allclose([one["score"] for one in answer["similar"]], scores[order[:12]], rtol=1e-5)
-    whole = client.get(
-        f"/api/page/neighbours/{product_id(5)}", params={"model": "recommender", "by": by, "k": 200}
-    ).json()
-    assert len(whole["similar"]) == PRODUCTS - 1
+    for k in (12, 200):
+        answer = client.get(f"/api/page/cosine/{product_id(5)}", params={"model": "recommender", "k": k})
+        similar = answer.json()["similar"]
+        assert [one["product"] for one in similar] == [product_id(row) for row in order[:k]]
+        np.testing.assert_allclose([one["score"] for one in similar], scores[order[:k]], rtol=1e-4)
+    assert len(similar) == PRODUCTS - 1
+
+
+def test_neighbours_by_cosine_obey_the_rules_file(shelf_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(shelf_folder, tmp_path / "shelf")
+    rules = tmp_path / "shelf" / "recommender" / "rules.json"
+    with client_of(tmp_path / "shelf") as client:
+        ask = {"model": "recommender", "k": 200}
+        first = client.get(f"/api/page/cosine/{product_id(5)}", params=ask).json()["similar"]
+    rules.write_text(json.dumps({"deny": [first[0]["product"]]}))
+    with client_of(tmp_path / "shelf") as client:
+        assert client.get(f"/api/page/cosine/{product_id(5)}", params=ask).json()["similar"] == [
+            {**one, "rank": one["rank"] - 1} for one in first[1:]
+        ]
 
 
 def test_neighbours_of_an_unknown_product_are_not_found(client: TestClient) -> None:
-    answer = client.get("/api/page/neighbours/nothing", params={"model": "recommender"})
+    answer = client.get("/api/page/cosine/nothing", params={"model": "recommender"})
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_a_question_with_a_mistake_is_refused(client: TestClient) -> None:
-    for query in ({"by": "distance"}, {"k": 0}, {"k": "many"}, {"other": 1}):
-        answer = client.get(f"/api/page/neighbours/{product_id(5)}", params={"model": "recommender", **query})
+    for query in ({"k": 0}, {"k": "many"}, {"other": 1}):
+        answer = client.get(f"/api/page/cosine/{product_id(5)}", params={"model": "recommender", **query})
         assert answer.status_code == 400

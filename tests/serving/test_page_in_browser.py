@@ -84,6 +84,21 @@ def wait_for_ids(page: Any, selector: str, wanted: list[str]) -> None:
     assert ids(page, selector) == wanted
 
 
+def wait_until(page: Any, said: str) -> None:
+    """Wait until an expression holds (the page's policy forbids `wait_for_function`, which evaluates in the page)."""
+    for _ in range(100):
+        if page.evaluate(said):
+            return
+        page.wait_for_timeout(40)
+    assert page.evaluate(said), said
+
+
+def show(page: Any, address: str) -> None:
+    """Go to another address of the page, and wait until its view is there."""
+    page.evaluate("address => { location.hash = address; }", address)
+    wait_until(page, "document.getElementById('main').dataset.address === location.hash")
+
+
 # Finding -----------------------------------------------------------------------------------------------------
 
 
@@ -114,7 +129,7 @@ def test_products_and_customers_are_found_by_the_beginning_of_an_id(visit: Open,
         page.wait_for_selector("#found .person")
         assert page.locator("#found [role=option]").count() == 4
         page.fill("#find", str(world.best[0]))
-        page.wait_for_selector(f'#found .id:text-is("{world.best[0]}")')
+        page.wait_for_selector(f'#found .id bdi:text-is("{world.best[0]}")')
         page.keyboard.press("Escape")
         assert page.is_hidden("#found")
         page.fill("#find", "no such thing at all")
@@ -146,7 +161,7 @@ def test_a_product_is_shown_with_what_the_catalogue_says_and_its_neighbours(
             for text in re.findall(r"[\d.]+", text)
         ]
         np.testing.assert_allclose(scores, [one["score"] for one in similar], atol=0.006)
-        page.wait_for_function("document.querySelector('.portrait img').complete")
+        wait_until(page, "document.querySelector('.portrait img').complete")
         assert page.get_attribute(".portrait img", "alt").startswith("Picture of ")
 
 
@@ -203,11 +218,11 @@ def test_another_customer_comes_at_random_and_the_back_button_returns(visit: Ope
         page = seen.page
         for _ in range(5):
             page.click("[data-focus=random]")
-            page.wait_for_function(f"!location.hash.endsWith('{USER}') && /customer.c/.test(location.hash)")
+            wait_until(page, f"!location.hash.endsWith('{USER}') && /customer.(c|\\.)/.test(location.hash)")
             page.go_back()
             page.wait_for_selector(f"h1:has-text('{USER}')")
         page.keyboard.press("r")
-        page.wait_for_function(f"!location.hash.includes('{USER}')")
+        wait_until(page, f"!location.hash.includes('{USER}')")
 
 
 def test_a_customer_whom_the_model_does_not_know_gets_best_sellers_and_is_told_so(visit: Open) -> None:
@@ -420,7 +435,7 @@ def test_while_an_answer_is_awaited_its_place_is_held(visit: Open) -> None:
     with visit() as seen:
         page = seen.page
         held: list[Any] = []
-        page.route("**/api/page/neighbours/**", lambda route: held.append(route))
+        page.route("**/similar*", lambda route: held.append(route))
         page.click(".grid a.name >> nth=0")
         page.wait_for_selector("main[aria-busy] .bone")
         for route in held:
@@ -481,9 +496,7 @@ def test_nothing_of_a_hostile_catalogue_runs_or_stands_out_of_the_window(
         for place in range(4):
             page.click(f".grid > li:nth-child({place + 1}) .act.{['basket', 'pin', 'ban', 'basket'][place]}")
         for address in everywhere(world, HARMFUL_USER):
-            page.goto(f"{hostile.address}/{address}")
-            page.wait_for_timeout(250)
-            page.wait_for_selector("main h1")
+            show(page, address)
             assert page.evaluate(WIDE) == [], address
             assert page.evaluate("document.documentElement.scrollWidth") == width, address
             assert (
@@ -505,8 +518,9 @@ def test_nothing_of_a_hostile_catalogue_runs_or_stands_out_of_the_window(
 
 
 def test_a_hostile_name_is_shown_as_it_is(chromium: Any, hostile: Server, world: World) -> None:
-    for place, name in enumerate(HARM):
-        with watched(chromium, f"{hostile.address}/#/product/{world.best[place]}") as seen:
+    with watched(chromium, f"{hostile.address}/") as seen:
+        for product, name in zip(world.best, HARM, strict=False):
+            show(seen.page, f"#/product/{product}")
             assert seen.page.text_content("h1") == name.strip()
 
 
@@ -556,8 +570,7 @@ def test_every_view_has_names_labels_landmarks_and_contrast(
         page.click(".grid > li:nth-child(6) .act.ban")
         page.wait_for_selector("#basket ol li")
         for address in everywhere(world):
-            page.goto(f"{server.address}/{address}")
-            page.wait_for_timeout(250)
+            show(page, address)
             assert page.evaluate(UNNAMED) == [], address
             assert page.evaluate(PALE) == [], address
             assert page.evaluate(WIDE) == [], address
@@ -601,7 +614,7 @@ def test_the_skip_link_leads_past_the_header(visit: Open) -> None:
 def test_what_was_found_is_told_to_screen_readers(visit: Open, world: World) -> None:
     with visit(f"#/product/{world.best[0]}") as seen:
         page = seen.page
-        page.wait_for_function("document.getElementById('said').textContent.startsWith('24 neighbours of ')")
+        wait_until(page, "document.getElementById('said').textContent.startsWith('24 neighbours of ')")
         assert page.get_attribute("#said", "aria-live") == "polite"
 
 

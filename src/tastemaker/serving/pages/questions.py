@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,7 +21,7 @@ from tastemaker.serving.problems import Refusal
 from tastemaker.serving.products import about
 from tastemaker.types import Booleans, Floats, Rows
 
-__all__ = ["neighbours", "session", "users"]
+__all__ = ["cosine", "session", "users"]
 
 MOST = 200
 
@@ -33,10 +33,9 @@ class UsersQuery(ModelQuery, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=MOST)] = 8
 
 
-class NeighboursQuery(ModelQuery, kw_only=True):
-    """How near products are sought."""
+class CosineQuery(ModelQuery, kw_only=True):
+    """How many products are sought."""
 
-    by: Literal["dot", "cosine"] = "dot"
     k: Annotated[int, Meta(ge=1, le=MOST)] = 24
 
 
@@ -62,15 +61,15 @@ async def users(request: Request) -> Response:
     return answered(request, content, loaded)
 
 
-async def neighbours(request: Request) -> Response:
-    """Answer ``GET /api/page/neighbours/{product}``, in the shape of ``similar`` of the API."""
-    asked = query_of(request, NeighboursQuery)
+async def cosine(request: Request) -> Response:
+    """Answer ``GET /api/page/cosine/{product}``: the nearest products by cosine, in the shape of the API's ``similar``."""
+    asked = query_of(request, CosineQuery)
     loaded = chosen(request, asked)
     row = row_of(loaded.product_ids, request.path_params["product"])
     if row is None:
         raise Refusal(404, "the model does not know this product.", missing="product")
     allowed = state_of(request).rules.book(loaded).allowed
-    rows, scores = await request.app.state.engine.run(_nearest, loaded, row, allowed, asked.k, asked.by)
+    rows, scores = await request.app.state.engine.run(_nearest, loaded, row, allowed, asked.k)
     found: list[dict[str, Any]] = [
         {"product": id_of(loaded.product_ids, one), "rank": rank, "score": score, "about": about(loaded.catalogue, one)}
         for rank, (one, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True), start=1)
@@ -97,15 +96,15 @@ def _users(loaded: Loaded, search: str, limit: int) -> Rows:
     return chosen_rows
 
 
-def _nearest(
-    loaded: Loaded, row: int, allowed: Booleans | None, k: int, by: Literal["dot", "cosine"]
-) -> tuple[Rows, Floats]:
-    """Return the k products nearest to one, ties to the lower row: products of all vectors with its own, and a partition."""
-    vectors = loaded.model.product_vectors
-    scores = np.asarray(vectors @ vectors[row], np.float32)
-    if by == "cosine":
-        lengths = _lengths(loaded)
-        scores = scores / np.maximum(lengths * lengths[row], np.float32(1e-30))
+def _nearest(loaded: Loaded, row: int, allowed: Booleans | None, k: int) -> tuple[Rows, Floats]:
+    """Return the k products nearest to one by cosine, ties to the lower row: every product's, and a partition.
+
+    Not a matrix product of BLAS, whose threads would wait, spinning, beside those that rank.
+    """
+    vectors, lengths = loaded.model.product_vectors, _lengths(loaded)
+    scores = np.einsum("pd,d->p", vectors, vectors[row]) / np.maximum(
+        lengths * lengths[row], np.float32(1e-30)
+    )
     may = np.ones(len(scores), np.bool_) if allowed is None else allowed.copy()
     may[row] = False
     rows = np.flatnonzero(may)

@@ -71,7 +71,7 @@ def routes() -> list[Route]:
         Route("/static/{mark}/{name}", file, methods=["GET"]),
         Route("/api/page/session", questions.session, methods=["GET"]),
         Route("/api/page/users", questions.users, methods=["GET"]),
-        Route("/api/page/neighbours/{product:path}", questions.neighbours, methods=["GET"]),
+        Route("/api/page/cosine/{product:path}", questions.cosine, methods=["GET"]),
     ]
 
 

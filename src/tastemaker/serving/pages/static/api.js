@@ -78,7 +78,8 @@ export const session = () => get("/api/page/session");
 export const models = (signal) => get("/api/v1/models", {}, signal);
 export const products = (at, search, limit, signal) => get("/api/v1/products", { ...at, search, limit }, signal);
 export const product = (at, id, signal) => get(`/api/v1/products/${part(id)}`, at, signal);
-export const neighbours = (at, id, by, k, signal) => get(`/api/page/neighbours/${part(id)}`, { ...at, by, k }, signal);
+export const neighbours = (at, id, by, k, signal) =>
+  by === "cosine" ? get(`/api/page/cosine/${part(id)}`, { ...at, k }, signal) : get(`/api/v1/products/${part(id)}/similar`, { ...at, k, details: true }, signal);
 export const users = (at, search, limit, signal) => get("/api/page/users", { ...at, search, limit }, signal);
 export const history = (at, id, signal) => get(`/api/v1/users/${part(id)}/history`, { ...at, details: true }, signal);
 

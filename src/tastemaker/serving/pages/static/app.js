@@ -74,6 +74,7 @@ function put({ title, nodes }, address, quiet) {
   else if (!quiet && shown) main.querySelector("h1")?.focus({ preventScroll: true });
   scrollTo({ top: place, behavior: "instant" });
   shown = address;
+  main.dataset.address = address;
   history.replaceState({ seen: true }, "");
 }
 

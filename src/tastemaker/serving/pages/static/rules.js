@@ -8,10 +8,13 @@ import { keyForm } from "./keys.js";
 import { link } from "./routes.js";
 import * as store from "./store.js";
 
+const SHOWN = 60;
+
 export async function rules({ signal }) {
   await store.readRules();
   const { published } = store.state;
-  const [pinned, banned] = await Promise.all([store.lookUp(store.pins(), signal), store.lookUp(store.bans(), signal)]);
+  const pins = store.pins(), bans = store.bans();
+  const [pinned, banned] = await Promise.all([store.lookUp(pins.slice(0, SHOWN), signal), store.lookUp(bans.slice(-SHOWN), signal)]);
   const others = otherRules(published.rules);
   const removed = (published.removed ?? []).filter((one) => one.removed);
   return {
@@ -32,18 +35,20 @@ export async function rules({ signal }) {
         h(
           "section",
           { "aria-labelledby": "pins" },
-          h("h2", { id: "pins" }, "Pinned ", h("small", {}, pinned.length)),
+          h("h2", { id: "pins" }, "Pinned ", h("small", {}, format.count(pins.length))),
           pinned.length
-            ? h("ol", { class: "rows" }, ...pinned.map((one, place) => row(one, { rank: place + 1, note: state(one, "pinned"), end: pinButtons(one, place, pinned.length) })))
+            ? h("ol", { class: "rows" }, ...pinned.map((one, place) => row(one, { rank: place + 1, note: state(one, "pinned"), end: pinButtons(one, place, pins.length) })))
             : notice("Nothing. The pin on any product puts it first in every list that may show it."),
+          more(pins),
         ),
         h(
           "section",
           { "aria-labelledby": "bans" },
-          h("h2", { id: "bans" }, "Banned ", h("small", {}, banned.length)),
+          h("h2", { id: "bans" }, "Banned ", h("small", {}, format.count(bans.length))),
           banned.length
             ? h("ul", { class: "rows" }, ...banned.map((one) => row(one, { note: state(one, "banned"), end: h("div", { class: "end" }, small("close", `Ban no more: ${brief(one)}`, `unban:${one.id}`, () => store.toggleBan(one.id))) })))
             : notice("Nothing. A banned product is in no list."),
+          more(bans),
         ),
       ),
       others.length ? h("section", {}, heading(2, "Other rules of the file"), h("ul", { class: "plain" }, ...others.map((one) => h("li", {}, own(one))))) : null,
@@ -51,6 +56,7 @@ export async function rules({ signal }) {
   };
 }
 
+const more = (all) => (all.length > SHOWN ? h("p", { class: "basis" }, `And ${format.count(all.length - SHOWN)} more.`) : null);
 const brief = (product) => format.short(store.nameOf(product), 120);
 
 function state(product, what) {

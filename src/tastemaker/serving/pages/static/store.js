@@ -147,7 +147,7 @@ function settle() {
 }
 
 export function setTrial(pin, deny) {
-  state.trial = { pin: pin.slice(0, MOST), deny: deny.slice(0, MOST) };
+  state.trial = { pin, deny };
   settle();
   tell();
 }
@@ -185,9 +185,9 @@ export function changes() {
 /** The rules that a request carries beside the published ones. What a trial takes away shows only once it is published. */
 export function trialRules() {
   if (!state.trial) return undefined;
-  const { banned } = changes();
+  const { pinned, banned, moved } = changes();
   const rules = {};
-  if (pins().length) rules.pin = pins();
+  if (pinned.length || moved) rules.pin = pins();
   if (banned.length) rules.deny = banned;
   return Object.keys(rules).length ? rules : undefined;
 }
