@@ -3,8 +3,8 @@
 The lists are those of co-purchase counts on ASOS: 100 products for each of the users with a held-out purchase. Each library has
 the lists as it wants them and returns six metrics at 10, 20 and 100, means over users; the time that it takes to make its input of
 arrays is told, too. The means are compared: map divided by all that is held out, as the others do, and RecTools' ndcg with
-``divide_by_achievable=True``. RecTools needs NumPy 1, which tastemaker does not run with: give it an environment of its own,
-``--peers-python PATH-OF-ITS-PYTHON``. A library that is not there is left out, and the note under the table says so.
+``divide_by_achievable=True``. Below Python 3.13 RecTools needs NumPy 1, with which tastemaker does not run: give it an environment
+of its own, ``--peers-python PATH-OF-ITS-PYTHON``. A library that is not there is left out, and the note under the table says so.
 """
 
 from __future__ import annotations

@@ -20,15 +20,24 @@ if TYPE_CHECKING:
     from tastemaker.data.catalogues import read_catalogue
     from tastemaker.data.columns import Columns
     from tastemaker.data.fetch import fetch_asos
+    from tastemaker.data.leaks import check_no_leak
     from tastemaker.data.purchases import Purchases
     from tastemaker.data.readers import HeldOut, read_held_out, read_purchases
-    from tastemaker.data.splits import Split, hold_out_last, hold_out_random, hold_out_time
+    from tastemaker.data.splits import (
+        Split,
+        hold_out_last,
+        hold_out_random,
+        hold_out_time,
+        hold_out_users,
+        hold_out_windows,
+    )
     from tastemaker.data.synthetic import Shop, make_shop
     from tastemaker.data.vocabulary import Vocabulary
     from tastemaker.errors import TastemakerError
     from tastemaker.evaluation.comparison.compare import compare
     from tastemaker.evaluation.comparison.entries import Comparison
     from tastemaker.evaluation.evaluate import evaluate
+    from tastemaker.evaluation.paired import compare_paired
     from tastemaker.evaluation.protocol import Report
     from tastemaker.model.config import Config, preset
     from tastemaker.model.folder import load, save
@@ -47,15 +56,24 @@ _HOMES = {
     "data.catalogues": ["read_catalogue"],
     "data.columns": ["Columns"],
     "data.fetch": ["fetch_asos"],
+    "data.leaks": ["check_no_leak"],
     "data.purchases": ["Purchases"],
     "data.readers": ["HeldOut", "read_held_out", "read_purchases"],
-    "data.splits": ["Split", "hold_out_last", "hold_out_random", "hold_out_time"],
+    "data.splits": [
+        "Split",
+        "hold_out_last",
+        "hold_out_random",
+        "hold_out_time",
+        "hold_out_users",
+        "hold_out_windows",
+    ],
     "data.synthetic": ["Shop", "make_shop"],
     "data.vocabulary": ["Vocabulary"],
     "errors": ["TastemakerError"],
     "evaluation.comparison.compare": ["compare"],
     "evaluation.comparison.entries": ["Comparison"],
     "evaluation.evaluate": ["evaluate"],
+    "evaluation.paired": ["compare_paired"],
     "evaluation.protocol": ["Report"],
     "model.config": ["Config", "preset"],
     "model.folder": ["load", "save"],
@@ -90,14 +108,18 @@ __all__ = [
     "Vocabulary",
     "als",
     "best_sellers",
+    "check_no_leak",
     "co_purchase",
     "compare",
+    "compare_paired",
     "ease",
     "evaluate",
     "fetch_asos",
     "hold_out_last",
     "hold_out_random",
     "hold_out_time",
+    "hold_out_users",
+    "hold_out_windows",
     "joined",
     "load",
     "make_shop",
