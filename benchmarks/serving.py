@@ -1,9 +1,9 @@
 """What a server answers: ``python benchmarks/serving.py [--model FOLDER] [--synthetic]``.
 
-One server and one load generator on loopback, in a process of its own, with so many connections that each ask as soon as they have
-their answer. Constant answers of the same size, by the same server, take turns with `recommend` (users drawn at random, nothing
-cached), `similar` (products drawn at random) and the workshop's `call_item_item`; a row's share is of the constant answer beside it.
-Then the start until the first answer, and the memory of one worker and of four, each page counted once.
+One server and one load generator on loopback, in a process of its own, with so many connections that each ask as soon as they
+have their answer. Constant answers of the same size, by the same server, take turns with `recommend` (users drawn at random,
+nothing cached), `similar` (products drawn at random) and the call of the workshop, `call_item_item`; the share of a row is of the
+constant answer beside it. Then the start until the first answer, and the memory of one worker and of four, each page counted once.
 
 Without ``--model`` a model of the ASOS purchases (or of ``--synthetic``) is trained first.
 """

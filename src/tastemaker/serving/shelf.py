@@ -216,7 +216,9 @@ class Shelf:
         self._retries.pop(folder, None)
         try:
             loaded = load_version(name, version, folder, catalogue=self._catalogue, scratch=self._scratch)
-        except (TastemakerError, OSError, ValueError, MemoryError) as error:
+        except Exception as error:  # whatever is wrong with a version, the others are served
+            if not isinstance(error, TastemakerError | OSError | MemoryError):
+                log.exception("a version could not be loaded")
             now = self._served[name]
             refused = {**now.refused, version: _public(error, folder)}
             self._put(replace(now, loading=now.loading - {version}, refused=refused))
