@@ -408,7 +408,7 @@ def test_with_keys_the_page_asks_for_one_and_publishes_with_an_admins(
 
 def test_an_unknown_product_and_an_unknown_view_are_named_plainly(visit: Open) -> None:
     for address, words in (
-        ("#/product/nothing", "does not know this product"),
+        ("#/product/nothing", "There is no product nothing"),
         ("#/nowhere", "no such view"),
     ):
         with visit(address) as seen:

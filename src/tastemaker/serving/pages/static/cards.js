@@ -120,8 +120,8 @@ export function trouble(error, again) {
   return h(
     "section",
     { class: "trouble", role: "alert" },
-    h("h1", { tabindex: -1 }, title),
-    h("p", {}, own(format.short(detail, 600))),
+    h("h1", { tabindex: -1 }, own(title)),
+    h("p", {}, own(format.short(detail.replace(/^./, (first) => first.toUpperCase()), 600))),
     h(
       "p",
       { class: "ways" },

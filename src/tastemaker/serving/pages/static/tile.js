@@ -92,7 +92,8 @@ const MOTIFS = [
     const swing = 8 + 8 * n(place);
     return s("path", {
       class: `t${(place % 2) + 1}`,
-      d: `M0 ${y} C 20 ${y - swing} 20 ${y + swing} 40 ${y} S 60 ${y - swing} 80 ${y} V ${y + 11} C 60 ${y + 11 - swing} 60 ${y + 11 + swing} 40 ${y + 11} S 20 ${y + 11 - swing} 0 ${y + 11} Z`,
+      d: `M0 ${y} C20 ${y - swing} 20 ${y + swing} 40 ${y} C60 ${y - swing} 60 ${y + swing} 80 ${y} v11 `
+        + `C60 ${y + 11 + swing} 60 ${y + 11 - swing} 40 ${y + 11} C20 ${y + 11 + swing} 20 ${y + 11 - swing} 0 ${y + 11} Z`,
     });
   }),
   // Quarters

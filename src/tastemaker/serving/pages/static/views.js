@@ -79,7 +79,7 @@ export async function search({ asked, signal }) {
 
 export async function product({ id, asked, signal }) {
   const by = asked.get("by") === "cosine" ? "cosine" : "dot";
-  const [catalogue, found] = await Promise.all([store.parts(), api.product(store.at(), id, signal)]);
+  const [catalogue, found] = await Promise.all([store.parts(), api.product(store.at(), id, signal).catch(unknown(id))]);
   const one = found.products[0];
   const product = store.described(one, catalogue);
   const near = await api.neighbours(store.at(), one.product, by, NEIGHBOURS + store.bans().length, signal);
@@ -130,6 +130,12 @@ export async function product({ id, asked, signal }) {
     ],
   };
 }
+
+const unknown = (id) => (trouble) => {
+  if (trouble.status !== 404) throw trouble;
+  const where = `Version ${store.version()} of ${store.state.model}`;
+  throw new api.Trouble(404, `There is no product ${format.short(String(id), 80)}`, `${where} does not know it: nobody had bought it when it was trained. Search for another, or look at another version.`);
+};
 
 const entry = (name, value) => (value === undefined || value === "" ? null : h("div", {}, h("dt", {}, own(name)), h("dd", {}, own(String(value)))));
 const label = (column) => format.short(column.replace(/[_-]+/g, " ").replace(/^./, (first) => first.toUpperCase()), 60);
