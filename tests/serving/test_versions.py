@@ -56,6 +56,12 @@ def test_a_folder_of_models_one_models_folder_and_one_versions_folder_will_do(mo
 def test_a_model_without_a_number_is_version_one(models):
     save(make_model(2), models / "mine")
     assert set(find_versions(models)) == {("recommender", 1), ("mine", 1)}
+    shelf = Shelf(models)
+    shelf.look()
+    assert {name: one.folder for name, one in shelf.models.items()} == {
+        "mine": models / "mine",
+        "recommender": models / "recommender",
+    }
 
 
 def test_what_is_no_version_is_not_looked_at(models):

@@ -166,7 +166,7 @@ class Shelf:
 
     def _folder_of(self, name: str, found: Mapping[Version, Path]) -> Path:
         folder = next(path for (one, _), path in found.items() if one == name)
-        return folder if folder == self._models and not folder.name.isdigit() else folder.parent
+        return folder.parent if folder.absolute().name.isdigit() else folder
 
     def _wanted(self, found: Mapping[Version, Path]) -> list[Version]:
         """Return what is to be on the shelf, in the order in which requests will want it: first what they get by default."""
