@@ -98,8 +98,9 @@ def compare(
 ) -> None:
     """Learn the default model and the baselines, measure all on the same users, and say in a sentence which is better.
 
-    Models to learn: default, best-sellers (always in), co-purchase, cosine, ease, als, workshop. With `--fail-if-worse-than` only
-    the new model (default, or the first `--model`) and best sellers stand beside the older one, unless more are named.
+    Models to learn: default, best-sellers (always in), co-purchase, cosine, ease, als, lenskit-als, rectools-svd, workshop. With
+    `--fail-if-worse-than` only the new model (default, or the first `--model`) and best sellers stand beside the older one, unless
+    more are named.
     """
     from tastemaker.data.columns import Columns
     from tastemaker.data.readers import read_purchases

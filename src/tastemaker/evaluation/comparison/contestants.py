@@ -9,6 +9,7 @@ from typing import Any
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import SettingProblem
+from tastemaker.evaluation.comparison.peers import lenskit_als, rectools_svd
 from tastemaker.evaluation.comparison.tuned import Setting, tuned
 from tastemaker.model.config import preset
 from tastemaker.model.taste_model import TasteModel
@@ -108,6 +109,14 @@ def _als(log: Purchases, terms: Terms, setting: Setting) -> TasteModel:
     return als(log, seed=terms.seed, threads=terms.threads, **setting)
 
 
+def _lenskit(log: Purchases, terms: Terms, setting: Setting) -> TasteModel:
+    return lenskit_als(log, seed=terms.seed, **setting)
+
+
+def _rectools(log: Purchases, terms: Terms, setting: Setting) -> TasteModel:
+    return rectools_svd(log, seed=terms.seed, **setting)
+
+
 TWO_SIDED = [
     {"power": power, "damping": damping, "popularity": popularity}
     for power in (0.0, 0.2, 0.4, 0.5)
@@ -123,6 +132,14 @@ ALS = [
     )
 ]  # fmt: skip
 """implicit's own setting first, then stronger ones, such as a random search on three shops liked (docs/benchmarks.md)."""
+
+LENSKIT = [
+    {"factors": factors, "regularization": regularization, "weight": weight, "epochs": 10}
+    for factors, regularization, weight in (
+        (50, 0.1, 40.0), (32, 3.0, 6.0), (64, 3.0, 6.0), (64, 10.0, 20.0), (32, 30.0, 20.0),
+    )
+]  # fmt: skip
+"""LensKit's own setting first, then those of ALS."""
 
 FLOOR = "best-sellers"
 """The contestant that is always in: a model that does not beat it is worth nothing."""
@@ -141,6 +158,8 @@ CONTESTANTS: Mapping[str, Contestant] = {
             most_products=MOST_PRODUCTS,
         ),
         _tuned("als", _als, ALS, package="implicit"),
+        _tuned("lenskit-als", _lenskit, LENSKIT, package="lenskit"),
+        _tuned("rectools-svd", _rectools, [{"factors": n} for n in (10, 32, 64, 128)], package="rectools"),
         _of_preset("workshop"),
     )
 }

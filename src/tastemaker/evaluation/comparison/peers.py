@@ -1,0 +1,115 @@
+"""Other libraries' models as contestants: learned by them, ranked and measured like all others.
+
+Both are factorisations, so that a `TasteModel` holds them whole: score(u, p) = v_u · v_p, as their own scores are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from tastemaker.data.purchases import Purchases
+from tastemaker.errors import NoPurchases
+from tastemaker.model.record import TrainingRecord
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.training.best_sellers import buyer_shares
+from tastemaker.types import AnyArray, Floats
+
+__all__ = ["lenskit_als", "rectools_svd"]
+
+TIE_BREAK = np.float32(1e-6)
+"""The score of the best seller for who has no history; scores of users with one are of the order of 1."""
+
+
+def lenskit_als(
+    purchases: Purchases,
+    *,
+    factors: int = 50,
+    regularization: float = 0.1,
+    weight: float = 40.0,
+    epochs: int = 10,
+    seed: int = 0,
+) -> TasteModel:
+    """Return the factorisation that LensKit's ALS for implicit feedback learns (``ImplicitMFScorer``), its defaults by default.
+
+    Its vectors are what LensKit calls embeddings. Raises `NoPurchases`, and ImportError without LensKit.
+    """
+    _check(purchases)
+    learner, data, training = (import_module(f"lenskit.{name}") for name in ("als", "data", "training"))
+    log = data.from_interactions_df(_pairs(purchases, "user_id", "item_id"))
+    scorer = learner.ImplicitMFScorer(
+        embedding_size=factors, regularization=regularization, weight=weight, epochs=epochs
+    )
+    scorer.train(log, training.TrainingOptions(rng=seed))
+    users, products = scorer.users.ids().astype(np.int64), scorer.items.ids().astype(np.int64)
+    settings = {"factors": factors, "regularization": regularization, "weight": weight, "epochs": epochs}
+    return _factors(
+        purchases,
+        _placed(scorer.user_embeddings, users, len(purchases.users)),
+        _placed(scorer.item_embeddings, products, len(purchases.products)),
+        seed,
+        {"baseline": "lenskit_als"} | settings,
+    )
+
+
+def rectools_svd(purchases: Purchases, *, factors: int = 10, seed: int = 0) -> TasteModel:
+    """Return the truncated singular value decomposition that RecTools learns (``PureSVDModel``).
+
+    Raises `NoPurchases`, and ImportError without RecTools.
+    """
+    _check(purchases)
+    data, rivals = import_module("rectools.dataset"), import_module("rectools.models")
+    frame = _pairs(purchases, "user_id", "item_id")
+    frame["weight"], frame["datetime"] = 1.0, np.datetime64("2000-01-01", "ns")
+    log = data.Dataset.construct(frame)
+    most = min(log.user_id_map.size, log.item_id_map.size) - 1
+    model = rivals.PureSVDModel(factors=max(1, min(factors, most)))
+    model.fit(log)
+    users, products = log.user_id_map.external_ids, log.item_id_map.external_ids
+    return _factors(
+        purchases,
+        _placed(model.user_factors, users.astype(np.int64), len(purchases.users)),
+        _placed(model.item_factors, products.astype(np.int64), len(purchases.products)),
+        seed,
+        {"baseline": "rectools_svd", "factors": factors},
+    )
+
+
+def _check(purchases: Purchases) -> None:
+    if not len(purchases):
+        raise NoPurchases("there is no purchase to learn from.")
+
+
+def _pairs(purchases: Purchases, user: str, product: str) -> Any:
+    """Return the distinct pairs as a pandas frame of rows, which both libraries read."""
+    pandas = import_module("pandas")
+    histories = purchases.histories()
+    users = np.repeat(np.arange(len(purchases.users)), np.diff(histories.offsets))
+    return pandas.DataFrame({user: users, product: histories.products.astype(np.int64)})
+
+
+def _placed(vectors: AnyArray, rows: AnyArray, length: int) -> Floats:
+    """Put vectors at their rows; who is not among them gets zeros."""
+    table = np.zeros((length, vectors.shape[1]), np.float32)
+    table[rows] = vectors
+    return table
+
+
+def _factors(
+    purchases: Purchases, users: Floats, products: Floats, seed: int, settings: Mapping[str, Any]
+) -> TasteModel:
+    histories = purchases.histories()
+    return TasteModel(
+        users=purchases.users,
+        products=purchases.products,
+        histories=histories,
+        product_vectors=products,
+        product_bias=TIE_BREAK * buyer_shares(histories, len(purchases.products)),
+        user_vectors=users,
+        basket_vectors=None,
+        memory=None,
+        record=TrainingRecord(None, seed, purchases.fingerprint(), len(purchases), metrics=settings),
+    )
