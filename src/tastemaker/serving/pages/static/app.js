@@ -136,7 +136,8 @@ function servedSelect() {
     const values = Object.fromEntries([...new Set(asked.keys())].map((name) => [name, asked.getAll(name)]));
     const moved = model !== store.state.model;
     const current = store.state.models.find((one) => one.name === model)?.default;
-    go(moved ? link("", undefined, { model }) : link(view, id, { ...values, model: several ? model : undefined, version: version === current ? undefined : version }));
+    const wanted = { model: several ? model : undefined, version: version === current ? undefined : version };
+    go(moved ? link("", undefined, wanted) : link(view, id, { ...values, ...wanted })); // another model has other ids
   };
   const choices = several
     ? store.state.models.map((model) => h("optgroup", { label: model.name }, ...options(model)))
