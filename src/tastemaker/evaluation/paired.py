@@ -72,7 +72,7 @@ def compare_paired(
     differences = first - second
     means = resampled_means(np.stack([first, second]), rng, resamples)
     difference = float(differences.mean())
-    low, high = _ends(means[:, 0] - means[:, 1], difference, differences - difference)
+    low, high = _ends(means[:, 0] - means[:, 1], differences - difference)
     return Paired(
         len(first),
         float(first.mean()),
@@ -164,12 +164,12 @@ def _relative(
     ratio = float(first.mean() / second.mean())
     if not (means[:, 1] > 0).all():
         return ratio - 1, None, None
-    low, high = _ends(means[:, 0] / means[:, 1], ratio, first - ratio * second)
+    low, high = _ends(means[:, 0] / means[:, 1], first - ratio * second, np.array([ratio]))
     return ratio - 1, low - 1, high - 1
 
 
-def _ends(resampled: Doubles, found: float, influences: Doubles) -> tuple[float, float]:
-    low, high = bca_ends(resampled[:, None], np.array([found]), influences[None])
+def _ends(resampled: Doubles, influences: Doubles, found: Doubles | None = None) -> tuple[float, float]:
+    low, high = bca_ends(resampled[:, None], influences[None], found=found)
     return float(low[0]), float(high[0])
 
 
