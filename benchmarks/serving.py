@@ -1,9 +1,9 @@
 """What a server answers: ``python benchmarks/serving.py [--model FOLDER] [--synthetic]``.
 
-One server and one load generator on loopback, in a process of its own, with so many connections that each ask as soon as they
-have their answer. Constant answers of the same size, by the same server, take turns with `recommend` (users drawn at random,
-nothing cached), `similar` (products drawn at random) and the call of the workshop, `call_item_item`; the share of a row is of the
-constant answer beside it. Then the start until the first answer, and the memory of one worker and of four, each page counted once.
+The load comes from wrk on loopback: so many connections, each of which asks as soon as it has its answer. Users and products are
+drawn at random, and nothing is cached. Constant answers of the same bytes, by the same server through the same gate, take turns
+with the real ones: a share is of the constant answer beside it. Then fresh servers: the time from their start until they are
+ready, and the memory of one worker and of four, after they have answered all kinds of requests.
 
 Without ``--model`` a model of the ASOS purchases (or of ``--synthetic``) is trained first.
 """
@@ -11,52 +11,72 @@ Without ``--model`` a model of the ASOS purchases (or of ``--synthetic``) is tra
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
+import os
 import random
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import cycle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import add_data_options, machine, markdown, parser_of, read_log, spread
+from common import add_data_options, machine, markdown, missing, parser_of, ratios, read_log, spread
 
+HERE = Path(__file__).parent
 PREDICT = "/v1/models/recommender:predict"
-REQUESTS = 4000
-"""So many different requests are made beforehand and asked in turn"""
-KINDS = {
-    "recommend, k = 10": ("recommend", 10, 0.35),
-    "similar, k = 10": ("similar", 10, 0.60),
-    "`call_item_item`, 100 products": ("item_item", 100, 0.60),
-}
+REQUESTS = 20_000
+"""So many requests are drawn beforehand for each kind"""
+LATE = 10
+"""The 99th percentile may be so many times the median"""
+START_SECONDS = 2.0
+MORE_MEMORY, MEBIBYTES_A_WORKER = 1.5, 80
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the table: whom it asks, and the least share of constant answers that is wanted."""
+
+    title: str
+    name: str
+    of: str
+    wanted: float
+
+
+KINDS = (
+    Kind("`recommend_user`, 10 products", "user", "users", 0.35),
+    Kind("`/api/v1` recommendations, 10 products", "api-user", "users", 0.35),
+    Kind("`call_item_item`, 100 products", "item", "products", 0.60),
+    Kind("`similar_products`, 10 products", "similar", "products", 0.60),
+    Kind("`/api/v1` similar, 10 products", "api-similar", "products", 0.60),
+)
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--load"]:
-        load(*sys.argv[2:])
-        return
     if sys.argv[1:2] == ["--serve"]:
         serve_with_constants(*sys.argv[2:])
         return
-    parser = parser_of(__doc__, rounds=5, connections=16, workers=1, seconds=3)
+    parser = parser_of(__doc__, rounds=4, seconds=2, connections=16, workers=1, starts=3)
     parser.add_argument("--model", type=Path, help="a model's version folder")
     add_data_options(parser)
     options = parser.parse_args()
+    if shutil.which("wrk") is None:
+        missing("wrk, which makes the load, is not installed; `apt-get install wrk` does it on Debian.")
     with tempfile.TemporaryDirectory() as scratch:
         models = Path(scratch) / "models"
         put_model(models, options)
-        requests = write_requests(models, Path(scratch))
-        print_throughput(models, requests, options)
+        draw_requests(models, Path(scratch))
+        print_throughput(models, Path(scratch), options)
         print()
-        print_start_and_memory(models)
+        print_start_and_memory(models, Path(scratch), options)
     print(f"\n{machine()}")
 
 
@@ -71,141 +91,209 @@ def put_model(models: Path, options: argparse.Namespace) -> None:
         tm.save(tm.train(read_log(options)), target)
 
 
-def write_requests(models: Path, folder: Path) -> dict[str, Path]:
-    """Write the raw requests of each kind, one a line of hexadecimal digits."""
+def draw_requests(models: Path, folder: Path) -> None:
+    """Write the requests of each kind, and the same ones for constant answers in their place."""
     import tastemaker as tm
 
     model = tm.load(models / "recommender" / "1")
-    users, products = model.users.ids.to_list(), model.products.ids.to_list()
-    draw = random.Random(1).choice
-    make: dict[str, Callable[[], bytes]] = {
-        "recommend": lambda: post(PREDICT, signature_name="recommend_user", inputs=draw(users)),
-        "similar": lambda: post(PREDICT, signature_name="similar_products", inputs=draw(products)),
-        "item_item": lambda: post(PREDICT, signature_name="call_item_item", inputs=draw(products)),
-        "constant-10": lambda: post("/constant/10", signature_name="recommend_user", inputs=draw(users)),
-        "constant-100": lambda: post("/constant/100", signature_name="call_item_item", inputs=draw(products)),
-    }
-    files = {name: folder / f"{name}.requests" for name in make}
-    for name, file in files.items():
-        file.write_text("\n".join(make[name]().hex() for _ in range(REQUESTS)))
-    return files
+    ids = {"users": model.users.ids.to_list(), "products": model.products.ids.to_list()}
+    draw = random.Random(1)
+    for kind in KINDS:
+        drawn = [request_of(kind, one) for one in draw.choices(ids[kind.of], k=REQUESTS)]
+        for name, path in ((kind.name, None), (f"constant-{kind.name}", f"/constant/{kind.name}")):
+            lines = ["\t".join((method, path or own, body)) for method, own, body in drawn]
+            (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
 
 
-def post(path: str, **body: Any) -> bytes:
-    content = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-    return head.encode() + content
+def request_of(kind: Kind, one: Any) -> tuple[str, str, str]:
+    """Return the method, the path and the body of a request for one user or product."""
+    place = urllib.parse.quote(str(one), safe="")
+    if kind.name == "api-user":
+        return "GET", f"/api/v1/recommendations/users/{place}", ""
+    if kind.name == "api-similar":
+        return "GET", f"/api/v1/products/{place}/similar", ""
+    signature = {"user": "recommend_user", "similar": "similar_products", "item": "call_item_item"}[kind.name]
+    return "POST", PREDICT, json.dumps({"signature_name": signature, "inputs": one})
 
 
-def print_throughput(models: Path, requests: dict[str, Path], options: argparse.Namespace) -> None:
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in requests}
-    with serving([sys.executable, __file__, "--serve", str(models), str(options.workers)]) as address:
-        port = address.rpartition(":")[2]
-        time.sleep(1)
-        wait_until_quiet(models)
+# What is measured -------------------------------------------------------------------------------------------
+
+
+def print_throughput(models: Path, folder: Path, options: argparse.Namespace) -> None:
+    names = [name for kind in KINDS for name in (f"constant-{kind.name}", kind.name)]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    command = [sys.executable, __file__, "--serve", str(models), str(options.workers), str(folder)]
+    with serving(command, folder) as (address, process):
+        wait_for_neighbours(process)
+        for kind in KINDS:
+            write_constant(address, folder, kind)
         for number in range(options.rounds + 1):
-            for name, file in requests.items():
-                command = [
-                    sys.executable,
-                    __file__,
-                    "--load",
-                    port,
-                    str(file),
-                    str(options.connections),
-                    str(options.seconds),
-                ]
-                ran = subprocess.run(command, check=True, capture_output=True, text=True)
+            for name in names:
+                before = processor_seconds(process.pid)
+                seconds = options.seconds if number else 1
+                one = load(address, folder / f"{name}.tsv", options.connections, seconds)
+                one["cost"] = (processor_seconds(process.pid) - before) / one["requests"]
                 if number:
-                    found[name].append(json.loads(ran.stdout))
-    rows = []
-    for title, (kind, length, wanted) in KINDS.items():
-        mine, constant = found[kind], found[f"constant-{length}"]
-        share = [one["rate"] / other["rate"] for one, other in zip(mine, constant, strict=True)]
-        median, late = (statistics.median(one[name] for one in mine) for name in ("p50", "p99"))
-        rates = [spread([one["rate"] for one in measured], 0) for measured in (mine, constant)]
-        rows.append([title, *rates, spread(share), f"{wanted:.2f}", f"{median:.1f}", f"{late:.1f}"])
-    print(markdown(["answers a second", "", "constant", "share", "at least", "median ms", "p99 ms"], rows))
-    how = f"{options.workers} worker(s), {options.connections} connections"
-    print(f"\n{how}, {options.rounds} timed rounds of {options.seconds} s each.")
+                    found[name].append(one)
+    print(
+        markdown(HEADER, [row_of(kind, found[kind.name], found[f"constant-{kind.name}"]) for kind in KINDS])
+    )
+    print(
+        f"\n{options.workers} worker(s), {options.connections} connections, {options.rounds} rounds of {options.seconds} s, "
+        "in turns; median (least–greatest). Processor time is that of all threads of the server, in brackets for a constant "
+        "answer. Every answer was of status 200."
+    )
 
 
-def wait_until_quiet(models: Path) -> None:
-    """Wait until the server has worked out its neighbours; it says so in no answer, so watch for its helper."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        found = subprocess.run(
-            ["pgrep", "-f", "tastemaker.serving.neighbours"], capture_output=True, check=False
+HEADER = (
+    "answers a second", "", "constant", "share", "at least", "processor µs an answer", "median ms", "p99 ms",
+    f"p99 / median, below {LATE}",
+)  # fmt: skip
+
+
+def row_of(kind: Kind, mine: list[dict[str, float]], constant: list[dict[str, float]]) -> list[str]:
+    rates, most = ([one["rate"] for one in both] for both in (mine, constant))
+    cost, least = (statistics.median(one["cost"] for one in both) * 1e6 for both in (mine, constant))
+    median, late = (statistics.median(one[name] for one in mine) for name in ("p50", "p99"))
+    return [
+        kind.title, spread(rates, 0), spread(most, 0), spread(ratios(rates, most)), f"{kind.wanted:.2f}",
+        f"{cost:.0f} ({least:.0f})", f"{median:.1f}", f"{late:.1f}", f"{late / median:.1f}",
+    ]  # fmt: skip
+
+
+def processor_seconds(process: int) -> float:
+    """Return what the threads of a server's processes have used so far."""
+    ticks = 0
+    for one in (process, *descendants(process)):
+        ticks += sum(map(int, Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def load(address: str, requests: Path, connections: int, seconds: int) -> dict[str, float]:
+    """Ask for so many seconds; return answers a second, and milliseconds of the median and of the 99th percentile."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
+    command += ["-s", str(HERE / "requests.lua"), address, "--", str(requests), str(time.time_ns() % 2**31)]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30)
+    told = json.loads(ran.stdout.splitlines()[-1])
+    if told["errors"] or not told["requests"]:
+        missing(
+            f"of {told['requests']} requests of {requests.stem}, {told['errors']} failed; the server's log says why."
         )
-        if found.returncode:
-            return
-        time.sleep(0.2)
+    return {
+        "requests": told["requests"],
+        "rate": told["requests"] / told["duration"] * 1e6, "p50": told["p50"] / 1e3, "p99": told["p99"] / 1e3
+    }  # fmt: skip
 
 
-def print_start_and_memory(models: Path) -> None:
+def print_start_and_memory(models: Path, folder: Path, options: argparse.Namespace) -> None:
     starts: list[float] = []
-    memory: dict[int, float] = {}
-    for workers in (1, 1, 1, 4):
+    memory: dict[int, tuple[float, float]] = {}
+    for workers in (*[1] * options.starts, 4):
         began = time.perf_counter()
-        command = [
-            sys.executable,
-            "-m",
-            "tastemaker",
-            "serve",
-            str(models),
-            "--port",
-            "0",
-            "--quiet",
-            "--workers",
-            str(workers),
-        ]
-        with serving(command) as address:
-            urllib.request.urlopen(f"{address}/readyz", timeout=10).read()
+        command = [sys.executable, "-m", "tastemaker", "serve", str(models)]
+        command += ["--port", "0", "--quiet", "--workers", str(workers)]
+        with serving(command, folder) as (address, process):
+            fetch(f"{address}/readyz")
             if workers == 1:
                 starts.append(time.perf_counter() - began)
-            wait_until_quiet(models)
-            for _ in range(50):
-                urllib.request.urlopen(f"{address}/v1/models/recommender/metadata", timeout=10).read()
-            memory[workers] = shared_mebibytes(str(models))
-    allowed = 1.5 * memory[1] + 4 * 80
+                if len(starts) < options.starts:
+                    continue
+            wait_for_neighbours(process)
+            for kind in KINDS:
+                load(address, folder / f"{kind.name}.tsv", 32, 1)
+            fetch(f"{address}/metrics")
+            memory[workers] = memory_of(process.pid)
+    allowed = MORE_MEMORY * memory[1][0] + 4 * MEBIBYTES_A_WORKER
     rows = [
-        ["start until ready, s", spread(starts), "2"],
-        ["memory of one worker, MiB", f"{memory[1]:.0f}", ""],
-        ["memory of four workers and their parent, MiB", f"{memory[4]:.0f}", f"{allowed:.0f}"],
+        ["start until ready, s", spread(starts), f"{START_SECONDS:.0f}"],
+        ["memory of one worker, MiB", f"{memory[1][0]:.0f}", ""],
+        ["memory of four workers and their parent, MiB", f"{memory[4][0]:.0f}", f"{allowed:.0f}"],
     ]
-    print(markdown(["", "measured", "allowed"], rows))
+    print(markdown(["a fresh server", "measured", "allowed"], rows))
+    print(
+        "\nMemory after all kinds of requests, pages that processes share counted once (PSS); the sum of what each process maps "
+        f"(RSS) is {memory[1][1]:.0f} MiB and {memory[4][1]:.0f} MiB. The kernels are compiled "
+        "already, the files in the system's cache."
+    )
 
 
-def shared_mebibytes(models: str) -> float:
-    """Return what all processes of the server hold, a page that several share counted once."""
-    total = 0
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = command.read_bytes().split(b"\0")
-            if b"serve" in words and models.encode() in words:
-                lines = (command.parent / "smaps_rollup").read_text().splitlines()
-                total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-        except OSError:
-            continue
-    return total / 1024
+def memory_of(process: int) -> tuple[float, float]:
+    """Return the PSS and the RSS of a process and all its descendants, MiB."""
+    pss = rss = 0
+    for one in (process, *descendants(process)):
+        for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+            name, _, value = line.partition(":")
+            pss += int(value.split()[0]) if name == "Pss" else 0
+            rss += int(value.split()[0]) if name == "Rss" else 0
+    return pss / 1024, rss / 1024
+
+
+def descendants(process: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def wait_for_neighbours(process: subprocess.Popen[str]) -> None:
+    """Wait until the process that works out the neighbours of all products has been and gone, and all workers have seen it."""
+    end = time.monotonic() + 120
+    seen = quiet = 0
+    while time.monotonic() < end and quiet < (15 if seen else 40):
+        busy = any(is_neighbours(one) for one in descendants(process.pid))
+        seen, quiet = seen or busy, 0 if busy else quiet + 1
+        time.sleep(0.1)
+
+
+def is_neighbours(process: int) -> bool:
+    try:
+        return b"tastemaker.serving.neighbours" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def fetch(url: str, body: str | None = None) -> bytes:
+    asked = urllib.request.Request(url, body.encode() if body else None, {"Content-Type": "application/json"})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=20) as answer:
+        content: bytes = answer.read()
+    return content
 
 
 @contextmanager
-def serving(command: list[str]) -> Iterator[str]:
+def serving(command: list[str], folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run a server; yield its address once it says that it serves."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    log = folder / "server.log"
+    with log.open("a") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     assert process.stdout is not None
     try:
-        yield process.stdout.readline().split()[-1]
+        line = process.stdout.readline()
+        if not line:
+            missing(f"the server ended before it was ready: {log.read_text()[-2000:]}")
+        yield line.split()[-1], process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         process.stdout.close()
 
 
-# The server, with constant answers beside the real ones ----------------------------------------------------
+# The server, with constant answers beside the real ones -----------------------------------------------------
 
 
-def serve_with_constants(models: str, workers: str) -> None:
+def write_constant(address: str, folder: Path, kind: Kind) -> None:
+    """Keep a real answer as the constant one."""
+    method, path, body = (folder / f"{kind.name}.tsv").read_text().split("\n", 1)[0].split("\t")
+    (folder / f"{kind.name}.json").write_bytes(fetch(address + path, body if method == "POST" else None))
+
+
+def serve_with_constants(models: str, workers: str, folder: str) -> None:
+    from functools import cache
+
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
@@ -213,83 +301,18 @@ def serve_with_constants(models: str, workers: str) -> None:
     from tastemaker.serving import operations, server
     from tastemaker.serving.settings import Settings
 
-    bodies = {
-        length: json.dumps(
-            {"outputs": {"product_ids": [10_386_518] * length, "scores": [1.1466157] * length}}
-        )
-        for length in (10, 100)
-    }
+    @cache
+    def content(name: str) -> bytes:
+        return (Path(folder) / f"{name}.json").read_bytes()
 
     async def constant(request: Request) -> Response:
         await request.body()
-        return Response(bodies[int(request.path_params["length"])], media_type="application/json")
+        return Response(content(request.path_params["name"]), media_type="application/json")
 
     usual = operations.routes
-    operations.routes = lambda: [Route("/constant/{length}", constant, methods=["POST"]), *usual()]
+    operations.routes = lambda: [Route("/constant/{name}", constant, methods=["GET", "POST"]), *usual()]
     settings = Settings(models=Path(models), port=0, workers=int(workers), log_requests=False)
     server.serve(settings, lambda address, _: print(address, flush=True))
-
-
-# The load generator -----------------------------------------------------------------------------------------
-
-
-def load(port: str, file: str, connections: str, seconds: str) -> None:
-    requests = [bytes.fromhex(line) for line in Path(file).read_text().split()]
-    print(json.dumps(asyncio.run(ask(int(port), requests, int(connections), float(seconds)))))
-
-
-async def ask(port: int, requests: list[bytes], connections: int, seconds: float) -> dict[str, float]:
-    """Ask on all connections for so many seconds; return answers a second and the times of the median and the 99th percentile."""
-    took: list[float] = []
-    began = time.perf_counter()
-    queue = cycle(requests)
-    loop = asyncio.get_running_loop()
-    made = [
-        await loop.create_connection(lambda: Asker(queue, took, began + seconds), "127.0.0.1", port)
-        for _ in range(connections)
-    ]
-    await asyncio.gather(*[asker.done for _, asker in made])
-    rate = len(took) / (time.perf_counter() - began)
-    took.sort()
-    return {"rate": rate, "p50": took[len(took) // 2] * 1e3, "p99": took[int(len(took) * 0.99)] * 1e3}
-
-
-class Asker(asyncio.Protocol):
-    """One connection: asks, waits for the whole answer, asks again."""
-
-    def __init__(self, queue: Iterator[bytes], took: list[float], end: float) -> None:
-        self.done = asyncio.get_running_loop().create_future()
-        self._queue, self._took, self._end = queue, took, end
-        self._held = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to ask."""
-        self._transport = transport
-        self._ask()
-
-    def data_received(self, data: bytes) -> None:
-        """Note the time of a whole answer, and ask again until the time is over."""
-        self._held += data
-        head = self._held.find(b"\r\n\r\n")
-        if head < 0:
-            return
-        place = self._held.find(b"content-length: ") + 16
-        if len(self._held) < head + 4 + int(self._held[place : self._held.index(b"\r", place)]):
-            return
-        if not self._held.startswith(b"HTTP/1.1 200"):
-            self.done.set_exception(RuntimeError(self._held[:300].decode()))
-            return
-        self._held = b""
-        self._took.append(time.perf_counter() - self._asked)
-        if time.perf_counter() < self._end:
-            self._ask()
-        else:
-            self._transport.close()
-            self.done.set_result(None)
-
-    def _ask(self) -> None:
-        self._asked = time.perf_counter()
-        self._transport.write(next(self._queue))
 
 
 if __name__ == "__main__":
