@@ -12,7 +12,7 @@ import pytest
 import tastemaker as tm
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.synthetic import write_log
-from tastemaker.errors import NoPurchases, SettingProblem, TrainingFailed
+from tastemaker.errors import DataError, NoPurchases, SettingProblem, TrainingFailed
 from tastemaker.evaluation.comparison import contestants as room
 from tastemaker.evaluation.comparison.audience import known_to_all, seen_by, share_seen
 from tastemaker.evaluation.comparison.compare import Onlooker, compare
@@ -94,6 +94,12 @@ def test_best_sellers_are_always_in_and_all_baselines_when_none_is_named(split, 
     assert names("ease") == ["best-sellers", "ease"]
     assert names(model_folder) == ["default", "best-sellers", "ease", str(model_folder)]
     assert names(model_folder, "best-sellers") == ["best-sellers", str(model_folder)]
+
+
+def test_a_folder_is_the_chosen_one_however_its_path_is_written(split, model_folder):
+    found = compare(split.train, split.held_out, models=[f"{model_folder}/", "best-sellers"], at=[10])
+    assert found.chosen == str(model_folder)
+    assert found.of(found.chosen).model is not None
 
 
 def test_who_cannot_take_part_is_left_out_with_the_reason(split, monkeypatch):
@@ -207,6 +213,19 @@ def test_purchases_that_stand_in_train_too_are_noted():
     assert found.notes == (
         "50.0% of the held-out pairs stand in train, too: purchases made again, or a leak.",
     )
+
+
+def test_the_same_purchases_on_both_sides_are_refused_before_anything_is_learned(split):
+    def never(_):
+        raise AssertionError
+
+    with pytest.raises(DataError, match="stand in train, too"):
+        compare(split.train, split.train, models=["best-sellers"], onlooker=Onlooker(learning=never))
+
+
+def test_a_train_that_is_later_than_what_is_held_out_is_noted(split):
+    found = compare(split.train, split.held_out, models=["best-sellers"], at=[10])
+    assert "purchases in train are later than the first one held out" in found.notes[0]
 
 
 def test_without_a_common_user_there_is_nothing_to_compare():

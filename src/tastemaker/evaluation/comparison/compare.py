@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tastemaker.data.leaks import LeakWarning, check_no_leak
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import SettingProblem
 from tastemaker.evaluation.comparison.audience import known_to_all, seen_by, share_seen
@@ -82,8 +84,8 @@ def compare(
     whom every model knows; products unknown to a model count as missed. Each model's report is what `evaluate` says of it for those
     users. In ``workspace``, a folder, learned models are kept, and found again for the same purchases, settings and seed.
 
-    Raises `SettingProblem` for an unknown name or metric, `NoPurchases` when no user is known to all, and what `load`, `train` and
-    `evaluate` raise.
+    Raises `SettingProblem` for an unknown name or metric, `NoPurchases` when no user is known to all, `DataError` when the same
+    purchases stand in both (`check_no_leak`), and what `load`, `train` and `evaluate` raise.
 
     >>> import tastemaker as tm
     >>> shop = tm.make_shop(users=300, products=80, purchases=2_000)
@@ -95,9 +97,12 @@ def compare(
     cutoffs = _cutoffs(metrics, at)
     asked, folders = _parted(models)
     given = {str(folder): load(folder) for folder in folders}
-    chosen = str(models[0]) if models else names()[0]
+    chosen = names()[0]
+    if models:
+        chosen = str(models[0]) if models[0] in asked else str(Path(models[0]))
     contestants = named(asked)
     common = known_to_all(held_out, [train.users, *(model.users for model in given.values())])
+    notes = tuple(_notes(train, held_out, common))
     measure = _Measure(common, train, cutoffs, include_purchased, seed, threads, chosen, metrics[0])
     place = None if workspace is None else Path(workspace)
     entries = []
@@ -110,7 +115,7 @@ def compare(
         tests=against_others(entries, chosen, metrics, seed=seed),
         metrics=tuple(metrics),
         at=tuple(sorted(set(at))),
-        notes=tuple(_notes(train, held_out, common)),
+        notes=notes,
         seed=seed,
         include_purchased=include_purchased,
         fingerprints=(train.fingerprint(), held_out.fingerprint()),
@@ -178,6 +183,10 @@ def _doubts(model: TasteModel, measure: _Measure) -> Iterator[str]:
 def _notes(train: Purchases, held_out: Purchases, common: Purchases) -> Iterator[str]:
     """Say what was left out of the measurement, and what spoils it."""
     left_out = len(held_out) - len(common)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", LeakWarning)
+        check_no_leak(train, common, repeats=True)
+    yield from (str(one.message) for one in heard)
     if left_out:
         yield f"{left_out:,} held-out purchases are of users whom not every model knows; they are not measured."
     seen = share_seen(train, seen_by(common, train.users, train.products))

@@ -114,7 +114,14 @@ def product_cloud(found: Comparison, train: Purchases, names: Names) -> Cloud | 
     low, high = drawn.places.min(axis=0), drawn.places.max(axis=0)
     places = 2 + 96 * (drawn.places - low) / np.where(high > low, high - low, 1.0)
     points = [
-        Point(float(x), float(100 - y), hue[kind], names.of(int(row)), kind, int(buyers[row]))
+        Point(
+            float(x),
+            float(100 - y),
+            hue[kind],
+            names.of(int(row)),
+            kind if by == "category" else "",
+            int(buyers[row]),
+        )
         for row, kind, (x, y) in zip(drawn.rows, kinds, places, strict=True)
     ]
     note = (
@@ -130,7 +137,8 @@ def _kinds(rows: Rows, buyers: Offsets, names: Names) -> tuple[str, list[str], l
     kinds = names.categories(rows)
     if kinds is None:
         cuts = np.unique(np.quantile(buyers[rows], [0.75, 0.5, 0.25], method="nearest"))[::-1].tolist()
-        labels = [f"{cut:,} buyers and more" for cut in cuts] + ["fewer"]
+        ends = [None, *(cut - 1 for cut in cuts)]
+        labels = [_span(low, high) for low, high in zip([*cuts, 1], ends, strict=True)]
         kinds = [
             labels[next((n for n, cut in enumerate(cuts) if buyers[row] >= cut), len(cuts))] for row in rows
         ]
@@ -140,6 +148,12 @@ def _kinds(rows: Rows, buyers: Offsets, names: Names) -> tuple[str, list[str], l
         return kind in ("other", "unknown"), -kinds.count(kind), kind
 
     return "category", kinds, sorted(set(kinds), key=place)
+
+
+def _span(low: int, high: int | None) -> str:
+    if high is None:
+        return f"{low:,} buyers and more"
+    return f"{low:,} buyers" if low >= high else f"{low:,}–{high:,} buyers"
 
 
 def examples(found: Comparison, train: Purchases, held_out: Purchases, names: Names) -> list[Example]:
