@@ -80,6 +80,17 @@ def score_panel(queries: Floats, panel: Floats, scores: Floats) -> None:
 
 
 @kernel(inline=True)
+def score_panel_once(query: Floats, panel: Floats, scores: Floats) -> None:
+    """Add the dot products of one ``query[D']`` with a panel to ``scores[PANEL]``, to the bit as `score_panel` does."""
+    for d in range(0, query.shape[0], STEP):
+        q0, q1, q2, q3 = query[d], query[d + 1], query[d + 2], query[d + 3]
+        p0, p1 = panel[d * PANEL : (d + 1) * PANEL], panel[(d + 1) * PANEL : (d + 2) * PANEL]
+        p2, p3 = panel[(d + 2) * PANEL : (d + 3) * PANEL], panel[(d + 3) * PANEL : (d + 4) * PANEL]
+        for c in range(PANEL):
+            scores[c] = (((scores[c] + q0 * p0[c]) + q1 * p1[c]) + q2 * p2[c]) + q3 * p3[c]
+
+
+@kernel(inline=True)
 def key_of(bits: np.int32, row: int) -> np.uint64:
     """Return one number that orders (score, row): a greater score first, then a lower row.
 
@@ -129,10 +140,10 @@ def keep_best(keys: AnyArray, count: int, k: int) -> None:
 
 
 @kernel(inline=True)
-def start_scores(scores: Floats, bias: Floats) -> None:
-    """Start each row of ``scores[4 · PANEL]`` with the panel's bias, and with the lowest score beyond it."""
+def start_scores(scores: Floats, bias: Floats, members: int) -> None:
+    """Start the first rows of ``scores[4 · PANEL]`` with the panel's bias, and with the lowest score beyond it."""
     width = bias.shape[0]
-    for i in range(STEP):
+    for i in range(members):
         mine = scores[i * PANEL : (i + 1) * PANEL]
         for c in range(width):
             mine[c] = bias[c]
@@ -334,8 +345,12 @@ def rank(
             for start in range(0, size, STEP):
                 members = min(STEP, size - start)
                 group[:members] = queries[low + start : low + start + members]
-                start_scores(scores, mine_bias)
-                score_panel(group, panels[panel], scores)
+                group[members:] = 0.0
+                start_scores(scores, mine_bias, members)
+                if members == 1:
+                    score_panel_once(group[0], panels[panel], scores[:PANEL])
+                else:
+                    score_panel(group, panels[panel], scores)
                 for i in range(members):
                     q = start + i
                     mine = scores[i * PANEL : (i + 1) * PANEL]
