@@ -17,12 +17,13 @@ from common import add_data_options, parser_of
 
 HERE = Path(__file__).parent
 
-TAKES_DATA = {"workshop_epoch", "top_k", "throughput", "warm_start", "against_als"}
+TAKES_DATA = {"workshop_epoch", "top_k", "metrics", "throughput", "warm_start", "against_als"}
 NAMES = [
     "quality",
     "startup",
     "workshop_epoch",
     "top_k",
+    "metrics",
     "throughput",
     "vocabulary",
     "scaling",
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--into", type=Path, metavar="PAGE")
     parser.add_argument("--only", action="append", choices=NAMES, help="may be given several times")
     parser.add_argument("--tensorflow-python", default=sys.executable, metavar="PATH")
+    parser.add_argument("--peers-python", default=sys.executable, metavar="PATH")
     add_data_options(parser)
     options = parser.parse_args()
     if options.into is not None:
@@ -68,6 +70,8 @@ def command(name: str, options: argparse.Namespace) -> list[str]:
         words += ["--data", str(options.data)] if options.data else []
     if name == "quality" and options.data:
         words += ["--data", str(options.data)]
+    if name == "metrics":
+        words += ["--peers-python", options.peers_python]
     if name == "workshop_epoch":
         words += ["--tensorflow-python", options.tensorflow_python]
     return words
