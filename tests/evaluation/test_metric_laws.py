@@ -103,6 +103,17 @@ def test_a_held_out_product_moved_or_added_to_place_1_never_lowers_a_metric(worl
 
 
 @settings(deadline=None)
+@given(worlds())
+def test_the_same_list_one_place_lower_never_raises_a_metric(world):
+    """Whatever stands in front of a list, be it nobody's, only takes places away."""
+    shown, held, products = world
+    stranger = products  # a product that nobody bought
+    before = measured((shown, held, products + 1))
+    after = measured(([[stranger, *one] for one in shown], held, products + 1))
+    assert all((after.values[name] <= before.values[name] + 1e-12).all() for name in before.values)
+
+
+@settings(deadline=None)
 @given(worlds(), st.integers(1, 12))
 def test_a_perfect_ranking_is_1_exactly(world, k):
     _, held, products = world
@@ -143,6 +154,8 @@ def test_random_rankings_meet_their_expectations():
         "hit_rate": 1 - comb(products - bought, k) / comb(products, k),
         "mrr": sum(share / r for r, share in enumerate(first_hit, start=1)),
         "ndcg": (bought / products) * gains.sum() / gains[:bought].sum(),
+        # a hit at place r has (r − 1) (h − 1) / (P − 1) others before it
+        "map": sum((1 + (r - 1) * (bought - 1) / (products - 1)) / r for r in range(1, k + 1)) / products,
     }
     for name, expectation in expected.items():
         value = values[f"{name}@{k}"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ranked_worlds import held_of, lists_of, random_world
 
+import tastemaker as tm
 from tastemaker.errors import DataError
 from tastemaker.evaluation.protocol import report_of, those_with_held_out
 from tastemaker.evaluation.sampled import Workshop
@@ -78,6 +79,20 @@ def test_equal_seeds_give_equal_reports():
     )
     assert report(shown, held, products, seed=1) == report(shown, held, products, seed=1)
     assert report(shown, held, products, seed=1) != report(shown, held, products, seed=2)
+
+
+def test_evaluate_says_how_new_a_models_lists_are_by_its_own_train(split):
+    model = tm.best_sellers(split.train)
+    found = tm.evaluate(model, split.held_out, at=[5])
+    buyers = [
+        set(split.train.user_rows[split.train.product_rows == p].tolist()) for p in range(len(model.products))
+    ]
+    by_buyers = sorted(map(len, buyers), reverse=True)
+    # most users see the five products with most buyers; some bought one of them and see the next
+    bits = [np.log2(len(set().union(*buyers)) / count) for count in by_buyers]
+    assert sum(bits[:5]) / 5 <= found.metrics["novelty@5"].mean <= sum(bits[:8]) / 8
+    assert found.metrics["best_sellers@5"].mean == 1
+    assert found.metrics["gini@5"].mean > 0.9
 
 
 def test_nothing_held_out_at_all_is_refused():
