@@ -1,7 +1,9 @@
-"""`Engine`: the few threads of a worker that rank, so that the event loop never does.
+"""`Engine`: what ranks for the requests of a worker: the event loop itself where that is quick, else a few threads.
 
-Requests that wait for a thread are ranked together: the kernel reads the products once for many queries, and a query gets the
-same list, to the bit, in any company. Nobody waits for company: a free thread takes what is there.
+Requests that came together are ranked together: the kernel reads the products once for many queries, and a query gets the
+same list, to the bit, in any company. Nobody waits for company: what is there is ranked.
+
+A thread that ranks hands Python's lock to and fro with the event loop, which costs more than a short ranking takes.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ Group: TypeAlias = tuple[Loaded, Literal["user", "basket", "product"], bool]
 
 AT_ONCE = 64
 """Most queries of one call of the kernel"""
+
+BRIEF = 1 << 26
+"""Most multiplications of a call for which the event loop stops: about two milliseconds"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,37 +111,56 @@ class Engine:
 
     def _start_soon(self) -> None:
         """Start when the event loop has handled what is ready now, so that requests that came together are ranked together."""
-        if not self._starting:
+        if self._groups and not self._starting:
             self._starting = True
             asyncio.get_running_loop().call_soon(self._start_all)
 
     def _start_all(self) -> None:
+        """Rank one brief call here, the next when the event loop has turned; give longer ones to the threads that are free."""
         self._starting = False
-        while self._groups and self._free:
-            self._start()
+        for group, waiting in list(self._groups.items()):
+            candidates = group[0].candidates
+            brief = min(BRIEF // max(candidates.count * candidates.dimensions, 1), AT_ONCE)
+            if len(waiting[0].queries) <= brief:
+                self._rank_here(group, self._take(group, brief))
+                return
+            if self._free:
+                self._rank_aside(group, self._take(group, AT_ONCE))
 
-    def _start(self) -> None:
-        """Give the group that waits longest to a free thread."""
-        group = next(iter(self._groups))
+    def _take(self, group: Group, most: int) -> list[_Ask]:
+        """Take the requests of a group that wait longest: so many queries at most, but one request at least."""
         waiting = self._groups.pop(group)
         asks: list[_Ask] = []
         count = 0
-        while waiting and (not asks or count + len(waiting[0].queries) <= AT_ONCE):
+        while waiting and (not asks or count + len(waiting[0].queries) <= most):
             ask = waiting.pop(0)
             if not ask.answer.done():  # whoever asked may have given up
                 asks.append(ask)
                 count += len(ask.queries)
         if waiting:
             self._groups[group] = waiting
-        if not asks:
-            return
+        return asks
+
+    def _rank_here(self, group: Group, asks: list[_Ask]) -> None:
+        done: Future[list[list[Ranked]]] = Future()
+        try:
+            done.set_result(_rank(group, asks))
+        except Exception as error:
+            done.set_exception(error)
+        self._finish(asks, done)
+
+    def _rank_aside(self, group: Group, asks: list[_Ask]) -> None:
         self._free -= 1
         loop = asyncio.get_running_loop()
         future = self._pool.submit(_rank, group, asks)
-        future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finish, asks, done))
+        future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finish_aside, asks, done))
+        self._start_soon()
+
+    def _finish_aside(self, asks: list[_Ask], done: Future[list[list[Ranked]]]) -> None:
+        self._free += 1
+        self._finish(asks, done)
 
     def _finish(self, asks: list[_Ask], done: Future[list[list[Ranked]]]) -> None:
-        self._free += 1
         error = done.exception()
         for number, ask in enumerate(asks):
             if ask.answer.done():
@@ -150,6 +174,8 @@ class Engine:
 
 def _rank(group: Group, asks: list[_Ask]) -> list[list[Ranked]]:
     """Rank the queries of several requests in one call; a shorter list is the beginning of a longer one."""
+    if not asks:  # all have given up
+        return []
     lists = _lists(group, [query for ask in asks for query in ask.queries], max(ask.k for ask in asks))
     answers, place = [], 0
     for ask in asks:
