@@ -133,7 +133,7 @@ def test_without_a_catalogue_columns_are_refused_and_ids_are_not():
     ("content", "message"),
     [
         ([], r"the rules is \[\]; it must be a table"),
-        ({"ban": []}, "have no 'ban'; there are allow, at_most, deny"),
+        ({"ban": []}, "there is no rule 'ban'; there are allow, at_most, deny"),
         ({"deny": "p1"}, "deny in the rules is 'p1'; it must be a list of product ids"),
         ({"deny": [True]}, "holds True; ids are texts or integers"),
         ({"deny": [1.5]}, "holds 1.5"),

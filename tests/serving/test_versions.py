@@ -276,6 +276,25 @@ def test_promote_and_rollback_from_the_command_line(tastemaker, models):
     assert read_labels(folder).versions == {"stable": 1, "canary": 2}
 
 
+def test_rollback_passes_over_versions_that_no_server_answers_with(tastemaker, models):
+    folder = models / "recommender"
+    for number in (2, 3, 4):
+        save(make_model(number), folder / str(number))
+    flip_a_byte(folder / "2" / "product_vectors.npy")
+    flip_a_byte(folder / "4" / "product_vectors.npy")
+    (folder / "5").mkdir()
+    ran = tastemaker("rollback", folder)  # 3 answers: 5 and 4 are broken, and so is 2
+    assert "is version 1" in ran.stderr
+    assert [f"Version {number} is passed over" in ran.stderr for number in (5, 4, 3, 2, 1)] == [
+        True, True, False, True, False,
+    ]  # fmt: skip
+    tastemaker("promote", folder, 3)
+    flip_a_byte(folder / "1" / "product_vectors.npy")
+    ran = tastemaker("rollback", folder)
+    assert (ran.returncode, "is not the file that was written" in ran.stderr) == (1, True)
+    assert read_labels(folder).versions == {"stable": 3}
+
+
 def test_what_cannot_be_promoted_is_said_in_one_sentence(tastemaker, models):
     folder = models / "recommender"
     save(make_model(2), folder / "2")
@@ -295,7 +314,7 @@ def test_what_cannot_be_promoted_is_said_in_one_sentence(tastemaker, models):
     shutil.rmtree(folder / "2")
     ran = tastemaker("rollback", folder)
     assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
-    assert "no version before 1, so there is nothing to which stable could go back" in ran.stderr
+    assert "no sound version before 1, so there is nothing to which stable could go back" in ran.stderr
 
 
 # Through the service

@@ -9,7 +9,7 @@ import typer
 
 from tastemaker.cli.console import print_json, say
 from tastemaker.cli.options import AsJson
-from tastemaker.errors import ModelFolderProblem
+from tastemaker.errors import ModelFolderProblem, TastemakerError
 
 if TYPE_CHECKING:
     from tastemaker.serving.labels import Labels
@@ -51,10 +51,12 @@ def promote(
 
 
 def rollback(folder: ModelVersions, label: Label = "stable", as_json: AsJson = False) -> None:
-    """Move a label back to where it was before; where nothing was promoted, to the version before the newest.
+    """Move a label back to where it was before; where nothing was promoted, to the version before the one that answers.
 
-    Servers of the folder follow within a second or so; nothing is deleted, and `promote` undoes it.
+    Versions that are not sound are passed over, since no server answers with them. Servers of the folder follow within a second or
+    so; nothing is deleted, and `promote` undoes it.
     """
+    from tastemaker.model.folder import load
     from tastemaker.serving.labels import change_labels, read_labels
 
     _check(folder)
@@ -62,10 +64,9 @@ def rollback(folder: ModelVersions, label: Label = "stable", as_json: AsJson = F
     back = read_labels(folder).moved_back(label)
     if back is None:
         previous = _previous(folder, before, label)
-        _version_folder(folder, previous)
         labels = change_labels(folder, lambda labels: labels.moved(label, previous))
     else:
-        _version_folder(folder, back.versions[label])
+        load(_version_folder(folder, back.versions[label]))
         labels = change_labels(folder, lambda labels: labels.moved_back(label) or labels)
     _say(folder, label, before, labels, as_json)
 
@@ -99,14 +100,27 @@ def _named(folder: Path, label: str) -> int | None:
 
 
 def _previous(folder: Path, now: int | None, label: str) -> int:
-    """Return the version before the one that answers now, where the label's history does not say."""
+    """Return the sound version before the one that answers now, where the label's history does not say."""
     numbers = _numbers(folder)
-    below = [version for version in numbers if version < (now or numbers[-1])]
-    if not below:
+    sound = (number for number in reversed(numbers) if _is_sound(folder, number))
+    answers = now or next(sound, numbers[-1])  # the newest that is sound answers where nothing was promoted
+    below = next((number for number in sound if number < answers), None)
+    if below is None:
         raise ModelFolderProblem(
-            f"{folder} has no version before {now or numbers[-1]}, so there is nothing to which {label} could go back."
+            f"{folder} has no sound version before {answers}, so there is nothing to which {label} could go back."
         )
-    return below[-1]
+    return below
+
+
+def _is_sound(folder: Path, version: int) -> bool:
+    from tastemaker.model.folder import load
+
+    try:
+        load(_version_folder(folder, version))
+    except TastemakerError as error:
+        say(f"Version {version} is passed over: {error}")
+        return False
+    return True
 
 
 def _say(folder: Path, label: str, before: int | None, labels: Labels, as_json: bool) -> None:

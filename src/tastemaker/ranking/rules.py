@@ -69,7 +69,7 @@ class Rules:
         unknown = set(given) - _KEYS
         if unknown:
             raise SettingProblem(
-                f"{label} have no {sorted(map(str, unknown))[0]!r}; there are {', '.join(sorted(_KEYS))}."
+                f"{label}: there is no rule {sorted(map(str, unknown))[0]!r}; there are {', '.join(sorted(_KEYS))}."
             )
         for key in [key for key, value in given.items() if value is None]:
             del given[key]
