@@ -103,9 +103,8 @@ def ranx(arrays: Arrays) -> tuple[Means, str]:
     from ranx import Qrels, Run, evaluate
 
     shown, held = _frames(arrays)
-    shown = shown.astype({"user_id": str, "item_id": str})
+    shown, held = (frame.astype(TEXT).astype(dict.fromkeys(TEXT, object)) for frame in (shown, held))
     shown["score"] = (LONGEST + 1.0) - shown["rank"]  # ranx sorts by score; ours are in order already
-    held = held.astype({"user_id": str, "item_id": str})
     held["score"] = 1
     run = Run.from_df(shown, q_id_col="user_id", doc_id_col="item_id")
     qrels = Qrels.from_df(held, q_id_col="user_id", doc_id_col="item_id")
@@ -150,6 +149,7 @@ def _frames(arrays: Arrays) -> tuple[Any, Any]:
     return shown, pd.DataFrame({"user_id": held, "item_id": arrays["held_rows"]})
 
 
+TEXT = {"user_id": str, "item_id": str}
 IMPORTED = {"ranx": "ranx", "rectools": "rectools.metrics"}
 LIBRARIES = {OURS: tastemaker, WITH_INTERVALS: with_intervals, "ranx": ranx, "rectools": rectools}
 
@@ -215,7 +215,7 @@ def main() -> None:
         f"{'; '.join([*peers, machine()])}"
     )
     for name in sorted(set(asked) - set(names)):
-        print(f"Left out: {name}, which {options.peers_python} cannot import; give --peers-python.")
+        print(f"Left out: {name}, which cannot be imported here; give --peers-python.")
     apart = [_apart(first[name], first[OURS]) for name in names if name not in (OURS, WITH_INTERVALS)]
     if max(apart, default=0.0) > EQUAL:
         sys.exit(f"the means differ by {max(apart):.1e}, more than {EQUAL:.0e}.")

@@ -6,7 +6,7 @@ import numpy as np
 
 from tastemaker.errors import DataError
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.types import AnyArray, Booleans, Counts, Doubles, Offsets
+from tastemaker.types import AnyArray, Booleans, Counts, Doubles, Offsets, Rows
 
 __all__ = ["best_seller_share", "exposure", "gini", "mean_within", "novelty"]
 
@@ -25,7 +25,7 @@ def exposure(lists: RankedLists, k: int, *, products: int) -> Offsets:
             f"the lists show product rows {lists.rows.min():,} to {lists.rows.max():,}, and the catalogue "
             f"has {products:,} products; pass the number of products that were ranked."
         )
-    return np.bincount(lists.rows[_within(lists, k)], minlength=products)
+    return np.bincount(_within(lists, k), minlength=products)
 
 
 def gini(shown: AnyArray) -> float:
@@ -75,12 +75,18 @@ def best_seller_share(lists: RankedLists, k: int, *, best: Booleans) -> Doubles:
 
 def mean_within(lists: RankedLists, k: int, values: Doubles) -> Doubles:
     """Return the mean of ``values``, ``float64[P]``, over the first k products of each list, ``float64[Q]``; 0 for an empty one."""
-    within = _within(lists, k)
-    owners = np.repeat(np.arange(len(lists)), lists.lengths)[within]
-    sums = np.bincount(owners, weights=values[lists.rows[within]], minlength=len(lists))
-    return sums / np.maximum(np.minimum(lists.lengths, k), 1)
+    counted = np.minimum(lists.lengths, k)
+    owners = np.repeat(np.arange(len(lists)), counted)
+    sums = np.bincount(owners, weights=values[_within(lists, k)], minlength=len(lists))
+    return sums / np.maximum(counted, 1)
 
 
-def _within(lists: RankedLists, k: int) -> Booleans:
-    places = np.arange(len(lists.rows)) - np.repeat(lists.offsets[:-1], lists.lengths)
-    return np.asarray(places < k)
+def _within(lists: RankedLists, k: int) -> Rows:
+    """Return the products in the first k places of each list, one list after another."""
+    counted = np.minimum(lists.lengths, k)
+    borders = np.cumsum(counted)
+    if len(borders) == 0 or borders[-1] == len(lists.rows):
+        return lists.rows
+    shifts = np.repeat(lists.offsets[:-1] - borders + counted, counted)
+    chosen: Rows = lists.rows[np.arange(borders[-1]) + shifts]
+    return chosen

@@ -7,6 +7,9 @@ from tastemaker.types import Booleans, Offsets, Rows
 
 __all__ = ["hit_flags"]
 
+FEW = 8
+"""So many held-out products are compared with many places at once; more are bisected, place by place."""
+
 
 @kernel()
 def hit_flags(offsets: Offsets, rows: Rows, held_offsets: Offsets, held_rows: Rows, out: Booleans) -> None:
@@ -19,13 +22,21 @@ def hit_flags(offsets: Offsets, rows: Rows, held_offsets: Offsets, held_rows: Ro
     """
     for query in range(len(offsets) - 1):
         start, stop = held_offsets[query], held_offsets[query + 1]
-        for place in range(offsets[query], offsets[query + 1]):
+        low, high = offsets[query], offsets[query + 1]
+        if stop - start <= FEW:
+            out[low:high] = False
+            for held in range(start, stop):
+                wanted = held_rows[held]
+                for place in range(low, high):
+                    out[place] |= rows[place] == wanted
+            continue
+        for place in range(low, high):
             row = rows[place]
-            low, high = start, stop
-            while low < high:
-                middle = (low + high) >> 1
+            left, right = start, stop
+            while left < right:
+                middle = (left + right) >> 1
                 if held_rows[middle] < row:
-                    low = middle + 1
+                    left = middle + 1
                 else:
-                    high = middle
-            out[place] = low < stop and held_rows[low] == row
+                    right = middle
+            out[place] = left < stop and held_rows[left] == row
