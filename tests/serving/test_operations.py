@@ -310,10 +310,23 @@ def test_sigterm_lets_a_running_request_end(models, start, workers):
         connection.sendall(whole[:-5])
         time.sleep(0.3)
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        end = time.monotonic() + 10
+        while _connects(
+            server.port
+        ):  # new ones are to be refused, and not to wait for the end of the old ones
+            assert time.monotonic() < end, "still accepts connections"
+            time.sleep(0.02)
         connection.sendall(whole[-5:])
         assert answer_of(connection).startswith(b"HTTP/1.1 200 OK")
     assert server.process.wait(timeout=20) == 0
+
+
+def _connects(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 def test_ctrl_c_ends_a_server_with_zero(models, start):

@@ -281,6 +281,7 @@ class _Supervisor:
         return ended
 
     def _end_all(self) -> None:
+        self._listener.close()  # else new connections would wait, unanswered, until all have drained
         last = time.monotonic() + self._settings.drain_seconds + 5
         while self._workers and time.monotonic() < last:
             self._signal_all(signal.SIGTERM)  # again and again: one that was just forked may have missed it
