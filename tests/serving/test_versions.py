@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
-from serving_worlds import client_of, make_model, product_id
+from serving_worlds import PRODUCTS, client_of, make_model, product_id
 
 from tastemaker.errors import ModelFolderProblem, NotServed
 from tastemaker.model.folder import save
@@ -315,6 +316,53 @@ def test_what_cannot_be_promoted_is_said_in_one_sentence(tastemaker, models):
     ran = tastemaker("rollback", folder)
     assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
     assert "no sound version before 1, so there is nothing to which stable could go back" in ran.stderr
+
+
+# The catalogue
+
+
+def _catalogue(file, stock, ids=None):
+    ids = [product_id(row) for row in range(PRODUCTS)] if ids is None else ids
+    pl.DataFrame({"product_id": ids, "in_stock": stock}).write_parquet(file.with_suffix(".new"))
+    file.with_suffix(".new").replace(file)
+
+
+def test_a_catalogue_that_changes_is_read_again(models, tmp_path, caplog):
+    file = tmp_path / "private" / "shop.parquet"
+    file.parent.mkdir()
+    _catalogue(file, [True] * PRODUCTS)
+    shelf = Shelf(models, catalogue=file)
+    shelf.look()
+    first = shelf.get("recommender")
+    shelf.look()
+    assert shelf.get("recommender") is first
+    _catalogue(file, [False] * PRODUCTS)
+    shelf.look()
+    second = shelf.get("recommender")
+    assert (second.catalogue.column("in_stock").any(), first.catalogue.column("in_stock").all()) == (
+        False,
+        True,
+    )
+    assert second.key == first.key
+    file.write_bytes(b"PAR1 half of a file")
+    shelf.look()
+    assert shelf.get("recommender") is second  # reported, and the former one serves
+    assert "shop.parquet" in (problem := shelf.models["recommender"].refused[1])
+    assert str(file.parent) not in problem
+    file.unlink()
+    shelf.look()
+    assert shelf.get("recommender") is second
+    _catalogue(file, [True] * PRODUCTS)
+    shelf.look()
+    assert shelf.get("recommender").catalogue.column("in_stock").all()
+    assert not shelf.models["recommender"].refused
+    assert "says something of" not in caplog.text
+
+
+def test_a_catalogue_with_other_ids_is_warned_of(models, tmp_path, caplog):
+    _catalogue(tmp_path / "shop.parquet", [True] * PRODUCTS, [f"other-{row}" for row in range(PRODUCTS)])
+    Shelf(models, catalogue=tmp_path / "shop.parquet").look()
+    assert f"shop.parquet says something of 0 of the {PRODUCTS} products of recommender/1" in caplog.text
 
 
 # Through the service

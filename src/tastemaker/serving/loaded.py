@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 
 from tastemaker.data.product_table import ProductTable, empty_table, read_product_table
 from tastemaker.data.purchases import Histories
@@ -24,6 +26,8 @@ from tastemaker.serving.shared import shared
 from tastemaker.types import AnyArray, Floats
 
 __all__ = ["Loaded", "load_version"]
+
+log = logging.getLogger("tastemaker.loaded")
 
 
 @dataclass(eq=False)
@@ -95,10 +99,24 @@ def load_version(
     _check_finite(folder, model)
     products = model.products
     table = empty_table(products) if catalogue is None else read_product_table(catalogue, products)
+    if catalogue is not None:
+        _warn_of_strange(catalogue, table, f"{name}/{version}")
     candidates = shared(lambda: product_candidates(model), scratch, manifest["sha256"][:32])
     loaded = Loaded(name, version, folder, manifest, model, candidates, table)
     _try(loaded)
     return loaded
+
+
+def _warn_of_strange(catalogue: Path, table: ProductTable, version: str) -> None:
+    """Log a catalogue that is silent on most products, likely since it spells their ids otherwise."""
+    described = (
+        table.frame.select(pl.any_horizontal(pl.all().is_not_null()).sum()).item() if table.frame.width else 0
+    )
+    if 2 * described < len(table.ids):
+        log.warning(
+            "%s says something of %d of the %d products of %s; rules on its columns let no others through.",
+            catalogue.name, described, len(table.ids), version,
+        )  # fmt: skip
 
 
 def _uniform(model: TasteModel) -> TasteModel:

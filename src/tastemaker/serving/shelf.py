@@ -133,9 +133,10 @@ class Shelf:
                 self._read_labels(name, self._folder_of(name, found))
             wanted = self._wanted(found)
             self._drop(set(wanted))
+            catalogue = () if self._catalogue is None else _mark_of_file(self._catalogue)
             for name, version in wanted:
                 folder = found[name, version]
-                mark = _mark(folder)
+                mark = (*_mark(folder), catalogue)  # prices and stock change without a new version
                 if self._marks.get((name, version)) != mark or time.monotonic() > self._retries.get(
                     folder, math.inf
                 ):
@@ -283,6 +284,14 @@ def _mark(folder: Path) -> Mark:
     except OSError as error:
         return (str(error),)
     return tuple(sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in facts))
+
+
+def _mark_of_file(file: Path) -> Mark:
+    try:
+        stat = file.stat()
+    except OSError as error:
+        return (error.errno,)
+    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 def _public(error: Exception, folder: Path) -> str:
