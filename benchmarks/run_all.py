@@ -17,7 +17,7 @@ from common import add_data_options, parser_of
 
 HERE = Path(__file__).parent
 
-TAKES_DATA = {"workshop_epoch", "top_k", "metrics", "throughput", "warm_start", "against_als"}
+TAKES_DATA = {"workshop_epoch", "top_k", "metrics", "throughput", "warm_start", "against_als", "serving", "soak"}
 NAMES = [
     "quality",
     "startup",
@@ -29,6 +29,9 @@ NAMES = [
     "scaling",
     "warm_start",
     "against_als",
+    "one_request",
+    "serving",
+    "soak",
 ]
 
 

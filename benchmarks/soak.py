@@ -1,0 +1,344 @@
+"""Hours of mixed load in a minute or two: ``python benchmarks/soak.py [--seconds 90] [--workers 1]``.
+
+Clients ask for everything at once: lists for users and baskets, with rules, with reasons, in batches, neighbours, spoilt requests;
+they send purchases, and see them in the next list. Meanwhile new versions are published and old ones removed, again and again.
+Every answer is checked. Two versions are held at any time: the memory after the first reload is compared with that after the last.
+At the end each acknowledged purchase must be in the file. Exit code 1 if an answer was wrong, a purchase lost, or memory grew by
+more than ``--growth`` MiB.
+"""
+
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from common import add_data_options, machine, markdown, parser_of, read_log
+from serving import PREDICT, descendants, serving
+
+JSON = {"Content-Type": "application/json"}
+
+
+def main() -> None:
+    parser = parser_of(__doc__, seconds=90, workers=1, clients=8, reloads=5, growth=16)
+    parser.add_argument("--model", type=Path, help="a model's version folder")
+    add_data_options(parser)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        sys.exit(soak(Path(scratch), options))
+
+
+def soak(folder: Path, options: argparse.Namespace) -> int:
+    import tastemaker as tm
+    from tastemaker.serving.events import read_events
+    from tastemaker.serving.keys import new_key
+
+    model = tm.load(options.model) if options.model else tm.train(read_log(options))
+    models, keys, events = folder / "models" / "recommender", folder / "keys.json", folder / "events.sqlite"
+    for version in ("1", "2"):
+        tm.save(model, models / version)
+    write_catalogue(model, folder / "catalogue.csv")
+    _, key = new_key(keys, "admin")
+    command = [sys.executable, "-m", "tastemaker", "serve", str(models.parent), "--port", "0", "--quiet"]
+    command += ["--workers", str(options.workers), "--keys", str(keys), "--events", str(events)]
+    command += ["--catalogue", str(folder / "catalogue.csv")]
+    with serving(command, folder) as (address, process):
+        end = time.monotonic() + options.seconds
+        port = int(address.rpartition(":")[2])
+        clients = [Client(port, key, model, number, end) for number in range(options.clients)]
+        threads = [threading.Thread(target=client.work) for client in clients]
+        for thread in threads:
+            thread.start()
+        memory = watch(process.pid, model, models, options, end)
+        for thread in threads:
+            thread.join()
+        log = (folder / "server.log").read_text()
+    acknowledged = sum(client.acknowledged for client in clients)
+    kept = len(read_events(events))
+    wrong = Counter[str]()
+    for client in clients:
+        wrong += client.wrong
+    wrong["purchases lost"] += acknowledged - kept
+    errors = [line for line in log.splitlines() if '"level":"error"' in line]
+    wrong["errors in the log"] += len(errors)
+    print("\n".join(errors[:5]), file=sys.stderr, end="")
+    reloads = sorted(memory)
+    first, last = (settled(memory[number]) for number in (reloads[1], reloads[-1]))
+    report(clients, wrong, options)
+    print(f"\nPurchases acknowledged: {acknowledged:,}; kept: {kept:,}.")
+    print(
+        f"\nMemory (PSS, two versions) after reload {reloads[1]}: {first:.0f} MiB; after reload {reloads[-1]}: {last:.0f} MiB; "
+        f"{last - first:+.1f} MiB. Before the first: {settled(memory[0]):.0f} MiB."
+    )
+    print(f"\n{options.seconds} s, {options.clients} clients, {options.workers} worker(s). {machine()}")
+    return int(sum(wrong.values()) > 0 or last - first > options.growth)
+
+
+def report(clients: list[Client], wrong: Counter[str], options: argparse.Namespace) -> None:
+    times: dict[str, list[float]] = {}
+    for client in clients:
+        for name, seconds in client.seconds.items():
+            times.setdefault(name, []).extend(seconds)
+    rows = []
+    for name, seconds in times.items():
+        seconds.sort()
+        late = seconds[int(len(seconds) * 0.99)]
+        rows.append(
+            [
+                name,
+                f"{len(seconds):,}",
+                f"{statistics.median(seconds) * 1e3:.1f}",
+                f"{late * 1e3:.1f}",
+                wrong[name],
+            ]
+        )
+    total = sum(map(len, times.values()))
+    rows += [[name, "", "", "", count] for name, count in wrong.items() if count and name not in times]
+    rows.append(["all", f"{total:,}", "", "", sum(wrong.values())])
+    print(markdown(["requests", "answered", "median ms", "p99 ms", "wrong"], rows))
+    for client in clients:
+        for example in client.examples[:3]:
+            print(example, file=sys.stderr)
+
+
+def write_catalogue(model: Any, file: Path) -> None:
+    lines = ["product_id,category,price"]
+    lines += [f"{one},c{row % 40},{5 + row % 90}" for row, one in enumerate(model.products.ids.to_list())]
+    file.write_text("\n".join(lines) + "\n")
+
+
+def watch(
+    process: int, model: Any, models: Path, options: argparse.Namespace, end: float
+) -> dict[int, list[float]]:
+    """Publish versions at equal distances, each in place of the oldest; return the memory after each, four times a second."""
+    import tastemaker as tm
+
+    memory: dict[int, list[float]] = {0: []}
+    began, reloads = time.monotonic(), 0
+    while time.monotonic() < end - 1:
+        due = (reloads + 1) * options.seconds / (options.reloads + 1)
+        if time.monotonic() - began > due and reloads < options.reloads:
+            reloads += 1
+            tm.save(model, models / str(reloads + 2))
+            gone = models / f".{reloads}"  # a rename, so that nobody sees half a folder
+            (models / str(reloads)).rename(gone)
+            shutil.rmtree(gone)
+            memory[reloads] = []
+        memory[reloads].append(pss_of(process))
+        time.sleep(0.25)
+    return memory
+
+
+def settled(memory: list[float]) -> float:
+    """Return the median of the second half, when loading is over."""
+    return statistics.median(memory[len(memory) // 2 :])
+
+
+def pss_of(process: int) -> float:
+    """Return the PSS of a server's processes, MiB, without the passing one that works out neighbours."""
+    total = 0
+    for one in (process, *descendants(process)):
+        try:
+            if b"tastemaker.serving.neighbours" in Path(f"/proc/{one}/cmdline").read_bytes():
+                continue
+            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total / 1024
+
+
+class Client:
+    """One client on one connection: asks at random, and checks each answer."""
+
+    def __init__(self, port: int, key: str, model: Any, number: int, end: float) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        self._headers = {"Authorization": f"Bearer {key}"}
+        self._random = random.Random(number)
+        self._users, self._products = model.users.ids.to_list(), model.products.ids.to_list()
+        self._known = set(self._products)
+        self._model = model
+        self._number, self._end = number, end
+        self.acknowledged = 0
+        self.seconds: dict[str, list[float]] = {}
+        self.wrong: Counter[str] = Counter()
+        self.examples: list[str] = []
+
+    def work(self) -> None:
+        kinds = [
+            self.user, self.user, self.user, self.api_user, self.api_user, self.ruled, self.ruled, self.why, self.basket,
+            self.batch, self.item, self.similar, self.api_similar, self.stranger, self.spoilt, self.purchase, self.status,
+        ]  # fmt: skip
+        while time.monotonic() < self._end:
+            kind = self._random.choice(kinds)
+            try:
+                kind()
+            except Exception as error:
+                self.wrong[kind.__name__] += 1
+                self.examples.append(f"{kind.__name__}: {type(error).__name__}: {error}"[:500])
+                self._connection.close()
+        self._connection.close()
+
+    # What is asked
+
+    def user(self) -> None:
+        row = self._random.randrange(len(self._users))
+        found = self._predict("user", "recommend_user", {"user": self._users[row], "k": 20})
+        self._check(found["product_ids"], found["scores"], 20)
+        low, high = self._model.histories.offsets[row : row + 2]
+        bought = {self._products[one] for one in self._model.histories.products[low:high].tolist()}
+        assert not bought & set(found["product_ids"]), "what was bought came again"
+
+    def item(self) -> None:
+        one = self._random.choice(self._products)
+        found = self._predict("item", "call_item_item", {"item": one})
+        self._check(found["output_0"], found["output_1"], 100)
+
+    def similar(self) -> None:
+        some = self._random.sample(self._products, 3)
+        found = self._predict("similar", "similar_products", {"product": some})
+        for one, ids, scores in zip(some, found["product_ids"], found["scores"], strict=True):
+            self._check(ids, scores, 10)
+            assert one not in ids, "a product is near itself"
+
+    def api_user(self) -> None:
+        one = self._random.choice(self._users)
+        self._check_list(self._ask("api_user", "GET", f"/api/v1/recommendations/users/{quoted(one)}"), 10)
+
+    def ruled(self) -> None:
+        category = self._random.randrange(40)
+        path = f"/api/v1/recommendations/users/{quoted(self._random.choice(self._users))}?where=category:c{category}"
+        found = self._ask("ruled", "GET", path)
+        self._check_list(found, 10)
+        rows = [self._products.index(one["product"]) for one in found["recommendations"][:2]]
+        assert all(row % 40 == category for row in rows), "a rule was broken"
+
+    def why(self) -> None:
+        path = f"/api/v1/recommendations/users/{quoted(self._random.choice(self._users))}?why=true&details=true&k=5"
+        found = self._ask("why", "GET", path)
+        self._check_list(found, 5)
+        if found["source"] == "personal":
+            assert all(one["reasons"] for one in found["recommendations"]), "a reason is missing"
+
+    def basket(self) -> None:
+        some = self._random.sample(self._products, 3)
+        rules = {"deny": some[:1], "at_most": {"category": 2}}
+        found = self._ask(
+            "basket", "POST", "/api/v1/recommendations/basket", {"basket": some, "rules": rules}
+        )
+        self._check_list(found, 10)
+
+    def batch(self) -> None:
+        body = {
+            "users": self._random.sample(self._users, 12),
+            "baskets": [self._random.sample(self._products, 2)],
+        }
+        found = self._ask("batch", "POST", "/api/v1/batch", body)
+        assert len(found["answers"]) == 13, "an answer is missing"
+        for one in found["answers"]:
+            self._check_list(one, 10)
+
+    def api_similar(self) -> None:
+        one = self._random.choice(self._products)
+        found = self._ask("api_similar", "GET", f"/api/v1/products/{quoted(one)}/similar")["similar"]
+        self._check([each["product"] for each in found], [each["score"] for each in found], 10)
+
+    def stranger(self) -> None:
+        found = self._ask(
+            "stranger", "GET", f"/api/v1/recommendations/users/nobody-{self._random.randrange(10**9)}"
+        )
+        self._check_list(found, 10)
+        assert found["source"] == "best sellers", found["source"]
+
+    def spoilt(self) -> None:
+        kind = self._random.randrange(4)
+        if kind == 0:
+            self._ask("spoilt", "POST", PREDICT, raw=b'{"inputs": [' * 50, wanted=(400,))
+        elif kind == 1:
+            self._ask("spoilt", "GET", "/api/v1/recommendations/users/x?k=0", wanted=(400,))
+        elif kind == 2:
+            self._ask("spoilt", "GET", "/v1/models/nothing", wanted=(404,))
+        else:
+            self._ask(
+                "spoilt", "GET", "/api/v1/models", headers={"Authorization": "Bearer wrong"}, wanted=(401,)
+            )
+
+    def purchase(self) -> None:
+        """Send a purchase of somebody new: the next list is theirs, without what they bought."""
+        who, one = f"new-{self._number}-{self._random.randrange(10**12)}", self._random.choice(self._products)
+        body = {"purchases": [{"user": who, "product": one}]}
+        key = {"Idempotency-Key": who}
+        for _ in range(
+            self._random.choice([1, 1, 2])
+        ):  # the second time is a repeat, which keeps nothing twice
+            assert self._ask("purchase", "POST", "/api/v1/events", body, headers=key)["accepted"] == 1
+        self.acknowledged += 1
+        found = self._ask("after a purchase", "GET", f"/api/v1/recommendations/users/{who}")
+        self._check_list(found, 10)
+        assert found["source"] == "personal", "a live purchase was not heeded"
+        assert one not in {each["product"] for each in found["recommendations"]}, "what was bought came again"
+
+    def status(self) -> None:
+        found = self._ask("status", "GET", "/v1/models/recommender")["model_version_status"]
+        assert any(one["state"] == "AVAILABLE" for one in found), "no version is available"
+        self._ask("status", "GET", "/metrics", parse=len)
+
+    # How it is asked, and what is checked
+
+    def _predict(self, name: str, signature: str, inputs: dict[str, Any]) -> Any:
+        return self._ask(name, "POST", PREDICT, {"signature_name": signature, "inputs": inputs})["outputs"]
+
+    def _ask(
+        self,
+        name: str,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        wanted: tuple[int, ...] = (200,),
+        parse: Callable[[bytes], Any] = json.loads,
+    ) -> Any:
+        content = raw if body is None else json.dumps(body).encode()
+        began = time.perf_counter()
+        self._connection.request(method, path, content, self._headers | JSON | (headers or {}))
+        answer = self._connection.getresponse()
+        text = answer.read()
+        self.seconds.setdefault(name, []).append(time.perf_counter() - began)
+        assert answer.status in wanted, f"{answer.status} {text[:300]!r}"
+        return parse(text) if answer.status == 200 else None
+
+    def _check_list(self, found: Any, length: int) -> None:
+        listed = found["recommendations"]
+        pairs = [(one["product"], one["score"]) for one in listed]
+        self._check([one for one, _ in pairs], [score for _, score in pairs], length)
+        assert [one["rank"] for one in listed] == list(range(1, length + 1)), "ranks are wrong"
+
+    def _check(self, ids: list[Any], scores: list[float], length: int) -> None:
+        assert len(ids) == len(scores) == length, f"{len(ids)} products in place of {length}"
+        assert len(set(ids)) == length, "a product is there twice"
+        assert self._known.issuperset(ids), "an unknown product"
+        assert scores == sorted(scores, reverse=True), "scores do not descend"
+
+
+def quoted(one: Any) -> str:
+    return urllib.parse.quote(str(one), safe="")
+
+
+if __name__ == "__main__":
+    main()
