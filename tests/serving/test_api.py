@@ -243,9 +243,12 @@ def test_a_rules_file_that_is_put_holds_at_once_and_is_kept(own_api):
     listed = products(api.get(f"{USERS}/u003").json())
     assert listed[0] == product_id(9)
     assert best not in listed
-    assert best not in [
-        one["product"] for one in api.get(f"/api/v1/products/{product_id(9)}/similar?k=500").json()["similar"]
-    ]
+    near = checked(api.get(f"/api/v1/products/{product_id(9)}/similar?k=500"), bodies.SimilarAnswer)
+    assert best not in products({"recommendations": near["similar"]})
+    assert near["rules"] == {
+        "candidates": PRODUCTS, "allowed": PRODUCTS - 1, "unknown": ["gone"],
+        "removed": [{"rule": "deny", "removed": 1}],
+    }  # fmt: skip
 
 
 def test_rules_are_replaced_only_if_they_are_those_that_were_read(own_api):

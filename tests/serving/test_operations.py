@@ -492,6 +492,12 @@ def test_a_public_address_is_served_with_keys_or_on_request(models, start, tmp_p
         server.stop()
 
 
+def test_a_server_that_nobody_can_send_purchases_to_says_so(models, start, tmp_path):
+    server = start(models, "--events", tmp_path / "events.db")
+    assert "without --keys nobody can send purchases" in server.log.read_text()
+    server.stop()
+
+
 def test_many_threads_of_clients_get_their_own_answers(models, start):
     server = start(models, "--workers", 2, "--quiet")
     wrong = []

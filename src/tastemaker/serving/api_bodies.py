@@ -339,6 +339,7 @@ class SimilarAnswer(Struct):
     version: int
     product: Id
     similar: list[Product]
+    rules: Annotated[RulesSaid, Meta(description="Where the file of rules holds.")] | UnsetType = UNSET
     about: dict[str, Any] | UnsetType = UNSET
 
 

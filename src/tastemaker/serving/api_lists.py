@@ -113,6 +113,8 @@ async def similar(request: Request) -> Response:
         "model": loaded.name, "version": loaded.version,
         "product": id_of(loaded.product_ids, row), "similar": products,
     }  # fmt: skip
+    if not book.is_empty:
+        content["rules"] = _said(loaded, book, book.removals)
     if asked.details:
         content["about"] = about(loaded.catalogue, row)
         _describe(loaded, products, rows)
@@ -355,15 +357,17 @@ def _listed(
         "source": found.source,
         "filled": found.filled,
         "recommendations": products,
-        "rules": {
-            "candidates": len(loaded.model.products),
-            "allowed": book.remaining,
-            "removed": [
-                {"rule": one.rule, "removed": one.removed} for one in (*book.removals, *ruled.removals)
-            ],
-            "unknown": list(book.unknown),
-        },
+        "rules": _said(loaded, book, (*book.removals, *ruled.removals)),
         "unknown": list(guest.unknown),
+    }
+
+
+def _said(loaded: Loaded, book: RuleBook, removals: Sequence[Removal]) -> dict[str, Any]:
+    return {
+        "candidates": len(loaded.model.products),
+        "allowed": book.remaining,
+        "removed": [{"rule": one.rule, "removed": one.removed} for one in removals],
+        "unknown": list(book.unknown),
     }
 
 

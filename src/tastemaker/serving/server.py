@@ -43,6 +43,10 @@ def serve(settings: Settings, announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT, then let running requests end. Raises `ServerProblem` and `SettingProblem` before that."""
     _check_address(settings)
     _check_models(settings)
+    if settings.events is not None and settings.keys is None:
+        log.warning(
+            "without --keys nobody can send purchases: that takes an admin key. Those kept before are used."
+        )
     with _listening(settings) as listener, _scratch(settings) as scratch:
         ready = replace(settings, scratch=scratch)
         if settings.workers > 1:
