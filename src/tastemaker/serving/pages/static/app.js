@@ -128,7 +128,7 @@ function servedSelect() {
     h(
       "option",
       { value: JSON.stringify([model.name, version]), selected: model.name === store.state.model && version === store.version() },
-      `${model.name} ${version}${version === model.default ? "" : " (not served)"}`,
+      `${model.name} ${version}${version === model.default ? "" : " (not the default)"}`,
     ));
   const change = (event) => {
     const [model, version] = JSON.parse(event.target.value);
