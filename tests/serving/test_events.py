@@ -56,6 +56,10 @@ def products(answer):
     return [one["product"] for one in answer.json()["recommendations"]]
 
 
+def bought(store, user):
+    return [product for product, _ in store.purchases_of(user)]
+
+
 # The file ---------------------------------------------------------------------------------------------------
 
 
@@ -63,7 +67,7 @@ def test_what_was_added_is_there_after_closing(tmp_path, store):
     store.add([Event("u", "p", 5), Event("u", "p", 6, 2.0), Event("v", "7", 7)])
     store.close()
     with contextlib.closing(Events(tmp_path / "events.db")) as again:
-        assert (again.count(), again.products_of("u"), again.products_of("x")) == (3, ["p", "p"], [])
+        assert (again.count(), bought(again, "u"), bought(again, "x")) == (3, ["p", "p"], [])
 
 
 def test_an_idempotency_key_keeps_nothing_twice(store):
@@ -123,10 +127,10 @@ def test_a_full_disk_keeps_nothing_of_a_request_and_all_of_the_former_ones(tmp_p
     store._writer.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(EventsFull, match="none of these was kept"):
         store.add([Event(f"user {n}" * 50, "p", 1) for n in range(1000)])
-    assert (store.count(), store.products_of("u")) == (1, ["p"])
+    assert (store.count(), bought(store, "u")) == (1, ["p"])
     store._writer.execute("PRAGMA max_page_count = 1000000")
     store.add([Event("u", "q", 1)])
-    assert sorted(store.products_of("u")) == ["p", "q"]
+    assert sorted(bought(store, "u")) == ["p", "q"]
 
 
 def test_writers_of_several_connections_lose_nothing(tmp_path):
@@ -163,6 +167,22 @@ def test_a_live_purchase_joins_the_query_of_its_user_at_once(world):
         assert [(one["product"], one["live"]) for one in history] == [
             (newer[0], True), (newer[1], True), (bought[0], False), (bought[1], False),
         ]  # fmt: skip
+
+
+def test_a_live_purchase_that_the_model_has_learned_since_counts_once(world):
+    with api_of(world) as api:
+        old, learned = 1_000_000_000, product_id(3)  # u003 bought it, and the model was made after 2001
+        api.post(EVENTS, json=purchase("u003", learned, time=old))
+        history = api.get("/api/v1/users/u003/history").json()["purchases"]
+        assert [(one["product"], one["times"], one["live"]) for one in history] == [
+            (learned, 1, False), (product_id(6), 1, False),
+        ]  # fmt: skip
+        api.post(EVENTS, json=purchase("u003", learned))  # once more, just now
+        api.post(EVENTS, json=purchase("u003", product_id(90), time=old))  # old, but not in the model
+        history = api.get("/api/v1/users/u003/history").json()["purchases"]
+        assert {one["product"]: one["times"] for one in history} == {
+            learned: 2, product_id(6): 1, product_id(90): 1,
+        }  # fmt: skip
 
 
 def test_a_user_whom_the_model_does_not_know_is_their_live_purchases(world):

@@ -134,8 +134,7 @@ def guest_of(state: ApiState, loaded: Loaded, user: object, basket: Sequence[obj
             history = np.asarray(loaded.model.histories.products[low:high])
             if loaded.model.history_times is not None:
                 times = np.asarray(loaded.model.history_times[low:high])
-        bought = _bought_live(state, str(asked["user"]))
-        newer = [one for one in (row_of(loaded.product_ids, text) for text in bought) if one is not None]
+        newer = _newer(loaded, history, _bought_live(state, str(asked["user"])))
         if newer:
             live = True
             history, times = _longer(history, times, newer)
@@ -152,12 +151,21 @@ def guest_of(state: ApiState, loaded: Loaded, user: object, basket: Sequence[obj
     return Guest(visitor, asked, (*unknown, *dict.fromkeys(strangers)), plain)
 
 
-def _bought_live(state: ApiState, user: str) -> list[str]:
+def _newer(loaded: Loaded, history: Rows, bought: list[tuple[str, int]]) -> list[int]:
+    """Return the rows of live purchases that the model has not learned: one of before its training that is in it counts once."""
+    if not bought:
+        return []
+    learned, trained = set(history.tolist()), loaded.created.timestamp() * 1e6
+    rows = ((row_of(loaded.product_ids, product), moment) for product, moment in bought)
+    return [row for row, moment in rows if row is not None and not (row in learned and moment < trained)]
+
+
+def _bought_live(state: ApiState, user: str) -> list[tuple[str, int]]:
     """Return the live purchases of a user; none where their file cannot be read, since a list without them is better than none."""
     if state.events is None:
         return []
     try:
-        return state.events.products_of(user)
+        return state.events.purchases_of(user)
     except EventsProblem as error:
         log.error("%s Lists are made without live purchases.", error)
         return []

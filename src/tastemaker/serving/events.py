@@ -124,12 +124,14 @@ class Events:
             )
             return len(events), False
 
-    def products_of(self, user: str) -> list[str]:
-        """Return the products that a user bought live, once for each purchase."""
+    def purchases_of(self, user: str) -> list[tuple[str, int]]:
+        """Return the product and the time (microseconds since 1970) of each live purchase of a user."""
         with self._reading, _translated(self._file):
             assert self._reader is not None
-            rows = self._reader.execute("SELECT product FROM purchases WHERE user = ?", (user,)).fetchall()
-        return [row[0] for row in rows]
+            found: list[tuple[str, int]] = self._reader.execute(
+                "SELECT product, time FROM purchases WHERE user = ?", (user,)
+            ).fetchall()
+        return found
 
     def count(self) -> int:
         """Return how many events the file holds."""
