@@ -318,6 +318,24 @@ def test_what_cannot_be_promoted_is_said_in_one_sentence(tastemaker, models):
     assert "no sound version before 1, so there is nothing to which stable could go back" in ran.stderr
 
 
+def test_without_its_stable_version_a_model_answers_with_the_one_before_and_not_with_one_never_promoted(
+    models,
+):
+    folder = models / "recommender"
+    for number in (2, 3):
+        save(make_model(number), folder / str(number))
+    change_labels(folder, lambda labels: labels.moved("stable", 2))
+    shelf = Shelf(models)
+    shelf.look()
+    assert shelf.models["recommender"].default == 2
+    shutil.rmtree(folder / "2")
+    shelf.look()
+    assert (shelf.models["recommender"].default, set(shelf.models["recommender"].ready)) == (1, {1, 3})
+    shutil.rmtree(folder / "1")
+    shelf.look()
+    assert shelf.models["recommender"].default == 3
+
+
 # The catalogue
 
 

@@ -54,9 +54,15 @@ class Served:
 
     @property
     def default(self) -> int | None:
-        """Return the version of requests that name none: the one labelled ``stable`` if ready, else the largest ready."""
+        """Return the version of requests that name none: the one labelled ``stable``, and without that label the largest ready.
+
+        Where the stable one is not ready, the largest before it answers rather than one that nobody has promoted.
+        """
         stable = self.labels.get(STABLE)
-        return stable if stable in self.ready else max(self.ready, default=None)
+        if stable in self.ready:
+            return stable
+        before = max((version for version in self.ready if version < (stable or 0)), default=None)
+        return max(self.ready, default=None) if before is None else before
 
     def get(self, version: int | None = None, label: str | None = None) -> Loaded:
         """Return a ready version; raise `NotServed`."""
