@@ -77,13 +77,15 @@ def soak(folder: Path, options: argparse.Namespace) -> int:
     wrong["errors in the log"] += len(errors)
     print("\n".join(errors[:5]), file=sys.stderr, end="")
     reloads = sorted(memory)
-    first, last = (settled(memory[number]) for number in (reloads[1], reloads[-1]))
+    first, last = (settled(memory[number])[0] for number in (reloads[1], reloads[-1]))
     report(clients, wrong, options)
     print(f"\nPurchases acknowledged: {acknowledged:,}; kept: {kept:,}.")
-    print(
-        f"\nMemory (PSS, two versions) after reload {reloads[1]}: {first:.0f} MiB; after reload {reloads[-1]}: {last:.0f} MiB; "
-        f"{last - first:+.1f} MiB. Before the first: {settled(memory[0]):.0f} MiB."
-    )
+    print()
+    rows = [
+        [f"after reload {number}" if number else "before", f"{pss:.0f}", f"{own:.0f}"]
+        for number, (pss, own) in ((number, settled(memory[number])) for number in reloads)
+    ]
+    print(markdown(["two versions held", "memory (PSS), MiB", "of it no file's"], rows))
     print(f"\n{options.seconds} s, {options.clients} clients, {options.workers} worker(s). {machine()}")
     return int(sum(wrong.values()) > 0 or last - first > options.growth)
 
@@ -123,11 +125,11 @@ def write_catalogue(model: Any, file: Path) -> None:
 
 def watch(
     process: int, model: Any, models: Path, options: argparse.Namespace, end: float
-) -> dict[int, list[float]]:
+) -> dict[int, list[tuple[float, float]]]:
     """Publish versions at equal distances, each in place of the oldest; return the memory after each, four times a second."""
     import tastemaker as tm
 
-    memory: dict[int, list[float]] = {0: []}
+    memory: dict[int, list[tuple[float, float]]] = {0: []}
     began, reloads = time.monotonic(), 0
     while time.monotonic() < end - 1:
         due = (reloads + 1) * options.seconds / (options.reloads + 1)
@@ -138,19 +140,20 @@ def watch(
             (models / str(reloads)).rename(gone)
             shutil.rmtree(gone)
             memory[reloads] = []
-        memory[reloads].append(pss_of(process))
+        memory[reloads].append(memory_of(process))
         time.sleep(0.25)
     return memory
 
 
-def settled(memory: list[float]) -> float:
-    """Return the median of the second half, when loading is over."""
-    return statistics.median(memory[len(memory) // 2 :])
+def settled(memory: list[tuple[float, float]]) -> tuple[float, float]:
+    """Return the medians of the second half, when loading is over."""
+    pss, own = (statistics.median(values) for values in zip(*memory[len(memory) // 2 :], strict=True))
+    return pss, own
 
 
-def pss_of(process: int) -> float:
-    """Return the PSS of a server's processes, MiB, without the passing one that works out neighbours."""
-    total = 0
+def memory_of(process: int) -> tuple[float, float]:
+    """Return the PSS of a server's processes, and what of it is no file's, MiB; without the one that works out neighbours."""
+    pss = own = 0
     for one in (process, *descendants(process)):
         try:
             if b"tastemaker.serving.neighbours" in Path(f"/proc/{one}/cmdline").read_bytes():
@@ -158,8 +161,9 @@ def pss_of(process: int) -> float:
             lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
         except OSError:
             continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / 1024
+        values = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.endswith(" kB")}
+        pss, own = pss + values["Pss"], own + values["Anonymous"]
+    return pss / 1024, own / 1024
 
 
 class Client:

@@ -11,6 +11,7 @@ from serving_worlds import PRODUCTS, client_of, make_model, product_id
 
 from tastemaker.model.folder import save
 from tastemaker.ranking.recommend import nearest, similarity_candidates
+from tastemaker.serving import background
 from tastemaker.serving.neighbours import make_table, make_table_aside, read_table
 
 
@@ -73,3 +74,45 @@ def test_a_server_answers_alike_before_and_after_its_table_is_there(tmp_path):
         while client.app.state.shelf.get("recommender").neighbours is None:
             time.sleep(0.01)
         assert ask(client) == before
+
+
+def test_a_version_whose_table_fails_keeps_no_other_from_its_own(tmp_path, monkeypatch):
+    for version in ("1", "2"):
+        save(make_model(int(version)), tmp_path / "models" / "recommender" / version)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    def fails_for_the_newest(folder, *arguments):
+        if folder.name == "2":
+            raise RuntimeError("no memory")
+        make_table_aside(folder, *arguments)
+
+    monkeypatch.setattr(background, "make_table_aside", fails_for_the_newest)
+    with client_of(tmp_path / "models", scratch=scratch) as client:
+        shelf = client.app.state.shelf
+        while shelf.get("recommender", 1).neighbours is None:
+            time.sleep(0.01)
+        assert shelf.get("recommender", 2).neighbours is None
+
+
+def test_what_is_made_for_a_version_that_was_removed_meanwhile_is_removed_too(tmp_path, monkeypatch):
+    folder = tmp_path / "models" / "recommender"
+    for version in ("1", "2"):
+        save(make_model(int(version)), folder / version)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    removed: list[str] = []
+
+    def removes_the_newest(made, *arguments):
+        make_table_aside(made, *arguments)
+        if made.name == "2":
+            (folder / "2").rename(tmp_path / "gone")
+            removed.append(client.app.state.shelf.get("recommender", 2).key)
+            client.app.state.shelf.look()
+
+    monkeypatch.setattr(background, "make_table_aside", removes_the_newest)
+    with client_of(tmp_path / "models", scratch=scratch) as client:
+        while client.app.state.shelf.get("recommender", 1).neighbours is None:
+            time.sleep(0.01)
+        assert removed
+        assert not [path.name for path in scratch.iterdir() if path.name.startswith(removed[0])]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
+from weakref import WeakSet
 
 from tastemaker.serving.loaded import Loaded
 from tastemaker.serving.neighbours import MOST_WORK, make_table_aside, read_table
+from tastemaker.serving.shared import forget
 from tastemaker.serving.shelf import Shelf
 
 __all__ = ["Background"]
@@ -22,6 +24,7 @@ class Background:
 
     def __init__(self, shelf: Shelf, scratch: Path) -> None:
         self._shelf, self._scratch = shelf, scratch
+        self._given_up: WeakSet[Loaded] = WeakSet()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._work, name="background", daemon=True)
 
@@ -36,16 +39,26 @@ class Background:
 
     def _work(self) -> None:
         while not self._end.is_set():
-            try:
-                for loaded in self._missing():
-                    if self._end.is_set():
-                        return
-                    make_table_aside(loaded.folder, self._scratch, loaded.key, self._end.wait)
-                    loaded.neighbours = read_table(self._scratch, loaded.key)
-            except Exception:  # it can do without
-                log.exception("work ahead failed")
-                return
+            for loaded in self._missing():
+                if self._end.is_set():
+                    return
+                self._make(loaded)
             self._end.wait(SECONDS)
+
+    def _make(self, loaded: Loaded) -> None:
+        """Give one version its table; one that fails does without, and so does one that was removed meanwhile."""
+        try:
+            make_table_aside(loaded.folder, self._scratch, loaded.key, self._end.wait)
+            loaded.neighbours = read_table(self._scratch, loaded.key)
+        except Exception:
+            self._given_up.add(loaded)
+            if self._serves(loaded):
+                log.exception("work ahead failed")
+        if not self._serves(loaded):
+            forget(self._scratch, loaded.key)
+
+    def _serves(self, loaded: Loaded) -> bool:
+        return any(loaded in one.ready.values() for one in self._shelf.models.values())
 
     def _missing(self) -> list[Loaded]:
         models = self._shelf.models.values()
@@ -54,5 +67,6 @@ class Background:
             loaded
             for _, loaded in sorted(every, key=lambda pair: pair[0])
             if loaded.neighbours is None
+            and loaded not in self._given_up
             and loaded.candidates.count**2 * max(loaded.candidates.dimensions, 1) <= MOST_WORK
         ]
