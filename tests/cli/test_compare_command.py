@@ -198,3 +198,67 @@ def test_killed_half_way_it_goes_on_where_it_was(tastemaker, logs, tmp_path):
     reused = {model["name"]: model["reused"] for model in json.loads(ran.stdout)["models"]}
     assert reused == {name: any(one.startswith(f"{name}-") for one in kept) for name in reused}
     assert reused["co-purchase"]
+
+
+def test_parts_by_columns_of_catalogues_are_printed_drawn_and_in_the_json(
+    tastemaker, logs, shop_files, shop, split, tmp_path
+):
+    people = shop.purchases.users.ids
+    cities = ["Leeds" if place % 3 else "York" for place in range(len(people))]
+    pl.DataFrame({"user_id": people, "city": cities}).write_parquet(tmp_path / "people.parquet")
+    catalogues = ("--products", shop_files.products, "--users", tmp_path / "people.parquet")
+    asked = (*catalogues, "--by", "city", "--by", "category")
+    ran = tastemaker("compare", *logs, *QUICK, *asked, "--report", tmp_path / "page.html")
+    assert ran.returncode == 0, ran.stderr
+    measured = set(split.held_out.user_rows.tolist())
+    lines = ran.stdout.splitlines()
+    start = lines.index("ndcg@10 by city of the user:")
+    assert lines[start + 1].split() == ["users", "best-sellers", "co-purchase"]
+    for line, city in zip(lines[start + 2 : start + 4], ("Leeds", "York"), strict=True):
+        assert line.split()[:2] == [city, f"{sum(cities[row] == city for row in measured)}"]
+    assert "recall@10 by category of the product:" in lines
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "ndcg@10 by city of the user" in page
+    assert "recall@10 by category of the product bought" in page
+    told = json.loads(tastemaker("compare", *logs, *QUICK, *asked, "--json").stdout)
+    ways = {way["by"]: way for way in told["models"][1]["segments"]}
+    assert list(ways) == ["products bought before", "popularity of the product", "city", "category"]
+    whole = told["models"][1]["metrics"]["ndcg@10"]["mean"]
+    parts = ways["city"]["parts"]
+    assert sum(part["users"] * (part["mean"] or 0) for part in parts) / told["users"] == pytest.approx(whole)
+
+
+@pytest.mark.parametrize("catalogue", [(), ("--products",)])
+def test_a_column_that_no_catalogue_has_is_one_sentence_before_anything_is_learned(
+    tastemaker, logs, shop_files, catalogue
+):
+    more = (*catalogue, shop_files.products) if catalogue else ()
+    ran = tastemaker("compare", *logs, *QUICK, *more, "--by", "continent")
+    assert ran.returncode == 1
+    last = ran.stderr.splitlines()[-1]
+    assert "no catalogue has a column 'continent'" in last
+    assert ("'category'" if catalogue else "give --users or --products") in last
+    assert "learning" not in ran.stderr
+
+
+def test_the_catalogue_of_a_report_need_not_name_its_column_as_the_log_does(
+    tastemaker, split, shop_files, tmp_path
+):
+    logs = []
+    for name, part in (("train", split.train), ("held", split.held_out)):
+        log = pl.read_parquet(write_log(part, tmp_path / f"{name}.own.parquet"))
+        log.rename({"product_id": "thing"}).write_parquet(tmp_path / f"{name}.parquet")
+        logs.append(tmp_path / f"{name}.parquet")
+    ran = tastemaker(
+        "compare", *logs, *QUICK, "--product-column", "thing", "--products", shop_files.products, "--report", tmp_path / "page.html"
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "page.html").exists()
+
+
+def test_a_workspace_that_is_a_file_is_refused_before_anything_is_learned(tastemaker, logs, tmp_path):
+    (tmp_path / "work").write_text("")
+    ran = tastemaker("compare", *logs, *QUICK, "--workspace", tmp_path / "work")
+    assert ran.returncode == 1
+    assert "is a file; give a folder" in ran.stderr.splitlines()[-1]
+    assert "learning" not in ran.stderr

@@ -24,6 +24,7 @@ from tastemaker.evaluation.comparison.verdict import gate, sentences
 from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.evaluation.metrics import measure
 from tastemaker.evaluation.paired import Paired
+from tastemaker.evaluation.segments import Segments
 from tastemaker.training.trial import hold_out
 
 
@@ -204,6 +205,8 @@ def test_a_folder_of_other_vocabularies_is_measured_by_ids_on_the_users_known_to
     )
     assert found.notes == (
         "2 held-out purchases are of users whom not every model knows; they are not measured.",
+        "1 held-out purchases are of products that TRAIN does not know; no model learned from it can find them.",
+        "Of 2 users 2 have any recall@2 from best-sellers: with so few, intervals and p-values say little.",
     )
 
 
@@ -212,6 +215,7 @@ def test_purchases_that_stand_in_train_too_are_noted():
     found = compare(train, log_of((1, "hat"), (2, "sock")), models=["best-sellers"], at=[2])
     assert found.notes == (
         "50.0% of the held-out pairs stand in train, too: purchases made again, or a leak.",
+        "Of 2 users 1 have any ndcg@10 from best-sellers: with so few, intervals and p-values say little.",
     )
 
 
@@ -347,3 +351,31 @@ def test_a_log_too_small_to_hold_anything_out_takes_the_first_setting():
     grid = [{"power": 0.5}, {"power": 0.0}]
     model = tuned(lambda part, setting: tm.co_purchase(part, **setting), grid, log, seed=0, threads=None)
     assert model.record.metrics["tuned"] == {"trials": 2, "best": {"power": 0.5}, "ndcg@100": None}
+
+
+def test_few_hits_and_products_unknown_to_train_are_told(split):
+    one = int(split.held_out.user_rows[0])
+    alone = split.held_out.take(split.held_out.user_rows == one)
+    found = compare(split.train, alone, models=["co-purchase"])
+    assert any(note.startswith("Of 1 users ") and "say little" in note for note in found.notes)
+    sold = split.train.products.ids.to_list()[:-50]
+    narrow = tm.read_purchases(
+        pl.DataFrame(
+            {
+                "user": split.train.users.at(split.train.user_rows),
+                "product": split.train.products.at(split.train.product_rows),
+            }
+        ).filter(pl.col("product").is_in(sold))
+    )
+    found = compare(narrow, split.held_out, models=["best-sellers"])
+    known = split.held_out.users.at(split.held_out.user_rows).is_in(narrow.users.ids.implode())
+    strange = ~split.held_out.products.at(split.held_out.product_rows).is_in(narrow.products.ids.implode())
+    expected = f"{(known & strange).sum():,} held-out purchases are of products that TRAIN does not know"
+    assert any(note.startswith(expected) for note in found.notes)
+    assert not any("say little" in note for note in found.notes)
+
+
+def test_segments_of_other_users_are_refused(split):
+    other = Segments("city", "user", ("here", "unknown"), np.zeros(3, np.int32))
+    with pytest.raises(DataError, match="by city are of 3 users"):
+        compare(split.train, split.held_out, models=["best-sellers"], segments=[other])

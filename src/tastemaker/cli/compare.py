@@ -19,6 +19,7 @@ from tastemaker.errors import FolderExists, SettingProblem
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tastemaker.data.product_table import ProductTable
     from tastemaker.data.purchases import Purchases
     from tastemaker.evaluation.comparison.compare import Onlooker
     from tastemaker.evaluation.comparison.entries import Comparison, Entry
@@ -77,6 +78,14 @@ def compare(
             "--include-purchased", help="Rank what the users bought in train, too (for repeat purchases)."
         ),
     ] = False,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Measure parts of the users, or products, by a column of --users or --products, too; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     users: Annotated[
         Path | None, typer.Option(metavar="F", help="A catalogue of all users.", show_default=False)
     ] = None,
@@ -103,7 +112,9 @@ def compare(
     more are named.
     """
     from tastemaker.data.columns import Columns
+    from tastemaker.data.product_table import read_product_table
     from tastemaker.data.readers import read_purchases
+    from tastemaker.evaluation.comparison.columns import by_columns
     from tastemaker.evaluation.comparison.compare import DEFAULT_METRIC
     from tastemaker.evaluation.comparison.compare import compare as run
 
@@ -114,6 +125,8 @@ def compare(
     held = read_purchases(held_out, columns=columns)
     say(f"{held_out}: {held.summary.sentence()}")
     tested = tuple(metric or [DEFAULT_METRIC])
+    segments = by_columns(by or (), log, users=users, products=products)
+    table = None if report is None or products is None else read_product_table(products, log.products)
     with stop_between_steps() as stop:
         found = run(
             log,
@@ -122,6 +135,7 @@ def compare(
             metrics=tested,
             at=tuple(at or (10, 20, 100)),
             include_purchased=include_purchased,
+            segments=segments,
             seed=seed,
             threads=threads,
             workspace=workspace,
@@ -130,7 +144,7 @@ def compare(
         stop.check()
     gate = None if fail_if_worse_than is None else _gate(found, fail_if_worse_than)
     if report is not None:
-        _write_report(found, log, held, products, product_column, report)
+        _write_report(found, log, held, table, report)
     if as_json:
         more = {} if gate is None else {"gate": {"passed": gate.passed, "sentence": gate.sentence}}
         print_json(found.as_dict() | more)
@@ -155,12 +169,10 @@ def _check_report(report: Path | None) -> None:
 
 
 def _write_report(
-    found: Comparison, log: Purchases, held: Purchases, products: Path | None, column: str | None, file: Path
+    found: Comparison, log: Purchases, held: Purchases, table: ProductTable | None, file: Path
 ) -> None:
-    from tastemaker.data.product_table import read_product_table
     from tastemaker.evaluation.page.report_page import report_page, write_page
 
-    table = None if products is None else read_product_table(products, log.products, column=column)
     command = shlex.join(["tastemaker", *sys.argv[1:]])
     with raise_at_once():
         write_page(report_page(found, log, held, products=table, command=command), file)
@@ -225,6 +237,10 @@ def _show(found: Comparison) -> None:
     if found.tests:
         out.print(f"\n{found.chosen} against the others, on the same users (p corrected by Holm's method):")
         out.print(tests_table(found))
+    for place in range(2, len(found.parts)):
+        parts = found.parts[place]
+        out.print(f"\n{parts.metric} by {parts.by} of the {parts.noun}:", soft_wrap=True, markup=False)
+        out.print(parts_table(found, place))
     for name, note in [*((entry.name, note) for entry in found.entries for note in entry.notes)]:
         out.print(f"{name}: {note}.", soft_wrap=True, markup=False)
     for note in found.notes:
@@ -282,4 +298,25 @@ def tests_table(found: Comparison) -> Table:
             p_text(test.corrected).removeprefix("p = ").removeprefix("p "),
             "" if paired.users_needed is None else f"{paired.users_needed:,}",
         )
+    return table
+
+
+def parts_table(found: Comparison, place: int) -> Table:
+    """Return a line for each part of the users or products, by the way at this place of ``found.parts``, with each model's mean."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    models = [entry for entry in found.measured if entry.kept is not None]
+    table = Table("", "users", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.columns[-1].justify = "right"
+    for entry in models:
+        table.add_column(escape(entry.name), justify="right")
+    for row, part in enumerate(found.parts[place].parts):
+        cells = []
+        for entry in models:
+            assert entry.kept is not None
+            value = entry.kept.parts[place].parts[row].metrics.get(found.parts[place].metric)
+            cells.append("" if value is None else f"{value.mean:.4f}")
+        if part.users:
+            table.add_row(escape(part.label), f"{part.users:,}", *cells)
     return table

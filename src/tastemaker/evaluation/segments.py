@@ -20,6 +20,8 @@ from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import AnyArray, Booleans, Counts, Rows
 
 __all__ = [
+    "HABITS",
+    "POPULARITY",
     "MeasuredSegment",
     "Segments",
     "buyers_of",
@@ -28,6 +30,12 @@ __all__ = [
     "by_popularity",
     "measure_segments",
 ]
+
+HABITS = "products bought before"
+"""The name of the segments by `by_history_length`."""
+
+POPULARITY = "popularity of the product"
+"""The name of the segments by `by_popularity`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +96,7 @@ def by_history_length(
     lengths = np.append(np.diff(histories.offsets), 0)[np.asarray(users, np.int64)]
     codes = np.searchsorted([1, medium, heavy], lengths, side="right")
     labels = ("new: 0", f"light: {_span(1, medium)}", f"medium: {_span(medium, heavy)}", f"heavy: {heavy} and more")  # fmt: skip
-    return Segments("products bought before", "user", labels, codes.astype(np.int32))
+    return Segments(HABITS, "user", labels, codes.astype(np.int32))
 
 
 def by_popularity(
@@ -112,9 +120,7 @@ def by_popularity(
     [0, 1, 1, 1, 3]
     """
     codes = popularity(buyers_of(model, products=products), head=head, middle=middle)
-    return Segments(
-        "popularity of the product", "product", LABELS, codes, beyond=LABELS.index("never bought")
-    )
+    return Segments(POPULARITY, "product", LABELS, codes, beyond=LABELS.index("never bought"))
 
 
 def by_column(

@@ -14,11 +14,13 @@ from tastemaker.data.leaks import LeakWarning, check_no_leak
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import SettingProblem
 from tastemaker.evaluation.comparison.audience import known_to_all, seen_by, share_seen
+from tastemaker.evaluation.comparison.columns import check_segments
 from tastemaker.evaluation.comparison.contestants import Contestant, Terms, named, names
 from tastemaker.evaluation.comparison.entries import Comparison, Entry, measured_entry, skipped_entry
 from tastemaker.evaluation.comparison.verdict import against_others
 from tastemaker.evaluation.comparison.workspace import Learned, learned
 from tastemaker.evaluation.metrics import USER_METRICS
+from tastemaker.evaluation.segments import Segments
 from tastemaker.model.folder import load
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.progress import Watcher, nobody
@@ -26,6 +28,9 @@ from tastemaker.training.progress import Watcher, nobody
 __all__ = ["DEFAULT_METRIC", "Onlooker", "compare"]
 
 DEFAULT_METRIC = "ndcg@10"
+
+FEW = 20
+"""With fewer users who have a hit, intervals hold the truth less often than they say (docs/metrics.md)."""
 
 
 def _unwatched(_: str) -> AbstractContextManager[Watcher]:
@@ -59,6 +64,7 @@ class _Measure:
     chosen: str
     metric: str
     """The first of those that are tested"""
+    segments: tuple[Segments, ...]
 
 
 def compare(
@@ -69,6 +75,7 @@ def compare(
     metrics: Sequence[str] = (DEFAULT_METRIC,),
     at: Sequence[int] = (10, 20, 100),
     include_purchased: bool = False,
+    segments: Sequence[Segments] = (),
     seed: int = 0,
     threads: int | None = None,
     workspace: str | Path | None = None,
@@ -82,7 +89,9 @@ def compare(
 
     ``held_out`` may have its own vocabularies (`read_purchases`) or those of ``train``: ids are what counts. Measured are the users
     whom every model knows; products unknown to a model count as missed. Each model's report is what `evaluate` says of it for those
-    users. In ``workspace``, a folder, learned models are kept, and found again for the same purchases, settings and seed.
+    users. ``segments``, of all users or all products of ``train`` (`by_column` with ``train.users`` or ``train.products``), are
+    measured by the first metric beside those by history and by popularity: each entry's ``kept.parts``. In ``workspace``, a folder,
+    learned models are kept, and found again for the same purchases, settings and seed.
 
     Raises `SettingProblem` for an unknown name or metric, `NoPurchases` when no user is known to all, `DataError` when the same
     purchases stand in both (`check_no_leak`), and what `load`, `train` and `evaluate` raise.
@@ -95,6 +104,7 @@ def compare(
     (['best-sellers', 'co-purchase'], 'co-purchase')
     """
     cutoffs = _cutoffs(metrics, at)
+    check_segments(segments, train)
     asked, folders = _parted(models)
     given = {str(folder): load(folder) for folder in folders}
     chosen = names()[0]
@@ -103,8 +113,10 @@ def compare(
     contestants = named(asked)
     common = known_to_all(held_out, [train.users, *(model.users for model in given.values())])
     notes = tuple(_notes(train, held_out, common))
-    measure = _Measure(common, train, cutoffs, include_purchased, seed, threads, chosen, metrics[0])
-    place = None if workspace is None else Path(workspace)
+    measure = _Measure(
+        common, train, cutoffs, include_purchased, seed, threads, chosen, metrics[0], tuple(segments)
+    )
+    place = None if workspace is None else _workspace(Path(workspace))
     entries = []
     for entry in _entries(contestants, given, measure, place, onlooker):
         onlooker.measured(entry)
@@ -115,7 +127,7 @@ def compare(
         tests=against_others(entries, chosen, metrics, seed=seed),
         metrics=tuple(metrics),
         at=tuple(sorted(set(at))),
-        notes=notes,
+        notes=(*notes, *_few(entries, chosen, metrics[0])),
         seed=seed,
         include_purchased=include_purchased,
         fingerprints=(train.fingerprint(), held_out.fingerprint()),
@@ -158,6 +170,7 @@ def _measured(name: str, made: Learned, measure: _Measure, notes: tuple[str, ...
         threads=measure.threads,
         notes=notes,
         metric=measure.metric,
+        segments=measure.segments,
         keep_model=name == measure.chosen,
     )
 
@@ -189,9 +202,31 @@ def _notes(train: Purchases, held_out: Purchases, common: Purchases) -> Iterator
     yield from (str(one.message) for one in heard)
     if left_out:
         yield f"{left_out:,} held-out purchases are of users whom not every model knows; they are not measured."
-    seen = share_seen(train, seen_by(common, train.users, train.products))
+    known = seen_by(common, train.users, train.products)
+    strange = int((known.product_rows >= len(train.products)).sum())
+    if strange:
+        yield f"{strange:,} held-out purchases are of products that TRAIN does not know; no model learned from it can find them."
+    seen = share_seen(train, known)
     if seen:
         yield f"{seen:.1%} of the held-out pairs stand in train, too: purchases made again, or a leak."
+
+
+def _few(entries: Sequence[Entry], chosen: str, metric: str) -> Iterator[str]:
+    """Say when too few users have a hit for intervals and tests to mean much (`bca_ends`)."""
+    values = {entry.name: entry.report.values[metric] for entry in entries if entry.report is not None}
+    hits = int((values[chosen] > 0).sum()) if chosen in values else FEW
+    if hits < FEW:
+        yield (
+            f"Of {len(values[chosen]):,} users {hits} have any {metric} from {chosen}: "
+            "with so few, intervals and p-values say little."
+        )
+
+
+def _workspace(folder: Path) -> Path:
+    """Refuse before anything is learned a place where nothing can be kept."""
+    if folder.exists() and not folder.is_dir():
+        raise SettingProblem(f"the workspace {folder} is a file; give a folder, which may be a new one.")
+    return folder
 
 
 def _parted(models: Sequence[str | Path]) -> tuple[list[str], list[Path]]:

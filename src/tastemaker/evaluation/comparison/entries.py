@@ -10,11 +10,12 @@ from typing import Any
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.evaluation.comparison.cost import Cost
-from tastemaker.evaluation.comparison.kept import SHOWN, Kept, kept_of
+from tastemaker.evaluation.comparison.kept import SHOWN, Kept, Parts, kept_of
 from tastemaker.evaluation.comparison.verdict import Test, headline, sentences
 from tastemaker.evaluation.comparison.workspace import Learned
 from tastemaker.evaluation.evaluate import rank_held_out, report_on
 from tastemaker.evaluation.protocol import Report, those_with_held_out
+from tastemaker.evaluation.segments import Segments
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 
@@ -53,6 +54,7 @@ class Entry:
             "folder": None if self.folder is None else str(self.folder),
             "data_fingerprint": self.record.data_fingerprint,
             **self.report.as_dict(),
+            "segments": [] if self.kept is None else [parts.as_dict() for parts in self.kept.parts],
         }
 
 
@@ -90,6 +92,12 @@ class Comparison:
         shortest, longest = self.at[0], self.at[-1]
         wanted = (*self.metrics, f"recall@{shortest}", f"recall@{longest}", f"coverage@{shortest}")
         return tuple(dict.fromkeys(wanted))
+
+    @property
+    def parts(self) -> tuple[Parts, ...]:
+        """Return what the chosen model is worth to parts of the users and products, or the first one if that was left out."""
+        entries = (self.of(self.chosen), *self.measured)
+        return next((entry.kept.parts for entry in entries if entry.kept is not None), ())
 
     @property
     def users(self) -> int:
@@ -147,6 +155,7 @@ def measured_entry(
     threads: int | None,
     notes: tuple[str, ...],
     metric: str,
+    segments: Sequence[Segments] = (),
     keep_model: bool,
 ) -> Entry:
     """Measure a model exactly as `evaluate` does, and keep of its lists what pictures need."""
@@ -163,7 +172,7 @@ def measured_entry(
         model.record,
         made.folder,
         made.reused,
-        kept_of(lists, wanted, users, model, train, metric, seed),
+        kept_of(lists, wanted, users, model, train, metric, seed, segments),
         model if keep_model else None,
         notes=notes,
     )

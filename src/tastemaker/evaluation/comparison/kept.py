@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from tastemaker.data.purchases import Histories, Purchases
-from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.evaluation.exposure import exposure
 from tastemaker.evaluation.metrics import find_hits, recall
 from tastemaker.evaluation.segments import (
@@ -22,12 +23,34 @@ from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import AnyArray, Doubles, Offsets, Rows
 
-__all__ = ["SHOWN", "Kept", "kept_of"]
+__all__ = ["SHOWN", "Kept", "Parts", "kept_of"]
 
 SHOWN = 10
 """So many places count as what a user is shown."""
 
 EXAMPLES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a model is worth to the parts of the users, or of the products."""
+
+    by: str
+    """What parts them, such as ``products bought before`` or the column of a catalogue"""
+    noun: Noun
+    metric: str
+    """Of users the first metric of the comparison, of products recall at its length"""
+    parts: tuple[MeasuredSegment, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values; means and ends are None where no user was measured."""
+        told = []
+        for part in self.parts:
+            value = part.metrics.get(self.metric)
+            ends = (None, None, None) if value is None else (value.mean, value.low, value.high)
+            facts = {"label": part.label, "users": part.users, "products": part.products}
+            told.append(facts | dict(zip(("mean", "low", "high"), ends, strict=True)))
+        return {"by": self.by, "of": self.noun, "metric": self.metric, "parts": told}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,10 +63,8 @@ class Kept:
     """``int64[P]``, how often each product of TRAIN stands among the first 10 of a list"""
     examples: Mapping[int, tuple[object, ...]]
     """The first 10 products that a few users are shown, as ids, by the users' rows in TRAIN"""
-    by_history: tuple[MeasuredSegment, ...]
-    """The first metric of the comparison, by how much the users bought in TRAIN"""
-    by_popularity: tuple[MeasuredSegment, ...]
-    """``recall`` at the length of that metric, by how popular the product is in TRAIN"""
+    parts: tuple[Parts, ...]
+    """By how much the users bought in TRAIN, by how popular the product is there, then by whatever else was asked for"""
 
 
 def kept_of(
@@ -54,15 +75,20 @@ def kept_of(
     train: Purchases,
     metric: str,
     seed: int,
+    segments: Sequence[Segments] = (),
 ) -> Kept:
-    """Keep what pictures need of Q lists, for the users at these rows of the model, ``int32[Q]``; parts are those of TRAIN."""
+    """Keep what pictures need of Q lists, for the users at these rows of the model, ``int32[Q]``.
+
+    Parts are those of TRAIN, and ``segments`` have a label for each of its rows.
+    """
     histories = train.histories()
     user_rows = _rows_in(train.users, model.users, users)
     product_rows = _rows_in(train.products, model.products, np.arange(len(model.products)))
     name, _, length = metric.partition("@")
     k = int(length)
-    habits = by_history_length(histories, user_rows)
-    popularity = _of_rows(by_popularity(histories, products=len(train.products)), product_rows)
+    everyone = np.arange(len(train.users), dtype=np.int32)
+    ways = (by_history_length(histories, everyone), by_popularity(histories, products=len(train.products)), *segments)  # fmt: skip
+    rows = {"user": user_rows, "product": product_rows}
     hits = find_hits(lists, wanted)
     longest = int(lists.lengths.max(initial=1))
     return Kept(
@@ -72,8 +98,17 @@ def kept_of(
             row: tuple(model.products.at(lists[place][0][:SHOWN]).to_list())
             for place, row in _examples(user_rows, histories)
         },
-        measure_segments(lists, wanted, habits, at=[k], metrics=[name], seed=seed),
-        measure_segments(lists, wanted, popularity, at=[k], seed=seed),
+        tuple(
+            Parts(
+                way.name,
+                way.noun,
+                metric if way.noun == "user" else f"recall@{k}",
+                measure_segments(
+                    lists, wanted, _of_rows(way, rows[way.noun]), at=[k], metrics=[name], seed=seed
+                ),
+            )
+            for way in ways
+        ),
     )
 
 
@@ -85,10 +120,9 @@ def _rows_in(known: Vocabulary, asked: Vocabulary, rows: AnyArray) -> Rows:
 
 
 def _of_rows(segments: Segments, rows: Rows) -> Segments:
-    """Give products at other rows, ``int32[n]``, their labels; those without a row get the label of products unknown."""
-    return replace(
-        segments, codes=segments.of_products(np.where(rows < 0, len(segments.codes), rows)).astype(np.int32)
-    )
+    """Give users or products at other rows, ``int32[n]``, their labels; those without a row get the label of whoever is unknown."""
+    beyond = np.append(segments.codes, np.int32(segments.beyond))
+    return replace(segments, codes=beyond[np.where(rows < 0, len(segments.codes), rows)].astype(np.int32))
 
 
 def _moved(counts: Offsets, rows: Rows, length: int) -> Offsets:

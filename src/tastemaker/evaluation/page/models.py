@@ -6,10 +6,11 @@ import json
 
 from tastemaker.evaluation.comparison.contestants import FLOOR
 from tastemaker.evaluation.comparison.entries import Comparison, Entry
+from tastemaker.evaluation.comparison.kept import Parts
 from tastemaker.evaluation.comparison.verdict import p_text
 from tastemaker.evaluation.page.charts import Chart, Dot, Line, Strip, StripRow, line_chart, strip
 from tastemaker.evaluation.page.scales import linear, logarithmic
-from tastemaker.evaluation.segments import MeasuredSegment
+from tastemaker.evaluation.segments import HABITS, POPULARITY
 
 __all__ = [
     "colours",
@@ -104,32 +105,26 @@ def tests(found: Comparison) -> list[Strip]:
 
 
 def segments(found: Comparison) -> list[Strip]:
-    """Draw the first metric by what users bought before, and recall by how popular the products are."""
-    metric = found.metrics[0]
-    recall = f"recall@{metric.partition('@')[2]}"
-    habits = {entry.name: entry.kept.by_history for entry in found.measured if entry.kept is not None}
-    popularity = {entry.name: entry.kept.by_popularity for entry in found.measured if entry.kept is not None}
-    return [
-        _segments(
-            found,
-            habits,
-            metric,
-            f"{metric} by what users bought before",
-            "A model that wins by serving only heavy buyers shows it here.",
-        ),
-        _segments(
-            found,
-            popularity,
-            recall,
-            f"{recall} by popularity of the product bought",
-            "Head, middle and tail each make up a third of all purchases learned from: few products, more, and most.",
-        ),
-    ]
+    """Draw the first metric by what users bought before, recall by how popular the products are, then columns of catalogues."""
+    return [_segments(found, place, *_told(way)) for place, way in enumerate(found.parts)]
 
 
-def _segments(
-    found: Comparison, measured: dict[str, tuple[MeasuredSegment, ...]], metric: str, title: str, note: str
-) -> Strip:
+def _told(way: Parts) -> tuple[str, str, str]:
+    """Return the metric, title and note of a way to part users or products."""
+    if way.by == HABITS:
+        note = "A model that wins by serving only heavy buyers shows it here."
+        return way.metric, f"{way.metric} by what users bought before", note
+    if way.by == POPULARITY:
+        note = "Head, middle and tail each make up a third of all purchases learned from: few products, more, and most."
+        return way.metric, f"{way.metric} by popularity of the product bought", note
+    if way.noun == "user":
+        return way.metric, f"{way.metric} by {way.by} of the user", "The mean over the users of each part."
+    note = "As if only the products of that part had been held out."
+    return way.metric, f"{way.metric} by {way.by} of the product bought", note
+
+
+def _segments(found: Comparison, way: int, metric: str, title: str, note: str) -> Strip:
+    measured = {entry.name: entry.kept.parts[way].parts for entry in found.measured if entry.kept is not None}
     hues = colours(found)
     rows = []
     for place, label in enumerate(one.label for one in next(iter(measured.values()), ())):
