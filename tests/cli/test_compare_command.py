@@ -262,3 +262,18 @@ def test_a_workspace_that_is_a_file_is_refused_before_anything_is_learned(tastem
     assert ran.returncode == 1
     assert "is a file; give a folder" in ran.stderr.splitlines()[-1]
     assert "learning" not in ran.stderr
+
+
+def test_the_gate_says_that_a_model_has_seen_what_is_held_out(tastemaker, logs, shop, tmp_path):
+    older = tm.save(tm.best_sellers(shop.purchases), tmp_path / "older" / "1")  # of train and held out alike
+    ran = tastemaker("compare", *logs, "--model", "co-purchase", "--fail-if-worse-than", older)
+    assert ran.returncode == 0
+    assert f"Beware: {older} has seen 100% of what is held out" in ran.stderr.splitlines()[-1]
+
+
+def test_what_is_kept_is_not_said_to_be_learned(tastemaker, logs, tmp_path):
+    asked = ("compare", *logs, *QUICK, "--workspace", tmp_path / "work")
+    assert "co-purchase: learning" in tastemaker(*asked).stderr
+    again = tastemaker(*asked).stderr
+    assert "learning …" not in again
+    assert "(kept from before)" in again

@@ -16,7 +16,7 @@ from tastemaker.data.product_table import read_product_table
 from tastemaker.errors import SettingProblem
 from tastemaker.evaluation.comparison.compare import compare
 from tastemaker.evaluation.page.charts import Dot, Line, StripRow, line_chart, strip
-from tastemaker.evaluation.page.models import colours, ranked
+from tastemaker.evaluation.page.models import _best, colours, ranked
 from tastemaker.evaluation.page.product_map import product_map
 from tastemaker.evaluation.page.products import Names, examples, exposure
 from tastemaker.evaluation.page.report_page import report_page, write_page
@@ -142,6 +142,11 @@ def test_the_shares_shown_are_those_of_the_lists(found, split):
     [best] = [row for row in drawn.rows if row.name == "best-sellers"]
     assert best.shares[0] == pytest.approx(np.mean([row in head for row in shown.rows.tolist()]), abs=0.02)
     assert all(sum(row.shares) == pytest.approx(1) for row in drawn.rows)
+
+
+def test_where_all_models_are_alike_none_is_called_the_best():
+    assert _best([Dot("a", "chosen", 0.0, 0.0, 0.0), Dot("b", "floor", 0.0, 0.0, 0.0)]) == "all alike: 0.0000"
+    assert _best([Dot("a", "chosen", 0.1, 0.0, 0.2), Dot("b", "floor", 0.2, 0.2, 0.2)]) == "best: b 0.2000"
 
 
 def test_examples_tick_what_was_bought_later(found, split, names):

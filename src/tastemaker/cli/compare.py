@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -191,7 +192,14 @@ def _gate(found: Comparison, rival: Path) -> Gate:
 
     for test in found.tests:
         if test.other == str(rival):
-            return gate(test)
+            decided = gate(test)
+            doubts = [
+                f" Beware: {name} {note}."
+                for name in (found.chosen, test.other)
+                for note in found.of(name).notes
+                if note.startswith("has seen")
+            ]
+            return replace(decided, sentence="".join((decided.sentence, *doubts)))
     raise SettingProblem(
         f"{rival} cannot be compared with itself; give another folder to --fail-if-worse-than or to --model."
     )

@@ -18,7 +18,7 @@ from tastemaker.evaluation.comparison.columns import check_segments
 from tastemaker.evaluation.comparison.contestants import Contestant, Terms, named, names
 from tastemaker.evaluation.comparison.entries import Comparison, Entry, measured_entry, skipped_entry
 from tastemaker.evaluation.comparison.verdict import against_others
-from tastemaker.evaluation.comparison.workspace import Learned, learned
+from tastemaker.evaluation.comparison.workspace import Learned, found_again, learned
 from tastemaker.evaluation.metrics import USER_METRICS
 from tastemaker.evaluation.segments import Segments
 from tastemaker.model.folder import load
@@ -147,9 +147,11 @@ def _entries(
         if obstacle is not None:
             yield skipped_entry(one.name, obstacle)
             continue
-        with onlooker.learning(one.name) as watch:
-            terms = Terms(measure.seed, measure.threads, watch)
-            made = learned(one, measure.train, terms, fingerprint=fingerprint, workspace=workspace)
+        made = found_again(one, measure.seed, fingerprint=fingerprint, workspace=workspace)
+        if made is None:
+            with onlooker.learning(one.name) as watch:
+                terms = Terms(measure.seed, measure.threads, watch)
+                made = learned(one, measure.train, terms, fingerprint=fingerprint, workspace=workspace)
         yield _measured(one.name, made, measure, ())
     for name, model in given.items():
         yield _measured(

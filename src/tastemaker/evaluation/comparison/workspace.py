@@ -16,7 +16,7 @@ from tastemaker.evaluation.comparison.cost import Cost, costing
 from tastemaker.model.folder import load, save
 from tastemaker.model.taste_model import TasteModel
 
-__all__ = ["Learned", "learned"]
+__all__ = ["Learned", "found_again", "learned"]
 
 COST = "cost"
 """The key under which a kept model's record tells what learning it took."""
@@ -43,22 +43,33 @@ def learned(
     A kept model is found by the log's fingerprint, the seed, the settings and the versions of the packages that learn; a folder of
     it appears whole or not at all, and one that was damaged since is thrown away. Without a workspace nothing is written.
     """
-    place = None if workspace is None else workspace / _name(contestant, fingerprint, terms.seed)
-    if place is not None and place.is_dir():
-        try:
-            kept = load(place)
-        except DamagedModel:
-            shutil.rmtree(place)
-        else:
-            return Learned(kept, _cost_of(kept), reused=True, folder=place)
+    kept = found_again(contestant, terms.seed, fingerprint=fingerprint, workspace=workspace)
+    if kept is not None:
+        return kept
     model, cost = costing(lambda: contestant.learn(log, terms))
-    if place is None:
+    if workspace is None:
         return Learned(model, cost)
+    place = workspace / _name(contestant, fingerprint, terms.seed)
     record = replace(model.record, metrics={**model.record.metrics, COST: asdict(cost)})
     model = replace(model, record=record)
     with contextlib.suppress(FolderExists):  # another comparison was quicker; its model is the same
         save(model, place)
     return Learned(model, cost, folder=place)
+
+
+def found_again(
+    contestant: Contestant, seed: int, *, fingerprint: str, workspace: Path | None
+) -> Learned | None:
+    """Return the contestant's model from the workspace, ``None`` if it must be learned; throw a damaged one away."""
+    place = None if workspace is None else workspace / _name(contestant, fingerprint, seed)
+    if place is None or not place.is_dir():
+        return None
+    try:
+        kept = load(place)
+    except DamagedModel:
+        shutil.rmtree(place)
+        return None
+    return Learned(kept, _cost_of(kept), reused=True, folder=place)
 
 
 def _name(contestant: Contestant, fingerprint: str, seed: int) -> str:

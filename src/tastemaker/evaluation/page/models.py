@@ -137,11 +137,15 @@ def _segments(found: Comparison, way: int, metric: str, title: str, note: str) -
                 ends = (value.low, value.high) if entry.name == found.chosen else (value.mean, value.mean)
                 dots.append(Dot(entry.name, hues[entry.name], value.mean, *ends))
         if dots:
-            best = max(dots, key=lambda dot: dot.value)
-            rows.append(
-                StripRow(label, f"{users:,} users", f"best: {best.name} {best.value:.4f}", tuple(dots))
-            )
+            rows.append(StripRow(label, f"{users:,} users", _best(dots), tuple(dots)))
     return strip(title, note, rows, legend=True)
+
+
+def _best(dots: list[Dot]) -> str:
+    best = max(dots, key=lambda dot: dot.value)
+    if len(dots) > 1 and all(dot.value == best.value for dot in dots):
+        return f"all alike: {best.value:.4f}"
+    return f"best: {best.name} {best.value:.4f}"
 
 
 def recall_by_k(found: Comparison) -> Chart | None:
