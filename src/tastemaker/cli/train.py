@@ -176,8 +176,9 @@ def train(
             show(step)
             stop.check()
 
+        searched: dict[str, object] = {}
         if tune is not None:
-            config = _tuned(log, config, tune, out, seed, threads, watch)
+            config, searched = _tuned(log, config, tune, out, seed, threads, watch)
         model = learn(
             log,
             config,
@@ -190,6 +191,7 @@ def train(
             resume=resume,
             start_from=old,
         )
+        model = _noting(model, searched)
         if not keep_interrupted:
             stop.check()  # asked for after the last step
     seconds["train"], clock = time.perf_counter() - clock, time.perf_counter()
@@ -242,7 +244,7 @@ def _settings(
 
 def _tuned(
     log: Purchases, config: Config, minutes: float, out: Path, seed: int, threads: int | None, watch: Watcher
-) -> Config:
+) -> tuple[Config, dict[str, object]]:
     from tastemaker.kernels.crew import Crew
     from tastemaker.training.tune import tune
 
@@ -253,7 +255,13 @@ def _tuned(
     tuning = measured["tuning"]
     values = ", ".join(f"{name} {value:.3g}" for name, value in tuning["best"].items())
     say(f"Best of {tuning['trials']} trials (kept in {file}, where --tune goes on): {values}.")
-    return best
+    return best, measured | {"tuning": {name: tuning[name] for name in ("trials", "best")}}
+
+
+def _noting(model: TasteModel, measured: dict[str, object]) -> TasteModel:
+    """Return the model with what was measured while its settings were searched in its record."""
+    metrics = {**measured, **model.record.metrics}
+    return dataclasses.replace(model, record=dataclasses.replace(model.record, metrics=metrics))
 
 
 def _read(
