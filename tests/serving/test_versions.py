@@ -377,6 +377,26 @@ def test_a_catalogue_that_changes_is_read_again(models, tmp_path, caplog):
     assert "says something of" not in caplog.text
 
 
+@pytest.mark.parametrize(("change", "sentence"), [("stock", "has no longer"), ("text", "has now text in")])
+def test_a_catalogue_that_lost_what_rules_may_name_is_refused(models, tmp_path, change, sentence):
+    file = tmp_path / "shop.parquet"
+    _catalogue(file, [True] * PRODUCTS)
+    shelf = Shelf(models, catalogue=file)
+    shelf.look()
+    first = shelf.get("recommender")
+    frame = pl.read_parquet(file)
+    changed = {"stock": frame.rename({"in_stock": "stock"}), "text": frame.cast({"in_stock": pl.String})}
+    changed[change].write_parquet(file)
+    save(make_model(2), models / "recommender" / "2")
+    shelf.look()
+    assert shelf.get("recommender") is first
+    problems = shelf.models["recommender"].refused
+    assert [f"{sentence} the column 'in_stock'" in problems[number] for number in (1, 2)] == [True, True]
+    _catalogue(file, [False] * PRODUCTS)
+    shelf.look()
+    assert (shelf.models["recommender"].default, shelf.models["recommender"].refused) == (2, {})
+
+
 def test_a_catalogue_with_other_ids_is_warned_of(models, tmp_path, caplog):
     _catalogue(tmp_path / "shop.parquet", [True] * PRODUCTS, [f"other-{row}" for row in range(PRODUCTS)])
     Shelf(models, catalogue=tmp_path / "shop.parquet").look()

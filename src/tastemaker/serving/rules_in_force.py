@@ -13,7 +13,7 @@ from tastemaker.ranking.rule_book import RuleBook, compile_rules
 from tastemaker.ranking.rules import NO_RULES, Rules, RulesFile
 from tastemaker.serving.loaded import Loaded
 from tastemaker.serving.problems import Refusal
-from tastemaker.serving.shelf import Shelf
+from tastemaker.serving.shelf import Served, Shelf
 
 __all__ = ["FILE", "RulesInForce"]
 
@@ -33,22 +33,26 @@ class RulesInForce:
         self._shelf = shelf
         self._files: dict[str, RulesFile] = {}
         self._books: WeakKeyDictionary[Loaded, OrderedDict[tuple[Rules, ...], RuleBook]] = WeakKeyDictionary()
-        self._lock = threading.Lock()
+        self._lock, self._looking = threading.Lock(), threading.Lock()
         self.look()
 
     def look(self) -> None:
         """Read what changed; a chore of the shelf's watch."""
-        for name, served in self._shelf.models.items():
-            file = self._files.get(name)
-            if file is None:
-                file = self._files[name] = RulesFile(served.folder / FILE, partial(self._check, name))
-                changed = file.rules != NO_RULES or file.problem is not None
-            else:
-                changed = file.look()
-            if changed and file.problem:
-                log.error("the rules of %s: %s The former rules stay in force.", name, file.problem)
-            elif changed:
-                log.info("the rules of %s were read", name)
+        with self._looking:  # whoever comes second waits, and finds what the first has read
+            for name, served in self._shelf.models.items():
+                self._look_at(name, served)
+
+    def _look_at(self, name: str, served: Served) -> None:
+        file = self._files.get(name)
+        if file is None:
+            file = self._files[name] = RulesFile(served.folder / FILE, partial(self._check, name))
+            changed = file.rules != NO_RULES or file.problem is not None
+        else:
+            changed = file.look()
+        if changed and file.problem:
+            log.error("the rules of %s: %s The former rules stay in force.", name, file.problem)
+        elif changed:
+            log.info("the rules of %s were read", name)
 
     def of(self, name: str) -> Rules:
         """Return the rules of a model's file."""

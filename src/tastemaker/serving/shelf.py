@@ -13,7 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias, TypeVar
 
-from tastemaker.errors import ModelFolderProblem, NotServed, TastemakerError
+import polars as pl
+
+from tastemaker.data.product_table import ProductTable
+from tastemaker.errors import ColumnProblem, ModelFolderProblem, NotServed, TastemakerError
 from tastemaker.model.folder import MANIFEST, read_manifest
 from tastemaker.serving.labels import STABLE, Labels, read_labels
 from tastemaker.serving.loaded import Loaded, load_version
@@ -223,6 +226,8 @@ class Shelf:
         self._retries.pop(folder, None)
         try:
             loaded = load_version(name, version, folder, catalogue=self._catalogue, scratch=self._scratch)
+            if served.default is not None:
+                _check_columns(served.ready[served.default].catalogue, loaded.catalogue)
         except Exception as error:  # whatever is wrong with a version, the others are served
             if not isinstance(error, TastemakerError | OSError | MemoryError):
                 log.exception("a version could not be loaded")
@@ -290,6 +295,17 @@ def _mark(folder: Path) -> Mark:
     except OSError as error:
         return (str(error),)
     return tuple(sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in facts))
+
+
+def _check_columns(before: ProductTable, now: ProductTable) -> None:
+    """Refuse a catalogue that lost columns, or their type, while it served: rules name them, and could not hold any more."""
+    for column, dtype in before.frame.schema.items():
+        found = now.frame.schema.get(column)
+        if found is None or (found == pl.String and (dtype.is_numeric() or dtype == pl.Boolean)):
+            what = "has no longer" if found is None else "has now text in"
+            raise ColumnProblem(
+                f"{now.label} {what} the column {column!r}, which rules may name; mend it, or start the server again to go without."
+            )
 
 
 def _mark_of_file(file: Path) -> Mark:
