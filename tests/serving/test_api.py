@@ -260,6 +260,16 @@ def test_rules_are_replaced_only_if_they_are_those_that_were_read(own_api):
     assert api.put("/api/v1/rules", json={}, headers={"If-Match": "*"}).status_code == 200
 
 
+def test_rules_that_another_worker_just_wrote_are_seen_and_not_overwritten(own_api):
+    world, api = own_api  # it looks at its files once in 60 seconds
+    file = world.settings.models / "recommender" / "rules.json"
+    read = api.get("/api/v1/rules").headers["etag"]
+    file.write_text('{"deny": [1001]}')
+    assert api.put("/api/v1/rules", json={"deny": [1000]}, headers={"If-Match": read}).status_code == 412
+    file.write_text('{"deny": [1002, 1003]}')
+    assert api.get("/api/v1/rules").json()["rules"] == {"deny": [1002, 1003]}
+
+
 def test_rules_that_cannot_hold_are_refused_and_the_former_stay(own_api):
     world, api = own_api
     api.put("/api/v1/rules", json={"deny": [1000]})

@@ -112,6 +112,7 @@ async def history(request: Request) -> Response:
 async def rules(request: Request) -> Response:
     """Answer ``GET /api/v1/rules``."""
     loaded = chosen(request, query_of(request, ModelQuery))
+    await run_in_threadpool(state_of(request).rules.look)  # another worker may just have written them
     return answered(request, _rules(request, loaded), loaded)
 
 
@@ -124,6 +125,7 @@ async def put_rules(request: Request) -> Response:
     state = state_of(request)
     wanted = rules_of_body(body)
     state.rules.check(loaded, wanted)
+    await run_in_threadpool(state.rules.look)
     known = request.headers.get("if-match")
     if known is not None and known.strip() not in (
         "*",
