@@ -277,3 +277,9 @@ def test_what_is_kept_is_not_said_to_be_learned(tastemaker, logs, tmp_path):
     again = tastemaker(*asked).stderr
     assert "learning …" not in again
     assert "(kept from before)" in again
+
+
+def test_evaluate_says_that_a_model_has_seen_what_it_is_measured_with(tastemaker, logs, model_folder):
+    train, held = logs
+    assert "has seen 100.0% of the pairs held out" in tastemaker("evaluate", model_folder, train).stderr
+    assert "has seen" not in tastemaker("evaluate", model_folder, held).stderr

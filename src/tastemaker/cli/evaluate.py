@@ -57,6 +57,7 @@ def evaluate(
     """
     from tastemaker.data.columns import Columns
     from tastemaker.data.readers import read_held_out
+    from tastemaker.evaluation.comparison.audience import learned_from, share_seen
     from tastemaker.evaluation.evaluate import evaluate as measure
     from tastemaker.model.folder import load
 
@@ -71,6 +72,11 @@ def evaluate(
     if held.unknown_product_rows:
         say(
             f"{held.unknown_product_rows:,} rows are of products that the model does not know; they count as missed."
+        )
+    seen = share_seen(learned_from(model), held.to_measure)
+    if seen:
+        say(
+            f"The model has seen {seen:.1%} of the pairs held out: purchases made again, or not held out at all."
         )
     report = measure(
         model,

@@ -7,9 +7,10 @@ import numpy as np
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import NoPurchases
+from tastemaker.model.taste_model import TasteModel
 from tastemaker.types import Booleans, Rows
 
-__all__ = ["known_to_all", "seen_by", "share_seen"]
+__all__ = ["known_to_all", "learned_from", "seen_by", "share_seen"]
 
 
 def seen_by(held_out: Purchases, users: Vocabulary, products: Vocabulary) -> Purchases:
@@ -60,6 +61,13 @@ def known_to_all(held_out: Purchases, vocabularies: list[Vocabulary]) -> Purchas
             f"{held_out.users.ids.first()!r}, one of the log to learn from {vocabularies[0].ids.first()!r}."
         )
     return common
+
+
+def learned_from(model: TasteModel) -> Purchases:
+    """Return the distinct (user, product) pairs that a model learned from."""
+    own = model.histories
+    rows = np.repeat(np.arange(len(model.users), dtype=np.int32), np.diff(own.offsets))
+    return Purchases(model.users, model.products, rows, own.products)
 
 
 def share_seen(train: Purchases, held_out: Purchases) -> float:

@@ -8,12 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tastemaker.data.leaks import LeakWarning, check_no_leak
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import SettingProblem
-from tastemaker.evaluation.comparison.audience import known_to_all, seen_by, share_seen
+from tastemaker.evaluation.comparison.audience import known_to_all, learned_from, seen_by, share_seen
 from tastemaker.evaluation.comparison.columns import check_segments
 from tastemaker.evaluation.comparison.contestants import Contestant, Terms, named, names
 from tastemaker.evaluation.comparison.entries import Comparison, Entry, measured_entry, skipped_entry
@@ -182,14 +180,7 @@ def _doubts(model: TasteModel, measure: _Measure) -> Iterator[str]:
     if model.record.data_fingerprint == measure.train.fingerprint():
         return
     yield "learned from other purchases than TRAIN"
-    own = model.histories
-    learned_from = Purchases(
-        model.users,
-        model.products,
-        np.repeat(np.arange(len(model.users), dtype=np.int32), np.diff(own.offsets)),
-        own.products,
-    )
-    seen = share_seen(learned_from, seen_by(measure.held_out, model.users, model.products))
+    seen = share_seen(learned_from(model), seen_by(measure.held_out, model.users, model.products))
     known = share_seen(measure.train, seen_by(measure.held_out, measure.train.users, measure.train.products))
     if seen > known:
         yield f"has seen {seen:.0%} of what is held out, {known:.0%} of which is in TRAIN"
