@@ -2,9 +2,9 @@
 
 Clients ask for everything at once: lists for users and baskets, with rules, with reasons, in batches, neighbours, spoilt requests;
 they send purchases, and see them in the next list. Meanwhile new versions are published and old ones removed, again and again.
-Every answer is checked. Two versions are held at any time: the memory of each process's own (no file's) after half of the reloads is
-compared with that after the last, since the first few reloads leave room in the allocator that later ones use again. At the end each
-acknowledged purchase must be in the file. Exit code 1 if an answer was wrong, a purchase lost, or a worker grew by more than
+Every answer is checked. Two versions are held at any time: the memory of each process's own (no file's) after half of the reloads
+is compared with that after the last, since the first few reloads leave room in the allocator that later ones use again. At the end
+each acknowledged purchase must be in the file. Exit code 1 if an answer was wrong, a purchase lost, or a worker grew by more than
 ``--growth`` MiB.
 """
 
