@@ -17,7 +17,16 @@ from common import add_data_options, parser_of
 
 HERE = Path(__file__).parent
 
-TAKES_DATA = {"workshop_epoch", "top_k", "metrics", "throughput", "warm_start", "against_als", "serving", "soak"}
+TAKES_DATA = {
+    "workshop_epoch",
+    "top_k",
+    "metrics",
+    "throughput",
+    "warm_start",
+    "against_als",
+    "serving",
+    "soak",
+}
 NAMES = [
     "quality",
     "startup",

@@ -35,7 +35,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def main() -> None:
-    parser = parser_of(__doc__, seconds=90, workers=1, clients=8, reloads=5, growth=16)
+    parser = parser_of(__doc__, seconds=90, workers=1, clients=8, reloads=5, growth=24)
     parser.add_argument("--model", type=Path, help="a model's version folder")
     add_data_options(parser)
     options = parser.parse_args()
