@@ -347,8 +347,9 @@ def rank(
                 group[:members] = queries[low + start : low + start + members]
                 group[members:] = 0.0
                 start_scores(scores, mine_bias, members)
-                if members == 1:
-                    score_panel_once(group[0], panels[panel], scores[:PANEL])
+                if members <= 2:
+                    for i in range(members):
+                        score_panel_once(group[i], panels[panel], scores[i * PANEL : (i + 1) * PANEL])
                 else:
                     score_panel(group, panels[panel], scores)
                 for i in range(members):

@@ -131,7 +131,11 @@ def _ranked(
 ) -> tuple[AnyArray, Offsets]:
     """Return the keys of the best, ``uint64[Q, k]``, and how many each query has."""
     count = len(queries)
-    chunk = max(STEP, min(64, BUFFER_KEYS // (2 * k + PANEL) // STEP * STEP, -(-count // (16 * STEP)) * STEP))
+    room = BUFFER_KEYS // (2 * k + PANEL) // STEP * STEP
+    share = (
+        -(-count // (STEP * (1 if crew.threads == 1 else 4 * crew.threads))) * STEP
+    )  # a few blocks for each thread
+    chunk = max(STEP, min(64, room, share))
     blocks, panels = -(-count // chunk), len(candidates.panels)
     parts = max(1, min(crew.threads, panels // PANELS_A_PART)) if blocks < crew.threads else 1
     keys = np.empty((parts, count, k), np.uint64)
