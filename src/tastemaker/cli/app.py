@@ -12,6 +12,7 @@ from tastemaker.cli.doctor import doctor
 from tastemaker.cli.evaluate import evaluate
 from tastemaker.cli.events import events_app
 from tastemaker.cli.fetch import fetch
+from tastemaker.cli.index import index
 from tastemaker.cli.key import key_app
 from tastemaker.cli.promote import promote, rollback
 from tastemaker.cli.recommend import recommend
@@ -50,7 +51,20 @@ def _root(
     pass
 
 
-for command in (demo, fetch, train, evaluate, compare, recommend, similar, serve, promote, rollback, doctor):
+for command in (
+    demo,
+    fetch,
+    train,
+    evaluate,
+    compare,
+    recommend,
+    similar,
+    index,
+    serve,
+    promote,
+    rollback,
+    doctor,
+):
     app.command(rich_help_panel=None)(command)
 app.add_typer(key_app)
 app.add_typer(events_app)

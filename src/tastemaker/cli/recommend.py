@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tastemaker.cli.console import counting, output, print_json, say
+from tastemaker.cli.index import Approximately, approximate_of
 from tastemaker.cli.interrupts import raise_at_once
 from tastemaker.cli.options import (
     AsJson,
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 
     from tastemaker.data.columns import Columns
     from tastemaker.model.taste_model import TasteModel
+    from tastemaker.ranking.approximate import Approximate
     from tastemaker.ranking.fallbacks import Visitor
+    from tastemaker.ranking.lists import RankedLists
     from tastemaker.ranking.recommend import Recommendations
 
-__all__ = ["as_json_lists", "print_lists", "recommend"]
+__all__ = ["as_json_lists", "print_lists", "recommend", "said_exact"]
 
 
 def recommend(
@@ -68,6 +71,7 @@ def recommend(
         typer.Option(metavar="F", help="A table of products, for rules on its columns.", show_default=False),
     ] = None,
     why: Annotated[bool, typer.Option("--why", help="Say which purchases speak for each product.")] = False,
+    approximate: Approximately = False,
     user_column: UserColumn = None,
     product_column: ProductColumn = None,
     quantity_column: QuantityColumn = None,
@@ -94,16 +98,21 @@ def recommend(
     chosen = first_existing(given, "--user, --users, --all-users, --basket")
     if basket is not None and with_purchases is not None:
         raise typer.BadParameter("--with-purchases is for users; add its products to the --basket instead.")
+    if approximate and (rules is not None or why):
+        raise typer.BadParameter(
+            "--approximate is for plain lists; lists under --rules or with --why are exact."
+        )
     wishes = None
     if rules is not None or why:
         wishes = Wishes(k, include_purchased, threads, rules, catalogue, why, out, as_json)
     model = load(folder)
+    candidates = approximate_of(folder, model, approximate)
     if basket is not None and wishes is not None:
         _basket_under_rules(model, basket, wishes)
         return
     if basket is not None:
         _recommend_basket(
-            model, basket, out, as_json, k=k, include_purchased=include_purchased, threads=threads
+            model, basket, candidates, out, as_json, k=k, include_purchased=include_purchased, threads=threads
         )
         return
     facts: dict[str, object] = {}
@@ -121,7 +130,9 @@ def recommend(
         recommend_ruled(model, names, visitors, wishes, facts)
         return
     if out is None:
-        lists = rank(model, asked, k=k, include_purchased=include_purchased, threads=threads)
+        lists = rank(
+            model, asked, k=k, include_purchased=include_purchased, candidates=candidates, threads=threads
+        )
         _render(lists, None, as_json, best_sellers, facts)
         return
     check_file(out)
@@ -132,6 +143,7 @@ def recommend(
             out,
             k=k,
             include_purchased=include_purchased,
+            candidates=candidates,
             threads=threads,
             on_progress=lambda done: bar.update(bar.task_ids[0], advance=done),
         )
@@ -141,6 +153,7 @@ def recommend(
 def _recommend_basket(
     model: TasteModel,
     basket: str,
+    candidates: Approximate | None,
     out: Path | None,
     as_json: bool,
     *,
@@ -156,6 +169,7 @@ def _recommend_basket(
         [typed([str(product) for product in known])],
         k=k,
         include_purchased=include_purchased,
+        candidates=candidates,
         threads=threads,
     )
     _render(lists, out, as_json, [not known], {"unknown_products": unknown})
@@ -260,7 +274,7 @@ def _render(
             answer | {"best_sellers": best}
             for answer, best in zip(as_json_lists(lists), best_sellers, strict=True)
         ]
-        print_json({"recommendations": answers} | facts)
+        print_json({"recommendations": answers} | said_exact(lists.lists) | facts)
     else:
         print_lists(lists)
 
@@ -284,6 +298,11 @@ def as_json_lists(lists: Recommendations) -> list[dict[str, object]]:
         }
         for q, query in enumerate(lists.queries.to_list())
     ]
+
+
+def said_exact(lists: RankedLists) -> dict[str, object]:
+    """Return what ``--json`` says of lists that an index found; nothing where they are exact."""
+    return {} if lists.exact else {"exact": False}
 
 
 def print_lists(lists: Recommendations) -> None:

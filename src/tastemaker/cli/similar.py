@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 import typer
 
 from tastemaker.cli.console import counting, print_json, say
+from tastemaker.cli.index import Approximately, approximate_of
 from tastemaker.cli.interrupts import raise_at_once
 from tastemaker.cli.options import AsJson, ModelFolder, OutFile, Threads, first_existing, typed
-from tastemaker.cli.recommend import as_json_lists, print_lists
+from tastemaker.cli.recommend import as_json_lists, print_lists, said_exact
 
 __all__ = ["similar"]
 
@@ -25,6 +26,7 @@ def similar(
     include_self: Annotated[
         bool, typer.Option("--include-self", help="List the product itself, too, as the workshop did.")
     ] = False,
+    approximate: Approximately = False,
     out: OutFile = None,
     threads: Threads = None,
     as_json: AsJson = False,
@@ -38,12 +40,18 @@ def similar(
     from tastemaker.ranking.to_file import check_file, write_similar
 
     first_existing({"--product": product, "--all-products": all_products}, "--product, --all-products")
+    if approximate and similarity != "dot":
+        raise typer.BadParameter("--approximate finds by dot product; leave --similarity at dot.")
     model = load(folder)
+    found = approximate_of(folder, model, approximate)
+    space = None if found is None else (found.vectors, found.by_dot())
     asked = model.products.ids if all_products else typed(product or [])
     if out is None:
-        lists = rank(model, asked, k=k, similarity=similarity, include_self=include_self, threads=threads)
+        lists = rank(
+            model, asked, k=k, similarity=similarity, include_self=include_self, space=space, threads=threads
+        )
         if as_json:
-            print_json({"similar": as_json_lists(lists)})
+            print_json({"similar": as_json_lists(lists)} | said_exact(lists.lists))
         else:
             print_lists(lists)
         return
@@ -56,6 +64,7 @@ def similar(
             k=k,
             similarity=similarity,
             include_self=include_self,
+            space=space,
             threads=threads,
             on_progress=lambda done: bar.update(bar.task_ids[0], advance=done),
         )

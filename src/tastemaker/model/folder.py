@@ -27,7 +27,21 @@ from tastemaker.model.record import Epoch, TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.types import AnyArray
 
-__all__ = ["FORMAT", "check_target", "load", "read_manifest", "save"]
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "ONE_AT_A_TIME",
+    "SEAL",
+    "check_file",
+    "check_target",
+    "flush",
+    "load",
+    "read_manifest",
+    "save",
+    "seal",
+    "temporary_folder",
+    "write_file",
+]
 
 FORMAT = 1
 """The number of the folder's format; a folder with a greater one is refused."""
@@ -37,7 +51,7 @@ MANIFEST = "manifest.json"
 SEAL = "sha256"
 """The manifest's key of its own checksum."""
 
-_ONE_AT_A_TIME = threading.Lock()
+ONE_AT_A_TIME = threading.Lock()
 """Held while saving, so that what `_sweep` finds under our own number is never another thread's."""
 
 
@@ -50,15 +64,15 @@ def save(model: TasteModel, folder: str | Path) -> Path:
     target = check_target(folder)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _ONE_AT_A_TIME, _temporary(target) as temporary:
-            files = {name: _write_file(temporary / name, write) for name, write in _parts(model).items()}
+        with ONE_AT_A_TIME, temporary_folder(target) as temporary:
+            files = {name: write_file(temporary / name, write) for name, write in _parts(model).items()}
             facts = _manifest(model, target, files)
-            manifest = json.dumps(facts | {SEAL: _seal(facts)}, indent=2, allow_nan=False).encode()
-            _write_file(temporary / MANIFEST, lambda path: path.write_bytes(manifest))
-            _flush(temporary)
+            manifest = json.dumps(facts | {SEAL: seal(facts)}, indent=2, allow_nan=False).encode()
+            write_file(temporary / MANIFEST, lambda path: path.write_bytes(manifest))
+            flush(temporary)
             check_target(target)
             temporary.rename(target)
-        _flush(target.parent)
+        flush(target.parent)
     except OSError as error:
         raise ModelFolderProblem(
             f"cannot write the model folder {target}: {error.strerror or error}."
@@ -104,7 +118,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         raise NewerFormat(
             f"{path} has format {number}, and this tastemaker reads up to format {FORMAT}; upgrade tastemaker to load it."
         )
-    if manifest.get(SEAL) != _seal(manifest):
+    if manifest.get(SEAL) != seal(manifest):
         raise DamagedModel(
             f"{path / MANIFEST} is not the manifest that was written (its SHA-256 differs from the one within); "
             "copy the folder again or train again."
@@ -122,7 +136,7 @@ def load(folder: str | Path, *, verify: bool = True) -> TasteModel:
     manifest = read_manifest(path)
     try:
         for name, facts in manifest["files"].items():
-            _check_file(path / name, facts, verify)
+            check_file(path / name, facts, verify)
         return _read(path, manifest)
     except (
         KeyError, TypeError, ValueError, AttributeError, OSError, SettingProblem, pl.exceptions.PolarsError,
@@ -197,7 +211,7 @@ def _manifest(model: TasteModel, target: Path, files: dict[str, dict[str, Any]])
     }
 
 
-def _seal(manifest: dict[str, Any]) -> str:
+def seal(manifest: dict[str, Any]) -> str:
     """Return the SHA-256 of a manifest's facts, whatever the order and the spaces in which they are written."""
     facts = {key: value for key, value in manifest.items() if key != SEAL}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -246,7 +260,8 @@ def _read(path: Path, manifest: dict[str, Any]) -> TasteModel:
     )
 
 
-def _check_file(path: Path, facts: dict[str, Any], verify: bool) -> None:
+def check_file(path: Path, facts: dict[str, Any], verify: bool) -> None:
+    """Raise `DamagedModel` where a file is not the one that its manifest describes."""
     if not path.is_file():
         raise DamagedModel(
             f"{path.parent} lacks its file {path.name}; copy the folder again or train the model again."
@@ -263,13 +278,15 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_file(path: Path, write: Callable[[Path], object]) -> dict[str, Any]:
+def write_file(path: Path, write: Callable[[Path], object]) -> dict[str, Any]:
+    """Write a file to the disk itself; return its size and checksum for the manifest."""
     write(path)
-    _flush(path)
+    flush(path)
     return {"bytes": path.stat().st_size, "sha256": _digest(path)}
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -278,7 +295,8 @@ def _flush(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _temporary(target: Path) -> Iterator[Path]:
+def temporary_folder(target: Path) -> Iterator[Path]:
+    """Make a folder beside the target, to be renamed when it is whole; hold `ONE_AT_A_TIME` meanwhile."""
     _sweep(target.parent)
     path = target.parent / f".{target.name}.writing-{os.getpid()}"
     path.mkdir()

@@ -22,6 +22,8 @@ class RankedLists:
     """``int32[total]``, candidate rows, best first within a list"""
     scores: Floats
     """``float32[total]``, never ascending within a list; equal scores stand in ascending order of row"""
+    exact: bool = True
+    """Whether these are surely the best; an approximate index may have missed some"""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -47,4 +49,5 @@ class RankedLists:
             np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
             np.concatenate([part.rows for part in parts]) if parts else np.zeros(0, np.int32),
             np.concatenate([part.scores for part in parts]) if parts else np.zeros(0, np.float32),
+            all(part.exact for part in parts),
         )

@@ -13,6 +13,7 @@ from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.approximate import AnyCandidates, best_of, exact_of
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.queries import (
     Queries,
@@ -80,15 +81,15 @@ def recommend(
     *,
     k: int = 10,
     include_purchased: bool = False,
-    candidates: Candidates | None = None,
+    candidates: AnyCandidates | None = None,
     threads: int | None = None,
 ) -> Recommendations:
     """Return the k products that each user would most likely buy next, what they bought left out.
 
     ``include_purchased`` lets what they bought come again, by how often each bought it, where the model learned that it does.
     Whoever bought nothing gets the best sellers. Newer purchases join a model by `joined`.
-    ``users`` are ids. ``candidates`` (of `product_candidates`) saves packing when many calls follow. Raises `UnknownId` and,
-    for k < 1, `SettingProblem`.
+    ``users`` are ids. ``candidates`` (of `product_candidates`) saves packing when many calls follow; those of `load_index` are
+    found approximately, and the lists say so. Raises `UnknownId` and, for k < 1, `SettingProblem`.
     """
     rows = model.users.rows(users)
     candidates = candidates or product_candidates(model)
@@ -102,6 +103,7 @@ def recommend_baskets(
     *,
     k: int = 10,
     include_purchased: bool = False,
+    candidates: AnyCandidates | None = None,
     threads: int | None = None,
 ) -> Recommendations:
     """Return the k products that fit each basket best, the basket's own products left out.
@@ -111,7 +113,7 @@ def recommend_baskets(
     (`known_part` parts the products that the model knows from those that it does not) and `SettingProblem`.
     """
     rows = [np.unique(model.products.rows(basket)) for basket in baskets]
-    candidates = product_candidates(model)
+    candidates = candidates or product_candidates(model)
     lists = rank_baskets(model, rows, candidates, k=k, include_purchased=include_purchased, threads=threads)
     return Recommendations(pl.Series("basket", np.arange(len(rows))), lists, model.products)
 
@@ -139,14 +141,16 @@ def similar(
     k: int = 10,
     similarity: Similarity = "dot",
     include_self: bool = False,
+    space: tuple[Floats, AnyCandidates] | None = None,
     threads: int | None = None,
 ) -> Recommendations:
     """Return the k products whose vectors are nearest to each product's, by dot product or cosine.
 
-    ``similarity="dot", k=100, include_self=True`` is what the workshop's service answers. Raises `UnknownId`, `SettingProblem`.
+    ``similarity="dot", k=100, include_self=True`` is what the workshop's service answers. ``space`` (of
+    `similarity_candidates`) saves packing, and decides in the place of ``similarity``. Raises `UnknownId`, `SettingProblem`.
     """
     rows = model.products.rows(products)
-    space = similarity_candidates(model, similarity)
+    space = space or similarity_candidates(model, similarity)
     lists = nearest(space, rows, k=k, include_self=include_self, threads=threads)
     asked = model.products.original(model.products.at(rows)).alias("product_id")
     return Recommendations(asked, lists, model.products, "similar_id")
@@ -160,7 +164,7 @@ def product_candidates(model: TasteModel) -> Candidates:
 def rank_users(
     model: TasteModel,
     users: AnyArray,
-    candidates: Candidates,
+    candidates: AnyCandidates,
     *,
     k: int,
     include_purchased: bool = False,
@@ -188,7 +192,7 @@ def rank_users(
 def rank_baskets(
     model: TasteModel,
     baskets: Sequence[Rows],
-    candidates: Candidates,
+    candidates: AnyCandidates,
     *,
     k: int,
     include_purchased: bool = False,
@@ -221,7 +225,7 @@ def similarity_candidates(model: TasteModel, similarity: Similarity = "dot") -> 
 
 
 def nearest(
-    space: tuple[Floats, Candidates],
+    space: tuple[Floats, AnyCandidates],
     products: Rows,
     *,
     k: int,
@@ -233,7 +237,7 @@ def nearest(
     exclude = (
         None if include_self else Exclusions(np.arange(len(products) + 1), np.asarray(products, np.int32))
     )
-    return top_k(np.ascontiguousarray(vectors[products]), candidates, k, exclude=exclude, threads=threads)
+    return best_of(np.ascontiguousarray(vectors[products]), candidates, k, exclude=exclude, threads=threads)
 
 
 def _rank(
@@ -241,7 +245,7 @@ def _rank(
     queries: Queries,
     baskets: Histories,
     times: Counts | None,
-    candidates: Candidates,
+    candidates: AnyCandidates,
     *,
     k: int,
     include_purchased: bool,
@@ -251,13 +255,13 @@ def _rank(
     if include_purchased:
         queries = with_repeats(model, queries, baskets, times, threads=threads)
     exclude = None if include_purchased else _leave_out(baskets)
-    lists = top_k(queries.vectors, candidates, k, exclude=exclude, extra=queries.extra, threads=threads)
+    lists = best_of(queries.vectors, candidates, k, exclude=exclude, extra=queries.extra, threads=threads)
     empty = np.flatnonzero(np.diff(baskets.offsets) == 0)
     buyers = buyers_for_nobody(model) if len(empty) else None
     if buyers is None:
         return lists
     extra = ExtraScores(np.array([0, len(buyers)]), np.arange(len(buyers), dtype=np.int32), buyers)
-    best = top_k(queries.vectors[empty[:1]], candidates, k, extra=extra, threads=threads)
+    best = top_k(queries.vectors[empty[:1]], exact_of(candidates), k, extra=extra, threads=threads)
     places = lists.offsets[empty][:, None] + np.arange(len(best.rows))  # nothing is left out of these lists
     lists.rows[places], lists.scores[places] = best.rows, best.scores
     return lists

@@ -11,6 +11,7 @@ import polars as pl
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import TastemakerError, UnreadableFile
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.approximate import AnyCandidates
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.recommend import (
     Recommendations,
@@ -20,7 +21,7 @@ from tastemaker.ranking.recommend import (
     rank_users,
     similarity_candidates,
 )
-from tastemaker.types import Rows
+from tastemaker.types import Floats, Rows
 
 __all__ = ["check_file", "write_frame", "write_recommendations", "write_similar"]
 
@@ -34,14 +35,15 @@ def write_recommendations(
     *,
     k: int = 10,
     include_purchased: bool = False,
+    candidates: AnyCandidates | None = None,
     threads: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Write ``user_id, product_id, rank, score`` for the users with these ids; return the number of lines."""
-    candidates = product_candidates(model)
+    packed = candidates or product_candidates(model)
 
     def rank(rows: Rows) -> RankedLists:
-        return rank_users(model, rows, candidates, k=k, include_purchased=include_purchased, threads=threads)
+        return rank_users(model, rows, packed, k=k, include_purchased=include_purchased, threads=threads)
 
     blocks = _blocks(
         model.users, "user_id", model.users.rows(users), rank, model.products, "product_id", on_progress
@@ -57,14 +59,15 @@ def write_similar(
     k: int = 10,
     similarity: Similarity = "dot",
     include_self: bool = False,
+    space: tuple[Floats, AnyCandidates] | None = None,
     threads: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Write ``product_id, similar_id, rank, score`` for the products with these ids; return the number of lines."""
-    space = similarity_candidates(model, similarity)
+    packed = space or similarity_candidates(model, similarity)
 
     def rank(rows: Rows) -> RankedLists:
-        return nearest(space, rows, k=k, include_self=include_self, threads=threads)
+        return nearest(packed, rows, k=k, include_self=include_self, threads=threads)
 
     rows = model.products.rows(products)
     return _write(

@@ -1,0 +1,72 @@
+"""``tastemaker index``: an approximate index beside a model, and what it misses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tastemaker.cli.console import print_json, say, size
+from tastemaker.cli.options import AsJson, ModelFolder, Threads
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tastemaker.model.taste_model import TasteModel
+    from tastemaker.ranking.approximate import Approximate
+
+__all__ = ["Approximately", "approximate_of", "index"]
+
+Approximately = Annotated[
+    bool,
+    typer.Option(
+        "--approximate", help="Let the index of `tastemaker index` find the products; it may miss some."
+    ),
+]
+
+
+def index(
+    folder: ModelFolder,
+    wanted: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="The recall for which enough of the index is read.")
+    ] = 0.97,
+    seed: Annotated[int, typer.Option(help="Draws the users for whom recall is measured.")] = 0,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build an approximate index beside a model's folder, for catalogues too large to rank whole at each request.
+
+    It stands in FOLDER.index; the model stays as it is. How much of the exact lists it finds is measured and kept with it.
+    """
+    from tastemaker.model.folder import load
+    from tastemaker.ranking.approximate import faiss
+    from tastemaker.ranking.index_folder import build_index, check_no_index, save_index
+
+    faiss()
+    model = load(folder)
+    check_no_index(folder)
+    built = build_index(model, wanted=wanted, seed=seed, threads=threads)
+    target = save_index(built, folder)
+    space = sum(file.stat().st_size for file in target.iterdir())
+    if as_json:
+        print_json({"index": str(target), "bytes": space} | built.facts)
+        return
+    recall, seconds = built.facts["recall"], built.facts["seconds"]
+    users = max(seconds["users"], 1)
+    say(f"Wrote {target} ({size(space)}) in {seconds['build']:.1f} s.")
+    say(f"Recall for {recall['users']:,} users: {recall['10']:.4f} at 10, {recall['100']:.4f} at 100.")
+    say(
+        f"A list of 10 takes {1e3 * seconds['approximate'] / users:.2f} ms with it, {1e3 * seconds['exact'] / users:.2f} ms "
+        "exactly, many at once."
+    )
+    if seconds["approximate"] >= seconds["exact"]:
+        say("The exact ranking is as fast here: do without --approximate.")
+
+
+def approximate_of(folder: Path, model: TasteModel, asked: bool) -> Approximate | None:
+    """Return the candidates with the index of this folder where ``--approximate`` asked for it."""
+    if not asked:
+        return None
+    from tastemaker.ranking.index_folder import load_index
+
+    return load_index(folder, model)
