@@ -17,7 +17,9 @@ from tastemaker.ranking.top_k import Candidates
 
 
 def main() -> None:
-    options = parser_of(__doc__, products=1_000_000, dimensions=64, queries=1_000, threads=1).parse_args()
+    options = parser_of(
+        __doc__, products=1_000_000, dimensions=64, queries=1_000, over=16, threads=2
+    ).parse_args()
     vectors, bias, queries = clustered(options.products, options.dimensions, options.queries)
     exact = Candidates.of(vectors, bias)
     began = time.perf_counter()
@@ -26,9 +28,9 @@ def main() -> None:
     best_of(queries[:1], exact, 10, threads=1)
     best, batch, one = timed(queries, exact, options.threads)
     rows = [["exact, all products", "1.000", f"{batch:.2f}", f"{one:.2f}"]]
-    probes = 4
+    probes = 8
     while probes <= index.nlist // 4:
-        candidates = Approximate(exact, vectors, index, probes)
+        candidates = Approximate(exact, vectors, index, probes, options.over)
         best_of(queries[:1], candidates, 10, threads=1)
         found, batch, one = timed(queries, candidates, options.threads)
         rows.append(

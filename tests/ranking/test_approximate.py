@@ -119,6 +119,15 @@ def test_a_query_of_zeros_is_ranked_exactly_beside_others_that_are_not():
     assert best_of(queries[3:4], candidates, 5).exact
 
 
+def test_short_codes_of_many_candidates_find_most_too_in_an_odd_number_of_dimensions():
+    candidates, queries = cloud(count=12_000, dimensions=7)
+    wide = Approximate(candidates.exact, candidates.vectors, candidates.index, candidates.index.nlist, 64)
+    best, found = top_k(queries, wide.exact, 10), best_of(queries, wide, 10)
+    shares = [np.isin(a, b).mean() for (a, _), (b, _) in zip(best, found, strict=True)]
+    assert not found.exact
+    assert np.mean(shares) > 0.9
+
+
 def test_exact_candidates_go_through_the_same_function_unchanged():
     rng = np.random.default_rng(0)
     candidates = Candidates.of(rng.standard_normal((50, 4)).astype(np.float32))

@@ -32,6 +32,13 @@ def serve(
             metavar="F", help="A table of products, for rules and for the page.", show_default=False
         ),
     ] = None,
+    approximate: Annotated[
+        bool,
+        typer.Option(
+            "--approximate",
+            help="Use the index of `tastemaker index` where a version has one; /api/v1 says so.",
+        ),
+    ] = False,
     keys: Annotated[
         Path | None,
         typer.Option(
@@ -83,6 +90,7 @@ def serve(
         workers=workers,
         threads=threads,
         catalogue=catalogue,
+        approximate=approximate,
         keys=keys,
         insecure=insecure,
         events=events,
@@ -95,6 +103,10 @@ def serve(
         body_bytes=max_body,
         log_requests=not quiet,
     )
+    if approximate:
+        from tastemaker.ranking.approximate import faiss
+
+        faiss()
     log_in_json()
 
     def announce(address: str, served: list[str]) -> None:

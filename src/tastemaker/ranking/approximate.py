@@ -7,6 +7,7 @@ inner-product spaces": a candidate is (vector, bias, √(M² − |vector|² − 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -23,16 +24,17 @@ from tastemaker.types import AnyArray, Booleans, Floats, Rows
 
 __all__ = ["AnyCandidates", "Approximate", "best_of", "exact_of", "faiss", "make_index"]
 
-OVER = 2
-"""An index is asked for so many times the wanted length, and `MORE`, since its own scores are rounded to a byte a dimension."""
-
 MORE = 32
+"""An index is asked for `Approximate.over` times the wanted length, and so many more, since its own scores are coarse."""
 
 MOST_BOUGHT = 1024
 """So many of a query's left-out candidates are asked for in addition, at most; a list that is then too short is ranked exactly."""
 
 AT_ONCE = 256
 """Queries whose found candidates are scored together, so that memory stays bounded"""
+
+PACKED = 10_000
+"""From so many candidates on, the index keeps four bits for every two dimensions; fewer are kept as they are"""
 
 CELL = 40
 """Fewest candidates of a cell on average: below that the library warns, and learns little"""
@@ -47,9 +49,11 @@ class Approximate:
     vectors: Floats
     """``float32[C, D]``"""
     index: Any
-    """The library's index over ``C`` vectors of ``D + 2`` dimensions"""
+    """The library's index over ``C`` vectors of ``D + 2`` dimensions, and one of zeros where D is odd"""
     probes: int
     """So many cells of the index are read for a query"""
+    over: int = 4
+    """So many times the wanted length is found and scored exactly"""
     bias: float = 1.0
     """How much the candidates' bias counts in the index: 1, or 0 for dot products alone"""
 
@@ -69,7 +73,11 @@ def exact_of(candidates: AnyCandidates) -> Candidates:
 def faiss() -> ModuleType:
     """Return the library; raise `SettingProblem` where it is not installed."""
     try:
-        import faiss as library
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # of its bindings, on newer versions of Python
+            import faiss as library
     except ImportError as error:
         raise SettingProblem(
             "an approximate index needs the package faiss-cpu, which is not installed; pip install 'tastemaker[index]'."
@@ -79,12 +87,13 @@ def faiss() -> ModuleType:
 
 
 def make_index(vectors: Floats, bias: Floats, *, seed: int = 0, threads: int | None = None) -> Any:
-    """Return the library's index over ``vectors[C, D]`` with ``bias[C]``: cells around means, a byte for each dimension."""
+    """Return the library's index over ``vectors[C, D]`` with ``bias[C]``: cells around means, which hold short codes."""
     library = faiss()
     library.omp_set_num_threads(threads or default_threads())
     points = _augmented(vectors, bias)
     cells = max(1, min(round(2 * len(points) ** 0.5), len(points) // CELL))
-    index = library.index_factory(points.shape[1], f"IVF{cells},SQ8", library.METRIC_L2)
+    codes = f"PQ{points.shape[1] // 2}x4fs" if len(points) >= PACKED else "Flat"
+    index = library.index_factory(points.shape[1], f"IVF{cells},{codes}", library.METRIC_L2)
     index.cp.seed = seed
     index.cp.max_points_per_centroid = 64
     index.cp.niter = 8
@@ -94,10 +103,17 @@ def make_index(vectors: Floats, bias: Floats, *, seed: int = 0, threads: int | N
 
 
 def _augmented(vectors: Floats, bias: Floats) -> Floats:
-    points = np.empty((len(vectors), vectors.shape[1] + 2), np.float32)
-    points[:, :-2], points[:, -2], points[:, -1] = vectors, bias, 0
+    points = _points(vectors, bias)
     squares = np.einsum("cd,cd->c", points, points, dtype=np.float64)
-    points[:, -1] = np.sqrt(squares.max(initial=0) - squares)
+    points[:, vectors.shape[1] + 1] = np.sqrt(squares.max(initial=0) - squares)
+    return points
+
+
+def _points(vectors: Floats, bias: Floats | float) -> Floats:
+    """Return (vector, bias, 0), and one more 0 where the library's codes, of two dimensions each, need it."""
+    dimensions = vectors.shape[1]
+    points = np.zeros((len(vectors), dimensions + 2 + dimensions % 2), np.float32)
+    points[:, :dimensions], points[:, dimensions] = vectors, bias
     return points
 
 
@@ -119,7 +135,12 @@ def best_of(
     if isinstance(candidates, Candidates):
         return top_k(queries, candidates, k, exclude=exclude, extra=extra, threads=threads)
     exact = candidates.exact
-    if k < 1 or queries.shape[1] != exact.dimensions or OVER * k + MORE >= exact.count or not len(queries):
+    if (
+        k < 1
+        or queries.shape[1] != exact.dimensions
+        or candidates.over * k + MORE >= exact.count
+        or not len(queries)
+    ):
         return top_k(queries, exact, k, exclude=exclude, extra=extra, threads=threads)
     exclude = _each(exclude, len(queries))
     extra = no_extra() if extra is None else extra
@@ -158,7 +179,7 @@ def _some(
     """Rank a few queries by the index, and exactly those among them that it cannot answer."""
     count = candidates.exact.count
     bought = np.diff(exclude.offsets)
-    ask = min(OVER * k + MORE + min(int(bought.max()), MOST_BOUGHT), count)
+    ask = min(candidates.over * k + MORE + min(int(bought.max()), MOST_BOUGHT), count)
     rows, valid = _distinct(_find(queries, candidates, ask, threads), extra, count)
     valid &= ~_left_out(rows, exclude, count)
     scores = _scores(queries, candidates, np.where(valid, rows, 0).astype(np.int32), extra, threads)
@@ -187,8 +208,7 @@ def _find(queries: Floats, candidates: Approximate, ask: int, threads: int | Non
     """Return the candidates nearest to each query by the index, ``int64[Q, ask]``; -1 where there are fewer."""
     library = faiss()
     library.omp_set_num_threads(threads or default_threads())
-    points = np.zeros((len(queries), queries.shape[1] + 2), np.float32)
-    points[:, :-2], points[:, -2] = queries, candidates.bias
+    points = _points(queries, candidates.bias)
     parameters = library.SearchParametersIVF(nprobe=candidates.probes)
     _, found = candidates.index.search(points, ask, params=parameters)
     rows: AnyArray = found

@@ -36,6 +36,7 @@ from tastemaker.ranking.top_k import Candidates
 from tastemaker.types import Rows
 
 __all__ = [
+    "INDEX",
     "BuiltIndex",
     "build_index",
     "check_no_index",
@@ -47,6 +48,9 @@ __all__ = [
 
 FORMAT = 1
 
+INDEX = ".index"
+"""How the name of an index's folder ends, after that of its model's"""
+
 FILE = "index.faiss"
 
 LENGTHS = (10, 100)
@@ -55,8 +59,11 @@ LENGTHS = (10, 100)
 WANTED = 0.97
 """Recall, at every length, for which the index reads as many cells as it must"""
 
-TUNED_ON = 500
-"""Users for whom the number of cells is chosen"""
+MOST_OVER = 64
+"""So many times the wanted length are scored exactly, at most"""
+
+TUNED_ON = 300
+"""Users for whom it is chosen how much is read"""
 
 MEASURED_ON = 2000
 """Users, others where there are enough, whose recall is told; fewer where the model has fewer"""
@@ -78,7 +85,7 @@ def index_folder(folder: str | Path) -> Path:
     '3.index'
     """
     path = Path(folder).absolute()
-    return path.with_name(f"{path.name}.index")
+    return path.with_name(f"{path.name}{INDEX}")
 
 
 def build_index(
@@ -86,8 +93,9 @@ def build_index(
 ) -> BuiltIndex:
     """Build an index over the products, choose how much of it is read, and measure its recall against the exact ranking.
 
-    recall@k = the mean, over users drawn by ``seed``, of the share of the exact k best that the index's k best hold. The least
-    number of cells, doubled from 1, is taken that reaches ``wanted`` for `TUNED_ON` users; `MEASURED_ON` others are measured.
+    recall@k = the mean, over users drawn by ``seed``, of the share of the exact k best that the index's k best hold. Cells read
+    and candidates scored are doubled, whichever gains more, until `TUNED_ON` users reach ``wanted``; `MEASURED_ON` others, where
+    there are so many, are measured.
     Raises `SettingProblem` without the extra ``index``.
     """
     exact = product_candidates(model)
@@ -100,11 +108,7 @@ def build_index(
     tuned, measured = order[:TUNED_ON], order[TUNED_ON:][:MEASURED_ON]
     if len(measured) < MEASURED_ON:
         measured = order[-MEASURED_ON:]
-    best = _ranked(model, tuned, exact, threads)[0]
-    while candidates.probes < index.nlist:
-        if min(_recalls(best, _ranked(model, tuned, candidates, threads)[0])) >= wanted:
-            break
-        candidates = replace(candidates, probes=min(2 * candidates.probes, index.nlist))
+    candidates = _tuned(model, tuned, candidates, wanted, threads)
     best, exact_seconds = _ranked(model, measured, exact, threads)
     found, seconds = _ranked(model, measured, candidates, threads)
     recalls = dict(zip(map(str, LENGTHS), _recalls(best, found), strict=True))
@@ -113,6 +117,7 @@ def build_index(
         "parameters": {
             "cells": int(index.nlist),
             "probes": candidates.probes,
+            "over": candidates.over,
             "wanted": wanted,
             "seed": seed,
         },
@@ -122,6 +127,26 @@ def build_index(
         "seconds": {"build": built, "users": len(measured), "exact": exact_seconds, "approximate": seconds},
     }
     return BuiltIndex(candidates, facts)
+
+
+def _tuned(
+    model: TasteModel, users: Rows, candidates: Approximate, wanted: float, threads: int | None
+) -> Approximate:
+    """Return the candidates with as much read as some users need for the wanted recall, or all."""
+    best = _ranked(model, users, candidates.exact, threads)[0]
+
+    def reached(one: Approximate) -> float:
+        return min(_recalls(best, _ranked(model, users, one, threads)[0]))
+
+    recall, cells = reached(candidates), int(candidates.index.nlist)
+    while recall < wanted and (candidates.probes < cells or candidates.over < MOST_OVER):
+        ahead = []
+        if candidates.probes < cells:
+            ahead.append(replace(candidates, probes=min(2 * candidates.probes, cells)))
+        if candidates.over < MOST_OVER:
+            ahead.append(replace(candidates, over=2 * candidates.over))
+        recall, candidates = max(((reached(one), one) for one in ahead), key=lambda step: step[0])
+    return candidates
 
 
 def _buyers(model: TasteModel, seed: int) -> Rows:
@@ -227,7 +252,7 @@ def read_index_manifest(folder: str | Path) -> dict[str, Any]:
 def load_index(
     folder: str | Path, model: TasteModel, *, exact: Candidates | None = None, verify: bool = True
 ) -> Approximate:
-    """Return the candidates of a model with the index beside its folder, which is memory-mapped.
+    """Return the candidates of a model with the index beside its folder, read into memory.
 
     ``exact`` (of `product_candidates`) saves packing. Raises `DamagedModel`, `NewerFormat`, `ModelFolderProblem`, and
     `SettingProblem` without the extra ``index``.
@@ -235,15 +260,16 @@ def load_index(
     manifest, path, library = read_index_manifest(folder), index_folder(folder), faiss()
     try:
         check_file(path / FILE, manifest["files"][FILE], verify)
-        index = library.read_index(str(path / FILE), library.IO_FLAG_MMAP | library.IO_FLAG_READ_ONLY)
-        probes = int(manifest["parameters"]["probes"])
+        index = library.read_index(str(path / FILE))
+        parameters = manifest["parameters"]
+        probes, over = int(parameters["probes"]), int(parameters["over"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DamagedModel(
             f"{path} cannot be read as an index ({error}); remove the folder and build it again."
         ) from error
-    if (index.ntotal, index.d) != (len(model.products), model.dimensions + 2):
+    if index.ntotal != len(model.products):
         raise ModelFolderProblem(
             f"{path} is the index of another model than {folder}; remove it and build it."
         )
     vectors = np.asarray(model.product_vectors)
-    return Approximate(exact or product_candidates(model), vectors, index, probes)
+    return Approximate(exact or product_candidates(model), vectors, index, probes, over)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -303,6 +303,15 @@ class RulesSaid(Struct):
     unknown: Annotated[list[Id], Meta(description="Ids in the rules that the model does not know.")]
 
 
+FoundByIndex: TypeAlias = (
+    Annotated[
+        bool,
+        Meta(description="False where an approximate index found the products; it may have missed some."),
+    ]
+    | UnsetType
+)
+
+
 class Listed(Struct):
     """One list and what it rests on."""
 
@@ -312,6 +321,7 @@ class Listed(Struct):
     ]
     recommendations: list[Product]
     rules: RulesSaid
+    exact: FoundByIndex = UNSET
     user: Id | UnsetType = UNSET
     basket: list[Id] | UnsetType = UNSET
     unknown: Annotated[list[Id], Meta(description="Ids asked for that the model does not know.")] = []
@@ -339,6 +349,7 @@ class SimilarAnswer(Struct):
     version: int
     product: Id
     similar: list[Product]
+    exact: FoundByIndex = UNSET
     rules: Annotated[RulesSaid, Meta(description="Where the file of rules holds.")] | UnsetType = UNSET
     about: dict[str, Any] | UnsetType = UNSET
 

@@ -105,14 +105,21 @@ async def similar(request: Request) -> Response:
     engine: Engine = request.app.state.engine
     book = state_of(request).rules.book(loaded)
     if book.allowed is None:
-        ((rows, scores),) = await engine.nearest(loaded, [row], asked.k, include_self=asked.include_self)
+        # neighbours that are worked out are exact, and as quick
+        by_index = loaded.index is not None and loaded.neighbours is None
+        ((rows, scores),) = await engine.nearest(
+            loaded, [row], asked.k, include_self=asked.include_self, approximate=by_index
+        )
     else:
+        by_index = False
         rows, scores = await engine.run(_similar_allowed, loaded, row, book, asked.k, asked.include_self)
     products = _products(loaded, rows, scores)
     content = {
         "model": loaded.name, "version": loaded.version,
         "product": id_of(loaded.product_ids, row), "similar": products,
     }  # fmt: skip
+    if by_index:
+        content["exact"] = False
     if not book.is_empty:
         content["rules"] = _said(loaded, book, book.removals)
     if asked.details:
@@ -230,17 +237,26 @@ async def _lists(
         if book.is_empty and not asked.why and guest.plain and source_of(guest.visitor) in ("personal", "basket")
     }  # fmt: skip
     answers: dict[int, Answer] = {}
+    by_index = loaded.index is not None
     users = [n for n in quick if len(guests[n].visitor.history)]
     baskets = [n for n in quick if not len(guests[n].visitor.history)]
     if users:
         rows = [guests[n].visitor.user for n in users]
         found = await engine.rank_users(
-            loaded, [one for one in rows if one is not None], asked.k, include_purchased=include
+            loaded,
+            [one for one in rows if one is not None],
+            asked.k,
+            include_purchased=include,
+            approximate=by_index,
         )
         answers |= {n: _quick_answer(guests[n], one, include) for n, one in zip(users, found, strict=True)}
     if baskets:
         found = await engine.rank_baskets(
-            loaded, [guests[n].visitor.basket for n in baskets], asked.k, include_purchased=include
+            loaded,
+            [guests[n].visitor.basket for n in baskets],
+            asked.k,
+            include_purchased=include,
+            approximate=by_index,
         )
         answers |= {n: _quick_answer(guests[n], one, include) for n, one in zip(baskets, found, strict=True)}
     rest = [n for n in range(len(guests)) if n not in quick]
@@ -260,7 +276,8 @@ async def _lists(
     for n, guest in enumerate(guests):
         metrics.fallback(loaded.name, answers[n].source)
         metrics.empty_answers(loaded.name, int(not len(answers[n].ruled.rows)))
-        lists.append(_listed(loaded, guest, answers[n], book, reasons.get(n), details=asked.details))
+        listed = _listed(loaded, guest, answers[n], book, reasons.get(n), details=asked.details)
+        lists.append({**listed, "exact": False} if by_index and n in quick else listed)
     return lists
 
 

@@ -34,7 +34,11 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
     `SettingProblem` when there is no usable keys file where one is named.
     """
     books = shelf or Shelf(
-        settings.models, catalogue=settings.catalogue, scratch=settings.scratch, keep=settings.keep_versions
+        settings.models,
+        catalogue=settings.catalogue,
+        scratch=settings.scratch,
+        keep=settings.keep_versions,
+        approximate=settings.approximate,
     )
     metrics = Metrics(books)
     books.on_change(metrics.change)

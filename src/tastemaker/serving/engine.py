@@ -27,8 +27,8 @@ __all__ = ["Engine", "Ranked"]
 T = TypeVar("T")
 Ranked: TypeAlias = tuple[Rows, Floats]
 """The product rows and the scores of one list, best first"""
-Group: TypeAlias = tuple[Loaded, Literal["user", "basket", "product"], bool]
-"""What may be ranked in one call: one model, one kind of query, one answer to whether the query's own products count"""
+Group: TypeAlias = tuple[Loaded, Literal["user", "basket", "product"], bool, bool]
+"""What may be ranked in one call: one model, one kind of query, whether the query's own products count, whether an index finds"""
 
 AT_ONCE = 64
 """Most queries of one call of the kernel"""
@@ -66,27 +66,45 @@ class Engine:
             self._held -= 1
 
     async def rank_users(
-        self, loaded: Loaded, users: Sequence[int], k: int, *, include_purchased: bool = False
+        self,
+        loaded: Loaded,
+        users: Sequence[int],
+        k: int,
+        *,
+        include_purchased: bool = False,
+        approximate: bool = False,
     ) -> list[Ranked]:
-        """Return the k best products of each user at these rows."""
-        return await self._ask((loaded, "user", include_purchased), users, k)
+        """Return the k best products of each user at these rows, found by the version's index where ``approximate`` says so."""
+        return await self._ask((loaded, "user", include_purchased, approximate), users, k)
 
     async def rank_baskets(
-        self, loaded: Loaded, baskets: Sequence[Rows], k: int, *, include_purchased: bool = False
+        self,
+        loaded: Loaded,
+        baskets: Sequence[Rows],
+        k: int,
+        *,
+        include_purchased: bool = False,
+        approximate: bool = False,
     ) -> list[Ranked]:
         """Return the k best products for each basket, given as ascending product rows."""
-        return await self._ask((loaded, "basket", include_purchased), baskets, k)
+        return await self._ask((loaded, "basket", include_purchased, approximate), baskets, k)
 
     async def nearest(
-        self, loaded: Loaded, products: Sequence[int], k: int, *, include_self: bool = False
+        self,
+        loaded: Loaded,
+        products: Sequence[int],
+        k: int,
+        *,
+        include_self: bool = False,
+        approximate: bool = False,
     ) -> list[Ranked]:
         """Return the k products nearest, by dot product, to each product at these rows."""
-        table = loaded.neighbours
+        table = None if approximate else loaded.neighbours
         if table is not None:
             known = [table.of(product, k, include_self=include_self) for product in products]
             if all(one is not None for one in known):
                 return cast("list[Ranked]", known)
-        return await self._ask((loaded, "product", include_self), products, k)
+        return await self._ask((loaded, "product", include_self, approximate), products, k)
 
     def close(self) -> None:
         """End the threads."""
@@ -186,11 +204,12 @@ def _rank(group: Group, asks: list[_Ask]) -> list[list[Ranked]]:
 
 
 def _lists(group: Group, queries: list[Any], k: int) -> RankedLists:
-    loaded, kind, include = group
-    model, candidates = loaded.model, loaded.candidates
+    loaded, kind, include, approximate = group
+    model, candidates = loaded.model, loaded.index if approximate and loaded.index else loaded.candidates
     if kind == "user":
         users = np.array(queries, np.int32)
         return rank_users(model, users, candidates, k=k, include_purchased=include, threads=1)
     if kind == "basket":
         return rank_baskets(model, queries, candidates, k=k, include_purchased=include, threads=1)
-    return nearest(loaded.by_dot, np.array(queries, np.int32), k=k, include_self=include, threads=1)
+    space = loaded.index_by_dot if approximate else loaded.by_dot
+    return nearest(space, np.array(queries, np.int32), k=k, include_self=include, threads=1)

@@ -14,11 +14,13 @@ import polars as pl
 
 from tastemaker.data.product_table import ProductTable, empty_table, read_product_table
 from tastemaker.data.purchases import Histories
-from tastemaker.errors import DamagedModel
+from tastemaker.errors import DamagedModel, TastemakerError
 from tastemaker.model.folder import load, read_manifest
 from tastemaker.model.taste_model import Memory, TasteModel
+from tastemaker.ranking.approximate import AnyCandidates, Approximate
+from tastemaker.ranking.index_folder import index_folder, load_index
 from tastemaker.ranking.queries import basket_queries, user_queries
-from tastemaker.ranking.recommend import product_candidates, rank_users
+from tastemaker.ranking.recommend import nearest, product_candidates, rank_users
 from tastemaker.ranking.top_k import Candidates, top_k
 from tastemaker.serving.ids import Ids
 from tastemaker.serving.neighbours import NeighbourTable
@@ -46,6 +48,9 @@ class Loaded:
     """The products, packed for `top_k`, with their bias; shared between the workers"""
     catalogue: ProductTable
     """What the catalogue says of each product, in the order of the model's rows; without columns where there is no catalogue"""
+
+    index: Approximate | None = None
+    """The same products with an approximate index, where one is wanted and there is one"""
 
     neighbours: NeighbourTable | None = None
     """The nearest products of all, once they are worked out"""
@@ -76,6 +81,13 @@ class Loaded:
         return Ids(self.model.products)
 
     @cached_property
+    def index_by_dot(self) -> tuple[Floats, AnyCandidates]:
+        """Return the space of `nearest` for dot products, found by the index where there is one."""
+        if self.index is None:
+            return self.by_dot
+        return self.index.vectors, self.index.by_dot()
+
+    @cached_property
     def by_dot(self) -> tuple[Floats, Candidates]:
         """Return the space of `nearest` for dot products: the same panels without bias."""
         bias = np.zeros(self.candidates.count, np.float32)
@@ -89,10 +101,12 @@ def load_version(
     *,
     catalogue: Path | None = None,
     scratch: Path | None = None,
+    approximate: bool = False,
 ) -> Loaded:
     """Load one version, verify every file and try it out; raise a `ModelFolderProblem` when it is not fit to serve.
 
     ``catalogue`` is a table of products. ``scratch`` is a folder in which the worker processes share what they pack.
+    ``approximate`` takes an index too where one stands beside the folder; one that cannot be used is logged, and lists stay exact.
     """
     manifest = read_manifest(folder)
     model = _uniform(load(folder))
@@ -102,9 +116,20 @@ def load_version(
     if catalogue is not None:
         _warn_of_strange(catalogue, table, f"{name}/{version}")
     candidates = shared(lambda: product_candidates(model), scratch, manifest["sha256"][:32])
-    loaded = Loaded(name, version, folder, manifest, model, candidates, table)
+    index = _index(folder, model, candidates) if approximate else None
+    loaded = Loaded(name, version, folder, manifest, model, candidates, table, index)
     _try(loaded)
     return loaded
+
+
+def _index(folder: Path, model: TasteModel, candidates: Candidates) -> Approximate | None:
+    if not index_folder(folder).is_dir():
+        return None
+    try:
+        return load_index(folder, model, exact=candidates)
+    except TastemakerError as error:
+        log.error("%s Lists are exact meanwhile.", error)
+        return None
 
 
 def _warn_of_strange(catalogue: Path, table: ProductTable, version: str) -> None:
@@ -168,6 +193,11 @@ def _try(loaded: Loaded) -> None:
         user_queries(model, some[:1], threads=1)
     basket = basket_queries(model, Histories(np.array([0, 1]), np.zeros(1, np.int32)), threads=1)
     answers.append(top_k(basket.vectors, loaded.candidates, 10, extra=basket.extra, threads=1))
+    if loaded.index is not None:
+        answers.append(rank_users(model, some, loaded.index, k=10, include_purchased=True, threads=1))
+        answers.append(
+            nearest(loaded.index_by_dot, np.zeros(1, np.int32), k=10, include_self=True, threads=1)
+        )
     vectors, space = loaded.by_dot
     answers.append(top_k(np.ascontiguousarray(vectors[:1]), space, 10, threads=1))
     for lists in answers:

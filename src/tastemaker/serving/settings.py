@@ -30,6 +30,8 @@ class Settings:
     """So many versions of each model are loaded, the newest, and those with a label"""
     catalogue: Path | None = None
     """A table of products, any columns: for rules, for the page"""
+    approximate: bool = False
+    """Whether the API's plain lists are found by an approximate index where a version has one beside its folder"""
     keys: Path | None = None
     """The file of API keys; without it everybody may read and nobody may change anything"""
     insecure: bool = False
@@ -70,7 +72,7 @@ class Settings:
         positive = {
             field.name for field in dataclasses.fields(self) if isinstance(field.default, int | float)
         }
-        positive -= {"port", "insecure", "log_requests", "requests_per_second"}
+        positive -= {"port", "insecure", "approximate", "log_requests", "requests_per_second"}
         for name in sorted(positive):
             value = getattr(self, name)
             if not value > 0:

@@ -18,6 +18,7 @@ import polars as pl
 from tastemaker.data.product_table import ProductTable
 from tastemaker.errors import ColumnProblem, ModelFolderProblem, NotServed, TastemakerError
 from tastemaker.model.folder import MANIFEST, read_manifest
+from tastemaker.ranking.index_folder import INDEX, index_folder
 from tastemaker.serving.labels import STABLE, Labels, read_labels
 from tastemaker.serving.loaded import Loaded, load_version
 from tastemaker.serving.shared import forget
@@ -96,8 +97,10 @@ class Shelf:
         catalogue: Path | None = None,
         scratch: Path | None = None,
         keep: int = 10,
+        approximate: bool = False,
     ) -> None:
         self._models, self._catalogue, self._scratch, self._keep = models, catalogue, scratch, keep
+        self._approximate = approximate
         self._listeners: list[Callable[[Change], None]] = [_log]
         self._chores: list[Callable[[], None]] = []
         self._served: Mapping[str, Served] = MappingProxyType({})
@@ -146,6 +149,8 @@ class Shelf:
             for name, version in wanted:
                 folder = found[name, version]
                 mark = (*_mark(folder), catalogue)  # prices and stock change without a new version
+                if self._approximate:
+                    mark = (*mark, _mark(index_folder(folder)))  # an index may be built while it is served
                 if self._marks.get((name, version)) != mark or time.monotonic() > self._retries.get(
                     folder, math.inf
                 ):
@@ -225,7 +230,14 @@ class Shelf:
         self._put(replace(served, loading=served.loading | {version}))
         self._retries.pop(folder, None)
         try:
-            loaded = load_version(name, version, folder, catalogue=self._catalogue, scratch=self._scratch)
+            loaded = load_version(
+                name,
+                version,
+                folder,
+                catalogue=self._catalogue,
+                scratch=self._scratch,
+                approximate=self._approximate,
+            )
             if served.default is not None:
                 _check_columns(served.ready[served.default].catalogue, loaded.catalogue)
         except Exception as error:  # whatever is wrong with a version, the others are served
@@ -283,9 +295,14 @@ def _numbered(folder: Path) -> dict[int, Path]:
 def _folders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir() and entry.name[0] != ".")
+            return sorted(Path(entry.path) for entry in entries if _may_hold_models(entry))
     except OSError:
         return []
+
+
+def _may_hold_models(entry: os.DirEntry[str]) -> bool:
+    """Return whether this is a folder that is looked into: not a hidden one, and not an index beside a model."""
+    return entry.name[0] != "." and not entry.name.endswith(INDEX) and entry.is_dir()
 
 
 def _mark(folder: Path) -> Mark:

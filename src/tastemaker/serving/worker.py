@@ -27,7 +27,11 @@ def work(settings: Settings, listener: socket.socket, tell: Callable[[list[str]]
     sys.setswitchinterval(SWITCH_SECONDS)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     shelf = Shelf(
-        settings.models, catalogue=settings.catalogue, scratch=settings.scratch, keep=settings.keep_versions
+        settings.models,
+        catalogue=settings.catalogue,
+        scratch=settings.scratch,
+        keep=settings.keep_versions,
+        approximate=settings.approximate,
     )
     app = create_app(settings, shelf=shelf)
     shelf.look()

@@ -1,0 +1,96 @@
+"""`serve --approximate`: the API says which lists an index found; everything else stays exact."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from serving_worlds import client_of, make_model, product_id
+
+from tastemaker.model.folder import save
+from tastemaker.ranking.index_folder import build_index, index_folder, save_index
+from tastemaker.serving.shelf import Shelf, find_versions
+
+pytest.importorskip("faiss", reason="the extra `index` is not installed")
+
+USER = "/api/v1/recommendations/users/u003"
+SIMILAR = f"/api/v1/products/{product_id(3)}/similar"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    models = tmp_path_factory.mktemp("indexed")
+    model = make_model(1, products=600)
+    folder = save(model, models / "recommender" / "1")
+    save_index(build_index(model, wanted=1.0), folder)
+    return models
+
+
+@pytest.fixture(scope="module")
+def client(models):
+    with client_of(models, approximate=True) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def exact(models):
+    with client_of(models) as client:
+        yield client
+
+
+def lists_of(answer):
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_api_says_that_an_index_found_the_products(client, exact):
+    found, best = lists_of(client.get(USER)), lists_of(exact.get(USER))
+    assert found.pop("exact") is False
+    assert found == best  # this index reads what it must to miss none
+    near, nearest = lists_of(client.get(SIMILAR)), lists_of(exact.get(SIMILAR))
+    assert near.pop("exact") is False
+    assert near.keys() == nearest.keys()
+
+
+def test_a_batch_says_it_of_each_list_that_an_index_found(client):
+    asked = {"users": ["u003", "nobody"], "baskets": [[product_id(5)]]}
+    answers = lists_of(client.post("/api/v1/batch", json=asked))["answers"]
+    assert [one.get("exact") for one in answers] == [False, None, False]
+
+
+def test_lists_under_rules_and_with_reasons_stay_exact(client):
+    assert "exact" not in lists_of(client.get(f"{USER}?deny={product_id(9)}"))
+    assert "exact" not in lists_of(client.get(f"{USER}?why=true"))
+
+
+def test_the_workshops_calls_stay_exact(client, exact):
+    asked = {"signature_name": "call_item_item", "inputs": {"item": [product_id(3)]}}
+    url = "/v1/models/recommender:predict"
+    assert lists_of(client.post(url, json=asked)) == lists_of(exact.post(url, json=asked))
+
+
+def test_the_document_of_the_api_knows_the_field(client):
+    schemas = lists_of(client.get("/openapi.json"))["components"]["schemas"]
+    for kind in ("Answered", "Listed", "SimilarAnswer"):
+        assert schemas[kind]["properties"]["exact"]["type"] == "boolean"
+        assert "exact" not in schemas[kind]["required"]
+
+
+def test_an_index_of_another_model_is_told_and_the_version_served_exactly(models, tmp_path, caplog):
+    folder = save(make_model(2, products=600), tmp_path / "recommender" / "1")
+    shutil.copytree(index_folder(models / "recommender" / "1"), index_folder(folder))
+    with client_of(tmp_path, approximate=True) as client:
+        assert "exact" not in lists_of(client.get(USER))
+    assert "the index of another model" in caplog.text
+
+
+def test_an_index_is_taken_up_when_it_is_built_and_is_no_model_itself(tmp_path):
+    model = make_model(1, products=600)
+    folder = save(model, tmp_path / "mine")
+    shelf = Shelf(tmp_path, approximate=True)
+    shelf.look()
+    assert shelf.get("mine").index is None
+    save_index(build_index(model), folder)
+    shelf.look()
+    assert shelf.get("mine").index is not None
+    assert set(find_versions(tmp_path)) == {("mine", 1)}
