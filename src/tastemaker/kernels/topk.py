@@ -32,6 +32,9 @@ WORD = 64
 
 LINE, PAGE = 64, 4096
 
+ROW = PANEL + 208
+"""Floats from one row of scores to the next: a panel, and a fifth of a page in whole cache lines (see `room_for_scores`)."""
+
 LOWEST = np.float32(-np.inf)
 
 # The product of a power of two with this number has six leading bits that name the power (a de Bruijn sequence).
@@ -61,7 +64,7 @@ def pack_panels(vectors: Floats, panels: Floats) -> None:
 
 @kernel(inline=True)
 def score_panel(queries: Floats, panel: Floats, scores: Floats) -> None:
-    """Add the dot products of ``queries[4, D']`` with a panel to ``scores[4 · PANEL]``; D' is a multiple of 4."""
+    """Add the dot products of ``queries[4, D']`` with a panel to ``scores[4 · ROW]``; D' is a multiple of 4."""
     for d in range(0, queries.shape[1], STEP):
         q00, q01, q02, q03 = queries[0, d], queries[0, d + 1], queries[0, d + 2], queries[0, d + 3]
         q10, q11, q12, q13 = queries[1, d], queries[1, d + 1], queries[1, d + 2], queries[1, d + 3]
@@ -69,8 +72,8 @@ def score_panel(queries: Floats, panel: Floats, scores: Floats) -> None:
         q30, q31, q32, q33 = queries[3, d], queries[3, d + 1], queries[3, d + 2], queries[3, d + 3]
         p0, p1 = panel[d * PANEL : (d + 1) * PANEL], panel[(d + 1) * PANEL : (d + 2) * PANEL]
         p2, p3 = panel[(d + 2) * PANEL : (d + 3) * PANEL], panel[(d + 3) * PANEL : (d + 4) * PANEL]
-        s0, s1 = scores[0:PANEL], scores[PANEL : 2 * PANEL]
-        s2, s3 = scores[2 * PANEL : 3 * PANEL], scores[3 * PANEL : 4 * PANEL]
+        s0, s1 = scores[0:PANEL], scores[ROW : ROW + PANEL]
+        s2, s3 = scores[2 * ROW : 2 * ROW + PANEL], scores[3 * ROW : 3 * ROW + PANEL]
         for c in range(PANEL):
             v0, v1, v2, v3 = p0[c], p1[c], p2[c], p3[c]
             s0[c] = (((s0[c] + q00 * v0) + q01 * v1) + q02 * v2) + q03 * v3
@@ -141,10 +144,10 @@ def keep_best(keys: AnyArray, count: int, k: int) -> None:
 
 @kernel(inline=True)
 def start_scores(scores: Floats, bias: Floats, members: int) -> None:
-    """Start the first rows of ``scores[4 · PANEL]`` with the panel's bias, and with the lowest score beyond it."""
+    """Start the first rows of ``scores[4 · ROW]`` with the panel's bias, and with the lowest score beyond it."""
     width = bias.shape[0]
     for i in range(members):
-        mine = scores[i * PANEL : (i + 1) * PANEL]
+        mine = scores[i * ROW : i * ROW + PANEL]
         for c in range(width):
             mine[c] = bias[c]
         for c in range(width, PANEL):
@@ -274,14 +277,14 @@ def offer_held(scores: Floats, first: int, maxima: Floats, keys: AnyArray, k: in
 
 @kernel(inline=True)
 def room_for_scores(panels: Floats) -> Floats:
-    """Return ``float32[4 · PANEL]``, half a page apart from the panels.
+    """Return ``float32[4 · ROW]``: four rows of scores, a fifth of a page apart from each other and from the panels' rows.
 
-    A store to the scores that shares its place within the page with a load from the panel soon after makes that load wait, which
-    would cost a factor of two or three.
+    A load that shares its place within the page with a store shortly before it waits for that store, whatever their pages; now and
+    then that cost a factor of two or three.
     """
-    room = np.empty(STEP * PANEL + PAGE // 4, np.float32)
-    apart = (panels.ctypes.data + PAGE // 2 - room.ctypes.data) % PAGE // 4
-    return room[apart : apart + STEP * PANEL]
+    room = np.empty(STEP * ROW + PAGE // 4, np.float32)
+    apart = (panels.ctypes.data + 4 * (ROW - PANEL) - room.ctypes.data) % PAGE // 4
+    return room[apart : apart + STEP * ROW]
 
 
 @kernel()
@@ -349,12 +352,12 @@ def rank(
                 start_scores(scores, mine_bias, members)
                 if members <= 2:
                     for i in range(members):
-                        score_panel_once(group[i], panels[panel], scores[i * PANEL : (i + 1) * PANEL])
+                        score_panel_once(group[i], panels[panel], scores[i * ROW : i * ROW + PANEL])
                 else:
                     score_panel(group, panels[panel], scores)
                 for i in range(members):
                     q = start + i
-                    mine = scores[i * PANEL : (i + 1) * PANEL]
+                    mine = scores[i * ROW : i * ROW + PANEL]
                     if add:
                         end = extra_offsets[low + q + 1]
                         next_extra[q] = add_extra(mine, first, extra_rows, extra_scores, next_extra[q], end)
