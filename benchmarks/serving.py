@@ -88,7 +88,7 @@ def put_model(models: Path, options: argparse.Namespace) -> None:
         target.parent.mkdir(parents=True)
         target.symlink_to(options.model.resolve())
     else:
-        tm.save(tm.train(read_log(options)), target)
+        tm.save(tm.train(read_log(options), tm.preset("default")), target)
 
 
 def draw_requests(models: Path, folder: Path) -> None:

@@ -48,7 +48,7 @@ def soak(folder: Path, options: argparse.Namespace) -> int:
     from tastemaker.serving.events import read_events
     from tastemaker.serving.keys import new_key
 
-    model = tm.load(options.model) if options.model else tm.train(read_log(options))
+    model = tm.load(options.model) if options.model else tm.train(read_log(options), tm.preset("default"))
     models, keys, events = folder / "models" / "recommender", folder / "keys.json", folder / "events.sqlite"
     for version in ("1", "2"):
         tm.save(model, models / version)
