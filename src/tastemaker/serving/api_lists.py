@@ -148,7 +148,7 @@ def guest_of(state: ApiState, loaded: Loaded, user: object, basket: Sequence[obj
         elif row is None:
             unknown.append(user)
     places = [(one, row_of(loaded.product_ids, one)) for one in basket]
-    held = np.unique(np.array([place for _, place in places if place is not None], np.int32)).astype(np.int32)
+    held = np.array(sorted({place for _, place in places if place is not None}), np.int32)
     strangers = [one for one, place in places if place is None]
     if user is None or len(basket):
         asked["basket"] = list(basket)
