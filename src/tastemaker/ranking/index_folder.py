@@ -59,7 +59,7 @@ LENGTHS = (10, 100)
 WANTED = 0.97
 """Recall, at every length, for which the index reads as many cells as it must"""
 
-MOST_OVER = 256
+MOST_OVER = 64
 """So many times the wanted length are scored exactly, at most"""
 
 TUNED_ON = 300
