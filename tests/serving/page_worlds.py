@@ -150,7 +150,7 @@ def watched(
 ) -> Iterator[Watched]:
     """A fresh page at an address, checked at its end."""
     context = browser.new_context(viewport={"width": width, "height": height}, **options)
-    context.set_default_timeout(8_000)
+    context.set_default_timeout(20_000)
     context.add_init_script(SHIFTS)
     page = context.new_page()
     seen = Watched(page, urlsplit(address).netloc)

@@ -77,7 +77,7 @@ def ids(page: Any, selector: str) -> list[str]:
 
 def wait_for_ids(page: Any, selector: str, wanted: list[str]) -> None:
     """Wait until the list is this one."""
-    for _ in range(80):
+    for _ in range(300):
         if ids(page, selector) == wanted:
             return
         page.wait_for_timeout(50)
@@ -86,7 +86,7 @@ def wait_for_ids(page: Any, selector: str, wanted: list[str]) -> None:
 
 def wait_until(page: Any, said: str) -> None:
     """Wait until an expression holds (the page's policy forbids `wait_for_function`, which evaluates in the page)."""
-    for _ in range(100):
+    for _ in range(400):
         if page.evaluate(said):
             return
         page.wait_for_timeout(40)
@@ -249,17 +249,15 @@ def test_what_goes_with_the_basket_follows_each_click_and_can_be_shared(
             page.click(f".grid > li:nth-child({place + 1}) .act.basket")
             wanted = [str(one["product"]) for one in listed(server, basket=basket, k=8)]
             wait_for_ids(page, "#basket ol li", wanted)
-            assert (
-                page.get_attribute(f".grid > li:nth-child({place + 1}) .act.basket", "aria-pressed") == "true"
-            )
+            page.wait_for_selector(f".grid > li:nth-child({place + 1}) .act.basket[aria-pressed='true']")
         assert page.evaluate("document.activeElement.dataset.focus") == f"basket:{basket[1]}"
         page.click("#basket >> text=Open")
         page.wait_for_selector(".recommendation")
         wanted = [str(one["product"]) for one in listed(server, basket=basket)]
-        assert ids(page, ".recommendation") == wanted
+        wait_for_ids(page, ".recommendation", wanted)
         address = page.url.partition("/#")[2]
     with visit(f"#{address}") as other:
-        assert ids(other.page, ".recommendation") == wanted
+        wait_for_ids(other.page, ".recommendation", wanted)
         other.page.click(".history .act >> nth=0")
         wait_for_ids(
             other.page, ".recommendation", [str(one["product"]) for one in listed(server, basket=basket[1:])]

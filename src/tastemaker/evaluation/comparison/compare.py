@@ -94,6 +94,7 @@ def compare(
     Raises `SettingProblem` for an unknown name or metric, `NoPurchases` when no user is known to all, `DataError` when the same
     purchases stand in both (`check_no_leak`), and what `load`, `train` and `evaluate` raise.
 
+    >>> import numpy as np
     >>> import tastemaker as tm
     >>> shop = tm.make_shop(users=300, products=80, purchases=2_000)
     >>> split = tm.hold_out_random(shop.purchases, rng=np.random.default_rng(1))
