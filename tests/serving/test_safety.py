@@ -245,11 +245,12 @@ def test_no_name_of_a_model_leads_out_of_the_folder(client, name):
 )
 def test_bytes_that_are_no_good_request_get_a_4xx_or_nothing(live, bytes_sent):
     with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
-        connection.sendall(bytes_sent)
-        connection.shutdown(socket.SHUT_WR)
         try:
+            connection.sendall(bytes_sent)
+            connection.shutdown(socket.SHUT_WR)
             answer = connection.recv(65536)
-        except ConnectionResetError:
+        except OSError as error:  # the server may hang up before all of it is sent
+            assert not isinstance(error, TimeoutError)
             answer = b""
     assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer
     assert b"root:" not in answer
