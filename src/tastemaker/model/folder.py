@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tastemaker.data.files import is_alive
 from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, NewerFormat, SettingProblem
@@ -311,17 +312,8 @@ def _sweep(parent: Path) -> None:
     """Remove what writers that were killed left behind."""
     for path in parent.glob(".*.writing-*"):
         owner = path.name.rpartition("-")[2]
-        if owner.isdigit() and not _alive(int(owner)):
+        earlier = owner == str(
+            os.getpid()
+        )  # a process with our number was before us: we have not begun to write
+        if earlier or (owner.isdigit() and not is_alive(int(owner))):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    if process == os.getpid():
-        return False  # an earlier process with our number, since we have not begun to write
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from tastemaker.data.files import mark_of, replace_text
 from tastemaker.errors import SettingProblem, TastemakerError
 
 __all__ = ["NO_RULES", "Condition", "Id", "Rules", "RulesFile", "Value", "read_rules", "write_rules"]
@@ -127,17 +127,10 @@ def read_rules(file: str | Path) -> Rules:
 def write_rules(file: str | Path, rules: Rules) -> None:
     """Write rules as JSON; the file is replaced whole or not at all. Raises `SettingProblem` when the disk refuses."""
     path = Path(file)
-    temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as written:
-            json.dump(rules.to_json(), written, indent=1, ensure_ascii=False)
-            written.flush()
-            os.fsync(written.fileno())
-        temporary.replace(path)
+        replace_text(path, json.dumps(rules.to_json(), indent=1, ensure_ascii=False))
     except OSError as error:
         raise SettingProblem(f"cannot write the rules {path.name}: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class RulesFile:
@@ -156,7 +149,7 @@ class RulesFile:
 
     def look(self) -> bool:
         """Read the file if it changed since; return whether it did."""
-        mark = _mark(self._file)
+        mark = mark_of(self._file)
         if mark == self._mark:
             return False
         self._mark = mark
@@ -168,14 +161,6 @@ class RulesFile:
         else:
             self.rules, self.problem = rules, None
         return True
-
-
-def _mark(file: Path) -> tuple[int, int, int] | None:
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 def _mapping(content: object, label: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 import re
 import secrets
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from tastemaker.data.files import mark_of, replace_text
 from tastemaker.errors import SettingProblem
 
 __all__ = ["ROLES", "Key", "Keys", "Role", "WatchedKeys", "new_key", "read_keys", "remove_key"]
@@ -58,12 +58,12 @@ class WatchedKeys:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._mark = _mark(file)
+        self._mark = mark_of(file)
         self.keys = read_keys(file)
 
     def look(self) -> None:
         """Read the file again if it changed."""
-        mark = _mark(self._file)
+        mark = mark_of(self._file)
         if mark == self._mark:
             return
         self._mark = mark
@@ -125,24 +125,7 @@ def _write(file: Path, keys: tuple[Key, ...]) -> None:
             {"name": key.name, "role": key.role, "sha256": key.sha256, "created": key.created} for key in keys
         ]
     }
-    temporary = file.with_name(f".{file.name}.writing-{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as written:
-            json.dump(content, written, indent=1)
-            written.flush()
-            os.fsync(written.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _mark(file: Path) -> tuple[int, int, int] | None:
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    replace_text(file, json.dumps(content, indent=1), mode=0o600)
 
 
 def _role(value: object) -> Role:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tastemaker.data.files import replace_text
 from tastemaker.errors import ModelFolderProblem, SettingProblem
 
 __all__ = ["FILE", "STABLE", "Labels", "change_labels", "read_labels"]
@@ -77,15 +78,7 @@ def change_labels(folder: Path, change: Callable[[Labels], Labels]) -> Labels:
         with _alone(folder):
             labels = change(read_labels(folder))
             content = {"labels": dict(labels.versions), "history": list(labels.history)}
-            temporary = folder / f".{FILE}.writing-{os.getpid()}"
-            try:
-                with temporary.open("w", encoding="utf-8") as file:
-                    json.dump(content, file, indent=1)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(folder / FILE)
-            finally:
-                temporary.unlink(missing_ok=True)
+            replace_text(folder / FILE, json.dumps(content, indent=1))
     except OSError as error:
         raise ModelFolderProblem(f"cannot write {folder / FILE}: {error.strerror or error}.") from error
     return labels

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from tastemaker.data.files import is_alive
 from tastemaker.errors import ServerProblem
 from tastemaker.serving.settings import Settings
 
@@ -134,7 +135,7 @@ def _scratch(settings: Settings) -> Iterator[Path]:
     for left in parent.glob(f"{SCRATCH}*-*"):
         owner = left.name.removeprefix(SCRATCH).split("-")[0]
         with contextlib.suppress(OSError):
-            if owner.isdigit() and not _alive(int(owner)) and left.stat().st_uid == os.geteuid():
+            if owner.isdigit() and not is_alive(int(owner)) and left.stat().st_uid == os.geteuid():
                 shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=parent))
     owner_process = os.getpid()
@@ -143,16 +144,6 @@ def _scratch(settings: Settings) -> Iterator[Path]:
     finally:
         if os.getpid() == owner_process:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 @contextlib.contextmanager
