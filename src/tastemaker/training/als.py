@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -15,7 +16,7 @@ from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.best_sellers import buyer_shares
 from tastemaker.types import Floats
 
-__all__ = ["als"]
+__all__ = ["als", "factorised"]
 
 TIE_BREAK = np.float32(1e-6)
 """The score of the best seller for who has no history; scores of users with one are of the order of 1."""
@@ -65,18 +66,33 @@ def als(
         "alpha": alpha,
         "iterations": iterations,
     }
+    return factorised(
+        purchases,
+        _floats(model.user_factors),
+        _floats(model.item_factors),
+        seed,
+        {"baseline": "als"} | settings,
+    )
+
+
+def factorised(
+    purchases: Purchases, users: Floats, products: Floats, seed: int, metrics: Mapping[str, Any]
+) -> TasteModel:
+    """Return the model of a factorisation: ``users`` is ``float32[U, D]``, ``products`` ``float32[P, D]``.
+
+    Who has no history gets the best sellers; what was learned how stands in ``metrics``.
+    """
+    histories = purchases.histories()
     return TasteModel(
         users=purchases.users,
         products=purchases.products,
         histories=histories,
-        product_vectors=_floats(model.item_factors),
-        product_bias=TIE_BREAK * buyer_shares(histories, shape[1]),
-        user_vectors=_floats(model.user_factors),
+        product_vectors=products,
+        product_bias=TIE_BREAK * buyer_shares(histories, len(purchases.products)),
+        user_vectors=users,
         basket_vectors=None,
         memory=None,
-        record=TrainingRecord(
-            None, seed, purchases.fingerprint(), len(purchases), metrics={"baseline": "als"} | settings
-        ),
+        record=TrainingRecord(None, seed, purchases.fingerprint(), len(purchases), metrics=dict(metrics)),
     )
 
 

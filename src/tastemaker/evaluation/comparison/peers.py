@@ -5,7 +5,6 @@ Both are factorisations, so that a `TasteModel` holds them whole: score(u, p) = 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -13,15 +12,11 @@ import numpy as np
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import NoPurchases
-from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.training.best_sellers import buyer_shares
+from tastemaker.training.als import factorised
 from tastemaker.types import AnyArray, Floats
 
 __all__ = ["lenskit_als", "rectools_svd"]
-
-TIE_BREAK = np.float32(1e-6)
-"""The score of the best seller for who has no history; scores of users with one are of the order of 1."""
 
 
 def lenskit_als(
@@ -46,7 +41,7 @@ def lenskit_als(
     scorer.train(log, training.TrainingOptions(rng=seed))
     users, products = scorer.users.ids().astype(np.int64), scorer.items.ids().astype(np.int64)
     settings = {"factors": factors, "regularization": regularization, "weight": weight, "epochs": epochs}
-    return _factors(
+    return factorised(
         purchases,
         _placed(scorer.user_embeddings, users, len(purchases.users)),
         _placed(scorer.item_embeddings, products, len(purchases.products)),
@@ -69,7 +64,7 @@ def rectools_svd(purchases: Purchases, *, factors: int = 10, seed: int = 0) -> T
     model = rivals.PureSVDModel(factors=max(1, min(factors, most)))
     model.fit(log)
     users, products = log.user_id_map.external_ids, log.item_id_map.external_ids
-    return _factors(
+    return factorised(
         purchases,
         _placed(model.user_factors, users.astype(np.int64), len(purchases.users)),
         _placed(model.item_factors, products.astype(np.int64), len(purchases.products)),
@@ -96,20 +91,3 @@ def _placed(vectors: AnyArray, rows: AnyArray, length: int) -> Floats:
     table = np.zeros((length, vectors.shape[1]), np.float32)
     table[rows] = vectors
     return table
-
-
-def _factors(
-    purchases: Purchases, users: Floats, products: Floats, seed: int, settings: Mapping[str, Any]
-) -> TasteModel:
-    histories = purchases.histories()
-    return TasteModel(
-        users=purchases.users,
-        products=purchases.products,
-        histories=histories,
-        product_vectors=products,
-        product_bias=TIE_BREAK * buyer_shares(histories, len(purchases.products)),
-        user_vectors=users,
-        basket_vectors=None,
-        memory=None,
-        record=TrainingRecord(None, seed, purchases.fingerprint(), len(purchases), metrics=settings),
-    )
