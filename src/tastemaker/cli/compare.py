@@ -14,7 +14,15 @@ import typer
 
 from tastemaker.cli.console import output, print_json, say, training_bar
 from tastemaker.cli.interrupts import Stop, raise_at_once, stop_between_steps
-from tastemaker.cli.options import AsJson, ProductColumn, QuantityColumn, Threads, TimeColumn, UserColumn
+from tastemaker.cli.options import (
+    AsJson,
+    ProductColumn,
+    QuantityColumn,
+    RankPurchased,
+    Threads,
+    TimeColumn,
+    UserColumn,
+)
 from tastemaker.errors import FolderExists, SettingProblem
 
 if TYPE_CHECKING:
@@ -73,12 +81,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    include_purchased: Annotated[
-        bool,
-        typer.Option(
-            "--include-purchased", help="Rank what the users bought in train, too (for repeat purchases)."
-        ),
-    ] = False,
+    include_purchased: RankPurchased = False,
     by: Annotated[
         list[str] | None,
         typer.Option(

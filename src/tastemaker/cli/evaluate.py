@@ -13,6 +13,7 @@ from tastemaker.cli.options import (
     ModelFolder,
     ProductColumn,
     QuantityColumn,
+    RankPurchased,
     Threads,
     TimeColumn,
     UserColumn,
@@ -35,12 +36,7 @@ def evaluate(
     at: Annotated[
         list[int] | None, typer.Option(help="List length; repeatable.", show_default="10, 20, 100")
     ] = None,
-    include_purchased: Annotated[
-        bool,
-        typer.Option(
-            "--include-purchased", help="Rank what the users bought in train, too (for repeat purchases)."
-        ),
-    ] = False,
+    include_purchased: RankPurchased = False,
     user_column: UserColumn = None,
     product_column: ProductColumn = None,
     time_column: TimeColumn = None,

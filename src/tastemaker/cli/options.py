@@ -21,6 +21,7 @@ __all__ = [
     "OutFile",
     "ProductColumn",
     "QuantityColumn",
+    "RankPurchased",
     "Threads",
     "TimeColumn",
     "UserColumn",
@@ -30,6 +31,12 @@ __all__ = [
     "typed",
 ]
 
+RankPurchased = Annotated[
+    bool,
+    typer.Option(
+        "--include-purchased", help="Rank what the users bought in train, too (for repeat purchases)."
+    ),
+]
 UserColumn = Annotated[
     str | None, typer.Option(help="The column of user ids, when its name is unusual.", show_default=False)
 ]
