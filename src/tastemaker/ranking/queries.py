@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from tastemaker.kernels.extras import count_either, sum_either
 from tastemaker.kernels.memory import add_up, count_distinct
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.top_k import ExtraScores
-from tastemaker.types import AnyArray, Counts, Floats
+from tastemaker.types import AnyArray, Counts, Floats, Offsets
 
 __all__ = [
     "Queries",
@@ -130,24 +131,17 @@ def with_repeats(
 
 def _sum(first: ExtraScores, second: ExtraScores, threads: int | None) -> ExtraScores:
     """Return what two sparse scores add together."""
-    count = len(first.offsets) - 1
-    either = np.zeros(count, np.int64)
 
-    def find(low: int, high: int) -> None:
-        count_either(low, high, first.offsets, first.rows, second.offsets, second.rows, either)
+    def find(low: int, high: int, counts: Offsets) -> None:
+        count_either(low, high, first.offsets, first.rows, second.offsets, second.rows, counts)
 
-    def fill(low: int, high: int) -> None:
+    def fill(low: int, high: int, out: ExtraScores) -> None:
         sum_either(
             low, high, first.offsets, first.rows, first.scores, second.offsets, second.rows, second.scores,
-            offsets, rows, scores,
+            out.offsets, out.rows, out.scores,
         )  # fmt: skip
 
-    with Crew(threads) as crew:
-        crew.run(find, count)
-        offsets = np.concatenate(([0], np.cumsum(either))).astype(np.int64)
-        rows, scores = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
-        crew.run(fill, count)
-    return ExtraScores(offsets, rows, scores)
+    return _counted_then_filled(len(first.offsets) - 1, find, fill, threads)
 
 
 def _recall(model: TasteModel, baskets: Histories, threads: int | None) -> ExtraScores | None:
@@ -155,23 +149,33 @@ def _recall(model: TasteModel, baskets: Histories, threads: int | None) -> Extra
     memory = model.memory
     if memory is None:
         return None
-    count, products = len(baskets.offsets) - 1, len(memory.offsets) - 1
-    distinct = np.zeros(count, np.int64)
+    products = len(memory.offsets) - 1
 
-    def find(low: int, high: int) -> None:
+    def find(low: int, high: int, counts: Offsets) -> None:
         count_distinct(
-            low, high, baskets.offsets, baskets.products, memory.offsets, memory.products, products, distinct
+            low, high, baskets.offsets, baskets.products, memory.offsets, memory.products, products, counts
         )
 
-    def fill(low: int, high: int) -> None:
+    def fill(low: int, high: int, out: ExtraScores) -> None:
         add_up(
             low, high, baskets.offsets, baskets.products, model.memory_damping,
-            memory.offsets, memory.products, memory.weights, products, offsets, rows, scores,
+            memory.offsets, memory.products, memory.weights, products, out.offsets, out.rows, out.scores,
         )  # fmt: skip
 
+    return _counted_then_filled(len(baskets.offsets) - 1, find, fill, threads)
+
+
+def _counted_then_filled(
+    count: int,
+    find: Callable[[int, int, Offsets], None],
+    fill: Callable[[int, int, ExtraScores], None],
+    threads: int | None,
+) -> ExtraScores:
+    """Return the sparse scores of ``count`` queries: ``find`` says how many each has, ``fill`` writes them."""
+    counts = np.zeros(count, np.int64)
     with Crew(threads) as crew:
-        crew.run(find, count)
-        offsets = np.concatenate(([0], np.cumsum(distinct))).astype(np.int64)
-        rows, scores = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
-        crew.run(fill, count)
-    return ExtraScores(offsets, rows, scores)
+        crew.run(lambda low, high: find(low, high, counts), count)
+        offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        extra = ExtraScores(offsets, np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32))
+        crew.run(lambda low, high: fill(low, high, extra), count)
+    return extra
