@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 import polars as pl
 
+from tastemaker.data.files import mark_of
 from tastemaker.data.product_table import ProductTable
 from tastemaker.errors import ColumnProblem, ModelFolderProblem, NotServed, TastemakerError
 from tastemaker.model.folder import MANIFEST, read_manifest
@@ -145,7 +146,7 @@ class Shelf:
                 self._read_labels(name, self._folder_of(name, found))
             wanted = self._wanted(found)
             self._drop(set(wanted))
-            catalogue = () if self._catalogue is None else _mark_of_file(self._catalogue)
+            catalogue = () if self._catalogue is None else mark_of(self._catalogue) or ()
             for name, version in wanted:
                 folder = found[name, version]
                 mark = (*_mark(folder), catalogue)  # prices and stock change without a new version
@@ -323,14 +324,6 @@ def _check_columns(before: ProductTable, now: ProductTable) -> None:
             raise ColumnProblem(
                 f"{now.label} {what} the column {column!r}, which rules may name; mend it, or start the server again to go without."
             )
-
-
-def _mark_of_file(file: Path) -> Mark:
-    try:
-        stat = file.stat()
-    except OSError as error:
-        return (error.errno,)
-    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 def _public(error: Exception, folder: Path) -> str:
