@@ -132,10 +132,8 @@ def _ranked(
     """Return the keys of the best, ``uint64[Q, k]``, and how many each query has."""
     count = len(queries)
     room = BUFFER_KEYS // (2 * k + PANEL) // STEP * STEP
-    share = (
-        -(-count // (STEP * (1 if crew.threads == 1 else 4 * crew.threads))) * STEP
-    )  # a few blocks for each thread
-    chunk = max(STEP, min(64, room, share))
+    wanted = 1 if crew.threads == 1 else 4 * crew.threads  # blocks: a few for each thread
+    chunk = max(STEP, min(64, room, -(-count // (STEP * wanted)) * STEP))
     blocks, panels = -(-count // chunk), len(candidates.panels)
     parts = max(1, min(crew.threads, panels // PANELS_A_PART)) if blocks < crew.threads else 1
     keys = np.empty((parts, count, k), np.uint64)
