@@ -116,13 +116,13 @@ def serving(models: Path, log: Path, *options: object) -> Iterator[Server]:
         180, process.kill
     )  # compiling on a fresh machine takes a while, but not that long
     impatience.start()
-    line = process.stdout.readline()
-    impatience.cancel()
-    assert line.startswith("Serving "), log.read_text()
-    server = Server(process, line.split()[-1], line, log)
-    try:
-        yield server
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            server.stop()
-        process.stdout.close()
+    with process.stdout:
+        line = process.stdout.readline()
+        impatience.cancel()
+        assert line.startswith("Serving "), log.read_text()
+        server = Server(process, line.split()[-1], line, log)
+        try:
+            yield server
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                server.stop()

@@ -230,6 +230,25 @@ def test_every_worker_knows_a_purchase_that_one_of_them_acknowledged(world, star
             assert product in [one["product"] for one in found.json()["purchases"]]
 
 
+def test_processes_that_open_a_new_file_together_all_get_it(tmp_path):
+    for turn in range(20):
+        together, failures = threading.Barrier(8), []
+
+        def open_it(file=tmp_path / f"{turn}.db", together=together, failures=failures):
+            together.wait()
+            try:
+                Events(file).close()
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=open_it) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+
+
 def test_lists_are_served_without_live_purchases_when_their_file_is_damaged(world):
     with api_of(world) as api:
         before = products(api.get(f"{USERS}/u003"))

@@ -78,21 +78,31 @@ class Events:
             self._reader = _connect(file)
 
     def _open(self) -> sqlite3.Connection:
-        connection = _connect(self._file)
-        try:
-            number = connection.execute("PRAGMA user_version").fetchone()[0]
-            if number > FORMAT:
-                raise EventsProblem(
-                    f"{self._file.name} has format {number}, and this tastemaker knows format {FORMAT}; upgrade it."
-                )
-            if number < FORMAT:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {FORMAT};COMMIT;")
-            connection.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        """Open the file, and make it where it is new; of processes that come together, one makes it and the others wait."""
+        until = time.monotonic() + WAIT_SECONDS
+        while True:
+            connection = _connect(self._file)
+            try:
+                self._prepare(connection)
+            except BaseException as error:
+                connection.close()
+                # the change to a write-ahead log refuses at once where another process is at it, whatever the time-out
+                if not _is_busy(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        number = connection.execute("PRAGMA user_version").fetchone()[0]
+        if number > FORMAT:
+            raise EventsProblem(
+                f"{self._file.name} has format {number}, and this tastemaker knows format {FORMAT}; upgrade it."
+            )
+        if number < FORMAT:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {FORMAT};COMMIT;")
+        connection.execute("PRAGMA synchronous = FULL")
 
     def add(
         self, events: Sequence[Event], *, key: str | None = None, content: bytes = b""
@@ -205,6 +215,12 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _is_busy(error: BaseException) -> bool:
+    return (
+        isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    )
 
 
 @contextmanager
