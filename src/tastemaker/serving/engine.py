@@ -1,7 +1,8 @@
 """`Engine`: what ranks for the requests of a worker: the event loop itself where that is quick, else a few threads.
 
 Requests that came together are ranked together: the kernel reads the products once for many queries, and a query gets the
-same list, to the bit, in any company. Nobody waits for company: what is there is ranked.
+same list, to the bit, in any company. Company is waited for only while it comes: as long as each turn of the event loop
+brings another request.
 
 A thread that ranks hands Python's lock to and fro with the event loop, which costs more than a short ranking takes.
 """
@@ -55,6 +56,7 @@ class Engine:
         self._most = waiting
         self._held = 0
         self._starting = False
+        self._arrived = 0
         self._groups: dict[Group, list[_Ask]] = {}
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
@@ -122,6 +124,7 @@ class Engine:
         try:
             ask = _Ask(queries, k, asyncio.get_running_loop().create_future())
             self._groups.setdefault(group, []).append(ask)
+            self._arrived += 1
             self._start_soon()
             return await ask.answer
         finally:
@@ -131,7 +134,15 @@ class Engine:
         """Start when the event loop has handled what is ready now, so that requests that came together are ranked together."""
         if self._groups and not self._starting:
             self._starting = True
-            asyncio.get_running_loop().call_soon(self._start_all)
+            asyncio.get_running_loop().call_soon(self._start_unless_more, 0)
+
+    def _start_unless_more(self, before: int) -> None:
+        """Start now, or a turn later when the last turn brought requests: while some are read, others arrive."""
+        if before < self._arrived < AT_ONCE:
+            asyncio.get_running_loop().call_soon(self._start_unless_more, self._arrived)
+        else:
+            self._arrived = 0
+            self._start_all()
 
     def _start_all(self) -> None:
         """Rank one brief call here, the next when the event loop has turned; give longer ones to the threads that are free."""
