@@ -146,6 +146,7 @@ def test_without_a_catalogue_columns_are_refused_and_ids_are_not():
         ({"where": {"price": {"min": None}}}, "is None; it must be a number"),
         ({"where": {"price": {"min": float("nan")}}}, "numbers must be finite"),
         ({"where": {"price": float("inf")}}, "numbers must be finite"),
+        ({"where": {"price": {"min": 2, "max": 1.5}}}, "goes from 2 to 1.5; 'min' must not be above 'max'"),
         ({"minimum_price": True}, "minimum_price in the rules is True; it must be a number"),
         ({"minimum_price": 10**400}, "numbers must be finite"),
         ({"at_most": {"brand": 0}}, "at_most.brand in the rules is 0; it must be an integer of at least 1"),

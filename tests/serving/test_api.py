@@ -214,6 +214,20 @@ def test_the_rules_of_a_body(api):
     ]
 
 
+def test_a_range_in_a_query_is_that_of_a_body(api):
+    rules = {"where": {"price": {"min": 10, "max": 19.5}}}
+    body = api.post("/api/v1/batch", json={"users": ["u003"], "k": 5, "rules": rules}).json()["answers"][0]
+    query = checked(api.get(f"{USERS}/u003?k=5&where=price:10..19.5"), bodies.Answered)
+    assert query["rules"] == body["rules"]
+    assert query["rules"]["removed"][0] == {"rule": "where.price", "removed": PRODUCTS - 10}
+    assert pairs(query) == pairs(body)
+    refused = api.get(f"{USERS}/u003?where=price:19..10")
+    assert (refused.status_code, refused.json()["detail"]) == (
+        422,
+        "where.price in the request goes from 19 to 10; 'min' must not be above 'max'.",
+    )
+
+
 def test_rules_on_columns_that_are_not_there_name_those_that_are(api):
     refused = api.get(f"{USERS}/u003?where=hue:red")
     assert refused.status_code == 422

@@ -193,6 +193,8 @@ def _condition(column: str, wanted: object, label: str) -> Condition:
             "it must be a value, or have 'in', or 'min', 'max' or both."
         )
     low, high = (_number(wanted[key], label) if key in wanted else None for key in ("min", "max"))
+    if low is not None and high is not None and low > high:
+        raise SettingProblem(f"{label} goes from {low:g} to {high:g}; 'min' must not be above 'max'.")
     return Condition(column, minimum=low, maximum=high)
 
 

@@ -140,7 +140,8 @@ class ListQuery(ModelQuery, kw_only=True):
         list[Annotated[str, Meta(pattern="^[^:]+:")]],
         Some,
         Meta(
-            description="`COLUMN:VALUE` of the catalogue; may come again: any of a column's values, and all columns."
+            description="`COLUMN:VALUE` of the catalogue; may come again: any of a column's values, and all columns. "
+            "For a column of numbers also one range: `COLUMN:LOW..HIGH`, `COLUMN:LOW..` or `COLUMN:..HIGH`, bounds included."
         ),
     ] = []
     minimum_price: Number | UnsetType = UNSET
