@@ -296,6 +296,39 @@ def test_exports_come_in_three_formats_and_can_be_gone_on_with(world):
 
 
 @pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (0, "1970-01-01T00:00:00.000000Z"),
+        (1700000000, "2023-11-14T22:13:20.000000Z"),
+        (1700000000.0, "2023-11-14T22:13:20.000000Z"),
+        (1700000000.123456, "2023-11-14T22:13:20.123456Z"),
+        (0.000001, "1970-01-01T00:00:00.000001Z"),
+        (253402300799, "9999-12-31T23:59:59.000000Z"),
+        ("2023-11-14T22:13:20Z", "2023-11-14T22:13:20.000000Z"),
+        ("2023-11-14T23:13:20.5+01:00", "2023-11-14T22:13:20.500000Z"),
+        ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
+    ],
+)
+def test_a_time_is_kept_to_the_microsecond_however_it_is_written(world, given, kept):
+    with api_of(world) as api:
+        assert api.post(EVENTS, json=purchase("u", "p", time=given)).status_code == 200
+        assert json.loads(api.get(f"{EVENTS}/export").text)["time"] == kept
+        assert kept in api.get(f"{EVENTS}/export?format=csv").text
+
+
+@pytest.mark.parametrize(
+    "outside", ["1969-12-31T23:59:59Z", "9999-12-31T23:59:59-00:01", "0001-01-01T00:00:00+14:00"]
+)
+def test_a_date_out_of_range_is_refused_and_nothing_of_its_request_kept(world, outside):
+    with api_of(world) as api:
+        body = {"purchases": [{"user": "u", "product": "p"}, {"user": "u", "product": "q", "time": outside}]}
+        refused = api.post(EVENTS, json=body)
+        assert refused.status_code == 422
+        assert "is not from 1970 to 9999" in refused.json()["detail"]
+        assert api.get(f"{EVENTS}/export").text == ""
+
+
+@pytest.mark.parametrize(
     "body",
     [
         {},
@@ -306,6 +339,12 @@ def test_exports_come_in_three_formats_and_can_be_gone_on_with(world):
         purchase("u", "p", quantity=-1),
         purchase("u", "p", time=-1),
         purchase("u", "p", time="yesterday"),
+        purchase("u", "p", time="2023-11-14T22:13:20"),  # of which zone?
+        purchase("u", "p", time="2023-11-14"),
+        purchase("u", "p", time=-0.5),
+        purchase("u", "p", time=253402300799.5),
+        purchase("u", "p", time=True),
+        purchase("u", "p", time=None),
         purchase("u", "p", colour="red"),
         purchase(True, "p"),
     ],

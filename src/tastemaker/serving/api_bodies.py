@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -221,8 +222,8 @@ class PurchaseBody(Struct, forbid_unknown_fields=True):
     )
     time: (
         Annotated[
-            int,
-            Meta(ge=0, le=253_402_300_799, description="Seconds since 1970-01-01 UTC; now, where left out."),
+            Annotated[float, Meta(ge=0, le=253_402_300_799)] | Annotated[datetime, Meta(tz=True)],
+            Meta(description="Seconds since 1970-01-01 UTC, or RFC 3339 with its zone; now, where left out."),
         ]
         | UnsetType
     ) = UNSET

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from datetime import UTC, datetime, timedelta
 
+from msgspec import UNSET
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,6 +36,8 @@ TYPES = {
     "parquet": "application/vnd.apache.parquet",
 }
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_END = 253_402_300_800 * 1_000_000  # the year 10000, which no date knows
 
 
 async def add(request: Request) -> Response:
@@ -49,7 +53,7 @@ async def add(request: Request) -> Response:
         Event(
             str(one.user),
             str(one.product),
-            one.time * 1_000_000 if isinstance(one.time, int) else now,
+            now if one.time is UNSET else _microseconds(one.time),
             one.quantity,
         )
         for one in asked.purchases
@@ -80,6 +84,17 @@ async def export(request: Request) -> Response:
     last = asked.after if frame.is_empty() else int(frame["number"][-1])
     headers = {"Last-Number": str(last), "Cache-Control": "no-store"}
     return Response(content, 200, headers, TYPES[asked.format])
+
+
+def _microseconds(moment: float | datetime) -> int:
+    """Return microseconds since 1970-01-01 UTC; refuse (422) a date out of the range that numbers have."""
+    if isinstance(moment, datetime):
+        found = (moment - _EPOCH) // timedelta(microseconds=1)
+        if not 0 <= found < _END:
+            raise Refusal(422, f"the time {moment.isoformat()} is not from 1970 to 9999 (UTC).")
+        return found
+    # whole seconds apart: in the far future a float holds these to the microsecond, and not their product
+    return int(moment) * 1_000_000 if moment.is_integer() else round(moment * 1_000_000)
 
 
 def _store(request: Request) -> Events:
