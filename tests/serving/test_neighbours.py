@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import logging
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -11,8 +15,10 @@ from serving_worlds import PRODUCTS, client_of, make_model, product_id
 
 from tastemaker.model.folder import save
 from tastemaker.ranking.recommend import nearest, similarity_candidates
-from tastemaker.serving import background
+from tastemaker.serving import background, neighbours
 from tastemaker.serving.neighbours import make_table, make_table_aside, read_table
+
+SLEEP = "import signal, time; signal.signal(2, signal.SIG_DFL); print(1, flush=True); time.sleep(60)"
 
 
 @pytest.mark.parametrize("products", [3, 101, PRODUCTS])
@@ -93,6 +99,37 @@ def test_a_version_whose_table_fails_keeps_no_other_from_its_own(tmp_path, monke
         while shelf.get("recommender", 1).neighbours is None:
             time.sleep(0.01)
         assert shelf.get("recommender", 2).neighbours is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_work_that_is_ended_with_the_server_is_no_error_and_is_not_begun_anew(
+    tmp_path, monkeypatch, caplog, number
+):
+    save(make_model(3), tmp_path / "models" / "recommender" / "1")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    begun = []
+
+    class Ended(subprocess.Popen):
+        """A process that gets a signal as it begins, as from a service manager that ends all of a service."""
+
+        def __init__(self, command, **options):
+            super().__init__([sys.executable, "-S", "-c", SLEEP], stdout=subprocess.PIPE, **options)
+            self.stdout.read(1)
+            self.stdout.close()
+            begun.append(self)
+            self.send_signal(number)
+
+    monkeypatch.setattr(neighbours.subprocess, "Popen", Ended)
+    monkeypatch.setattr(background, "SECONDS", 0.01)
+    caplog.set_level(logging.INFO)
+    with client_of(tmp_path / "models", scratch=scratch) as client:
+        while "work ahead was ended from outside" not in caplog.messages:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert client.app.state.shelf.get("recommender").neighbours is None
+    assert [-one.returncode for one in begun] == [number]
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
 def test_what_is_made_for_a_version_that_was_removed_meanwhile_is_removed_too(tmp_path, monkeypatch):

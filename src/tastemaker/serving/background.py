@@ -8,7 +8,7 @@ from pathlib import Path
 from weakref import WeakSet
 
 from tastemaker.serving.loaded import Loaded
-from tastemaker.serving.neighbours import MOST_WORK, make_table_aside, read_table
+from tastemaker.serving.neighbours import MOST_WORK, EndedOnPurpose, make_table_aside, read_table
 from tastemaker.serving.shared import forget
 from tastemaker.serving.shelf import Shelf
 
@@ -50,6 +50,10 @@ class Background:
         try:
             make_table_aside(loaded.folder, self._scratch, loaded.key, self._end.wait)
             loaded.neighbours = read_table(self._scratch, loaded.key)
+        except EndedOnPurpose:
+            # while a server drains it must not be begun anew
+            self._given_up.add(loaded)
+            log.info("work ahead was ended from outside")
         except Exception:
             self._given_up.add(loaded)
             if self._serves(loaded):

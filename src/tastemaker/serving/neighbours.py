@@ -24,7 +24,15 @@ from tastemaker.ranking.top_k import Candidates
 from tastemaker.serving.shared import shared
 from tastemaker.types import Floats, Rows
 
-__all__ = ["LONGEST", "MOST_WORK", "NeighbourTable", "make_table", "make_table_aside", "read_table"]
+__all__ = [
+    "LONGEST",
+    "MOST_WORK",
+    "EndedOnPurpose",
+    "NeighbourTable",
+    "make_table",
+    "make_table_aside",
+    "read_table",
+]
 
 log = logging.getLogger("tastemaker.neighbours")
 
@@ -33,6 +41,12 @@ LONGEST = 100
 MOST_WORK = 10**12
 """Most multiplications for a table, some tens of seconds of one processor: about 88,000 products of 128 dimensions"""
 BLOCK = 1024
+ON_PURPOSE = (signal.SIGTERM, signal.SIGINT)
+"""What a service manager or a terminal sends to every process of a server that is to stop"""
+
+
+class EndedOnPurpose(Exception):
+    """Somebody ended the process that works out neighbours, most likely together with the server."""
 
 
 class NeighbourTable:
@@ -84,7 +98,7 @@ def make_table_aside(folder: Path, scratch: Path, key: str, stop: Callable[[floa
     """Have a process of low priority make the table, unless another server process sees to it already.
 
     A thread would hold Python's lock from time to time, and with it, on a busy machine, all requests. ``stop`` waits so many
-    seconds and says whether to give up.
+    seconds and says whether to give up. Raises `EndedOnPurpose`, and `RuntimeError` where the process failed.
     """
     with _lock(scratch / f"{key}.neighbours.lock") as mine:
         if not mine or _file(scratch, key).exists():
@@ -96,6 +110,8 @@ def make_table_aside(folder: Path, scratch: Path, key: str, stop: Callable[[floa
                 process.terminate()
                 process.wait()
                 return
+        if -process.returncode in ON_PURPOSE:
+            raise EndedOnPurpose
         if process.returncode:
             raise RuntimeError(f"the process that works out neighbours ended with {process.returncode}")
     log.info("the neighbours of all products are worked out", extra={"facts": {"version": key}})
