@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
+from tastemaker.cli.index import index
 from tastemaker.data.synthetic import make_shop
 from tastemaker.model.config import preset
 from tastemaker.model.folder import save
+from tastemaker.ranking import approximate, index_folder
 from tastemaker.training.train import train
 
 
@@ -76,3 +79,51 @@ def test_an_index_that_is_there_is_not_built_over(indexed, tastemaker):
     ran = tastemaker("index", folder)
     assert ran.returncode == 1
     assert "remove it" in ran.stderr
+
+
+@pytest.fixture
+def measured(folder, monkeypatch, tmp_path, capsys):
+    """Run the command as if its index had been measured so; return what stands on stdout and on stderr."""
+
+    def run(recall_10, recall_100, *, wanted=0.97, probes=4, over=2, as_json=False):
+        facts = {
+            "parameters": {"cells": 8, "probes": probes, "over": over, "wanted": wanted},
+            "recall": {"10": recall_10, "100": recall_100, "users": 9},
+            "seconds": {"build": 1.0, "users": 9, "exact": 2.0, "approximate": 1.0},
+        }
+        (tmp_path / "1.index").mkdir(exist_ok=True)
+        monkeypatch.setattr(approximate, "faiss", lambda: None)
+        monkeypatch.setattr(index_folder, "check_no_index", lambda _: None)
+        monkeypatch.setattr(index_folder, "build_index", lambda *_, **__: SimpleNamespace(facts=facts))
+        monkeypatch.setattr(index_folder, "save_index", lambda *_: tmp_path / "1.index")
+        index(folder, wanted=wanted, as_json=as_json)
+        told = capsys.readouterr()
+        return told.out, told.err
+
+    return run
+
+
+def test_a_recall_that_misses_what_was_wanted_is_said_in_one_sentence(measured, tmp_path):
+    _, told = measured(0.98, 0.96996)
+    said = "The recall at 100 is 0.9699, which misses the --wanted 0.97; "
+    assert f"{said}remove {tmp_path / '1.index'} and ask for a higher --wanted.\n" in told
+    _, told = measured(0.5, 0.98)
+    assert "The recall at 10 is 0.5000, which misses the --wanted 0.97; " in told
+
+
+def test_a_recall_that_misses_is_said_on_stderr_beside_json_on_stdout(measured):
+    out, told = measured(0.98, 0.96, as_json=True)
+    assert json.loads(out)["recall"]["100"] == 0.96
+    assert told.startswith("The recall at 100 is 0.9600, which misses the --wanted 0.97; ")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(("probes", "over", "wanted"), [(8, 64, 0.97), (4, 2, 1.0)])
+def test_where_no_more_can_be_read_no_more_is_advised(measured, probes, over, wanted):
+    _, told = measured(0.98, 0.96, probes=probes, over=over, wanted=wanted)
+    assert f"misses the --wanted {wanted:g}; no more of the index can be read.\n" in told
+
+
+def test_a_recall_that_is_what_was_wanted_is_not_warned_of(measured):
+    assert "misses" not in measured(0.97, 0.98)[1]
+    assert measured(0.97, 0.98, as_json=True)[1] == ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import math
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -47,20 +48,40 @@ def index(
     check_no_index(folder)
     built = build_index(model, wanted=wanted, seed=seed, threads=threads)
     target = save_index(built, folder)
+    missed = _missed(built.facts, target)
     space = sum(file.stat().st_size for file in target.iterdir())
     if as_json:
         print_json({"index": str(target), "bytes": space} | built.facts)
+        if missed:
+            say(missed)
         return
     recall, seconds = built.facts["recall"], built.facts["seconds"]
     users = max(seconds["users"], 1)
     say(f"Wrote {target} ({size(space)}) in {seconds['build']:.1f} s.")
     say(f"Recall for {recall['users']:,} users: {recall['10']:.4f} at 10, {recall['100']:.4f} at 100.")
+    if missed:
+        say(missed)
     say(
         f"A list of 10 takes {1e3 * seconds['approximate'] / users:.2f} ms with it, {1e3 * seconds['exact'] / users:.2f} ms "
         "exactly, many at once."
     )
     if seconds["approximate"] >= seconds["exact"]:
         say("The exact ranking is as fast here: do without --approximate.")
+
+
+def _missed(facts: dict[str, Any], target: Path) -> str | None:
+    """Return a sentence where the recall of the users measured misses what was wanted at some length, else ``None``."""
+    from tastemaker.ranking.index_folder import LENGTHS, MOST_OVER
+
+    parameters = facts["parameters"]
+    wanted = parameters["wanted"]
+    recall, k = min((facts["recall"][str(k)], k) for k in LENGTHS)
+    if recall >= wanted:
+        return None
+    more = wanted < 1 and (parameters["probes"] < parameters["cells"] or parameters["over"] < MOST_OVER)
+    advice = f"remove {target} and ask for a higher --wanted" if more else "no more of the index can be read"
+    # rounded down, since 0.96996 would read as the 0.97 that it is not
+    return f"The recall at {k} is {math.floor(1e4 * recall) / 1e4:.4f}, which misses the --wanted {wanted:g}; {advice}."
 
 
 def approximate_of(folder: Path, model: TasteModel, asked: bool) -> Approximate | None:
