@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sysconfig
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
+from tastemaker.cli.doctor import PACKAGES, doctor
+from tastemaker.errors import TastemakerError
 
 COMMANDS = ["demo", "fetch", "train", "evaluate", "compare", "recommend", "similar", "doctor"]
 
@@ -51,6 +56,19 @@ def test_doctor_finds_this_machine_well(tastemaker):
     assert facts["threads"] >= 1
     assert facts["packages"]["tastemaker"] == version("tastemaker")
     assert "All is well." in tastemaker("doctor").stdout
+
+
+def test_doctor_looks_for_every_package_that_is_needed():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    needed = {re.match(r"[\w-]+", one)[0] for one in project["dependencies"]}
+    assert set(PACKAGES) >= needed | {"tastemaker"}
+
+
+def test_doctor_names_a_package_that_is_not_there(monkeypatch, capsys):
+    monkeypatch.setattr("tastemaker.cli.doctor.PACKAGES", ("tastemaker", "no-such-package"))
+    with pytest.raises(TastemakerError, match="no-such-package is not installed"):
+        doctor()
+    assert "no-such-package MISSING" in capsys.readouterr().out
 
 
 def test_help_loads_nothing_heavy(python):

@@ -14,7 +14,10 @@ from tastemaker.errors import TastemakerError
 
 __all__ = ["doctor"]
 
-PACKAGES = ("tastemaker", "numpy", "numba", "llvmlite", "polars", "typer", "rich", "pooch")
+PACKAGES = (
+    *("tastemaker", "numpy", "numba", "llvmlite", "polars", "typer", "rich", "pooch"),
+    *("starlette", "uvicorn", "orjson", "msgspec", "prometheus-client", "jinja2"),  # what serving needs
+)
 
 
 def doctor(as_json: AsJson = False) -> None:
