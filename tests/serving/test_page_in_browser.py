@@ -401,6 +401,37 @@ def test_with_keys_the_page_asks_for_one_and_publishes_with_an_admins(
         seen.expected += ("404",)
 
 
+def test_the_metrics_are_shown_to_people_with_the_key_that_the_page_holds(
+    chromium: Any, keyed: tuple[Server, str, str]
+) -> None:
+    server, _, reader = keyed
+    with watched(chromium, f"{server.address}/") as seen:
+        seen.expected = ("401",)
+        page = seen.page
+        page.fill("#key", reader)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".hero")
+        page.click("footer >> text=Metrics")
+        page.wait_for_selector("h1:text-is('Metrics')")
+        assert page.url == f"{server.address}/#/metrics"
+        said = page.inner_text("main pre")
+        assert 'tastemaker_model_default{model="shop",version="2"} 1.0' in said
+        assert reader not in page.content()
+        assert page.evaluate(WIDE) == []
+    with watched(chromium, f"{server.address}/#/metrics") as seen:  # another tab, which has no key yet
+        seen.expected = ("401",)
+        page = seen.page
+        assert page.inner_text("h1") == "This server needs a key"
+        page.fill("#key", reader)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("main pre:has-text('tastemaker_requests_total')")
+
+
+def test_without_keys_the_metrics_are_shown_too(visit: Open) -> None:
+    with visit("#/metrics") as seen:
+        assert "# TYPE tastemaker_requests_total counter" in seen.page.inner_text("main pre")
+
+
 # What goes wrong ---------------------------------------------------------------------------------------------
 
 
@@ -482,6 +513,7 @@ def everywhere(world: World, user: str = USER) -> list[str]:
         f"#/compare?product={a}&a=1&b=2",
         f"#/compare?user={quote(user, safe='')}",
         "#/rules",
+        "#/metrics",
     ]
 
 

@@ -40,8 +40,8 @@ function exact(_, value, context) {
   return value;
 }
 
-/** Ask; return `{content, etag}`. */
-export async function ask(method, path, { query = {}, body, headers = {}, signal } = {}) {
+/** Ask; return `{answer, text}`, whatever the status. The key goes with it, which a browser's own links cannot do. */
+async function send(method, path, { query = {}, body, headers = {}, signal } = {}) {
   const asked = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined && value !== null && value !== "") asked.append(name, value);
@@ -50,25 +50,30 @@ export async function ask(method, path, { query = {}, body, headers = {}, signal
   if (key.get()) sent.Authorization = `Bearer ${key.get()}`;
   if (body !== undefined) sent["Content-Type"] = "application/json";
   const address = asked.size ? `${path}?${asked}` : path;
-  let answer, text;
   try {
-    answer = await fetch(address, { method, headers: sent, body: body && JSON.stringify(body), signal, credentials: "omit" });
-    text = await answer.text();
+    const answer = await fetch(address, { method, headers: sent, body: body && JSON.stringify(body), signal, credentials: "omit" });
+    return { answer, text: await answer.text() };
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Trouble(0, TITLES[0], "No connection to it. Is `tastemaker serve` running?");
   }
+}
+
+/** Ask; return `{content, etag}`. */
+export async function ask(method, path, options = {}) {
+  const { answer, text } = await send(method, path, options);
   let content = {};
   try {
     content = JSON.parse(text, exact);
   } catch {
     if (answer.ok) throw new Trouble(answer.status, "The answer makes no sense", "It is no JSON; does something stand between this page and the server?");
   }
-  if (!answer.ok) {
-    throw new Trouble(answer.status, TITLES[answer.status] ?? "The server made a mistake", content.detail ?? `It answered with status ${answer.status}.`, content);
-  }
+  if (!answer.ok) throw refusal(answer, content);
   return { content, etag: answer.headers.get("ETag") };
 }
+
+const refusal = (answer, content) =>
+  new Trouble(answer.status, TITLES[answer.status] ?? "The server made a mistake", content.detail ?? `It answered with status ${answer.status}.`, content);
 
 const get = async (path, query, signal) => (await ask("GET", path, { query, signal })).content;
 const post = async (path, body, signal) => (await ask("POST", path, { body, signal })).content;
@@ -82,6 +87,13 @@ export const neighbours = (at, id, by, k, signal) =>
   by === "cosine" ? get(`/api/page/cosine/${part(id)}`, { ...at, k }, signal) : get(`/api/v1/products/${part(id)}/similar`, { ...at, k, details: true }, signal);
 export const users = (at, search, limit, signal) => get("/api/page/users", { ...at, search, limit }, signal);
 export const history = (at, id, signal) => get(`/api/v1/users/${part(id)}/history`, { ...at, details: true }, signal);
+
+/** What the server counts, as the text that Prometheus reads. */
+export async function metrics(signal) {
+  const { answer, text } = await send("GET", "/metrics", { headers: { Accept: "text/plain" }, signal });
+  if (!answer.ok) throw refusal(answer, {});
+  return text;
+}
 
 /** A list for a user, or for a basket, under the published rules and those of a trial. */
 export function list(at, { user, basket = [], k = 12, rules, why = true }, signal) {

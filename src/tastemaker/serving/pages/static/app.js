@@ -5,6 +5,7 @@ import { trouble } from "./cards.js";
 import { compare } from "./compare.js";
 import { h, hidden } from "./dom.js";
 import { keyForm } from "./keys.js";
+import { metrics } from "./metrics.js";
 import { basketPanel } from "./panel.js";
 import { go, link, route } from "./routes.js";
 import { rules, trialBar } from "./rules.js";
@@ -20,6 +21,7 @@ const VIEWS = {
   basket: views.basket,
   compare,
   rules,
+  metrics,
 };
 const LINKS = [["", "Products"], ["customer", "Customers"], ["basket", "Basket"], ["compare", "Compare"], ["rules", "Rules"]];
 const PATIENCE = 180; // milliseconds until a view that is not there yet shows its skeleton
