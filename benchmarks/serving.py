@@ -298,7 +298,7 @@ def serve_with_constants(models: str, workers: str, folder: str) -> None:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    from tastemaker.serving import operations, server
+    from tastemaker.serving import api, server
     from tastemaker.serving.settings import Settings
 
     @cache
@@ -309,8 +309,8 @@ def serve_with_constants(models: str, workers: str, folder: str) -> None:
         await request.body()
         return Response(content(request.path_params["name"]), media_type="application/json")
 
-    usual = operations.routes
-    operations.routes = lambda: [Route("/constant/{name}", constant, methods=["GET", "POST"]), *usual()]
+    usual = api.routes  # the first routes that are tried
+    api.routes = lambda: [Route("/constant/{name}", constant, methods=["GET", "POST"]), *usual()]
     settings = Settings(models=Path(models), port=0, workers=int(workers), log_requests=False)
     server.serve(settings, lambda address, _: print(address, flush=True))
 

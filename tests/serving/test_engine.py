@@ -11,7 +11,7 @@ from serving_worlds import make_model
 from tastemaker.model.folder import save
 from tastemaker.ranking.recommend import rank_users
 from tastemaker.serving import engine as engine_module
-from tastemaker.serving.engine import Engine
+from tastemaker.serving.engine import Engine, Ranking
 from tastemaker.serving.loaded import Loaded, load_version
 
 LOOP, THREADS = 1 << 26, 0
@@ -31,7 +31,7 @@ def ranked_by(loaded: Loaded, asks: list[tuple[list[int], int]], *, threads: int
     async def ask() -> list:
         engine = Engine(threads, 512)
         try:
-            return await asyncio.gather(*[engine.rank_users(loaded, users, k) for users, k in asks])
+            return await asyncio.gather(*[engine.rank_users(Ranking(loaded), users, k) for users, k in asks])
         finally:
             engine.close()
 
@@ -78,8 +78,8 @@ def test_what_fails_fails_for_those_who_asked_and_for_nobody_after_them(loaded, 
     async def ask() -> list:
         engine = Engine(1, 512)
         try:
-            failed = await asyncio.gather(engine.rank_users(loaded, [10_000], 3), return_exceptions=True)
-            return [*failed, await engine.rank_users(loaded, [1], 3)]
+            failed = await asyncio.gather(engine.rank_users(Ranking(loaded), [10_000], 3), return_exceptions=True)
+            return [*failed, await engine.rank_users(Ranking(loaded), [1], 3)]
         finally:
             engine.close()
 
@@ -103,8 +103,8 @@ def test_whoever_gave_up_is_not_ranked_for(loaded, monkeypatch, brief):
     async def ask() -> list:
         engine = Engine(1, 512)
         try:
-            gone = asyncio.create_task(engine.rank_users(loaded, [1], 3))
-            stays = asyncio.create_task(engine.rank_users(loaded, [2], 3))
+            gone = asyncio.create_task(engine.rank_users(Ranking(loaded), [1], 3))
+            stays = asyncio.create_task(engine.rank_users(Ranking(loaded), [2], 3))
             asyncio.get_running_loop().call_soon(gone.cancel)
             return await stays
         finally:

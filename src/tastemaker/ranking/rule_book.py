@@ -14,7 +14,10 @@ from tastemaker.errors import ColumnProblem, SettingProblem
 from tastemaker.ranking.rules import Condition, Id, Rules, Value
 from tastemaker.types import Booleans, Rows
 
-__all__ = ["Cap", "Removal", "RuleBook", "compile_rules"]
+__all__ = ["FEW", "Cap", "Removal", "RuleBook", "compile_rules"]
+
+FEW = 16
+"""Where at most one of so many candidates may be shown, those are packed anew and nothing else is read"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,11 @@ class RuleBook:
     include_purchased: bool | None
     where: tuple[Condition, ...] = ()
     """All conditions on columns, those of a request before those of the file"""
+
+    @property
+    def leaves_few(self) -> bool:
+        """Return whether so few may be shown that those alone are scored."""
+        return self.allowed is not None and self.remaining * FEW <= len(self.allowed)
 
     @property
     def is_empty(self) -> bool:

@@ -12,14 +12,11 @@ from tastemaker.kernels.pairs import score_pairs
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.queries import Queries
-from tastemaker.ranking.rule_book import Cap, Removal, RuleBook
+from tastemaker.ranking.rule_book import FEW, Cap, Removal, RuleBook
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, no_extra, top_k
 from tastemaker.types import Booleans, Floats, Offsets, Rows
 
 __all__ = ["Ruled", "best_allowed", "rank_ruled"]
-
-FEW = 16
-"""Where at most one of so many candidates may be shown, those are packed anew and nothing else is read"""
 
 AHEAD = 4
 """How many times the wanted length is ranked at first where at most n alike may be shown"""

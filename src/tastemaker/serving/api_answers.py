@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import Any
-from urllib.parse import quote
 
-import numpy as np
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +13,7 @@ from starlette.responses import Response
 from tastemaker.serving.ids import Ids
 from tastemaker.serving.loaded import Loaded
 
-__all__ = ["answered", "etag_of", "id_of", "row_of"]
+__all__ = ["answered", "etag_of", "row_of"]
 
 _INTEGER = re.compile(r"-?[1-9][0-9]{0,19}|0", re.ASCII)
 
@@ -26,7 +24,7 @@ def answered(request: Request, content: Any, loaded: Loaded | None = None, statu
     etag = _tag(body)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if loaded is not None:
-        headers["Model-Version"] = f"{quote(loaded.name)}/{loaded.version}"
+        headers["Model-Version"] = loaded.label
     known = request.headers.get("if-none-match")
     if known is not None and request.method in ("GET", "HEAD"):
         tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
@@ -55,9 +53,3 @@ def row_of(ids: Ids, one: object) -> int | None:
     if isinstance(one, str):
         return ids.row(int(one)) if _INTEGER.fullmatch(one) else None
     return ids.row(one)
-
-
-def id_of(ids: Ids, row: int) -> Any:
-    """Return the id at a row, in its own type."""
-    found = ids.at(np.array([row]))[0]
-    return found.item() if isinstance(found, np.generic) else found

@@ -38,9 +38,9 @@ def schema_of(kind: type[Struct]) -> dict[str, Any]:
 
 def query_of(request: Request, kind: type[T]) -> T:
     """Return the query of a request as the declaration says; refuse (400) what is unknown, given twice or of another type."""
-    fields = schema_of(kind)["properties"]
     values: dict[str, Any] = {}
-    for name, text in _pairs(request):
+    fields = schema_of(kind)["properties"]
+    for name, text in _pairs(request) if request.scope["query_string"] else ():
         if name not in fields:
             known = ", ".join(fields)
             raise Refusal(
@@ -140,6 +140,8 @@ def _check_limits(value: Struct, settings: Settings) -> None:
     """Refuse (400) what exceeds a limit that the operator set; the schema carries its name."""
     for name, schema in _limits_of(type(value)):
         found = getattr(value, name)
+        if found is UNSET or found == []:
+            continue
         if isinstance(found, Struct):
             _check_limits(found, settings)
         else:

@@ -11,12 +11,13 @@ from starlette.responses import Response
 
 from tastemaker.errors import SettingProblem
 from tastemaker.ranking.rules import write_rules
-from tastemaker.serving.api_answers import answered, etag_of, id_of, row_of
+from tastemaker.serving.api_answers import answered, etag_of, row_of
 from tastemaker.serving.api_bodies import HistoryQuery, ModelQuery, RulesBody, SearchQuery
-from tastemaker.serving.api_lists import guest_of, rules_of_body
 from tastemaker.serving.api_reading import body_of, query_of
+from tastemaker.serving.api_rules import rules_of_body
 from tastemaker.serving.api_state import chosen, state_of
 from tastemaker.serving.gate import require_admin
+from tastemaker.serving.guests import guest_of
 from tastemaker.serving.loaded import Loaded
 from tastemaker.serving.problems import Refusal
 from tastemaker.serving.products import about
@@ -96,7 +97,7 @@ async def history(request: Request) -> Response:
     rows = sorted(visitor.history.tolist(), key=lambda row: (row in trained, row))  # the newest first
     bought = dict(zip(visitor.history.tolist(), times.tolist(), strict=True))
     purchases = [
-        {"product": id_of(loaded.product_ids, row), "times": bought[row], "live": row not in trained}
+        {"product": loaded.product_ids.one(row), "times": bought[row], "live": row not in trained}
         | ({"about": about(loaded.catalogue, row)} if asked.details else {})
         for row in rows
     ]
@@ -170,7 +171,7 @@ def _version(loaded: Loaded) -> dict[str, Any]:
 
 def _found(loaded: Loaded, row: int, buyers: int) -> dict[str, Any]:
     return {
-        "product": id_of(loaded.product_ids, row),
+        "product": loaded.product_ids.one(row),
         "buyers": buyers,
         "about": about(loaded.catalogue, row),
     }

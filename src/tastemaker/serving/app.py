@@ -70,7 +70,7 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
         return None if watched_keys is None else watched_keys.keys
 
     app = Starlette(
-        routes=[TensorFlowRoutes(), *operations.routes(), *api.routes(), *pages.routes()],
+        routes=[TensorFlowRoutes(), *api.routes(), *operations.routes(), *pages.routes()],  # tried in this order
         middleware=[Middleware(Gate, settings=settings, metrics=metrics, keys=keys)],
         exception_handlers={HTTPException: _refused},
         lifespan=life,

@@ -17,19 +17,35 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 
+from tastemaker.ranking.approximate import AnyCandidates
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.recommend import nearest, rank_baskets, rank_users
+from tastemaker.ranking.rule_book import RuleBook
 from tastemaker.serving.loaded import Loaded
 from tastemaker.serving.problems import Refusal
 from tastemaker.types import Floats, Rows
 
-__all__ = ["Engine", "Ranked"]
+__all__ = ["Engine", "Ranked", "Ranking"]
 
 T = TypeVar("T")
 Ranked: TypeAlias = tuple[Rows, Floats]
 """The product rows and the scores of one list, best first"""
-Group: TypeAlias = tuple[Loaded, Literal["user", "basket", "product"], bool, bool]
-"""What may be ranked in one call: one model, one kind of query, whether the query's own products count, whether an index finds"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How queries are ranked; only what is ranked alike can be ranked in one call."""
+
+    loaded: Loaded
+    include_own: bool = False
+    """Whether the query's own products may be listed: what was bought, what is in the basket, the product itself"""
+    approximate: bool = False
+    """Whether the version's index finds the lists"""
+    book: RuleBook | None = None
+    """Rules that are a mask over the products, and no more; ``None`` shows every product"""
+
+
+Group: TypeAlias = tuple[Ranking, Literal["user", "basket", "product"]]
 
 AT_ONCE = 64
 """Most queries of one call of the kernel"""
@@ -67,46 +83,22 @@ class Engine:
         finally:
             self._held -= 1
 
-    async def rank_users(
-        self,
-        loaded: Loaded,
-        users: Sequence[int],
-        k: int,
-        *,
-        include_purchased: bool = False,
-        approximate: bool = False,
-    ) -> list[Ranked]:
-        """Return the k best products of each user at these rows, found by the version's index where ``approximate`` says so."""
-        return await self._ask((loaded, "user", include_purchased, approximate), users, k)
+    async def rank_users(self, how: Ranking, users: Sequence[int], k: int) -> list[Ranked]:
+        """Return the k best products of each user at these rows."""
+        return await self._ask((how, "user"), users, k)
 
-    async def rank_baskets(
-        self,
-        loaded: Loaded,
-        baskets: Sequence[Rows],
-        k: int,
-        *,
-        include_purchased: bool = False,
-        approximate: bool = False,
-    ) -> list[Ranked]:
+    async def rank_baskets(self, how: Ranking, baskets: Sequence[Rows], k: int) -> list[Ranked]:
         """Return the k best products for each basket, given as ascending product rows."""
-        return await self._ask((loaded, "basket", include_purchased, approximate), baskets, k)
+        return await self._ask((how, "basket"), baskets, k)
 
-    async def nearest(
-        self,
-        loaded: Loaded,
-        products: Sequence[int],
-        k: int,
-        *,
-        include_self: bool = False,
-        approximate: bool = False,
-    ) -> list[Ranked]:
-        """Return the k products nearest, by dot product, to each product at these rows."""
-        table = None if approximate else loaded.neighbours
+    async def nearest(self, how: Ranking, products: Sequence[int], k: int) -> list[Ranked]:
+        """Return the k products nearest, by dot product, to each product at these rows; rules hold for other lists."""
+        table = None if how.approximate else how.loaded.neighbours
         if table is not None:
-            known = [table.of(product, k, include_self=include_self) for product in products]
+            known = [table.of(product, k, include_self=how.include_own) for product in products]
             if all(one is not None for one in known):
                 return cast("list[Ranked]", known)
-        return await self._ask((loaded, "product", include_self, approximate), products, k)
+        return await self._ask((how, "product"), products, k)
 
     def close(self) -> None:
         """End the threads."""
@@ -148,7 +140,7 @@ class Engine:
         """Rank one brief call here, the next when the event loop has turned; give longer ones to the threads that are free."""
         self._starting = False
         for group, waiting in list(self._groups.items()):
-            candidates = group[0].candidates
+            candidates = group[0].loaded.candidates
             brief = min(BRIEF // max(candidates.count * candidates.dimensions, 1), AT_ONCE)
             if len(waiting[0].queries) <= brief:
                 self._rank_here(group, self._take(group, brief))
@@ -215,12 +207,15 @@ def _rank(group: Group, asks: list[_Ask]) -> list[list[Ranked]]:
 
 
 def _lists(group: Group, queries: list[Any], k: int) -> RankedLists:
-    loaded, kind, include, approximate = group
-    model, candidates = loaded.model, loaded.index if approximate and loaded.index else loaded.candidates
+    how, kind = group
+    loaded, include = how.loaded, how.include_own
+    if kind == "product":
+        space = loaded.index_by_dot if how.approximate else loaded.by_dot
+        return nearest(space, np.array(queries, np.int32), k=k, include_self=include, threads=1)
+    candidates: AnyCandidates = loaded.candidates if how.book is None else loaded.allowed_by(how.book)
+    if how.approximate and loaded.index is not None:
+        candidates = loaded.index
     if kind == "user":
         users = np.array(queries, np.int32)
-        return rank_users(model, users, candidates, k=k, include_purchased=include, threads=1)
-    if kind == "basket":
-        return rank_baskets(model, queries, candidates, k=k, include_purchased=include, threads=1)
-    space = loaded.index_by_dot if approximate else loaded.by_dot
-    return nearest(space, np.array(queries, np.int32), k=k, include_self=include, threads=1)
+        return rank_users(loaded.model, users, candidates, k=k, include_purchased=include, threads=1)
+    return rank_baskets(loaded.model, queries, candidates, k=k, include_purchased=include, threads=1)

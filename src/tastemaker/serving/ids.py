@@ -56,6 +56,12 @@ class Ids:
             return self._row_of_number(self._numbers, one)
         return self._row_of_text(one)
 
+    def one(self, row: int) -> Any:
+        """Return the id at a row, in its own type."""
+        if self._few is not None:
+            return self._few[row]
+        return self._vocabulary.ids[row] if self._numbers is None else self._numbers[row].item()
+
     def at(self, rows: AnyArray) -> Sequence[Any] | AnyArray:
         """Return the ids at these rows: an array of integers or a list of texts, which `orjson` writes either way."""
         if self._numbers is not None:

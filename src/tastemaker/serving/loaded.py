@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 import polars as pl
@@ -21,11 +22,12 @@ from tastemaker.ranking.approximate import AnyCandidates, Approximate
 from tastemaker.ranking.index_folder import index_folder, load_index
 from tastemaker.ranking.queries import basket_queries, user_queries
 from tastemaker.ranking.recommend import nearest, product_candidates, rank_users
+from tastemaker.ranking.rule_book import RuleBook
 from tastemaker.ranking.top_k import Candidates, top_k
 from tastemaker.serving.ids import Ids
 from tastemaker.serving.neighbours import NeighbourTable
 from tastemaker.serving.shared import shared
-from tastemaker.types import AnyArray, Floats
+from tastemaker.types import AnyArray, Counts, Floats, Rows
 
 __all__ = ["Loaded", "load_version"]
 
@@ -36,7 +38,7 @@ log = logging.getLogger("tastemaker.loaded")
 class Loaded:
     """One version of a model. Requests hold on to the one they began with, whatever happens to the shelf meanwhile.
 
-    Only ``neighbours`` is set later, and changes no answer.
+    Only ``neighbours`` and what is kept to be quicker are set later, and change no answer.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Loaded:
 
     neighbours: NeighbourTable | None = None
     """The nearest products of all, once they are worked out"""
+
+    _narrowed: tuple[RuleBook, Candidates] | None = None
 
     @property
     def key(self) -> str:
@@ -79,6 +83,35 @@ class Loaded:
     def product_ids(self) -> Ids:
         """Return the products' ids, for a few look-ups at a time."""
         return Ids(self.model.products)
+
+    @cached_property
+    def label(self) -> str:
+        """Return ``NAME/VERSION``, as answers name the version that made them."""
+        return f"{quote(self.name)}/{self.version}"
+
+    def bought(self, user: int) -> tuple[Rows, Counts | None]:
+        """Return what the user at this row bought, ``int32[n]``, and how often; ``None`` means once."""
+        offsets, products, times = self._purchases
+        low, high = offsets[user], offsets[user + 1]
+        return products[low:high], None if times is None else times[low:high]
+
+    def allowed_by(self, book: RuleBook) -> Candidates:
+        """Return the candidates under the mask of a book. Those of the last book are kept: most requests come under the same."""
+        kept = self._narrowed
+        if kept is None or kept[0] is not book:
+            mask = book.allowed
+            kept = self._narrowed = (book, self.candidates if mask is None else self.candidates.only(mask))
+        return kept[1]
+
+    @cached_property
+    def _purchases(self) -> tuple[AnyArray, Rows, Counts | None]:
+        """Return the histories as plain arrays: a slice of a mapped one takes longer than all else about it."""
+        histories, times = self.model.histories, self.model.history_times
+        return (
+            np.asarray(histories.offsets).view(np.ndarray),
+            np.asarray(histories.products).view(np.ndarray),
+            None if times is None else np.asarray(times).view(np.ndarray),
+        )
 
     @cached_property
     def index_by_dot(self) -> tuple[Floats, AnyCandidates]:

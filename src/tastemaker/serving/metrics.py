@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from typing import Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,6 +21,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from tastemaker.serving.shelf import Change, Shelf
+
+T = TypeVar("T", Counter, Histogram)
 
 __all__ = ["CONTENT_TYPE", "SHARED_FOLDER", "Metrics"]
 
@@ -38,6 +41,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._shelf = shelf
+        self._children: dict[tuple[Any, ...], Any] = {}
         self._requests = Counter(
             "tastemaker_requests",
             "Requests answered",
@@ -75,8 +79,15 @@ class Metrics:
 
     def request(self, route: str, status: int, seconds: float, model: str, version: str) -> None:
         """Count one answered request."""
-        self._requests.labels(route, str(status), model, version).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._child(self._requests, route, str(status), model, version).inc()
+        self._child(self._seconds, route).observe(seconds)
+
+    def _child(self, family: T, *labels: str) -> T:
+        """Return the one counter of a family with these labels: looked up here, not under the family's lock, at each request."""
+        found: T | None = self._children.get((family, *labels))
+        if found is None:
+            found = self._children[family, *labels] = family.labels(*labels)
+        return found
 
     def unknown_ids(self, model: str, kind: str, count: int = 1) -> None:
         """Count ids (``kind``: user or product) that the model does not know."""
@@ -90,7 +101,7 @@ class Metrics:
 
     def fallback(self, model: str, source: str, count: int = 1) -> None:
         """Count answers by what they rest on: personal, basket, category best sellers, best sellers."""
-        self._fallbacks.labels(model, source).inc(count)
+        self._child(self._fallbacks, model, source).inc(count)
 
     def change(self, change: Change) -> None:
         """Count a change of the shelf."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
-
-from tastemaker.serving.engine import Engine, Ranked
+from tastemaker.serving.api_state import ApiState
+from tastemaker.serving.engine import Engine, Ranked, Ranking
+from tastemaker.serving.guests import guest_of
+from tastemaker.serving.lists import lists_for, neighbours_for
 from tastemaker.serving.loaded import Loaded
 from tastemaker.serving.metrics import Metrics
 from tastemaker.serving.problems import Refusal
@@ -48,6 +49,8 @@ class Call:
     settings: Settings
     engine: Engine
     metrics: Metrics
+    api: ApiState
+    """The rules in force and the live purchases"""
 
 
 Answer: TypeAlias = tuple[bool, list[Ranked]]
@@ -81,7 +84,7 @@ def dtype_of(one: Input, loaded: Loaded) -> DataType:
 
 
 async def _item_item(call: Call) -> Answer:
-    """Answer as the notebook's function: the nearest by dot product, the product itself among them."""
+    """Answer as the notebook's function: the nearest by dot product, the product itself among them, whatever the rules say."""
     asked = call.values["item"]
     products = asked if isinstance(asked, list) else [asked]
     if len(products) != 1:
@@ -89,35 +92,26 @@ async def _item_item(call: Call) -> Answer:
             400, f"call_item_item takes one item and received {len(products)}; similar_products takes many."
         )
     rows = _known_products(call, products)
-    return True, await call.engine.nearest(call.loaded, rows, NOTEBOOK_K, include_self=True)
+    return True, await call.engine.nearest(Ranking(call.loaded, include_own=True), rows, NOTEBOOK_K)
 
 
 async def _similar(call: Call) -> Answer:
     asked = call.values["product"]
     products = asked if isinstance(asked, list) else [asked]
     rows = _known_products(call, products)
-    lists = await call.engine.nearest(
-        call.loaded, rows, _length(call), include_self=call.values["include_self"]
-    )
+    lists, _ = await neighbours_for(
+        rows, call.loaded, call.api.rules.book(call.loaded), call.engine, call.metrics,
+        k=_length(call), include_self=call.values["include_self"],
+    )  # fmt: skip
     return not isinstance(asked, list), lists
 
 
 async def _user(call: Call) -> Answer:
-    """Answer for users; whoever is not known gets what an empty basket gets, the best sellers."""
+    """Answer for users, what they bought since included; whoever is not known gets the best sellers."""
     asked = call.values["user"]
     users = asked if isinstance(asked, list) else [asked]
     _check_count(call, users, "users")
-    rows = [call.loaded.user_ids.row(user) for user in users]
-    call.metrics.unknown_ids(call.loaded.name, "user", rows.count(None))
-    k, include = _length(call), call.values["include_purchased"]
-    known = [row for row in rows if row is not None]
-    ranked = iter(
-        await call.engine.rank_users(call.loaded, known, k, include_purchased=include) if known else []
-    )
-    if len(known) < len(rows):
-        empty = [np.zeros(0, np.int32)]
-        best = (await call.engine.rank_baskets(call.loaded, empty, k))[0]
-    return not isinstance(asked, list), [best if row is None else next(ranked) for row in rows]
+    return not isinstance(asked, list), await _lists(call, [(user, ()) for user in users])
 
 
 async def _basket(call: Call) -> Answer:
@@ -128,17 +122,25 @@ async def _basket(call: Call) -> Answer:
     baskets = [asked] if one else asked
     _check_count(call, baskets, "baskets")
     most = call.settings.most_basket
-    rows = []
     for basket in baskets:
         if len(basket) > most:
             raise Refusal(400, f"a basket holds {len(basket):,} products; at most {most:,} are allowed.")
-        found = [call.loaded.product_ids.row(product) for product in basket]
-        known = [row for row in found if row is not None]
-        call.metrics.unknown_ids(call.loaded.name, "product", len(found) - len(known))
-        rows.append(np.unique(np.array(known, np.int32)))
-    include = call.values["include_purchased"]
-    lists = await call.engine.rank_baskets(call.loaded, rows, _length(call), include_purchased=include)
-    return one, lists
+    return one, await _lists(call, [(None, basket) for basket in baskets])
+
+
+async def _lists(call: Call, asked: list[tuple[Any, Sequence[Any]]]) -> list[Ranked]:
+    """Rank for users and baskets, under the rules in force."""
+    book = call.api.rules.book(call.loaded)
+    guests = [
+        guest_of(call.api, call.loaded, user, basket).minding(book, call.loaded) for user, basket in asked
+    ]
+    for guest in guests:
+        guest.count_unknown(call.metrics, call.loaded.name)
+    lists = await lists_for(
+        guests, call.loaded, book, call.engine, call.metrics,
+        k=_length(call), include_purchased=call.values["include_purchased"] or bool(book.include_purchased),
+    )  # fmt: skip
+    return [(one.answer.ruled.rows, one.answer.ruled.scores) for one in lists]
 
 
 def _known_products(call: Call, products: list[Any]) -> list[int]:

@@ -149,9 +149,8 @@ async def _predict(
             f"tensorflow/serving/{verb}. Was: tensorflow/serving/predict",
         )
     values, by_row = _values(document, signature, loaded)
-    call = Call(loaded, values, state.settings, state.engine, state.metrics)
+    call = Call(loaded, values, state.settings, state.engine, state.metrics, state.api)
     single, lists = await signature.answer(call)
-    state.metrics.empty_answers(loaded.name, sum(not len(rows) for rows, _ in lists))
     if by_row:
         return _rows(signature, loaded, single, lists)
     return _columns(signature, loaded, single, lists)

@@ -12,7 +12,7 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tastemaker.serving.api_answers import answered, id_of, row_of
+from tastemaker.serving.api_answers import answered, row_of
 from tastemaker.serving.api_bodies import ModelQuery
 from tastemaker.serving.api_reading import query_of
 from tastemaker.serving.api_state import chosen, state_of
@@ -54,9 +54,7 @@ async def users(request: Request) -> Response:
     content = {
         "model": loaded.name,
         "version": loaded.version,
-        "users": [
-            {"user": id_of(loaded.user_ids, row), "purchases": int(bought[row])} for row in rows.tolist()
-        ],
+        "users": [{"user": loaded.user_ids.one(row), "purchases": int(bought[row])} for row in rows.tolist()],
     }
     return answered(request, content, loaded)
 
@@ -71,12 +69,12 @@ async def cosine(request: Request) -> Response:
     allowed = state_of(request).rules.book(loaded).allowed
     rows, scores = await request.app.state.engine.run(_nearest, loaded, row, allowed, asked.k)
     found: list[dict[str, Any]] = [
-        {"product": id_of(loaded.product_ids, one), "rank": rank, "score": score, "about": about(loaded.catalogue, one)}
+        {"product": loaded.product_ids.one(one), "rank": rank, "score": score, "about": about(loaded.catalogue, one)}
         for rank, (one, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True), start=1)
     ]  # fmt: skip
     content = {
         "model": loaded.name, "version": loaded.version,
-        "product": id_of(loaded.product_ids, row), "similar": found,
+        "product": loaded.product_ids.one(row), "similar": found,
     }  # fmt: skip
     return answered(request, content, loaded)
 
