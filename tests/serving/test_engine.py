@@ -78,7 +78,9 @@ def test_what_fails_fails_for_those_who_asked_and_for_nobody_after_them(loaded, 
     async def ask() -> list:
         engine = Engine(1, 512)
         try:
-            failed = await asyncio.gather(engine.rank_users(Ranking(loaded), [10_000], 3), return_exceptions=True)
+            failed = await asyncio.gather(
+                engine.rank_users(Ranking(loaded), [10_000], 3), return_exceptions=True
+            )
             return [*failed, await engine.rank_users(Ranking(loaded), [1], 3)]
         finally:
             engine.close()

@@ -15,6 +15,7 @@ from tastemaker.serving import api, operations
 from tastemaker.serving.api_state import ApiState
 from tastemaker.serving.background import Background
 from tastemaker.serving.engine import Engine
+from tastemaker.serving.garbage import Garbage
 from tastemaker.serving.gate import Gate
 from tastemaker.serving.keys import Keys, WatchedKeys
 from tastemaker.serving.metrics import Metrics
@@ -53,6 +54,10 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
             books.with_each_look(watched_keys.look)
         app.state.api = ApiState.open(settings, books)
         books.with_each_look(app.state.api.rules.look)
+        garbage = Garbage()
+        books.on_change(garbage.change)
+        books.with_each_look(garbage.look)
+        garbage.look()
         books.watch(settings.poll_seconds)
         ahead = Background(books, settings.scratch) if settings.scratch is not None else None
         if ahead is not None:
@@ -65,12 +70,18 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
             books.close()
             app.state.engine.close()
             app.state.api.close()
+            garbage.close()
 
     def keys() -> Keys | None:
         return None if watched_keys is None else watched_keys.keys
 
     app = Starlette(
-        routes=[TensorFlowRoutes(), *api.routes(), *operations.routes(), *pages.routes()],  # tried in this order
+        routes=[
+            TensorFlowRoutes(),
+            *api.routes(),
+            *operations.routes(),
+            *pages.routes(),
+        ],  # tried in this order
         middleware=[Middleware(Gate, settings=settings, metrics=metrics, keys=keys)],
         exception_handlers={HTTPException: _refused},
         lifespan=life,
