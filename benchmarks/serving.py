@@ -310,7 +310,10 @@ def serve_with_constants(models: str, workers: str, folder: str) -> None:
         return Response(content(request.path_params["name"]), media_type="application/json")
 
     usual = api.routes  # the first routes that are tried
-    api.routes = lambda: [Route("/constant/{name}", constant, methods=["GET", "POST"]), *usual()]
+    api.routes = lambda: [
+        Route("/constant/{name}", api.Endpoint({"GET": constant, "POST": constant})),
+        *usual(),
+    ]
     settings = Settings(models=Path(models), port=0, workers=int(workers), log_requests=False)
     server.serve(settings, lambda address, _: print(address, flush=True))
 

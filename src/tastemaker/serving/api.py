@@ -10,11 +10,12 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from tastemaker.serving import api_bodies as bodies
 from tastemaker.serving import api_events, api_lists, api_shop
 
-__all__ = ["OPERATIONS", "Operation", "routes"]
+__all__ = ["OPERATIONS", "Endpoint", "Operation", "routes"]
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -40,14 +41,15 @@ class Operation:
     media: tuple[str, ...] = field(default=("application/json",))
 
 
+# in the order in which their paths are tried: first what is asked for most
 OPERATIONS = (
-    Operation(
-        "GET", "/api/v1/models", "models", "Models, their versions, labels and problems",
-        api_shop.models, bodies.ModelsAnswer,
-    ),
     Operation(
         "GET", "/api/v1/recommendations/users/{user:path}", "recommend_user", "What a user would buy next",
         api_lists.user, bodies.Answered, query=bodies.ListQuery, refusals=(404, 422),
+    ),
+    Operation(
+        "GET", "/api/v1/products/{product:path}/similar", "similar_products", "Products near a product",
+        api_lists.similar, bodies.SimilarAnswer, query=bodies.SimilarQuery, refusals=(404, 422),
     ),
     Operation(
         "POST", "/api/v1/recommendations/basket", "recommend_basket", "What goes with a basket",
@@ -58,8 +60,8 @@ OPERATIONS = (
         api_lists.batch, bodies.BatchAnswer, body=bodies.BatchBody, refusals=(404, 413, 415, 422),
     ),
     Operation(
-        "GET", "/api/v1/products/{product:path}/similar", "similar_products", "Products near a product",
-        api_lists.similar, bodies.SimilarAnswer, query=bodies.SimilarQuery, refusals=(404, 422),
+        "GET", "/api/v1/models", "models", "Models, their versions, labels and problems",
+        api_shop.models, bodies.ModelsAnswer,
     ),
     Operation(
         "GET", "/api/v1/products/{product:path}", "product", "What the catalogue says of one product",
@@ -115,7 +117,15 @@ def _route(path: str, operations: list[Operation]) -> Route:
     if "GET" in handlers:
         handlers["HEAD"] = handlers["GET"]
 
-    async def answer(request: Request) -> Response:
-        return await handlers[request.method](request)
+    return Route(path, Endpoint(handlers), methods=list(handlers))
 
-    return Route(path, answer, methods=list(handlers))
+
+class Endpoint:
+    """What a path answers, as an ASGI application: the gate answers errors, and Starlette need not watch for them once more."""
+
+    def __init__(self, handlers: dict[str, Handler]) -> None:
+        self._handlers = handlers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await self._handlers[scope["method"]](Request(scope, receive))
+        await answer(scope, receive, send)

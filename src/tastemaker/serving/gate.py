@@ -23,7 +23,7 @@ from tastemaker.serving.problems import Refusal, refuse
 from tastemaker.serving.rates import Rates
 from tastemaker.serving.settings import Settings
 
-__all__ = ["OPEN_FILES", "OPEN_PATHS", "Gate", "require_admin"]
+__all__ = ["OPEN_FILES", "OPEN_PATHS", "Gate", "header", "require_admin"]
 
 log = logging.getLogger("tastemaker.gate")
 
@@ -98,7 +98,7 @@ class Gate:
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             return b""
         most = self._settings.body_bytes
-        announced = _header(scope, b"content-length")
+        announced = header(scope, b"content-length")
         too_long = Refusal(
             413, f"the body is longer than {most:,} bytes.", headers={"Connection": "close"}, limit=most
         )
@@ -144,7 +144,7 @@ class Gate:
         await answer(scope, receive, visit.send)
 
     def _request_id(self, scope: Scope) -> str:
-        given = _header(scope, b"x-request-id")
+        given = header(scope, b"x-request-id")
         if given is not None:
             text = given.decode("latin-1")
             if _REQUEST_ID.fullmatch(text):
@@ -216,14 +216,15 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 def _presented(scope: Scope) -> str | None:
-    authorization = _header(scope, b"authorization")
+    authorization = header(scope, b"authorization")
     if authorization is not None and authorization[:7].lower() == b"bearer ":
         return authorization[7:].strip().decode("latin-1")
-    key = _header(scope, b"x-api-key")
+    key = header(scope, b"x-api-key")
     return None if key is None else key.strip().decode("latin-1")
 
 
-def _header(scope: Scope, name: bytes) -> bytes | None:
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """Return the first header of this name, in lower case; ``None`` where there is none."""
     for key, value in scope["headers"]:
         if key == name:
             found: bytes = value

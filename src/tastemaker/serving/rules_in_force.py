@@ -66,7 +66,8 @@ class RulesInForce:
 
     def book(self, loaded: Loaded, request: Rules = NO_RULES) -> RuleBook:
         """Return what the file's rules and those of a request come to; refuse (422) a request's rules that cannot hold."""
-        rules = tuple(one for one in (self.of(loaded.name), request) if one != NO_RULES)
+        both = (self.of(loaded.name), request)
+        rules = tuple(one for one in both if one is not NO_RULES and one != NO_RULES)
         with self._lock:
             books = self._books.setdefault(loaded, OrderedDict())
             found = books.get(rules)
