@@ -114,3 +114,28 @@ def test_whoever_gave_up_is_not_ranked_for(loaded, monkeypatch, brief):
 
     assert len(asyncio.run(ask())[0][0]) == 3
     assert queries == [2]
+
+
+def test_a_long_request_behind_one_that_was_given_up_is_ranked_in_a_thread(loaded, monkeypatch):
+    monkeypatch.setattr(engine_module, "BRIEF", 160 * 8 * 4)
+    names: list[str] = []
+    rank = engine_module._rank
+
+    def watched(group, asks):
+        names.append(threading.current_thread().name.partition("_")[0])
+        return rank(group, asks)
+
+    monkeypatch.setattr(engine_module, "_rank", watched)
+
+    async def ask() -> list:
+        engine = Engine(1, 512)
+        try:
+            gone = asyncio.create_task(engine.rank_users(Ranking(loaded), [1], 3))
+            stays = asyncio.create_task(engine.rank_users(Ranking(loaded), list(range(20)), 3))
+            asyncio.get_running_loop().call_soon(gone.cancel)
+            return await stays
+        finally:
+            engine.close()
+
+    assert len(asyncio.run(ask())) == 20
+    assert names == ["rank"]

@@ -41,7 +41,9 @@ def test_a_version_that_goes_is_freed_at_the_change_though_all_of_it_was_set_asi
         old = weakref.ref(shelf.get("recommender"))
         ids = weakref.ref(old().user_ids)
         in_flight = [old()]
-        in_flight.append(in_flight)  # a request whose parts name each other, as some do, when all is set aside
+        in_flight.append(
+            in_flight
+        )  # a request whose parts name each other, as some do, when all is set aside
         gc.collect()
         gc.freeze()
         del in_flight

@@ -112,6 +112,34 @@ def test_a_ban_holds_on_every_route_but_the_notebooks_own(world):
         assert product_id(5) in predicted(client, world, "call_item_item", item=[product_id(5)])["output_0"]
 
 
+def test_a_request_that_says_so_overrules_the_file_on_purchased_products(world):
+    bought = {product_id(4), product_id(8)}
+    with client_with(world, {"include_purchased": True}) as client:
+        for said, listed in ((None, bought), (True, bought), (False, set())):
+            inputs = {"user": "u004", "k": 160} | ({} if said is None else {"include_purchased": said})
+            found = predicted(client, world, "recommend_user", **inputs)
+            assert bought & set(found["product_ids"]) == listed
+            rows = predicted_rows(client, world, "recommend_user", inputs)
+            assert rows["product_ids"] == found["product_ids"]
+
+
+def predicted_rows(client, world, signature, instance):
+    found = client.post(
+        PREDICT, json={"signature_name": signature, "instances": [instance]}, headers=world.headers
+    )
+    assert found.status_code == 200, found.text
+    return found.json()["predictions"][0]
+
+
+def test_a_stranger_and_a_product_with_the_same_id_are_two(world):
+    """Product 5 is in the catalogue only, and no user is called so."""
+    with client_with(world, {}) as client:
+        for user in (5, 6):
+            listed = asked(client, world, "/api/v1/recommendations/basket", {"user": user, "basket": [5]})
+            assert listed["source"] == "category best sellers"
+            assert listed["unknown"] == [user, 5]
+
+
 def test_a_live_purchase_joins_its_users_query_on_every_route(world):
     with client_with(world, {}) as client:
         before = predicted(client, world, "recommend_user", user="u004", k=5)

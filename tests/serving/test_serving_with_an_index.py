@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from serving_worlds import client_of, make_model, product_id
 
 from tastemaker.model.folder import save
 from tastemaker.ranking.index_folder import build_index, index_folder, save_index
+from tastemaker.serving.engine import Engine, Ranking
 from tastemaker.serving.shelf import Shelf, find_versions
 
 pytest.importorskip("faiss", reason="the extra `index` is not installed")
@@ -63,10 +65,62 @@ def test_lists_under_rules_and_with_reasons_stay_exact(client):
     assert "exact" not in lists_of(client.get(f"{USER}?why=true"))
 
 
-def test_the_workshops_calls_stay_exact(client, exact):
-    asked = {"signature_name": "call_item_item", "inputs": {"item": [product_id(3)]}}
-    url = "/v1/models/recommender:predict"
-    assert lists_of(client.post(url, json=asked)) == lists_of(exact.post(url, json=asked))
+@pytest.fixture(scope="module")
+def rough(tmp_path_factory):
+    """A server whose index finds other lists than there are."""
+    models = tmp_path_factory.mktemp("rough")
+    model = make_model(1, products=6000)
+    folder = save(model, models / "recommender" / "1")
+    save_index(build_index(model, wanted=0.05), folder)
+    with (
+        client_of(models, approximate=True, events=models / "events.db") as client,
+        client_of(models) as exact,
+    ):
+        yield client, exact
+
+
+def test_every_call_of_the_tensorflow_shaped_routes_stays_exact(rough):
+    client, exact = rough
+    different = 0
+    for number in range(20):
+        user, product = f"u{number:03}", product_id(number)
+        for signature, inputs in (
+            ("call_item_item", {"item": [product]}),
+            ("similar_products", {"product": product}),
+            ("recommend_user", {"user": user}),
+            ("recommend_basket", {"basket": [product]}),
+        ):
+            asked = {"signature_name": signature, "inputs": inputs}
+            url = "/v1/models/recommender:predict"
+            assert lists_of(client.post(url, json=asked)) == lists_of(exact.post(url, json=asked))
+        path = f"/api/v1/recommendations/users/{user}"
+        found, best = lists_of(client.get(path)), lists_of(exact.get(path))
+        different += found["recommendations"] != best["recommendations"]
+    assert different  # or nothing was shown by the calls above
+
+
+def test_whoever_bought_since_gets_an_exact_list(rough):
+    client, _ = rough
+    key = {"user": "u021", "basket": [product_id(2000)]}
+    assert "exact" not in lists_of(client.post("/api/v1/recommendations/basket", json=key))
+
+
+def test_an_index_finds_the_same_in_any_company(rough):
+    client, _ = rough
+    loaded = client.app.state.shelf.get("recommender")
+
+    async def ask(lengths):
+        engine = Engine(1, 512)
+        try:
+            how = Ranking(loaded, approximate=True)
+            return await asyncio.gather(*[engine.rank_users(how, [7], k) for k in lengths])
+        finally:
+            engine.close()
+
+    ((alone, _),) = asyncio.run(ask([5]))[0]
+    for company in ([5, 100], [100, 5, 3000]):
+        lists = asyncio.run(ask(company))
+        assert lists[company.index(5)][0][0].tolist() == alone.tolist()
 
 
 def test_the_document_of_the_api_knows_the_field(client):

@@ -127,5 +127,6 @@ class Endpoint:
         self._handlers = handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         answer = await self._handlers[scope["method"]](Request(scope, receive))
         await answer(scope, receive, send)

@@ -82,6 +82,7 @@ async def similar(request: Request) -> Response:
         request.app.state.metrics,
         k=asked.k,
         include_self=asked.include_self,
+        approximate=True,
     )
     products = _products(loaded, rows, scores)
     content = {
@@ -116,6 +117,7 @@ async def _lists(
         k=asked.k,
         include_purchased=include,
         explain=explain,
+        approximate=True,
     )
     return [
         _listed(loaded, guest, found, book, details=asked.details)

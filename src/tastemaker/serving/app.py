@@ -54,7 +54,7 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
             books.with_each_look(watched_keys.look)
         app.state.api = ApiState.open(settings, books)
         books.with_each_look(app.state.api.rules.look)
-        garbage = Garbage()
+        garbage = Garbage(forked=settings.workers > 1)
         books.on_change(garbage.change)
         books.with_each_look(garbage.look)
         garbage.look()

@@ -139,7 +139,13 @@ class Engine:
     def _start_all(self) -> None:
         """Rank one brief call here, the next when the event loop has turned; give longer ones to the threads that are free."""
         self._starting = False
-        for group, waiting in list(self._groups.items()):
+        for group in list(self._groups):
+            waiting = [
+                ask for ask in self._groups.pop(group) if not ask.answer.done()
+            ]  # some may have given up
+            if not waiting:
+                continue
+            self._groups[group] = waiting
             candidates = group[0].loaded.candidates
             brief = min(BRIEF // max(candidates.count * candidates.dimensions, 1), AT_ONCE)
             if len(waiting[0].queries) <= brief:
@@ -149,15 +155,18 @@ class Engine:
                 self._rank_aside(group, self._take(group, AT_ONCE))
 
     def _take(self, group: Group, most: int) -> list[_Ask]:
-        """Take the requests of a group that wait longest: so many queries at most, but one request at least."""
+        """Take the requests of a group that wait longest: so many queries at most, but one request at least.
+
+        An index finds other lists in other company, so it is asked for one request at a time.
+        """
         waiting = self._groups.pop(group)
         asks: list[_Ask] = []
         count = 0
+        most = 0 if group[0].approximate else most
         while waiting and (not asks or count + len(waiting[0].queries) <= most):
             ask = waiting.pop(0)
-            if not ask.answer.done():  # whoever asked may have given up
-                asks.append(ask)
-                count += len(ask.queries)
+            asks.append(ask)
+            count += len(ask.queries)
         if waiting:
             self._groups[group] = waiting
         return asks
@@ -171,9 +180,9 @@ class Engine:
         self._finish(asks, done)
 
     def _rank_aside(self, group: Group, asks: list[_Ask]) -> None:
-        self._free -= 1
         loop = asyncio.get_running_loop()
         future = self._pool.submit(_rank, group, asks)
+        self._free -= 1
         future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finish_aside, asks, done))
         self._start_soon()
 

@@ -16,25 +16,28 @@ __all__ = ["Garbage"]
 class Garbage:
     """Sets aside what is there after each change of the shelf; a listener and a chore of its watch."""
 
-    def __init__(self) -> None:
-        self._changed, self._first = True, True
+    def __init__(self, *, forked: bool = False) -> None:
+        """``forked`` says that memory is shared with a parent process, page by page, as long as nobody touches it."""
+        self._changed, self._forked = True, forked
 
     def change(self, change: Change) -> None:
         """Note that versions came or went."""
         self._changed = self._changed or change.what != "labels"
 
     def look(self) -> None:
-        """Collect once, what was set aside before included, and set aside all that is left, if anything changed."""
+        """Collect once, if anything changed, and set aside all that is left.
+
+        What was set aside before is looked through too, unless that would part it from the parent's: some of it may have become
+        garbage since, such as a request that was under way.
+        """
         if self._changed:
             self._changed = False
-            if (
-                not self._first
-            ):  # what a parent process set aside stays so, and its pages shared, until a first change
+            if not self._forked:
                 gc.unfreeze()
-            self._first = False
             gc.collect()
             gc.freeze()
 
     def close(self) -> None:
         """Give everything back to the collections."""
-        gc.unfreeze()
+        if not self._forked:
+            gc.unfreeze()

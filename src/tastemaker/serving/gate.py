@@ -153,7 +153,7 @@ class Gate:
 
     def _note(self, scope: Scope, visit: _Visit, seconds: float) -> None:
         state: dict[str, Any] = scope["state"]
-        loaded = state.get("model")
+        loaded = state.pop("model", None)  # whatever still holds the request no longer holds the version
         model, version = (loaded.name, str(loaded.version)) if loaded is not None else ("", "")
         route = state.get("route") or _route(scope)
         self._metrics.request(route, visit.status, seconds, model, version)

@@ -64,6 +64,7 @@ def guest_of(state: ApiState, loaded: Loaded, user: object, basket: Sequence[obj
     """Return what the model and the live purchases know of a user and of a basket; unknown ids are no error."""
     asked: dict[str, Any] = {}
     unknown: list[object] = []
+    strangers: list[object] = []
     row, history, times, live, held = None, NOTHING, None, False, NOTHING
     if user is not None:
         row = row_of(loaded.user_ids, user)
@@ -80,13 +81,13 @@ def guest_of(state: ApiState, loaded: Loaded, user: object, basket: Sequence[obj
         asked["basket"] = list(basket)
         places = [(one, row_of(loaded.product_ids, one)) for one in basket]
         held = np.array(sorted({place for _, place in places if place is not None}), np.int32)
-        unknown += dict.fromkeys(one for one, place in places if place is None)
+        strangers = list(dict.fromkeys(one for one, place in places if place is None))
     categories: tuple[str, ...] = ()
     if not len(history) and not len(held):
-        categories = categories_of(loaded.catalogue, [one for one in unknown if one is not user])
+        categories = categories_of(loaded.catalogue, strangers)
     visitor = Visitor(row, history, times, held, categories)
     plain = not live and not (len(held) and user is not None)
-    return Guest(visitor, source_of(visitor), asked, tuple(unknown), plain)
+    return Guest(visitor, source_of(visitor), asked, (*unknown, *strangers), plain)
 
 
 def _bought_live(state: ApiState, user: str) -> list[tuple[str, int]]:

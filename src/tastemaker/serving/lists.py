@@ -46,15 +46,19 @@ async def lists_for(
     k: int,
     include_purchased: bool,
     explain: Explain | None = None,
+    approximate: bool = False,
 ) -> list[GuestList]:
     """Return the list of each guest, and its reasons where they are wanted; count what each rests on.
 
-    Lists without rules and reasons are found by the version's index where it has one.
+    ``approximate`` allows that lists without rules, reasons and live purchases are found by the version's index where it has one.
     """
-    quick = [explain is None and _is_quick(guest, loaded, book, include_purchased) for guest in guests]
+    by_index = approximate and loaded.index is not None and book.allowed is None
+    quick = [
+        explain is None and _is_quick(guest, loaded, book, include_purchased, by_index) for guest in guests
+    ]
     rest = [guest.visitor for guest, one in zip(guests, quick, strict=True) if not one]
     known = [guest for guest, one in zip(guests, quick, strict=True) if one]
-    found = iter(await _ranked(known, loaded, book, engine, k, include_purchased) if known else ())
+    found = iter(await _ranked(known, loaded, book, engine, k, include_purchased, by_index) if known else ())
     slow = iter(
         await engine.run(_rank_each, loaded, rest, book, k, include_purchased, explain) if rest else ()
     )
@@ -65,7 +69,7 @@ async def lists_for(
     return lists
 
 
-def _is_quick(guest: Guest, loaded: Loaded, book: RuleBook, include: bool) -> bool:
+def _is_quick(guest: Guest, loaded: Loaded, book: RuleBook, include: bool, by_index: bool) -> bool:
     """Return whether a guest's list is the plain ranking for a user or a basket, under a mask at most.
 
     Whoever bought more since, or has a basket too, is a basket of all that, unless the user has a vector of their own or how often
@@ -74,8 +78,8 @@ def _is_quick(guest: Guest, loaded: Loaded, book: RuleBook, include: bool) -> bo
     if book.caps or len(book.pinned) or book.leaves_few or guest.source == "category best sellers":
         return False
     if guest.source == "best sellers":
-        return loaded.index is None
-    return guest.plain or (loaded.model.user_vectors is None and not include)
+        return not by_index
+    return guest.plain or (loaded.model.user_vectors is None and not include and not by_index)
 
 
 async def neighbours_for(
@@ -87,6 +91,7 @@ async def neighbours_for(
     *,
     k: int,
     include_self: bool,
+    approximate: bool = False,
 ) -> tuple[list[Ranked], bool]:
     """Return the nearest products that may be shown of each product, and whether an approximate index found them."""
     if book.allowed is not None:
@@ -94,17 +99,22 @@ async def neighbours_for(
         lists, by_index = [found[number] for number in range(len(products))], False
     else:
         # neighbours that are worked out are exact, and as quick
-        by_index = loaded.index is not None and loaded.neighbours is None
+        by_index = approximate and loaded.index is not None and loaded.neighbours is None
         lists = await engine.nearest(Ranking(loaded, include_self, by_index), products, k)
     metrics.empty_answers(loaded.name, sum(not len(rows) for rows, _ in lists))
     return lists, by_index
 
 
 async def _ranked(
-    guests: list[Guest], loaded: Loaded, book: RuleBook, engine: Engine, k: int, include: bool
+    guests: list[Guest],
+    loaded: Loaded,
+    book: RuleBook,
+    engine: Engine,
+    k: int,
+    include: bool,
+    by_index: bool,
 ) -> list[GuestList]:
     """Rank for users and baskets together with what other requests ask for."""
-    by_index = loaded.index is not None and book.allowed is None
     how = Ranking(loaded, include, by_index, None if book.allowed is None else book)
     users = [cast(int, guest.visitor.user) for guest in guests if _is_user(guest)]
     baskets = [guest.visitor.held for guest in guests if not _is_user(guest)]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from tastemaker.ranking.rule_book import RuleBook
 from tastemaker.serving.api_state import ApiState
 from tastemaker.serving.engine import Engine, Ranked, Ranking
 from tastemaker.serving.guests import guest_of
@@ -33,11 +34,18 @@ class Input:
     """The deepest list that is accepted: 0 a value, 1 a list of values, 2 a list of lists"""
     default: Any = None
     aliases: tuple[str, ...] = ()
+    by_rules: bool = False
+    """Whether the rules in force may set another default"""
 
     @property
     def required(self) -> bool:
         """Return whether a request must have it."""
         return self.default is None
+
+    @property
+    def unsaid(self) -> Any:
+        """Return the value where a request does not say it; ``None`` leaves it to the rules."""
+        return None if self.by_rules else self.default
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +108,14 @@ async def _similar(call: Call) -> Answer:
     products = asked if isinstance(asked, list) else [asked]
     rows = _known_products(call, products)
     lists, _ = await neighbours_for(
-        rows, call.loaded, call.api.rules.book(call.loaded), call.engine, call.metrics,
+        rows, call.loaded, _book(call), call.engine, call.metrics,
         k=_length(call), include_self=call.values["include_self"],
     )  # fmt: skip
     return not isinstance(asked, list), lists
 
 
 async def _user(call: Call) -> Answer:
-    """Answer for users, what they bought since included; whoever is not known gets the best sellers."""
+    """Answer for users, what they bought since included; whoever is not known gets best sellers."""
     asked = call.values["user"]
     users = asked if isinstance(asked, list) else [asked]
     _check_count(call, users, "users")
@@ -115,7 +123,7 @@ async def _user(call: Call) -> Answer:
 
 
 async def _basket(call: Call) -> Answer:
-    """Answer for baskets; products that are not known are left out, and an empty basket gets the best sellers."""
+    """Answer for baskets; products that are not known are left out, and without any other one gets best sellers."""
     asked = call.values["basket"]
     asked = asked if isinstance(asked, list) else [asked]
     one = not (asked and isinstance(asked[0], list))
@@ -130,7 +138,7 @@ async def _basket(call: Call) -> Answer:
 
 async def _lists(call: Call, asked: list[tuple[Any, Sequence[Any]]]) -> list[Ranked]:
     """Rank for users and baskets, under the rules in force."""
-    book = call.api.rules.book(call.loaded)
+    book, said = _book(call), call.values["include_purchased"]
     guests = [
         guest_of(call.api, call.loaded, user, basket).minding(book, call.loaded) for user, basket in asked
     ]
@@ -138,9 +146,18 @@ async def _lists(call: Call, asked: list[tuple[Any, Sequence[Any]]]) -> list[Ran
         guest.count_unknown(call.metrics, call.loaded.name)
     lists = await lists_for(
         guests, call.loaded, book, call.engine, call.metrics,
-        k=_length(call), include_purchased=call.values["include_purchased"] or bool(book.include_purchased),
+        k=_length(call), include_purchased=bool(book.include_purchased if said is None else said),
     )  # fmt: skip
     return [(one.answer.ruled.rows, one.answer.ruled.scores) for one in lists]
+
+
+def _book(call: Call) -> RuleBook:
+    try:
+        return call.api.rules.book(call.loaded)
+    except (
+        Refusal
+    ) as refusal:  # rules that cannot hold for this version; TensorFlow Serving has no such status
+        raise Refusal(400, refusal.detail) from None
 
 
 def _known_products(call: Call, products: list[Any]) -> list[int]:
@@ -169,7 +186,7 @@ def _length(call: Call) -> int:
 
 
 _K = Input("k", "number", 0, default=10)
-_INCLUDE = Input("include_purchased", "flag", 0, default=False)
+_INCLUDE = Input("include_purchased", "flag", 0, default=False, by_rules=True)
 _OUTPUTS = ("product_ids", "scores")
 _ITEM = (Input("item", "product", aliases=("product",)),)
 _NOTEBOOK = Signature(

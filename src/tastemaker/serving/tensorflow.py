@@ -187,7 +187,7 @@ def _from_columns(inputs: Any, signature: Signature, loaded: Loaded) -> dict[str
         elif one.required:
             raise Refusal(400, f"Missing named input: {one.name} in 'inputs' object.")
         else:
-            values[one.name] = one.default
+            values[one.name] = one.unsaid
     return values
 
 
@@ -218,7 +218,7 @@ def _from_rows(instances: list[Any], signature: Signature, loaded: Loaded) -> di
             raise Refusal(400, f"an instance holds one {main.name}; send more of them as more instances.")
     else:
         asked = [one if isinstance(one, list) else [one] for one in asked]
-    defaults = {one.name: one.default for one in signature.inputs if not one.required}
+    defaults = {one.name: one.unsaid for one in signature.inputs if not one.required}
     return {**defaults, **options[0], main.name: asked}
 
 
