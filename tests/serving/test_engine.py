@@ -90,14 +90,17 @@ def test_what_fails_fails_for_those_who_asked_and_for_nobody_after_them(loaded, 
     assert len(answered[0][0]) == 3
 
 
-@pytest.mark.parametrize("brief", [LOOP, THREADS])
-def test_whoever_gave_up_is_not_ranked_for(loaded, monkeypatch, brief):
-    monkeypatch.setattr(engine_module, "BRIEF", brief)
+def ranked_beside_one_that_gave_up(
+    loaded: Loaded, users: list[int], monkeypatch: pytest.MonkeyPatch
+) -> tuple[list, list[int], list[str]]:
+    """The lists of a request whose neighbour gave up, all queries that were ranked, and the threads that ranked them."""
     queries: list[int] = []
+    threads: list[str] = []
     rank = engine_module._rank
 
     def watched(group, asks):
         queries.extend(query for ask in asks for query in ask.queries)
+        threads.append(threading.current_thread().name.partition("_")[0])
         return rank(group, asks)
 
     monkeypatch.setattr(engine_module, "_rank", watched)
@@ -106,36 +109,25 @@ def test_whoever_gave_up_is_not_ranked_for(loaded, monkeypatch, brief):
         engine = Engine(1, 512)
         try:
             gone = asyncio.create_task(engine.rank_users(Ranking(loaded), [1], 3))
-            stays = asyncio.create_task(engine.rank_users(Ranking(loaded), [2], 3))
+            stays = asyncio.create_task(engine.rank_users(Ranking(loaded), users, 3))
             asyncio.get_running_loop().call_soon(gone.cancel)
             return await stays
         finally:
             engine.close()
 
-    assert len(asyncio.run(ask())[0][0]) == 3
+    return asyncio.run(ask()), queries, threads
+
+
+@pytest.mark.parametrize("brief", [LOOP, THREADS])
+def test_whoever_gave_up_is_not_ranked_for(loaded, monkeypatch, brief):
+    monkeypatch.setattr(engine_module, "BRIEF", brief)
+    lists, queries, _ = ranked_beside_one_that_gave_up(loaded, [2], monkeypatch)
+    assert len(lists[0][0]) == 3
     assert queries == [2]
 
 
 def test_a_long_request_behind_one_that_was_given_up_is_ranked_in_a_thread(loaded, monkeypatch):
     monkeypatch.setattr(engine_module, "BRIEF", 160 * 8 * 4)
-    names: list[str] = []
-    rank = engine_module._rank
-
-    def watched(group, asks):
-        names.append(threading.current_thread().name.partition("_")[0])
-        return rank(group, asks)
-
-    monkeypatch.setattr(engine_module, "_rank", watched)
-
-    async def ask() -> list:
-        engine = Engine(1, 512)
-        try:
-            gone = asyncio.create_task(engine.rank_users(Ranking(loaded), [1], 3))
-            stays = asyncio.create_task(engine.rank_users(Ranking(loaded), list(range(20)), 3))
-            asyncio.get_running_loop().call_soon(gone.cancel)
-            return await stays
-        finally:
-            engine.close()
-
-    assert len(asyncio.run(ask())) == 20
-    assert names == ["rank"]
+    lists, _, threads = ranked_beside_one_that_gave_up(loaded, list(range(20)), monkeypatch)
+    assert len(lists) == 20
+    assert threads == ["rank"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,8 +163,6 @@ def test_a_live_purchase_joins_its_users_query_on_every_route(world):
 
 def test_a_user_with_a_vector_of_their_own_keeps_it_when_they_bought_since(tmp_path):
     """Only users who are what they bought may be ranked as a basket of it."""
-    from dataclasses import replace
-
     world = api_world(tmp_path)
     model = make_model(1)
     own = np.random.default_rng(8).normal(size=(len(model.users), 8)).astype(np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 
 import pytest
 from serving_worlds import client_of, make_model, product_id
@@ -11,6 +12,7 @@ from serving_worlds import client_of, make_model, product_id
 from tastemaker.model.folder import save
 from tastemaker.ranking.index_folder import build_index, index_folder, save_index
 from tastemaker.serving.engine import Engine, Ranking
+from tastemaker.serving.events import Event
 from tastemaker.serving.shelf import Shelf, find_versions
 
 pytest.importorskip("faiss", reason="the extra `index` is not installed")
@@ -19,13 +21,17 @@ USER = "/api/v1/recommendations/users/u003"
 SIMILAR = f"/api/v1/products/{product_id(3)}/similar"
 
 
+def indexed(models, *, products, wanted):
+    """A folder of models: one, with an index that finds the wanted share."""
+    model = make_model(1, products=products)
+    folder = save(model, models / "recommender" / "1")
+    save_index(build_index(model, wanted=wanted), folder)
+    return models
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    models = tmp_path_factory.mktemp("indexed")
-    model = make_model(1, products=600)
-    folder = save(model, models / "recommender" / "1")
-    save_index(build_index(model, wanted=1.0), folder)
-    return models
+    return indexed(tmp_path_factory.mktemp("indexed"), products=600, wanted=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +74,7 @@ def test_lists_under_rules_and_with_reasons_stay_exact(client):
 @pytest.fixture(scope="module")
 def rough(tmp_path_factory):
     """A server whose index finds other lists than there are."""
-    models = tmp_path_factory.mktemp("rough")
-    model = make_model(1, products=6000)
-    folder = save(model, models / "recommender" / "1")
-    save_index(build_index(model, wanted=0.05), folder)
+    models = indexed(tmp_path_factory.mktemp("rough"), products=6000, wanted=0.05)
     with (
         client_of(models, approximate=True, events=models / "events.db") as client,
         client_of(models) as exact,
@@ -101,8 +104,12 @@ def test_every_call_of_the_tensorflow_shaped_routes_stays_exact(rough):
 
 def test_whoever_bought_since_gets_an_exact_list(rough):
     client, _ = rough
-    key = {"user": "u021", "basket": [product_id(2000)]}
-    assert "exact" not in lists_of(client.post("/api/v1/recommendations/basket", json=key))
+    path = "/api/v1/recommendations/users/u022"
+    assert lists_of(client.get(path))["exact"] is False
+    client.app.state.api.events.add([Event("u022", str(product_id(2000)), time.time_ns() // 1000)])
+    assert "exact" not in lists_of(client.get(path))
+    asked = {"user": "u021", "basket": [product_id(2000)]}
+    assert "exact" not in lists_of(client.post("/api/v1/recommendations/basket", json=asked))
 
 
 def test_an_index_finds_the_same_in_any_company(rough):

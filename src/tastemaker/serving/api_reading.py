@@ -38,9 +38,9 @@ def schema_of(kind: type[Struct]) -> dict[str, Any]:
 
 def query_of(request: Request, kind: type[T]) -> T:
     """Return the query of a request as the declaration says; refuse (400) what is unknown, given twice or of another type."""
-    values: dict[str, Any] = {}
     fields = schema_of(kind)["properties"]
-    for name, text in _pairs(request) if request.scope["query_string"] else ():
+    values: dict[str, Any] = {}
+    for name, text in _pairs(request):
         if name not in fields:
             known = ", ".join(fields)
             raise Refusal(
@@ -150,7 +150,7 @@ def _check_limits(value: Struct, settings: Settings) -> None:
 
 def _check_limit(name: str, found: object, schema: dict[str, Any], settings: Settings) -> None:
     limit = schema.get("x-limit")
-    if limit is None or found is UNSET:
+    if limit is None:
         return
     most: int = getattr(settings, limit)
     if isinstance(found, list):

@@ -76,12 +76,8 @@ def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
         return None if watched_keys is None else watched_keys.keys
 
     app = Starlette(
-        routes=[
-            TensorFlowRoutes(),
-            *api.routes(),
-            *operations.routes(),
-            *pages.routes(),
-        ],  # tried in this order
+        # tried in this order, so what is asked for most stands first
+        routes=[TensorFlowRoutes(), *api.routes(), *operations.routes(), *pages.routes()],
         middleware=[Middleware(Gate, settings=settings, metrics=metrics, keys=keys)],
         exception_handlers={HTTPException: _refused},
         lifespan=life,

@@ -139,13 +139,12 @@ class Engine:
     def _start_all(self) -> None:
         """Rank one brief call here, the next when the event loop has turned; give longer ones to the threads that are free."""
         self._starting = False
-        for group in list(self._groups):
-            waiting = [
-                ask for ask in self._groups.pop(group) if not ask.answer.done()
-            ]  # some may have given up
+        for group, asked in list(self._groups.items()):
+            # whoever asked may have given up
+            waiting = self._groups[group] = [ask for ask in asked if not ask.answer.done()]
             if not waiting:
+                del self._groups[group]
                 continue
-            self._groups[group] = waiting
             candidates = group[0].loaded.candidates
             brief = min(BRIEF // max(candidates.count * candidates.dimensions, 1), AT_ONCE)
             if len(waiting[0].queries) <= brief:
@@ -204,8 +203,6 @@ class Engine:
 
 def _rank(group: Group, asks: list[_Ask]) -> list[list[Ranked]]:
     """Rank the queries of several requests in one call; a shorter list is the beginning of a longer one."""
-    if not asks:  # all have given up
-        return []
     lists = _lists(group, [query for ask in asks for query in ask.queries], max(ask.k for ask in asks))
     answers, place = [], 0
     for ask in asks:

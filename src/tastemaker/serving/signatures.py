@@ -154,9 +154,8 @@ async def _lists(call: Call, asked: list[tuple[Any, Sequence[Any]]]) -> list[Ran
 def _book(call: Call) -> RuleBook:
     try:
         return call.api.rules.book(call.loaded)
-    except (
-        Refusal
-    ) as refusal:  # rules that cannot hold for this version; TensorFlow Serving has no such status
+    except Refusal as refusal:
+        # rules that cannot hold for this version; TensorFlow Serving has no status for that
         raise Refusal(400, refusal.detail) from None
 
 
