@@ -106,9 +106,9 @@ def requests(products: int, dimensions: int, threads: int, k: int) -> dict[str, 
     """Return a function for each row of the table; it answers one request, and each call is for another user."""
     from tastemaker.ranking.fallbacks import Visitor, answer
     from tastemaker.ranking.recommend import product_candidates, rank_users
-    from tastemaker.ranking.rule_book import compile_rules
-    from tastemaker.ranking.rules import NO_RULES, Rules
-    from tastemaker.serving.ids import Ids
+    from tastemaker.ranking.rules.rule_book import compile_rules
+    from tastemaker.ranking.rules.rules import NO_RULES, Rules
+    from tastemaker.serving.models.id_lookup import Ids
 
     rng = np.random.default_rng(7)
     model, table = shop(rng, products, dimensions)
@@ -158,8 +158,8 @@ def shop(rng: np.random.Generator, products: int, dimensions: int) -> tuple[Any,
     """Return a model and a catalogue, in which a hundredth of the products is of each group."""
     import polars as pl
 
-    from tastemaker.data.product_table import read_product_table
     from tastemaker.data.purchases import Histories
+    from tastemaker.data.reading.product_table import read_product_table
     from tastemaker.data.vocabulary import Vocabulary
     from tastemaker.model.record import TrainingRecord
     from tastemaker.model.taste_model import Memory, TasteModel

@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from tastemaker.kernels.crew import Crew
+from tastemaker.kernels.threads import ThreadPool
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 
@@ -57,10 +57,10 @@ def best_rate(task: Callable[[int], object], work: float, threads: int, times: i
     """Return the greatest rate, in units of ``work`` a second, of ``threads`` threads that each do the task at once."""
     task(0)  # compiled before
     seconds = []
-    with Crew(threads) as crew:
+    with ThreadPool(threads) as pool:
         for _ in range(times):
             began = time.perf_counter()
-            crew.run(lambda low, high: task(low), threads)
+            pool.run(lambda low, high: task(low), threads)
             seconds.append(time.perf_counter() - began)
     return threads * work / min(seconds)
 

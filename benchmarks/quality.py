@@ -29,8 +29,8 @@ from tastemaker.evaluation.metrics import measure
 from tastemaker.evaluation.protocol import report_of, those_with_held_out
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.recommend import product_candidates, rank_users
-from tastemaker.training.ease import MOST_PRODUCTS
-from tastemaker.training.trend import trend_of
+from tastemaker.training.baselines.ease import MOST_PRODUCTS
+from tastemaker.training.memory.trend import trend_of
 
 Setting: TypeAlias = Mapping[str, Any]
 Ranker: TypeAlias = Callable[[Any, bool], RankedLists]

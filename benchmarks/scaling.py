@@ -26,7 +26,7 @@ SIZES = (1, 10, 100)
 
 WRITE = """
 import sys
-from tastemaker.data.synthetic import make_shop, write_shop
+from tastemaker.data.synthetic.shop import make_shop, write_shop
 users, products, purchases = map(int, sys.argv[2:])
 write_shop(make_shop(users=users, products=products, purchases=purchases), sys.argv[1])
 """

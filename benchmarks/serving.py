@@ -248,7 +248,7 @@ def wait_for_neighbours(process: subprocess.Popen[str]) -> None:
 
 def is_neighbours(process: int) -> bool:
     try:
-        return b"tastemaker.serving.neighbours" in Path(f"/proc/{process}/cmdline").read_bytes()
+        return b"tastemaker.serving.models.neighbour_table" in Path(f"/proc/{process}/cmdline").read_bytes()
     except OSError:
         return False
 
@@ -298,8 +298,9 @@ def serve_with_constants(models: str, workers: str, folder: str) -> None:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    from tastemaker.serving import api, server
-    from tastemaker.serving.settings import Settings
+    from tastemaker.serving import server
+    from tastemaker.serving.api import operations as api
+    from tastemaker.serving.front.settings import Settings
 
     @cache
     def content(name: str) -> bytes:

@@ -45,8 +45,8 @@ def main() -> None:
 
 def soak(folder: Path, options: argparse.Namespace) -> int:
     import tastemaker as tm
-    from tastemaker.serving.events import read_events
-    from tastemaker.serving.keys import new_key
+    from tastemaker.serving.answering.event_store import read_events
+    from tastemaker.serving.front.api_keys import new_key
 
     model = tm.load(options.model) if options.model else tm.train(read_log(options), tm.preset("default"))
     models, keys, events = folder / "models" / "recommender", folder / "keys.json", folder / "events.sqlite"
@@ -159,7 +159,7 @@ def memory_of(process: int) -> tuple[float, float]:
     pss = own = 0
     for one in (process, *descendants(process)):
         try:
-            if b"tastemaker.serving.neighbours" in Path(f"/proc/{one}/cmdline").read_bytes():
+            if b"tastemaker.serving.models.neighbour_table" in Path(f"/proc/{one}/cmdline").read_bytes():
                 continue
             lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
         except OSError:

@@ -27,7 +27,7 @@ from common import (
     thread_environment,
 )
 from probes import gather_gigabytes, peak_gigaflops, stream_gigabytes
-from tastemaker.training.tables import LANES
+from tastemaker.training.learners.tables import LANES
 
 HERE = Path(__file__).parent
 DIMENSIONS = (50, 64, 128)

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from tastemaker.data.readers import read_held_out, read_purchases
+from tastemaker.data.reading.readers import read_held_out, read_purchases
 from tastemaker.data.splits import Split, hold_out_random
-from tastemaker.data.synthetic import Shop, ShopFiles, make_shop, write_shop
+from tastemaker.data.synthetic.shop import Shop, ShopFiles, make_shop, write_shop
 from tastemaker.model.config import Config, preset
 from tastemaker.model.folder import save
 from tastemaker.model.taste_model import TasteModel

@@ -17,12 +17,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tastemaker.data.catalogues import read_catalogue
-    from tastemaker.data.columns import Columns
     from tastemaker.data.fetch import fetch_asos
     from tastemaker.data.leaks import check_no_leak
     from tastemaker.data.purchases import Purchases
-    from tastemaker.data.readers import HeldOut, read_held_out, read_purchases
+    from tastemaker.data.reading.catalogues import read_catalogue
+    from tastemaker.data.reading.columns import Columns
+    from tastemaker.data.reading.readers import HeldOut, read_held_out, read_purchases
     from tastemaker.data.splits import (
         Split,
         hold_out_last,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         hold_out_users,
         hold_out_windows,
     )
-    from tastemaker.data.synthetic import Shop, make_shop
+    from tastemaker.data.synthetic.shop import Shop, make_shop
     from tastemaker.data.vocabulary import Vocabulary
     from tastemaker.errors import TastemakerError
     from tastemaker.evaluation.comparison.compare import compare
@@ -42,23 +42,23 @@ if TYPE_CHECKING:
     from tastemaker.model.config import Config, preset
     from tastemaker.model.folder import load, save
     from tastemaker.model.taste_model import TasteModel
-    from tastemaker.ranking.joined import joined
+    from tastemaker.ranking.fold_in import joined
     from tastemaker.ranking.recommend import Recommendations, recommend, recommend_baskets, similar
     from tastemaker.ranking.scores import score, score_each
     from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
-    from tastemaker.training.als import als
-    from tastemaker.training.best_sellers import best_sellers
-    from tastemaker.training.co_purchase import co_purchase
-    from tastemaker.training.ease import ease
+    from tastemaker.training.baselines.als import als
+    from tastemaker.training.baselines.best_sellers import best_sellers
+    from tastemaker.training.baselines.co_purchase import co_purchase
+    from tastemaker.training.baselines.ease import ease
     from tastemaker.training.train import train
 
 _HOMES = {
-    "data.catalogues": ["read_catalogue"],
-    "data.columns": ["Columns"],
+    "data.reading.catalogues": ["read_catalogue"],
+    "data.reading.columns": ["Columns"],
     "data.fetch": ["fetch_asos"],
     "data.leaks": ["check_no_leak"],
     "data.purchases": ["Purchases"],
-    "data.readers": ["HeldOut", "read_held_out", "read_purchases"],
+    "data.reading.readers": ["HeldOut", "read_held_out", "read_purchases"],
     "data.splits": [
         "Split",
         "hold_out_last",
@@ -67,7 +67,7 @@ _HOMES = {
         "hold_out_users",
         "hold_out_windows",
     ],
-    "data.synthetic": ["Shop", "make_shop"],
+    "data.synthetic.shop": ["Shop", "make_shop"],
     "data.vocabulary": ["Vocabulary"],
     "errors": ["TastemakerError"],
     "evaluation.comparison.compare": ["compare"],
@@ -78,14 +78,14 @@ _HOMES = {
     "model.config": ["Config", "preset"],
     "model.folder": ["load", "save"],
     "model.taste_model": ["TasteModel"],
-    "ranking.joined": ["joined"],
+    "ranking.fold_in": ["joined"],
     "ranking.recommend": ["Recommendations", "recommend", "recommend_baskets", "similar"],
     "ranking.scores": ["score", "score_each"],
     "ranking.top_k": ["Candidates", "Exclusions", "ExtraScores", "top_k"],
-    "training.als": ["als"],
-    "training.best_sellers": ["best_sellers"],
-    "training.co_purchase": ["co_purchase"],
-    "training.ease": ["ease"],
+    "training.baselines.als": ["als"],
+    "training.baselines.best_sellers": ["best_sellers"],
+    "training.baselines.co_purchase": ["co_purchase"],
+    "training.baselines.ease": ["ease"],
     "training.train": ["train"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

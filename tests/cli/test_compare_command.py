@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 import tastemaker as tm
-from tastemaker.data.synthetic import write_log
+from tastemaker.data.synthetic.shop import write_log
 
 
 @pytest.fixture(scope="module")

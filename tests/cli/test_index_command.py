@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from tastemaker.cli.index import index
-from tastemaker.data.synthetic import make_shop
+from tastemaker.cli.lists.index import index
+from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.model.config import preset
 from tastemaker.model.folder import save
-from tastemaker.ranking import approximate, index_folder
+from tastemaker.ranking.index import approximate, index_folder
 from tastemaker.training.train import train
 
 

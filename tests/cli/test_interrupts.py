@@ -83,7 +83,7 @@ def test_a_training_interrupted_before_it_began_says_one_line(shop_files, tmp_pa
 def started_early(shop_files, out):
     """Start a training and return it as soon as the command line listens to signals."""
     code = (
-        "import sys; from tastemaker.cli.interrupts import end_at_once; end_at_once(); print(flush=True);"
+        "import sys; from tastemaker.cli.terminal.interrupts import end_at_once; end_at_once(); print(flush=True);"
         "from tastemaker.cli import main; sys.argv[0] = 'tastemaker'; main()"
     )
     process = subprocess.Popen(

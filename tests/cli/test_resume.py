@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from tastemaker.data.synthetic import write_log
+from tastemaker.data.synthetic.shop import write_log
 
 SETTINGS = ["--dimensions", "8", "--epochs", "4"]
 

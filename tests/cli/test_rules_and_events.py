@@ -9,7 +9,7 @@ import pytest
 
 import tastemaker as tm
 from tastemaker.model.folder import load
-from tastemaker.serving.events import Event, Events, read_events
+from tastemaker.serving.answering.event_store import Event, Events, read_events
 
 
 def answer(done):

@@ -7,7 +7,7 @@ import json
 import polars as pl
 import pytest
 
-from tastemaker.data.synthetic import write_log
+from tastemaker.data.synthetic.shop import write_log
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import tastemaker as tm
-from tastemaker.data.synthetic import write_log
+from tastemaker.data.synthetic.shop import write_log
 
 
 def test_what_was_measured_while_settings_were_searched_stands_in_the_manifest(tastemaker, split, tmp_path):

@@ -16,10 +16,10 @@ from tastemaker.model.folder import load, save
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.recommend import recommend, recommend_baskets, similar
 from tastemaker.ranking.scores import score
-from tastemaker.training.als import als
-from tastemaker.training.best_sellers import best_sellers
-from tastemaker.training.co_purchase import co_purchase
-from tastemaker.training.ease import ease
+from tastemaker.training.baselines.als import als
+from tastemaker.training.baselines.best_sellers import best_sellers
+from tastemaker.training.baselines.co_purchase import co_purchase
+from tastemaker.training.baselines.ease import ease
 from tastemaker.training.train import train
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tastemaker.data.catalogues import adopt, read_catalogue
+from tastemaker.data.reading.catalogues import adopt, read_catalogue
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import CatalogueMismatch, ColumnProblem, DataError
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tastemaker.data.columns import Chosen, Columns, choose_columns, plays_a_role
+from tastemaker.data.reading.columns import Chosen, Columns, choose_columns, plays_a_role
 from tastemaker.errors import ColumnProblem
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data.ids import as_form, integers_if_all, normalise_ids
+from tastemaker.data.identifiers import as_form, integers_if_all, normalise_ids
 from tastemaker.errors import ColumnProblem
 
 

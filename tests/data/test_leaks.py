@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tastemaker as tm
 from tastemaker.data.leaks import LeakWarning, check_no_leak
-from tastemaker.data.readers import read_held_out
+from tastemaker.data.reading.readers import read_held_out
 from tastemaker.errors import DataError
 
 

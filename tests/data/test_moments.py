@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data.moments import moment, quantity
+from tastemaker.data.reading.timestamps import moment, quantity
 from tastemaker.errors import ColumnProblem
 
 NOON = 1_293_883_200_000_000  # 2011-01-01 12:00 UTC: 14,975 days and a half after 1970

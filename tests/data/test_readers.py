@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tastemaker.data.columns import Columns
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.readers import read_held_out, read_purchases
+from tastemaker.data.reading.columns import Columns
+from tastemaker.data.reading.readers import read_held_out, read_purchases
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import CatalogueMismatch, ColumnProblem, DataError, NoPurchases
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tastemaker.data.readers import read_held_out, read_purchases
+from tastemaker.data.reading.readers import read_held_out, read_purchases
 from tastemaker.data.splits import hold_out_last, hold_out_time
 
 DATA = Path(os.environ.get("TASTEMAKER_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tastemaker.data.readers import read_purchases
-from tastemaker.data.sources import open_source
+from tastemaker.data.reading.readers import read_purchases
+from tastemaker.data.reading.sources import open_source
 from tastemaker.errors import UnreadableFile
 
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.data import synthetic, wardrobe
-from tastemaker.data.synthetic import Shop, make_shop, true_scores, write_shop
+from tastemaker.data.synthetic import shop as synthetic
+from tastemaker.data.synthetic import shop_vocabulary as wardrobe
+from tastemaker.data.synthetic.shop import Shop, make_shop, true_scores, write_shop
 from tastemaker.errors import SettingProblem
 
 

@@ -11,10 +11,10 @@ import pytest
 
 import tastemaker as tm
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.synthetic import write_log
+from tastemaker.data.synthetic.shop import write_log
 from tastemaker.errors import DataError, NoPurchases, SettingProblem, TrainingFailed
 from tastemaker.evaluation.comparison import contestants as room
-from tastemaker.evaluation.comparison.audience import known_to_all, seen_by, share_seen
+from tastemaker.evaluation.comparison.common_users import known_to_all, seen_by, share_seen
 from tastemaker.evaluation.comparison.compare import Onlooker, compare
 from tastemaker.evaluation.comparison.contestants import CONTESTANTS, Contestant
 from tastemaker.evaluation.comparison.cost import costing
@@ -25,7 +25,7 @@ from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.evaluation.metrics import measure
 from tastemaker.evaluation.paired import Paired
 from tastemaker.evaluation.segments import Segments
-from tastemaker.training.trial import hold_out
+from tastemaker.training.selection.validation import hold_out
 
 
 def log_of(*pairs: tuple[object, str]) -> Purchases:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import tastemaker as tm
-from tastemaker.data.product_table import read_product_table
+from tastemaker.data.reading.product_table import read_product_table
 from tastemaker.errors import SettingProblem
 from tastemaker.evaluation.comparison.compare import compare
 from tastemaker.evaluation.page.charts import Dot, Line, StripRow, line_chart, strip

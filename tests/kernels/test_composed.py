@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import twins
 from tastemaker.kernels.composed import ALL, IN_BATCH, SHARED, draw_negatives, learn_batches, multiply_add
-from tastemaker.training.draws import draws_by_popularity
+from tastemaker.training.learners.draws import draws_by_popularity
 
 EPSILON = 1e-6
 KEY = 0x1234_5678_9ABC_DEF0

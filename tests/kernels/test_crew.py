@@ -1,4 +1,4 @@
-"""A crew of threads: every part once, errors told, no thread left behind."""
+"""A pool of threads: every part once, errors told, no thread left behind."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tastemaker.errors import SettingProblem
-from tastemaker.kernels.crew import Crew, default_threads
+from tastemaker.kernels.threads import ThreadPool, default_threads
 
 
 @given(threads=st.integers(1, 9), parts=st.lists(st.integers(0, 40), max_size=4))
 @settings(deadline=None, max_examples=40)
 def test_every_part_is_done_once_whatever_the_number_of_threads(threads, parts):
-    with Crew(threads) as crew:
+    with ThreadPool(threads) as pool:
         for count in parts:
             done, shares = [0] * count, []
 
@@ -24,7 +24,7 @@ def test_every_part_is_done_once_whatever_the_number_of_threads(threads, parts):
                 for part in range(low, high):
                     done[part] += 1
 
-            crew.run(work, count)
+            pool.run(work, count)
             assert done == [1] * count
             assert len(shares) == max(1, min(threads, count))
 
@@ -38,20 +38,20 @@ def test_an_error_of_a_part_is_raised_after_all_parts_have_ended(bad):
             raise ValueError(f"part {low}")
         done.append(low)
 
-    with Crew(4) as crew:
+    with ThreadPool(4) as pool:
         with pytest.raises(ValueError, match="part"):
-            crew.run(work, 4)
+            pool.run(work, 4)
         assert sorted(done) == [part for part in range(4) if part not in bad]
         done.clear()
         bad = []
-        crew.run(work, 4)  # and the crew works on
+        pool.run(work, 4)  # and the pool works on
         assert sorted(done) == [0, 1, 2, 3]
 
 
 def test_the_threads_end_with_the_crew():
     before = set(threading.enumerate())  # those of earlier crews may be ending just now
-    with Crew(5) as crew:
-        crew.run(lambda low, high: None, 5)
+    with ThreadPool(5) as pool:
+        pool.run(lambda low, high: None, 5)
         members = set(threading.enumerate()) - before
         assert len(members) == 4
     for thread in members:
@@ -61,7 +61,7 @@ def test_the_threads_end_with_the_crew():
 
 def test_the_threads_end_when_the_block_fails():
     def fail():
-        with Crew(3):
+        with ThreadPool(3):
             members.extend(t for t in threading.enumerate() if t.name.startswith("tastemaker-"))
             raise RuntimeError("out")
 
@@ -74,10 +74,10 @@ def test_the_threads_end_when_the_block_fails():
 
 
 def test_without_a_number_there_is_a_thread_for_each_processor():
-    assert Crew().threads == default_threads() >= 1
+    assert ThreadPool().threads == default_threads() >= 1
 
 
 @pytest.mark.parametrize("threads", [0, -1])
 def test_a_crew_of_nobody_is_refused(threads):
     with pytest.raises(SettingProblem, match=f"threads is {threads}; it must be at least 1"):
-        Crew(threads)
+        ThreadPool(threads)

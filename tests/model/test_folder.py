@@ -13,12 +13,12 @@ import polars as pl
 import pytest
 
 from tastemaker.data.purchases import Histories
-from tastemaker.data.readers import read_purchases
+from tastemaker.data.reading.readers import read_purchases
 from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, NewerFormat
 from tastemaker.model.folder import load, read_manifest, save
 from tastemaker.model.record import Epoch, TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
-from tastemaker.training.best_sellers import best_sellers
+from tastemaker.training.baselines.best_sellers import best_sellers
 
 ARRAYS = ["product_vectors", "product_bias", "user_vectors", "basket_vectors", "history_times", "repeat_bias"]
 NUMBERS = ["damping", "memory_damping", "repeat_weight"]

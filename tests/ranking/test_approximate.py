@@ -9,12 +9,12 @@ import shutil
 import numpy as np
 import pytest
 
-from tastemaker.data.synthetic import make_shop
+from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, SettingProblem
 from tastemaker.model.config import preset
 from tastemaker.model.folder import load, save
-from tastemaker.ranking.approximate import Approximate, best_of, make_index
-from tastemaker.ranking.index_folder import build_index, index_folder, load_index, save_index
+from tastemaker.ranking.index.approximate import Approximate, best_of, make_index
+from tastemaker.ranking.index.index_folder import build_index, index_folder, load_index, save_index
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.recommend import nearest, product_candidates, rank_baskets, rank_users, recommend
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k

@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 import tastemaker as tm
-from tastemaker.data.product_table import empty_table, read_product_table
+from tastemaker.data.reading.product_table import empty_table, read_product_table
 from tastemaker.ranking.fallbacks import Visitor, answer, categories_of
 from tastemaker.ranking.recommend import product_candidates, recommend, recommend_baskets
-from tastemaker.ranking.rule_book import compile_rules
-from tastemaker.ranking.rules import NO_RULES, Rules
+from tastemaker.ranking.rules.rule_book import compile_rules
+from tastemaker.ranking.rules.rules import NO_RULES, Rules
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.readers import read_purchases
+from tastemaker.data.reading.readers import read_purchases
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import ColumnProblem
 from tastemaker.model.config import preset
-from tastemaker.ranking.joined import joined, unknown_products
+from tastemaker.ranking.fold_in import joined, unknown_products
 from tastemaker.ranking.recommend import known_part, recommend, recommend_baskets
 from tastemaker.ranking.scores import score
 from tastemaker.training.train import train

@@ -9,15 +9,15 @@ import polars as pl
 import pytest
 
 from tastemaker.data.purchases import Histories, Purchases
-from tastemaker.data.readers import read_purchases
+from tastemaker.data.reading.readers import read_purchases
 from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.model.config import preset
 from tastemaker.model.folder import load, save
-from tastemaker.ranking.joined import joined
+from tastemaker.ranking.fold_in import joined
 from tastemaker.ranking.queries import histories_of, repeat_scores, times_of, user_queries, with_repeats
 from tastemaker.ranking.recommend import recommend, recommend_baskets
 from tastemaker.ranking.scores import score, score_each
-from tastemaker.training.best_sellers import best_sellers
+from tastemaker.training.baselines.best_sellers import best_sellers
 from tastemaker.training.train import train
 
 PRODUCTS = 150

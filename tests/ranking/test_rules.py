@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.data.product_table import empty_table, read_product_table
 from tastemaker.data.purchases import Histories
+from tastemaker.data.reading.product_table import empty_table, read_product_table
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import ColumnProblem, SettingProblem
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.queries import Queries
 from tastemaker.ranking.recommend import product_candidates
-from tastemaker.ranking.rule_book import Removal, compile_rules
-from tastemaker.ranking.ruled import best_allowed, rank_ruled
-from tastemaker.ranking.rules import NO_RULES, Rules, RulesFile, read_rules, write_rules
+from tastemaker.ranking.rules.rule_book import Removal, compile_rules
+from tastemaker.ranking.rules.ruled import best_allowed, rank_ruled
+from tastemaker.ranking.rules.rules import NO_RULES, Rules, RulesFile, read_rules, write_rules
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores
 
 PRODUCTS = Vocabulary.of([f"p{n}" for n in range(8)], noun="product")

@@ -8,12 +8,12 @@ import uuid
 import polars as pl
 import pytest
 
-from tastemaker.data.readers import read_purchases
+from tastemaker.data.reading.readers import read_purchases
 from tastemaker.errors import TastemakerError, UnreadableFile
 from tastemaker.ranking import to_file
 from tastemaker.ranking.recommend import recommend, similar
 from tastemaker.ranking.to_file import check_file, write_recommendations, write_similar
-from tastemaker.training.best_sellers import best_sellers
+from tastemaker.training.baselines.best_sellers import best_sellers
 
 
 @pytest.mark.parametrize("at_once", [7, 400, 10_000])

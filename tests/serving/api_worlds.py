@@ -9,8 +9,8 @@ import polars as pl
 from serving_worlds import PRODUCTS, make_model, product_id
 
 from tastemaker.model.folder import save
-from tastemaker.serving.keys import new_key
-from tastemaker.serving.settings import Settings
+from tastemaker.serving.front.api_keys import new_key
+from tastemaker.serving.front.settings import Settings
 
 NEW = 5
 """A product that the catalogue has and the model does not"""

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tastemaker.data.synthetic import Shop, make_shop
+from tastemaker.data.synthetic.shop import Shop, make_shop
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.model.config import preset
 from tastemaker.model.folder import save

@@ -22,7 +22,7 @@ from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.serving.app import create_app
-from tastemaker.serving.settings import Settings
+from tastemaker.serving.front.settings import Settings
 
 PRODUCTS = 160
 USERS = 30

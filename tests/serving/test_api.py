@@ -12,8 +12,8 @@ from api_worlds import NEW, api_world, catalogue
 from serving_worlds import PRODUCTS, client_of, make_model, product_id
 
 import tastemaker as tm
-from tastemaker.serving import api_bodies as bodies
-from tastemaker.serving.api import OPERATIONS
+from tastemaker.serving.api import schemas as bodies
+from tastemaker.serving.api.operations import OPERATIONS
 
 MODEL = make_model(1)
 USERS = "/api/v1/recommendations/users"

@@ -6,13 +6,13 @@ import msgspec
 import polars as pl
 import pytest
 
-from tastemaker.data.product_table import empty_table, read_product_table
+from tastemaker.data.reading.product_table import empty_table, read_product_table
 from tastemaker.data.vocabulary import Vocabulary
-from tastemaker.ranking.rule_book import compile_rules
-from tastemaker.ranking.rules import Condition
-from tastemaker.serving.api_bodies import ListQuery
-from tastemaker.serving.api_rules import rules_of_query
-from tastemaker.serving.problems import Refusal
+from tastemaker.ranking.rules.rule_book import compile_rules
+from tastemaker.ranking.rules.rules import Condition
+from tastemaker.serving.api.rules import rules_of_query
+from tastemaker.serving.api.schemas import ListQuery
+from tastemaker.serving.front.problems import Refusal
 
 HATS = Vocabulary.of(["p0", "p1", "p2", "p3"], noun="product")
 TABLE = read_product_table(

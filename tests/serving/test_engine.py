@@ -10,22 +10,22 @@ from serving_worlds import make_model
 
 from tastemaker.model.folder import save
 from tastemaker.ranking.recommend import rank_users
-from tastemaker.serving import engine as engine_module
-from tastemaker.serving.engine import Engine, Ranking
-from tastemaker.serving.loaded import Loaded, load_version
+from tastemaker.serving.answering import batcher as engine_module
+from tastemaker.serving.answering.batcher import Engine, Ranking
+from tastemaker.serving.models.loaded_model import LoadedModel, load_version
 
 LOOP, THREADS = 1 << 26, 0
 """The most multiplications of a call on the event loop, so that all or none are made there"""
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     folder = tmp_path_factory.mktemp("engine") / "1"
     save(make_model(5), folder)
     return load_version("recommender", 1, folder)
 
 
-def ranked_by(loaded: Loaded, asks: list[tuple[list[int], int]], *, threads: int = 2) -> list:
+def ranked_by(loaded: LoadedModel, asks: list[tuple[list[int], int]], *, threads: int = 2) -> list:
     """The answers to requests that come at once."""
 
     async def ask() -> list:
@@ -48,7 +48,7 @@ def test_each_of_many_requests_gets_the_lists_of_its_own_users(loaded, monkeypat
         assert [scores.tolist() for _, scores in lists] == [expected[n][1].tolist() for n in range(2)]
 
 
-def where_ranked(loaded: Loaded, users: list[int], monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def where_ranked(loaded: LoadedModel, users: list[int], monkeypatch: pytest.MonkeyPatch) -> set[str]:
     names: set[str] = set()
     rank = engine_module._rank
 
@@ -91,7 +91,7 @@ def test_what_fails_fails_for_those_who_asked_and_for_nobody_after_them(loaded, 
 
 
 def ranked_beside_one_that_gave_up(
-    loaded: Loaded, users: list[int], monkeypatch: pytest.MonkeyPatch
+    loaded: LoadedModel, users: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[list, list[int], list[str]]:
     """The lists of a request whose neighbour gave up, all queries that were ranked, and the threads that ranked them."""
     queries: list[int] = []

@@ -20,7 +20,14 @@ from api_worlds import api_world
 from serving_worlds import client_of, make_model, product_id
 
 import tastemaker as tm
-from tastemaker.serving.events import Event, Events, EventsFull, EventsProblem, KeyUsedOtherwise, read_events
+from tastemaker.serving.answering.event_store import (
+    Event,
+    Events,
+    EventsFull,
+    EventsProblem,
+    KeyUsedOtherwise,
+    read_events,
+)
 
 EVENTS = "/api/v1/events"
 USERS = "/api/v1/recommendations/users"
@@ -417,7 +424,7 @@ def test_a_killed_server_has_lost_nothing_that_it_acknowledged(world, start):
 KILLED = """
 import sys
 from pathlib import Path
-from tastemaker.serving.events import Event, Events
+from tastemaker.serving.answering.event_store import Event, Events
 events = Events(Path(sys.argv[1]))
 for number in range(100_000):
     events.add([Event("u", f"{number}-{part}", 1) for part in range(7)])

@@ -12,8 +12,8 @@ from api_worlds import api_world
 from serving_worlds import client_of, make_model, product_id
 
 from tastemaker.model.folder import save
-from tastemaker.serving.garbage import Garbage
-from tastemaker.serving.shelf import Change
+from tastemaker.serving.models.gc_freeze import Garbage
+from tastemaker.serving.models.registry import Change
 
 
 @pytest.fixture

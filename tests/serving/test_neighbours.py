@@ -15,8 +15,9 @@ from serving_worlds import PRODUCTS, client_of, make_model, product_id
 
 from tastemaker.model.folder import save
 from tastemaker.ranking.recommend import nearest, similarity_candidates
-from tastemaker.serving import background, neighbours
-from tastemaker.serving.neighbours import make_table, make_table_aside, read_table
+from tastemaker.serving.models import background
+from tastemaker.serving.models import neighbour_table as neighbours
+from tastemaker.serving.models.neighbour_table import make_table, make_table_aside, read_table
 
 SLEEP = "import signal, time; signal.signal(2, signal.SIG_DFL); print(1, flush=True); time.sleep(60)"
 

@@ -18,9 +18,9 @@ from serving_worlds import client_of, make_model, product_id
 
 from tastemaker.errors import SettingProblem
 from tastemaker.model.folder import save
-from tastemaker.serving.keys import new_key, read_keys, remove_key
-from tastemaker.serving.rates import Rates
-from tastemaker.serving.settings import Settings
+from tastemaker.serving.front.api_keys import new_key, read_keys, remove_key
+from tastemaker.serving.front.rate_limit import Rates
+from tastemaker.serving.front.settings import Settings
 
 PREDICT = "/v1/models/recommender:predict"
 BODY = {"inputs": product_id(5)}

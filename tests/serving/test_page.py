@@ -12,7 +12,7 @@ import pytest
 from serving_worlds import PRODUCTS, USERS, client_of, make_model, product_id
 from starlette.testclient import TestClient
 
-from tastemaker.serving.keys import new_key
+from tastemaker.serving.front.api_keys import new_key
 from tastemaker.serving.pages.routes import POLICY
 
 

@@ -27,7 +27,7 @@ from page_worlds import (
 )
 from serving_worlds import Server, serving
 
-from tastemaker.serving.keys import new_key
+from tastemaker.serving.front.api_keys import new_key
 
 Open = Callable[..., contextlib.AbstractContextManager[Watched]]
 USER = "c-000007"

@@ -13,7 +13,7 @@ from serving_worlds import make_model, product_id
 
 from tastemaker.model.folder import save
 from tastemaker.serving.app import create_app
-from tastemaker.serving.settings import Settings
+from tastemaker.serving.front.settings import Settings
 
 SEEDS = [
     (

@@ -12,7 +12,7 @@ from serving_worlds import client_of, make_model, product_id
 
 from tastemaker.model.folder import save
 from tastemaker.ranking.fallbacks import Visitor, answer
-from tastemaker.serving.rules_in_force import FILE
+from tastemaker.serving.answering.active_rules import FILE
 
 PREDICT = "/v1/models/recommender:predict"
 USERS = "/api/v1/recommendations/users"

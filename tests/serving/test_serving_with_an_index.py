@@ -10,10 +10,10 @@ import pytest
 from serving_worlds import client_of, make_model, product_id
 
 from tastemaker.model.folder import save
-from tastemaker.ranking.index_folder import build_index, index_folder, save_index
-from tastemaker.serving.engine import Engine, Ranking
-from tastemaker.serving.events import Event
-from tastemaker.serving.shelf import Shelf, find_versions
+from tastemaker.ranking.index.index_folder import build_index, index_folder, save_index
+from tastemaker.serving.answering.batcher import Engine, Ranking
+from tastemaker.serving.answering.event_store import Event
+from tastemaker.serving.models.registry import Registry, find_versions
 
 pytest.importorskip("faiss", reason="the extra `index` is not installed")
 
@@ -148,7 +148,7 @@ def test_an_index_of_another_model_is_told_and_the_version_served_exactly(models
 def test_an_index_is_taken_up_when_it_is_built_and_is_no_model_itself(tmp_path):
     model = make_model(1, products=600)
     folder = save(model, tmp_path / "mine")
-    shelf = Shelf(tmp_path, approximate=True)
+    shelf = Registry(tmp_path, approximate=True)
     shelf.look()
     assert shelf.get("mine").index is None
     save_index(build_index(model), folder)

@@ -16,8 +16,8 @@ from serving_worlds import PRODUCTS, client_of, make_model, product_id
 
 from tastemaker.errors import ModelFolderProblem, NotServed
 from tastemaker.model.folder import save
-from tastemaker.serving.labels import change_labels, read_labels
-from tastemaker.serving.shelf import Shelf, find_versions
+from tastemaker.serving.models.labels import change_labels, read_labels
+from tastemaker.serving.models.registry import Registry, find_versions
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shelf(models: Path) -> Shelf:
-    shelf = Shelf(models)
+def shelf(models: Path) -> Registry:
+    shelf = Registry(models)
     shelf.look()
     return shelf
 
@@ -57,7 +57,7 @@ def test_a_folder_of_models_one_models_folder_and_one_versions_folder_will_do(mo
 def test_a_model_without_a_number_is_version_one(models):
     save(make_model(2), models / "mine")
     assert set(find_versions(models)) == {("recommender", 1), ("mine", 1)}
-    shelf = Shelf(models)
+    shelf = Registry(models)
     shelf.look()
     assert {name: one.folder for name, one in shelf.models.items()} == {
         "mine": models / "mine",
@@ -161,13 +161,13 @@ def test_only_the_newest_and_the_labelled_versions_are_kept(models):
     for version in range(2, 7):
         save(make_model(version), models / "recommender" / str(version))
     change_labels(models / "recommender", lambda labels: labels.moved("canary", 2))
-    shelf = Shelf(models, keep=2)
+    shelf = Registry(models, keep=2)
     shelf.look()
     assert list(shelf.models["recommender"].ready) == [2, 5, 6]
 
 
 def test_what_failed_for_no_fault_of_its_own_is_tried_again(shelf, models, monkeypatch):
-    from tastemaker.serving import shelf as module
+    from tastemaker.serving.models import registry as module
 
     def no_files_left(*_, **__):
         raise OSError(24, "Too many open files")
@@ -184,12 +184,12 @@ def test_what_failed_for_no_fault_of_its_own_is_tried_again(shelf, models, monke
 
 
 def test_shared_files_go_with_their_version_and_come_with_a_full_disk_none(models, tmp_path, monkeypatch):
-    from tastemaker.serving import shared
+    from tastemaker.serving.models import shared_pages as shared
 
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     save(make_model(2), models / "recommender" / "2")
-    shelf = Shelf(models, scratch=scratch)
+    shelf = Registry(models, scratch=scratch)
     shelf.look()
     keys = {version: shelf.get("recommender", version).key for version in (1, 2)}
     assert {path.name.split(".")[0] for path in scratch.iterdir()} == set(keys.values())
@@ -325,7 +325,7 @@ def test_without_its_stable_version_a_model_answers_with_the_one_before_and_not_
     for number in (2, 3):
         save(make_model(number), folder / str(number))
     change_labels(folder, lambda labels: labels.moved("stable", 2))
-    shelf = Shelf(models)
+    shelf = Registry(models)
     shelf.look()
     assert shelf.models["recommender"].default == 2
     shutil.rmtree(folder / "2")
@@ -349,7 +349,7 @@ def test_a_catalogue_that_changes_is_read_again(models, tmp_path, caplog):
     file = tmp_path / "private" / "shop.parquet"
     file.parent.mkdir()
     _catalogue(file, [True] * PRODUCTS)
-    shelf = Shelf(models, catalogue=file)
+    shelf = Registry(models, catalogue=file)
     shelf.look()
     first = shelf.get("recommender")
     shelf.look()
@@ -381,7 +381,7 @@ def test_a_catalogue_that_changes_is_read_again(models, tmp_path, caplog):
 def test_a_catalogue_that_lost_what_rules_may_name_is_refused(models, tmp_path, change, sentence):
     file = tmp_path / "shop.parquet"
     _catalogue(file, [True] * PRODUCTS)
-    shelf = Shelf(models, catalogue=file)
+    shelf = Registry(models, catalogue=file)
     shelf.look()
     first = shelf.get("recommender")
     frame = pl.read_parquet(file)
@@ -399,7 +399,7 @@ def test_a_catalogue_that_lost_what_rules_may_name_is_refused(models, tmp_path, 
 
 def test_a_catalogue_with_other_ids_is_warned_of(models, tmp_path, caplog):
     _catalogue(tmp_path / "shop.parquet", [True] * PRODUCTS, [f"other-{row}" for row in range(PRODUCTS)])
-    Shelf(models, catalogue=tmp_path / "shop.parquet").look()
+    Registry(models, catalogue=tmp_path / "shop.parquet").look()
     assert f"shop.parquet says something of 0 of the {PRODUCTS} products of recommender/1" in caplog.text
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from numba.core import event
-from tastemaker.serving.warm import warm
+from tastemaker.serving.models.warmup import warm
 
 warm()
 compiled = []

@@ -10,18 +10,18 @@ import polars as pl
 import pytest
 
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.readers import read_purchases
-from tastemaker.data.synthetic import make_shop
+from tastemaker.data.reading.readers import read_purchases
+from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import NoPurchases, SettingProblem
 from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.model.folder import load, read_manifest, save
 from tastemaker.ranking.recommend import recommend
 from tastemaker.ranking.scores import score
-from tastemaker.training.als import als
-from tastemaker.training.best_sellers import best_sellers
-from tastemaker.training.co_purchase import co_purchase
-from tastemaker.training.ease import ease
+from tastemaker.training.baselines.als import als
+from tastemaker.training.baselines.best_sellers import best_sellers
+from tastemaker.training.baselines.co_purchase import co_purchase
+from tastemaker.training.baselines.ease import ease
 
 BASKETS = {
     "ann": "hat scarf",

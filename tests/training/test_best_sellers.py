@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from tastemaker.data.readers import read_purchases
+from tastemaker.data.reading.readers import read_purchases
 from tastemaker.errors import NoPurchases
 from tastemaker.ranking.recommend import recommend
-from tastemaker.training.best_sellers import best_sellers
+from tastemaker.training.baselines.best_sellers import best_sellers
 
 LOG = pl.DataFrame(
     {

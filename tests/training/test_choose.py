@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.synthetic import make_shop
+from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.data.vocabulary import Vocabulary
-from tastemaker.kernels.crew import Crew
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import preset
-from tastemaker.training import choose, trial
-from tastemaker.training.choose import choose_settings, decay_for, horizon_for
 from tastemaker.training.progress import nobody
+from tastemaker.training.selection import choose
+from tastemaker.training.selection import validation as trial
+from tastemaker.training.selection.choose import choose_settings, decay_for, horizon_for
 from tastemaker.training.train import train
 
 SMALL = {"dimensions": 8, "negatives": 24, "horizon": 10, "ridge_neighbours": 10}
@@ -50,8 +51,8 @@ def splits(monkeypatch):
 
 def chosen(log, changes=None, *, seed=1, threads=2):
     config = preset("default").changed(SMALL | (changes or {}))
-    with Crew(threads) as crew:
-        return choose_settings(log, config, seed, crew=crew, watch=nobody)
+    with ThreadPool(threads) as pool:
+        return choose_settings(log, config, seed, pool=pool, watch=nobody)
 
 
 def log_of(pairs, times=None):
@@ -219,7 +220,7 @@ def test_weights_are_chosen_on_the_taste_of_the_best_epoch_or_of_the_epochs_that
     """Every look measures less than the one before it."""
     looks, weighed = [], []
 
-    def ndcg(trial, config, taste, tables, weights, crew):
+    def ndcg(trial, config, taste, tables, weights, pool):
         (looks if tables is None else weighed).append(taste)
         return 1 / len(looks)
 
@@ -243,7 +244,7 @@ def test_the_taste_that_is_told_is_that_of_taste_alone_though_weights_are_given(
 def weights_by(monkeypatch, log, worth, changes=None):
     """Choose weights where ``worth(counts, ridge, trend)`` is what any weights are worth."""
 
-    def ndcg(trial, config, taste, tables, weights, crew):
+    def ndcg(trial, config, taste, tables, weights, pool):
         return 0.1 if tables is None else worth(*weights)
 
     monkeypatch.setattr(choose, "ndcg", ndcg)

@@ -9,13 +9,13 @@ import pytest
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.vocabulary import Vocabulary
-from tastemaker.kernels.crew import Crew
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import preset
 from tastemaker.ranking.recommend import recommend
-from tastemaker.training import choose_repeats as choosing
-from tastemaker.training import trial
-from tastemaker.training.choose import choose_settings
 from tastemaker.training.progress import nobody
+from tastemaker.training.selection import choose_repeats as choosing
+from tastemaker.training.selection import validation as trial
+from tastemaker.training.selection.choose import choose_settings
 from tastemaker.training.train import train
 
 SMALL = {"dimensions": 8, "negatives": 24, "horizon": 6, "ridge_neighbours": 10}
@@ -60,8 +60,8 @@ def once(*, users=150, products=40, again=0, seed=1):
 
 def chosen(log, changes=None, *, threads=2, watch=nobody):
     config = preset("default").changed(SMALL | (changes or {}))
-    with Crew(threads) as crew:
-        return choose_settings(log, config, 1, crew=crew, watch=watch)
+    with ThreadPool(threads) as pool:
+        return choose_settings(log, config, 1, pool=pool, watch=watch)
 
 
 def of(settled):
@@ -214,7 +214,7 @@ def best_of(monkeypatch, worth, log=None):
     """Choose where ``worth`` of what is added to a product bought once and never again is what any weights are worth."""
     seen = {}
 
-    def ndcg(made, config, taste, tables, weights, crew):
+    def ndcg(made, config, taste, tables, weights, pool):
         seen[tuple(made.own.tolist())] = True
         return worth(made.own)
 

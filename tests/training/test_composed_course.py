@@ -10,16 +10,16 @@ import pytest
 
 import twins
 from tastemaker.data.splits import hold_out_random
-from tastemaker.data.synthetic import make_shop
+from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.evaluation.evaluate import evaluate
-from tastemaker.kernels.crew import Crew
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import preset
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.training import composed
-from tastemaker.training.best_sellers import best_sellers
-from tastemaker.training.composed import Composed, Member, stacked
-from tastemaker.training.together import count_memory
+from tastemaker.training.baselines.best_sellers import best_sellers
+from tastemaker.training.learners import composed
+from tastemaker.training.learners.composed import Composed, Member, stacked
+from tastemaker.training.memory.co_occurrence import count_memory
 from tastemaker.training.train import train
 
 SETTLED = {"epochs": 4, "count_weight": 2.0, "ridge_weight": 4.0, "trend_weight": 0.5, "decay": 0.05}
@@ -43,9 +43,9 @@ def begin(histories, config, seed=3, products=150):
 def learned(histories, config, epochs=1, *, at_once=1 << 15, threads=2, seed=3):
     """Learn some epochs; return the learner and what each call measured."""
     learner, told = begin(histories, config, seed), []
-    with Crew(threads) as crew:
+    with ThreadPool(threads) as pool:
         for epoch in range(1, epochs + 1):
-            told += learner.learn(epoch, at_once, crew)
+            told += learner.learn(epoch, at_once, pool)
     return learner, told
 
 
@@ -195,8 +195,8 @@ def test_a_user_of_many_products_counts_as_so_many_as_an_epoch_samples(config, m
 
 def test_measuring_is_the_sampled_loss_of_whole_histories(split, histories, config):
     learner, _ = learned(histories, config)
-    with Crew(2) as crew:
-        loss, accuracy = learner.measure(split.held_out, 7, crew)
+    with ThreadPool(2) as pool:
+        loss, accuracy = learner.measure(split.held_out, 7, pool)
     vectors, bias = (array.astype(np.float64) for array in stacked(learner.members))
     queries = np.array(
         [
@@ -223,7 +223,7 @@ def test_a_number_that_is_none_is_noticed_in_any_member(histories, config):
 
 TRAINED = """
 import hashlib, sys
-from tastemaker.data.synthetic import make_shop
+from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.model.config import preset
 from tastemaker.training.train import train
 
@@ -292,8 +292,8 @@ def test_the_default_kernels_compiled_just_now_and_those_of_the_cache_give_the_s
 def co_purchase(log, power=0.5):
     """What a shop would do without us: products bought together, as cosines."""
     histories, products = log.histories(), len(log.products)
-    with Crew(2) as crew:
-        memory = count_memory(histories, products, power=power, damping=0.0, partners=products, crew=crew)
+    with ThreadPool(2) as pool:
+        memory = count_memory(histories, products, power=power, damping=0.0, partners=products, pool=pool)
     empty = np.zeros((products, 0), np.float32)
     return TasteModel(
         users=log.users, products=log.products, histories=histories, product_vectors=empty,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from tastemaker.kernels.composed import SHARED, draw_negatives
-from tastemaker.training.draws import draws_by_popularity
+from tastemaker.training.learners.draws import draws_by_popularity
 
 ROUNDING = 2.0**-24
 """A chance below 1 is off by at most so much in float32."""

@@ -14,7 +14,7 @@ from tastemaker.errors import NoPurchases, TrainingFailed, UnknownId
 from tastemaker.model.config import preset
 from tastemaker.model.folder import load, save
 from tastemaker.ranking.recommend import known_part, recommend, recommend_baskets, similar
-from tastemaker.training.best_sellers import best_sellers
+from tastemaker.training.baselines.best_sellers import best_sellers
 from tastemaker.training.train import train
 
 PRESETS = ["default", "workshop"]

@@ -11,7 +11,7 @@ from tastemaker.training.train import train
 
 TRAINED = """
 import hashlib, sys
-from tastemaker.data.synthetic import make_shop
+from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.model.config import preset
 from tastemaker.training.train import train
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tastemaker.training.tables import LANES, random_table, trimmed, zero_table
+from tastemaker.training.learners.tables import LANES, random_table, trimmed, zero_table
 
 
 @pytest.mark.parametrize("dimensions", [1, 15, 16, 17, 50, 64])

@@ -8,11 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tastemaker.data.purchases import Histories
-from tastemaker.kernels.crew import Crew
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import preset
 from tastemaker.model.taste_model import Memory
-from tastemaker.training import together
-from tastemaker.training.together import added, buyers_of, count_memory, memories, remember, ridge_memory
+from tastemaker.training.memory import co_occurrence as together
+from tastemaker.training.memory.co_occurrence import (
+    added,
+    buyers_of,
+    count_memory,
+    memories,
+    remember,
+    ridge_memory,
+)
 
 
 def histories_of(bought):
@@ -47,13 +54,13 @@ def counted(bought, power, damping):
 
 
 def count(bought, threads=2, **options):
-    with Crew(threads) as crew:
-        return count_memory(histories_of(bought), bought.shape[1], crew=crew, **options)
+    with ThreadPool(threads) as pool:
+        return count_memory(histories_of(bought), bought.shape[1], pool=pool, **options)
 
 
 def ridge(bought, threads=2, **options):
-    with Crew(threads) as crew:
-        return ridge_memory(histories_of(bought), bought.shape[1], crew=crew, **options)
+    with ThreadPool(threads) as pool:
+        return ridge_memory(histories_of(bought), bought.shape[1], pool=pool, **options)
 
 
 def same(one, other):
@@ -237,17 +244,17 @@ def test_added_memories_know_what_either_knows(world):
 def test_a_memory_of_the_settings_is_both_tables_by_their_weights():
     bought, config = log_of(), preset("default").changed({"count_weight": 2.0, "ridge_weight": 0.5})
     histories = histories_of(bought)
-    with Crew(2) as crew:
-        found = dense(remember(histories, 14, config, crew), 14)
-        by_count, by_ridge = (dense(table, 14) for table in memories(histories, 14, config, crew))
+    with ThreadPool(2) as pool:
+        found = dense(remember(histories, 14, config, pool), 14)
+        by_count, by_ridge = (dense(table, 14) for table in memories(histories, 14, config, pool))
         expected = 2 * np.nan_to_num(by_count) + 0.5 * np.nan_to_num(by_ridge)
         np.testing.assert_allclose(np.nan_to_num(found), expected, rtol=1e-6, atol=1e-7)
-        only = dense(remember(histories, 14, config.changed({"count_weight": 0.0}), crew), 14)
+        only = dense(remember(histories, 14, config.changed({"count_weight": 0.0}), pool), 14)
         np.testing.assert_array_equal(only, np.float32(0.5) * by_ridge.astype(np.float32))
         for nothing in (0.0, None):
             assert (
                 remember(
-                    histories, 14, config.changed({"count_weight": nothing, "ridge_weight": nothing}), crew
+                    histories, 14, config.changed({"count_weight": nothing, "ridge_weight": nothing}), pool
                 )
                 is None
             )

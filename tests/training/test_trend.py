@@ -8,7 +8,7 @@ import numpy as np
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.vocabulary import Vocabulary
-from tastemaker.training.trend import trend_of
+from tastemaker.training.memory.trend import trend_of
 
 
 def log_of(products, times, catalogue=3):

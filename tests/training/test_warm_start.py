@@ -6,16 +6,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tastemaker.data.readers import read_held_out, read_purchases
-from tastemaker.data.synthetic import make_shop
+from tastemaker.data.reading.readers import read_held_out, read_purchases
+from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.errors import SettingProblem, TrainingInterrupted
 from tastemaker.evaluation.evaluate import evaluate
-from tastemaker.kernels.crew import Crew
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import preset
-from tastemaker.training.best_sellers import best_sellers
+from tastemaker.training.baselines.best_sellers import best_sellers
 from tastemaker.training.checkpoint import Checkpoints
-from tastemaker.training.composed import Composed
-from tastemaker.training.free_users import FreeUsers
+from tastemaker.training.learners.composed import Composed
+from tastemaker.training.learners.free_users import FreeUsers
 from tastemaker.training.progress import nobody
 from tastemaker.training.train import train
 from tastemaker.training.warm_start import first_epoch, warm_composed, warm_free, warm_settings
@@ -60,8 +60,8 @@ def common(new, old):
 
 
 def warmed(learner, log, old):
-    with Crew(1) as crew:
-        warm_composed(learner, log.products, old, watch=nobody, crew=crew)
+    with ThreadPool(1) as pool:
+        warm_composed(learner, log.products, old, watch=nobody, pool=pool)
     return learner
 
 

@@ -10,7 +10,7 @@ CTRL_C = 130
 
 def main() -> None:
     """Run ``tastemaker``: exit 0 when done, 1 on our error (one line, no traceback), 2 on wrong usage."""
-    from tastemaker.cli.interrupts import end_at_once
+    from tastemaker.cli.terminal.interrupts import end_at_once
 
     end_at_once()
     from tastemaker.cli.app import app

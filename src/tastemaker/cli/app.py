@@ -6,19 +6,19 @@ from typing import Annotated
 
 import typer
 
-from tastemaker.cli.compare import compare
-from tastemaker.cli.demo import demo
 from tastemaker.cli.doctor import doctor
-from tastemaker.cli.evaluate import evaluate
-from tastemaker.cli.events import events_app
 from tastemaker.cli.fetch import fetch
-from tastemaker.cli.index import index
-from tastemaker.cli.key import key_app
-from tastemaker.cli.promote import promote, rollback
-from tastemaker.cli.recommend import recommend
-from tastemaker.cli.serve import serve
-from tastemaker.cli.similar import similar
-from tastemaker.cli.train import train
+from tastemaker.cli.learning.compare import compare
+from tastemaker.cli.learning.demo import demo
+from tastemaker.cli.learning.evaluate import evaluate
+from tastemaker.cli.learning.train import train
+from tastemaker.cli.lists.index import index
+from tastemaker.cli.lists.recommend import recommend
+from tastemaker.cli.lists.similar import similar
+from tastemaker.cli.service.events import events_app
+from tastemaker.cli.service.key import key_app
+from tastemaker.cli.service.promote import promote, rollback
+from tastemaker.cli.service.serve import serve
 
 __all__ = ["app"]
 

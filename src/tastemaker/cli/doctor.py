@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tastemaker.cli.console import output, print_json, size
-from tastemaker.cli.options import AsJson
+from tastemaker.cli.terminal.console import output, print_json, size
+from tastemaker.cli.terminal.options import AsJson
 from tastemaker.errors import TastemakerError
 
 __all__ = ["doctor"]
@@ -68,7 +68,7 @@ def _version(name: str) -> str | None:
 
 
 def _threads() -> int:
-    from tastemaker.kernels.crew import default_threads
+    from tastemaker.kernels.threads import default_threads
 
     return default_threads()
 

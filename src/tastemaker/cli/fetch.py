@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from tastemaker.cli.console import error_console, print_json, say
-from tastemaker.cli.interrupts import raise_at_once
-from tastemaker.cli.options import AsJson
+from tastemaker.cli.terminal.console import error_console, print_json, say
+from tastemaker.cli.terminal.interrupts import raise_at_once
+from tastemaker.cli.terminal.options import AsJson
 
 __all__ = ["fetch"]
 

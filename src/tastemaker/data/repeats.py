@@ -21,7 +21,7 @@ def times_bought(log: Purchases) -> Counts | None:
     Two lines of one day are one time. Where the log has no times, each line is one. ``None`` when nothing was bought twice.
 
     >>> import polars as pl
-    >>> from tastemaker.data.readers import read_purchases
+    >>> from tastemaker.data.reading.readers import read_purchases
     >>> days = ["2024-01-01", "2024-01-01", "2024-01-02"]
     >>> frame = pl.DataFrame({"user": list("aaa"), "product": list("xyx"), "date": days})
     >>> times_bought(read_purchases(frame)).tolist()

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from tastemaker.data.ids import IdForm, as_form, normalise_ids
+from tastemaker.data.identifiers import IdForm, as_form, normalise_ids
 from tastemaker.errors import DataError, UnknownId
 from tastemaker.types import AnyArray, Rows
 

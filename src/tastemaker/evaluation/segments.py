@@ -145,7 +145,7 @@ def by_column(
     >>> segments.labels, segments.codes.tolist()
     (('feet', 'head', 'unknown'), [1, 2, 0])
     """
-    from tastemaker.data.product_table import read_product_table
+    from tastemaker.data.reading.product_table import read_product_table
 
     vocabulary = ids if isinstance(ids, Vocabulary) else Vocabulary.of(ids, noun=noun, keep_order=True)
     if len(vocabulary) != len(ids):
@@ -160,8 +160,8 @@ def by_column(
 
 
 def _user_column(catalogue: pl.DataFrame) -> str:
-    from tastemaker.data.catalogues import id_column
-    from tastemaker.data.sources import open_source
+    from tastemaker.data.reading.catalogues import id_column
+    from tastemaker.data.reading.sources import open_source
 
     return id_column(open_source(catalogue), "user", None)
 

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tastemaker.data.files import is_alive
 from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, NewerFormat, SettingProblem
 from tastemaker.model.config import Config
 from tastemaker.model.record import Epoch, TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
+from tastemaker.storage import is_alive
 from tastemaker.types import AnyArray
 
 __all__ = [

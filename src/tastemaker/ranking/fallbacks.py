@@ -9,12 +9,12 @@ from typing import Literal, TypeAlias
 import numpy as np
 import polars as pl
 
-from tastemaker.data.product_table import ProductTable
 from tastemaker.data.purchases import Histories
+from tastemaker.data.reading.product_table import ProductTable
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.queries import Queries, basket_queries, buyers_for_nobody, with_repeats
-from tastemaker.ranking.rule_book import RuleBook
-from tastemaker.ranking.ruled import Ruled, best_allowed, rank_ruled
+from tastemaker.ranking.rules.rule_book import RuleBook
+from tastemaker.ranking.rules.ruled import Ruled, best_allowed, rank_ruled
 from tastemaker.ranking.top_k import Candidates, ExtraScores
 from tastemaker.ranking.why import own_vector
 from tastemaker.types import Booleans, Counts, Rows

@@ -10,9 +10,9 @@ import numpy as np
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import gather_lists
 from tastemaker.kernels.baskets import compose_baskets
-from tastemaker.kernels.crew import Crew
 from tastemaker.kernels.extras import count_either, sum_either
 from tastemaker.kernels.memory import add_up, count_distinct
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.top_k import ExtraScores
 from tastemaker.types import AnyArray, Counts, Floats, Offsets
@@ -85,8 +85,8 @@ def basket_queries(model: TasteModel, baskets: Histories, *, threads: int | None
     if table is None:
         table, damping = model.product_vectors, 1.0
     offsets, products = baskets.offsets, baskets.products
-    with Crew(threads) as crew:
-        crew.run(
+    with ThreadPool(threads) as pool:
+        pool.run(
             lambda low, high: compose_baskets(low, high, offsets, products, table, damping, vectors),
             len(vectors),
         )
@@ -173,9 +173,9 @@ def _counted_then_filled(
 ) -> ExtraScores:
     """Return the sparse scores of ``count`` queries: ``find`` says how many each has, ``fill`` writes them."""
     counts = np.zeros(count, np.int64)
-    with Crew(threads) as crew:
-        crew.run(lambda low, high: find(low, high, counts), count)
+    with ThreadPool(threads) as pool:
+        pool.run(lambda low, high: find(low, high, counts), count)
         offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         extra = ExtraScores(offsets, np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32))
-        crew.run(lambda low, high: fill(low, high, extra), count)
+        pool.run(lambda low, high: fill(low, high, extra), count)
     return extra

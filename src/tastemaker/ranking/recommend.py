@@ -13,7 +13,7 @@ from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.ranking.approximate import AnyCandidates, best_of, exact_of
+from tastemaker.ranking.index.approximate import AnyCandidates, best_of, exact_of
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.queries import (
     Queries,

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from tastemaker.kernels.crew import Crew
 from tastemaker.kernels.pairs import score_pairs
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.queries import (
     buyers_for_nobody,
@@ -68,8 +68,8 @@ def score_rows(
             extra.offsets, extra.rows, extra.scores, scores,
         )  # fmt: skip
 
-    with Crew(threads) as crew:
-        crew.run(score_block, len(users))
+    with ThreadPool(threads) as pool:
+        pool.run(score_block, len(users))
     empty = np.diff(model.histories.offsets)[users] == 0
     buyers = buyers_for_nobody(model) if empty.any() else None
     if buyers is not None:

@@ -11,7 +11,7 @@ import polars as pl
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import TastemakerError, UnreadableFile
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.ranking.approximate import AnyCandidates
+from tastemaker.ranking.index.approximate import AnyCandidates
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.recommend import (
     Recommendations,

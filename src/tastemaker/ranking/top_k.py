@@ -8,7 +8,7 @@ import numpy as np
 
 from tastemaker.data.ragged import gather_lists
 from tastemaker.errors import SettingProblem
-from tastemaker.kernels.crew import Crew
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.kernels.topk import PANEL, STEP, pack_panels, rank, room_for_panels, unpack_keys
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import AnyArray, Booleans, Floats, Offsets, Rows
@@ -122,20 +122,20 @@ def top_k(
     padded = np.zeros((count, _padded(dimensions)), np.float32)
     padded[:, :dimensions] = queries
     exclude = exclude or Exclusions(np.zeros(1, np.int64), np.zeros(0, np.int32))
-    with Crew(threads) as crew:
-        return _lists(*_ranked(padded, candidates, k, exclude, extra or no_extra(), crew))
+    with ThreadPool(threads) as pool:
+        return _lists(*_ranked(padded, candidates, k, exclude, extra or no_extra(), pool))
 
 
 def _ranked(
-    queries: Floats, candidates: Candidates, k: int, exclude: Exclusions, extra: ExtraScores, crew: Crew
+    queries: Floats, candidates: Candidates, k: int, exclude: Exclusions, extra: ExtraScores, pool: ThreadPool
 ) -> tuple[AnyArray, Offsets]:
     """Return the keys of the best, ``uint64[Q, k]``, and how many each query has."""
     count = len(queries)
     room = BUFFER_KEYS // (2 * k + PANEL) // STEP * STEP
-    wanted = 1 if crew.threads == 1 else 4 * crew.threads  # blocks: a few for each thread
+    wanted = 1 if pool.threads == 1 else 4 * pool.threads  # blocks: a few for each thread
     chunk = max(STEP, min(64, room, -(-count // (STEP * wanted)) * STEP))
     blocks, panels = -(-count // chunk), len(candidates.panels)
-    parts = max(1, min(crew.threads, panels // PANELS_A_PART)) if blocks < crew.threads else 1
+    parts = max(1, min(pool.threads, panels // PANELS_A_PART)) if blocks < pool.threads else 1
     keys = np.empty((parts, count, k), np.uint64)
     counts = np.empty((parts, count), np.int64)
 
@@ -148,7 +148,7 @@ def _ranked(
                 exclude.offsets, exclude.rows, extra.offsets, extra.rows, extra.scores, keys[part], counts[part],
             )  # fmt: skip
 
-    crew.run(rank_some, parts * blocks)
+    pool.run(rank_some, parts * blocks)
     return (keys[0], counts[0]) if parts == 1 else _merged(keys, counts)
 
 

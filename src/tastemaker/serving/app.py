@@ -11,30 +11,31 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tastemaker.serving import api, operations
-from tastemaker.serving.api_state import ApiState
-from tastemaker.serving.background import Background
-from tastemaker.serving.engine import Engine
-from tastemaker.serving.garbage import Garbage
-from tastemaker.serving.gate import Gate
-from tastemaker.serving.keys import Keys, WatchedKeys
-from tastemaker.serving.metrics import Metrics
+from tastemaker.serving.answering.batcher import Engine
+from tastemaker.serving.answering.state import ApiState
+from tastemaker.serving.api import operations as api
+from tastemaker.serving.front import health as operations
+from tastemaker.serving.front.api_keys import Keys, WatchedKeys
+from tastemaker.serving.front.metrics import Metrics
+from tastemaker.serving.front.middleware import Gate
+from tastemaker.serving.front.problems import Refusal, html_not_found, refuse
+from tastemaker.serving.front.settings import Settings
+from tastemaker.serving.models.background import Background
+from tastemaker.serving.models.gc_freeze import Garbage
+from tastemaker.serving.models.registry import Registry
 from tastemaker.serving.pages import routes as pages
-from tastemaker.serving.problems import Refusal, html_not_found, refuse
-from tastemaker.serving.settings import Settings
-from tastemaker.serving.shelf import Shelf
-from tastemaker.serving.tensorflow import TensorFlowRoutes
+from tastemaker.serving.tensorflow.routes import TensorFlowRoutes
 
 __all__ = ["create_app"]
 
 
-def create_app(settings: Settings, *, shelf: Shelf | None = None) -> Starlette:
+def create_app(settings: Settings, *, shelf: Registry | None = None) -> Starlette:
     """Return the application. ``app.state`` holds ``settings``, ``shelf``, ``engine`` and ``metrics``.
 
     The shelf is looked at once before the application answers (unless a filled one is given) and watched until it ends. Raises
     `SettingProblem` when there is no usable keys file where one is named.
     """
-    books = shelf or Shelf(
+    books = shelf or Registry(
         settings.models,
         catalogue=settings.catalogue,
         scratch=settings.scratch,

@@ -24,9 +24,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tastemaker.data.files import is_alive
 from tastemaker.errors import ServerProblem
-from tastemaker.serving.settings import Settings
+from tastemaker.serving.front.settings import Settings
+from tastemaker.storage import is_alive
 
 __all__ = ["Announce", "serve"]
 
@@ -54,7 +54,7 @@ def serve(settings: Settings, announce: Announce) -> None:
             folder = scratch / "metrics"
             folder.mkdir()
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-        from tastemaker.serving.warm import warm
+        from tastemaker.serving.models.warmup import warm
         from tastemaker.serving.worker import work
 
         warm()
@@ -67,7 +67,7 @@ def serve(settings: Settings, announce: Announce) -> None:
 
 def _check_address(settings: Settings) -> None:
     if settings.keys is not None:
-        from tastemaker.serving.keys import read_keys
+        from tastemaker.serving.front.api_keys import read_keys
 
         read_keys(settings.keys)
     elif not settings.insecure and not _is_local(settings.host):
@@ -87,7 +87,7 @@ def _is_local(host: str) -> bool:
 
 
 def _check_models(settings: Settings) -> None:
-    from tastemaker.serving.shelf import find_versions
+    from tastemaker.serving.models.registry import find_versions
 
     models = settings.models
     if not models.is_dir():

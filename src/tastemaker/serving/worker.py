@@ -13,8 +13,8 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from tastemaker.errors import ServerProblem
 from tastemaker.serving.app import create_app
-from tastemaker.serving.settings import Settings
-from tastemaker.serving.shelf import Shelf
+from tastemaker.serving.front.settings import Settings
+from tastemaker.serving.models.registry import Registry
 
 __all__ = ["work"]
 
@@ -26,7 +26,7 @@ def work(settings: Settings, listener: socket.socket, tell: Callable[[list[str]]
     """Load the models, tell what is served once requests are answered, and serve until a signal; raise `ServerProblem`."""
     sys.setswitchinterval(SWITCH_SECONDS)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    shelf = Shelf(
+    shelf = Registry(
         settings.models,
         catalogue=settings.catalogue,
         scratch=settings.scratch,

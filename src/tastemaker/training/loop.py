@@ -11,7 +11,7 @@ from typing import Protocol
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import TrainingFailed, TrainingInterrupted
 from tastemaker.kernels.compiling import on_compile
-from tastemaker.kernels.crew import Crew
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.record import Epoch
 from tastemaker.training.progress import Progress, Watcher
 
@@ -39,10 +39,10 @@ class Learner(Protocol):
     def purchases(self) -> int:
         """Return how many purchases an epoch learns from."""
 
-    def learn(self, epoch: int, at_once: int, crew: Crew) -> Iterator[Learned]:
+    def learn(self, epoch: int, at_once: int, pool: ThreadPool) -> Iterator[Learned]:
         """Learn from every purchase, about ``at_once`` of them between two yields."""
 
-    def measure(self, held_out: Purchases, epoch: int, crew: Crew) -> tuple[float, float]:
+    def measure(self, held_out: Purchases, epoch: int, pool: ThreadPool) -> tuple[float, float]:
         """Return the mean loss and accuracy on held-out purchases."""
 
     def finite(self) -> bool:
@@ -55,7 +55,7 @@ def run_epochs(
     epochs: int,
     valid: Purchases | None = None,
     watch: Watcher,
-    crew: Crew,
+    pool: ThreadPool,
     keep_interrupted: bool = False,
     stage: str = "learning",
     first: int = 1,
@@ -75,11 +75,11 @@ def run_epochs(
     try:
         for epoch in range(first, epochs + 1):
             began = time.perf_counter()
-            loss, accuracy = _one_epoch(learner, epoch, epochs, watch, crew, stage)
+            loss, accuracy = _one_epoch(learner, epoch, epochs, watch, pool, stage)
             if not math.isfinite(loss) or not learner.finite():
                 raise _failed(epoch)
             seconds = time.perf_counter() - began
-            valid_loss, valid_accuracy = (None, None) if not valid else learner.measure(valid, epoch, crew)
+            valid_loss, valid_accuracy = (None, None) if not valid else learner.measure(valid, epoch, pool)
             course.append(Epoch(epoch, loss, accuracy, valid_loss, valid_accuracy, seconds))
             after(epoch)
     except KeyboardInterrupt:
@@ -102,7 +102,7 @@ def _failed(epoch: int) -> TrainingFailed:
 
 
 def _one_epoch(
-    learner: Learner, epoch: int, epochs: int, watch: Watcher, crew: Crew, stage: str
+    learner: Learner, epoch: int, epochs: int, watch: Watcher, pool: ThreadPool, stage: str
 ) -> tuple[float, float]:
     loss, hits, done, count = 0.0, 0.0, 0, learner.purchases
 
@@ -111,7 +111,7 @@ def _one_epoch(
 
     tell(math.nan, math.nan)
     with on_compile(lambda: tell(math.nan, math.nan, compiling=True)):
-        for learned in learner.learn(epoch, PURCHASES_PER_CALL, crew):
+        for learned in learner.learn(epoch, PURCHASES_PER_CALL, pool):
             loss, hits, done = loss + learned.loss, hits + learned.hits, done + learned.purchases
             tell(loss / done, hits / done)
     return loss / count, hits / count

@@ -12,20 +12,20 @@ import numpy as np
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.repeats import times_bought
 from tastemaker.errors import NoPurchases, SettingProblem, TrainingInterrupted
-from tastemaker.kernels.crew import Crew
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
 from tastemaker.model.record import Epoch, TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.checkpoint import Checkpoint, Checkpoints, Plan, read_checkpoint, write_checkpoint
-from tastemaker.training.choose import choose_settings
-from tastemaker.training.choose_repeats import repeat_bias
-from tastemaker.training.composed import Composed, stacked
-from tastemaker.training.free_users import FreeUsers
+from tastemaker.training.learners.composed import Composed, stacked
+from tastemaker.training.learners.free_users import FreeUsers
+from tastemaker.training.learners.tables import LANES, trimmed
 from tastemaker.training.loop import run_epochs
+from tastemaker.training.memory.co_occurrence import remember
+from tastemaker.training.memory.trend import trend_of
 from tastemaker.training.progress import Watcher, nobody
-from tastemaker.training.tables import LANES, trimmed
-from tastemaker.training.together import remember
-from tastemaker.training.trend import trend_of
+from tastemaker.training.selection.choose import choose_settings
+from tastemaker.training.selection.choose_repeats import repeat_bias
 from tastemaker.training.warm_start import check_old, first_epoch, warm_composed, warm_free
 
 __all__ = ["estimate_bytes", "train"]
@@ -64,8 +64,8 @@ def train(
         check_old(start_from, config)
     plan = Plan.of(config, seed, purchases, valid, start_from)
     resumed = None if source is None else read_checkpoint(source, plan)
-    with Crew(threads) as crew:
-        given = Given(purchases, plan, valid, watch, crew, keep_interrupted, checkpoints, resumed, start_from)
+    with ThreadPool(threads) as pool:
+        given = Given(purchases, plan, valid, watch, pool, keep_interrupted, checkpoints, resumed, start_from)
         return _train_free(given) if config.query == "free" else _train_composed(given)
 
 
@@ -77,7 +77,7 @@ class Given:
     plan: Plan
     valid: Purchases | None
     watch: Watcher
-    crew: Crew
+    pool: ThreadPool
     keep_interrupted: bool
     checkpoints: Checkpoints | None
     resumed: Checkpoint | None
@@ -93,7 +93,7 @@ class Given:
         if isinstance(learner, FreeUsers):
             warm_free(learner, self.old)
         else:
-            warm_composed(learner, self.purchases.products, self.old, watch=self.watch, crew=self.crew)
+            warm_composed(learner, self.purchases.products, self.old, watch=self.watch, pool=self.pool)
         return [], first_epoch(learner.config)
 
     def run(
@@ -114,7 +114,7 @@ class Given:
                 epochs=config.epochs or 1,
                 valid=self.valid,
                 watch=self.watch,
-                crew=self.crew,
+                pool=self.pool,
                 keep_interrupted=self.keep_interrupted,
                 first=first,
                 course=course,
@@ -175,7 +175,7 @@ def _train_composed(given: Given) -> TasteModel:
         product_bias=bias,
         user_vectors=None,
         basket_vectors=vectors,
-        memory=remember(histories, len(log.products), config, given.crew),
+        memory=remember(histories, len(log.products), config, given.pool),
         record=record,
         damping=config.damping,
         memory_damping=config.memory_damping,
@@ -190,7 +190,7 @@ def _settled(given: Given) -> tuple[Config, Mapping[str, Any]]:
     if given.resumed is not None:
         return given.resumed.config, given.resumed.metrics
     plan = given.plan
-    return choose_settings(given.purchases, plan.config, plan.seed, crew=given.crew, watch=given.watch)
+    return choose_settings(given.purchases, plan.config, plan.seed, pool=given.pool, watch=given.watch)
 
 
 def estimate_bytes(purchases: Purchases, config: Config) -> int:

@@ -10,11 +10,11 @@ import numpy as np
 
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
-from tastemaker.kernels.crew import Crew
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.training.composed import Composed
-from tastemaker.training.free_users import FreeUsers
+from tastemaker.training.learners.composed import Composed
+from tastemaker.training.learners.free_users import FreeUsers
 from tastemaker.training.loop import run_epochs
 from tastemaker.training.progress import Watcher
 from tastemaker.types import Booleans, Rows
@@ -78,7 +78,7 @@ def warm_free(learner: FreeUsers, old: TasteModel) -> None:
 
 
 def warm_composed(
-    learner: Composed, products: Vocabulary, old: TasteModel, *, watch: Watcher, crew: Crew
+    learner: Composed, products: Vocabulary, old: TasteModel, *, watch: Watcher, pool: ThreadPool
 ) -> None:
     """Give products that the older model knows the vectors that it has for them, and all products their Adagrad squares.
 
@@ -100,7 +100,7 @@ def warm_composed(
         column += member.dimensions
     still = dataclasses.replace(learner.config, learning_rate=STANDSTILL)
     run_epochs(
-        dataclasses.replace(learner, config=still), epochs=1, watch=watch, crew=crew, stage="warming up"
+        dataclasses.replace(learner, config=still), epochs=1, watch=watch, pool=pool, stage="warming up"
     )
     for member in learner.members:
         for squares in member.squares[:2]:

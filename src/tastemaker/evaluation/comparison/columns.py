@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tastemaker.data.catalogues import Catalogue
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.sources import open_source
+from tastemaker.data.reading.catalogues import Catalogue
+from tastemaker.data.reading.sources import open_source
 from tastemaker.errors import ColumnProblem, DataError
 from tastemaker.evaluation.segments import Segments, by_column
 

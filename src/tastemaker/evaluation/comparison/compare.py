@@ -11,8 +11,8 @@ from pathlib import Path
 from tastemaker.data.leaks import LeakWarning, check_no_leak
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import SettingProblem
-from tastemaker.evaluation.comparison.audience import known_to_all, learned_from, seen_by, share_seen
 from tastemaker.evaluation.comparison.columns import check_segments
+from tastemaker.evaluation.comparison.common_users import known_to_all, learned_from, seen_by, share_seen
 from tastemaker.evaluation.comparison.contestants import Contestant, Terms, named, names
 from tastemaker.evaluation.comparison.entries import Comparison, Entry, measured_entry, skipped_entry
 from tastemaker.evaluation.comparison.verdict import against_others

@@ -13,10 +13,10 @@ from tastemaker.evaluation.comparison.peers import lenskit_als, rectools_svd
 from tastemaker.evaluation.comparison.tuned import Setting, tuned
 from tastemaker.model.config import preset
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.training.als import als
-from tastemaker.training.best_sellers import best_sellers
-from tastemaker.training.co_purchase import co_purchase
-from tastemaker.training.ease import MOST_PRODUCTS, ease
+from tastemaker.training.baselines.als import als
+from tastemaker.training.baselines.best_sellers import best_sellers
+from tastemaker.training.baselines.co_purchase import co_purchase
+from tastemaker.training.baselines.ease import MOST_PRODUCTS, ease
 from tastemaker.training.progress import Watcher
 from tastemaker.training.train import train
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.evaluation.comparison.cost import Cost
-from tastemaker.evaluation.comparison.kept import SHOWN, Kept, Parts, kept_of
+from tastemaker.evaluation.comparison.list_samples import SHOWN, Kept, Parts, kept_of
 from tastemaker.evaluation.comparison.verdict import Test, headline, sentences
 from tastemaker.evaluation.comparison.workspace import Learned
 from tastemaker.evaluation.evaluate import rank_held_out, report_on

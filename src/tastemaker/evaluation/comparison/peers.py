@@ -13,7 +13,7 @@ import numpy as np
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import NoPurchases
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.training.als import factorised
+from tastemaker.training.baselines.als import factorised
 from tastemaker.types import AnyArray, Floats
 
 __all__ = ["lenskit_als", "rectools_svd"]

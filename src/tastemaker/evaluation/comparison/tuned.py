@@ -10,7 +10,7 @@ from tastemaker.data.purchases import Purchases
 from tastemaker.evaluation.metrics import measure
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.recommend import product_candidates, rank_users
-from tastemaker.training.trial import MEASURED_AT, Trial, hold_out
+from tastemaker.training.selection.validation import MEASURED_AT, Trial, hold_out
 
 __all__ = ["Setting", "tuned"]
 

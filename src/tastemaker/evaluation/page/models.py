@@ -6,7 +6,7 @@ import json
 
 from tastemaker.evaluation.comparison.contestants import FLOOR
 from tastemaker.evaluation.comparison.entries import Comparison, Entry
-from tastemaker.evaluation.comparison.kept import Parts
+from tastemaker.evaluation.comparison.list_samples import Parts
 from tastemaker.evaluation.comparison.verdict import p_text
 from tastemaker.evaluation.page.charts import Chart, Dot, Line, Strip, StripRow, line_chart, strip
 from tastemaker.evaluation.page.scales import linear, logarithmic

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tastemaker.data.product_table import ProductTable
 from tastemaker.data.purchases import Purchases
-from tastemaker.evaluation.comparison.audience import seen_by
+from tastemaker.data.reading.product_table import ProductTable
+from tastemaker.evaluation.comparison.common_users import seen_by
 from tastemaker.evaluation.comparison.entries import Comparison
-from tastemaker.evaluation.comparison.kept import SHOWN
+from tastemaker.evaluation.comparison.list_samples import SHOWN
 from tastemaker.evaluation.page.charts import Cloud, Point, Stack, Stacks
 from tastemaker.evaluation.page.models import colours, ranked
 from tastemaker.evaluation.page.product_map import product_map

@@ -14,8 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tastemaker.data.product_table import ProductTable, empty_table
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.reading.product_table import ProductTable, empty_table
 from tastemaker.errors import SettingProblem
 from tastemaker.evaluation.comparison.entries import Comparison
 from tastemaker.evaluation.comparison.verdict import sentences

@@ -12,13 +12,13 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tastemaker.serving.api_answers import answered, row_of
-from tastemaker.serving.api_bodies import ModelQuery
-from tastemaker.serving.api_reading import query_of
-from tastemaker.serving.api_state import chosen, state_of
-from tastemaker.serving.loaded import Loaded
-from tastemaker.serving.problems import Refusal
-from tastemaker.serving.products import about
+from tastemaker.serving.answering.product_search import about
+from tastemaker.serving.answering.state import chosen, state_of
+from tastemaker.serving.api.parsing import query_of
+from tastemaker.serving.api.responses import answered, row_of
+from tastemaker.serving.api.schemas import ModelQuery
+from tastemaker.serving.front.problems import Refusal
+from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.types import Booleans, Floats, Rows
 
 __all__ = ["cosine", "session", "users"]
@@ -79,7 +79,7 @@ async def cosine(request: Request) -> Response:
     return answered(request, content, loaded)
 
 
-def _users(loaded: Loaded, search: str, limit: int) -> Rows:
+def _users(loaded: LoadedModel, search: str, limit: int) -> Rows:
     if search:
         ids = loaded.model.users.ids.cast(pl.String)
         exact = row_of(loaded.user_ids, search)
@@ -94,7 +94,7 @@ def _users(loaded: Loaded, search: str, limit: int) -> Rows:
     return chosen_rows
 
 
-def _nearest(loaded: Loaded, row: int, allowed: Booleans | None, k: int) -> tuple[Rows, Floats]:
+def _nearest(loaded: LoadedModel, row: int, allowed: Booleans | None, k: int) -> tuple[Rows, Floats]:
     """Return the k products nearest to one by cosine, ties to the lower row: every product's, and a partition.
 
     Not a matrix product of BLAS, whose threads would wait, spinning, beside those that rank.
@@ -113,10 +113,10 @@ def _nearest(loaded: Loaded, row: int, allowed: Booleans | None, k: int) -> tupl
     return rows[order].astype(np.int32), scores[rows[order]]
 
 
-_LENGTHS: WeakKeyDictionary[Loaded, Floats] = WeakKeyDictionary()
+_LENGTHS: WeakKeyDictionary[LoadedModel, Floats] = WeakKeyDictionary()
 
 
-def _lengths(loaded: Loaded) -> Floats:
+def _lengths(loaded: LoadedModel) -> Floats:
     """Return the length of each product vector, computed once for a version, ``float32[P]``."""
     found = _LENGTHS.get(loaded)
     if found is None:

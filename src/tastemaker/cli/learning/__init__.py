@@ -1,0 +1,1 @@
+"""Commands that learn and measure: train, evaluate, compare, demo."""

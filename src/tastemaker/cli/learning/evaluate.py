@@ -1,0 +1,115 @@
+"""``tastemaker evaluate``: a model and a held-out log in, measurements out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tastemaker.cli.terminal.console import output, print_json, say
+from tastemaker.cli.terminal.options import (
+    AsJson,
+    ModelFolder,
+    ProductColumn,
+    QuantityColumn,
+    RankPurchased,
+    Threads,
+    TimeColumn,
+    UserColumn,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tastemaker.evaluation.protocol import Report
+
+__all__ = ["evaluate", "report_table"]
+
+
+def evaluate(
+    folder: ModelFolder,
+    held_out: Annotated[
+        Path,
+        typer.Argument(metavar="HELD_OUT", help="A log that the model has not seen.", show_default=False),
+    ],
+    at: Annotated[
+        list[int] | None, typer.Option(help="List length; repeatable.", show_default="10, 20, 100")
+    ] = None,
+    include_purchased: RankPurchased = False,
+    user_column: UserColumn = None,
+    product_column: ProductColumn = None,
+    time_column: TimeColumn = None,
+    quantity_column: QuantityColumn = None,
+    seed: Annotated[
+        int, typer.Option(help="Decides the intervals' resampling and the workshop's draws.")
+    ] = 0,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on purchases that it has not seen: the whole catalogue is ranked for every user in HELD_OUT.
+
+    Each number is a mean over users, with a 95 % interval. What a user bought in train is left out of their list.
+    """
+    from tastemaker.data.reading.columns import Columns
+    from tastemaker.data.reading.readers import read_held_out
+    from tastemaker.evaluation.comparison.common_users import learned_from, share_seen
+    from tastemaker.evaluation.evaluate import evaluate as measure
+    from tastemaker.model.folder import load
+
+    model = load(folder)
+    columns = Columns(user=user_column, product=product_column, time=time_column, quantity=quantity_column)
+    held = read_held_out(held_out, model.users, model.products, columns)
+    say(f"{held_out}: {held.purchases.summary.sentence()}")
+    if held.unknown_user_rows:
+        say(
+            f"{held.unknown_user_rows:,} rows are of users that the model does not know; they are not measured."
+        )
+    if held.unknown_product_rows:
+        say(
+            f"{held.unknown_product_rows:,} rows are of products that the model does not know; they count as missed."
+        )
+    seen = share_seen(learned_from(model), held.to_measure)
+    if seen:
+        say(
+            f"The model has seen {seen:.1%} of the pairs held out: purchases made again, or not held out at all."
+        )
+    report = measure(
+        model,
+        held.to_measure,
+        at=tuple(at or (10, 20, 100)),
+        include_purchased=include_purchased,
+        seed=seed,
+        threads=threads,
+    )
+    if as_json:
+        unknown = {
+            "unknown_user_rows": held.unknown_user_rows,
+            "unknown_product_rows": held.unknown_product_rows,
+        }
+        print_json(report.as_dict() | unknown)
+        return
+    output().print(f"{report.users:,} users, {report.products:,} products ranked; mean and 95 % interval:")
+    output().print(report_table(report))
+    if report.workshop is not None:
+        output().print(
+            f"The workshop's measure, 1 bought against {report.workshop.negatives} random products (a training curve, "
+            f"not a quality): accuracy {report.workshop.categorical_accuracy:.4f}, loss {report.workshop.loss:.4f}.",
+            soft_wrap=True,
+        )
+
+
+def report_table(report: Report) -> Table:
+    """Return a table with a line for each metric and a column for each list length."""
+    from rich.table import Table
+
+    lengths = sorted({int(name.partition("@")[2]) for name in report.metrics})
+    table = Table("", *[f"@{length}" for length in lengths], box=None, header_style="bold", padding=(0, 2))
+    for name in dict.fromkeys(name.partition("@")[0] for name in report.metrics):
+        cells = []
+        for length in lengths:
+            value = report.metrics[f"{name}@{length}"]
+            interval = f" [dim]{value.low:.4f}–{value.high:.4f}[/dim]" if value.low != value.high else ""
+            cells.append(f"{value.mean:.4f}{interval}")
+        table.add_row(name, *cells)
+    return table

@@ -1,0 +1,338 @@
+"""``tastemaker train``: a log in, a model folder out."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tastemaker.cli.terminal.console import (
+    epoch_table,
+    error_console,
+    print_json,
+    say,
+    say_chosen,
+    size,
+    training_bar,
+)
+from tastemaker.cli.terminal.interrupts import raise_at_once, stop_between_steps
+from tastemaker.cli.terminal.options import (
+    AsJson,
+    ProductColumn,
+    QuantityColumn,
+    Threads,
+    TimeColumn,
+    UserColumn,
+    bytes_of,
+)
+from tastemaker.errors import SettingProblem
+
+if TYPE_CHECKING:
+    from tastemaker.data.purchases import Purchases
+    from tastemaker.data.reading.columns import Columns
+    from tastemaker.model.config import Config
+    from tastemaker.model.taste_model import TasteModel
+    from tastemaker.training.progress import Progress, Watcher
+
+__all__ = ["train"]
+
+
+def train(
+    purchases: Annotated[
+        Path,
+        typer.Argument(metavar="PURCHASES", help="The log: Parquet, CSV or JSON lines.", show_default=False),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="A new folder, such as models/recommender/1.", show_default=False
+        ),
+    ],
+    users: Annotated[
+        Path | None, typer.Option(metavar="F", help="A catalogue of all users.", show_default=False)
+    ] = None,
+    products: Annotated[
+        Path | None, typer.Option(metavar="F", help="A catalogue of all products.", show_default=False)
+    ] = None,
+    user_column: UserColumn = None,
+    product_column: ProductColumn = None,
+    time_column: TimeColumn = None,
+    quantity_column: QuantityColumn = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="default|workshop", help="Whole settings under one name.", show_default="default"
+        ),
+    ] = None,
+    valid: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="F", help="A log to measure after every epoch; never learned from.", show_default=False
+        ),
+    ] = None,
+    hold_out: Annotated[
+        Literal["last", "random", "time"] | None,
+        typer.Option(help="Hold a part of PURCHASES out, in place of --valid.", show_default=False),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the preset; repeatable."),
+    ] = None,
+    dimensions: Annotated[
+        int | None, typer.Option(help="Length of the vectors.", show_default="by preset")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the purchases.", show_default="by preset")
+    ] = None,
+    negatives: Annotated[
+        int | None,
+        typer.Option(help="Sampled products a bought one competes with.", show_default="by preset"),
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Step size.", show_default="by preset")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    threads: Threads = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Refuse to start when training needs more, as 4G.", show_default=False
+        ),
+    ] = None,
+    keep_interrupted: Annotated[
+        bool, typer.Option("--keep-interrupted", help="On Ctrl-C, write what was learned so far.")
+    ] = False,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Keep the state after every N epochs, beside FOLDER.", show_default=False
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Go on from a checkpoint, to the same bytes.", show_default=False),
+    ] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Go on from an older model, on a longer log: its settings, its vectors, part of its epochs.",
+            show_default=False,
+        ),
+    ] = None,
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            help="First search better settings, on a part held out of the log.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a model from a log of purchases and write it to a new folder.
+
+    The columns of users, products, times and quantities are found by their usual names (user_id, CustomerID, product_id,
+    StockCode, …) or named by flags. The workshop's own model: `--preset workshop`.
+    """
+    from tastemaker.data.reading.columns import Columns
+    from tastemaker.model.folder import check_target, save
+    from tastemaker.training.checkpoint import Checkpoints, checkpoint_beside
+    from tastemaker.training.train import estimate_bytes
+    from tastemaker.training.train import train as learn
+
+    if valid is not None and hold_out is not None:
+        raise typer.BadParameter("--valid and --hold-out exclude each other.")
+    flags = {
+        "dimensions": dimensions,
+        "epochs": epochs,
+        "negatives": negatives,
+        "learning_rate": learning_rate,
+    }
+    if start_from is not None and (preset is not None or tune is not None):
+        raise typer.BadParameter(
+            "--start-from takes the older model's settings: without --preset and --tune."
+        )
+    changes = _pairs(settings or []) | {name: value for name, value in flags.items() if value is not None}
+    config, old = _settings(preset or "default", start_from, changes)
+    limit = None if max_memory is None else bytes_of(max_memory)
+    check_target(out)
+    kept = None if checkpoint_every is None else Checkpoints(checkpoint_beside(out), checkpoint_every)
+
+    clock = time.perf_counter()
+    columns = Columns(user=user_column, product=product_column, time=time_column, quantity=quantity_column)
+    log, measured = _read(purchases, users, products, columns, valid, hold_out, seed)
+    seconds = {"read": time.perf_counter() - clock}
+    _say_plan(log, measured, config, threads, estimate_bytes(log, config), limit)
+
+    clock = time.perf_counter()
+    with stop_between_steps() as stop, training_bar() as show:
+
+        def watch(step: Progress) -> None:
+            show(step)
+            stop.check()
+
+        searched: dict[str, object] = {}
+        if tune is not None:
+            config, searched = _tuned(log, config, tune, out, seed, threads, watch)
+        model = learn(
+            log,
+            config,
+            valid=measured,
+            seed=seed,
+            threads=threads,
+            watch=watch,
+            keep_interrupted=keep_interrupted,
+            checkpoints=kept,
+            resume=resume,
+            start_from=old,
+        )
+        model = _noting(model, searched)
+        if not keep_interrupted:
+            stop.check()  # asked for after the last step
+    seconds["train"], clock = time.perf_counter() - clock, time.perf_counter()
+    with raise_at_once():
+        folder = save(model, out)
+        if kept is not None and not model.record.interrupted:
+            shutil.rmtree(kept.folder, ignore_errors=True)  # it has served its purpose
+    seconds["write"] = time.perf_counter() - clock
+
+    if as_json:
+        print_json(
+            {
+                "folder": str(folder),
+                "seconds": seconds,
+                "epochs": [dataclasses.asdict(epoch) for epoch in model.record.epochs],
+                "peak_memory_bytes": _peak_memory(),
+                "interrupted": model.record.interrupted,
+                "summary": dataclasses.asdict(log.summary),
+            }
+        )
+    else:
+        error_console().print(epoch_table(model.record.epochs))
+        say_chosen(model.record)
+        if model.record.interrupted:
+            say(
+                f"Interrupted: kept what {len(model.record.epochs)} whole epochs and a part of the next had learned."
+            )
+        say(f"Wrote {folder} after {sum(seconds.values()):.1f} s; peak memory {size(_peak_memory())}.")
+        say(f"Next: tastemaker recommend {folder} --user {model.users.ids[0]}")
+
+
+def _settings(
+    preset: str, start_from: Path | None, changes: dict[str, object]
+) -> tuple[Config, TasteModel | None]:
+    """Return the settings, of a preset or of an older model, and that model."""
+    from tastemaker.model.config import preset as named_preset
+
+    if start_from is None:
+        return named_preset(preset).changed(changes), None
+    from tastemaker.model.folder import load
+    from tastemaker.training.warm_start import warm_settings
+
+    old = load(start_from)
+    say(
+        f"Going on from {start_from}: {old.record.purchases:,} purchases of {len(old.products):,} products "
+        f"by {len(old.users):,} users."
+    )
+    return warm_settings(old, changes), old
+
+
+def _tuned(
+    log: Purchases, config: Config, minutes: float, out: Path, seed: int, threads: int | None, watch: Watcher
+) -> tuple[Config, dict[str, object]]:
+    from tastemaker.kernels.threads import ThreadPool
+    from tastemaker.training.selection.tune import tune
+
+    file = out.parent / f".{out.name}.tuning"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPool(threads) as pool:
+        best, measured = tune(log, config, minutes=minutes, file=file, seed=seed, pool=pool, watch=watch)
+    tuning = measured["tuning"]
+    values = ", ".join(f"{name} {value:.3g}" for name, value in tuning["best"].items())
+    say(f"Best of {tuning['trials']} trials (kept in {file}, where --tune goes on): {values}.")
+    return best, measured | {"tuning": {name: tuning[name] for name in ("trials", "best")}}
+
+
+def _noting(model: TasteModel, measured: dict[str, object]) -> TasteModel:
+    """Return the model with what was measured while its settings were searched in its record."""
+    metrics = {**measured, **model.record.metrics}
+    return dataclasses.replace(model, record=dataclasses.replace(model.record, metrics=metrics))
+
+
+def _read(
+    file: Path,
+    users: Path | None,
+    products: Path | None,
+    columns: Columns,
+    valid: Path | None,
+    hold_out: str | None,
+    seed: int,
+) -> tuple[Purchases, Purchases | None]:
+    import numpy as np
+
+    from tastemaker.data.reading.readers import read_held_out, read_purchases
+    from tastemaker.data.splits import hold_out_last, hold_out_random, hold_out_time
+
+    log = read_purchases(file, users=users, products=products, columns=columns)
+    say(f"{file}: {log.summary.sentence()}")
+    if valid is not None:
+        held = read_held_out(valid, log.users, log.products, columns)
+        unknown = held.unknown_user_rows + held.unknown_product_rows
+        note = (
+            f" {unknown:,} rows have a user or product that {file.name} lacks; they are not measured."
+            if unknown
+            else ""
+        )
+        say(f"{valid}: {held.purchases.summary.sentence()}{note}")
+        return log, held.purchases
+    if hold_out is None:
+        return log, None
+    split = {
+        "last": lambda: hold_out_last(log),
+        "random": lambda: hold_out_random(log, rng=np.random.default_rng([seed, 1])),
+        "time": lambda: hold_out_time(log),
+    }[hold_out]()
+    say(f"{split.description} They are measured and not learned from.")
+    return split.train, split.held_out
+
+
+def _say_plan(
+    log: Purchases,
+    held_out: Purchases | None,
+    config: Config,
+    threads: int | None,
+    need: int,
+    limit: int | None,
+) -> None:
+    from tastemaker.kernels.threads import default_threads
+
+    say(
+        f"{len(log):,} purchases of {len(log.products):,} products by {len(log.users):,} users"
+        f"{f', {len(held_out):,} held out' if held_out is not None else ''}; preset {config.preset}, "
+        f"{config.dimensions} dimensions; about {size(need)} of memory, {threads or default_threads()} threads."
+    )
+    if limit is not None and need > limit:
+        raise SettingProblem(
+            f"training needs about {size(need)} and --max-memory allows {size(limit)}; "
+            "use fewer --dimensions or a smaller log, or allow more."
+        )
+
+
+def _pairs(texts: list[str]) -> dict[str, object]:
+    pairs: dict[str, object] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise SettingProblem(f"--set {text!r} is not of the form KEY=VALUE, such as epochs=20.")
+        pairs[key.strip().replace("-", "_")] = value.strip()
+    return pairs
+
+
+def _peak_memory() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

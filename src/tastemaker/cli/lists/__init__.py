@@ -1,0 +1,1 @@
+"""Commands that write lists: recommend, similar, index."""

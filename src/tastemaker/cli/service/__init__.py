@@ -1,0 +1,1 @@
+"""Commands around the service: serve, key, promote, rollback, events."""

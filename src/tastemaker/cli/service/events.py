@@ -1,0 +1,65 @@
+"""``tastemaker events``: the live purchases that a server kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tastemaker.cli.terminal.console import say
+
+__all__ = ["events_app"]
+
+events_app = typer.Typer(
+    name="events",
+    help="Export the live purchases that `serve --events` kept.",
+    no_args_is_help=True,
+)
+
+
+@events_app.callback()
+def _root() -> None:
+    pass
+
+
+@events_app.command()
+def export(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DB", help="The file of `serve --events`; a server may run.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="F", help="A log to write: .parquet, .csv or .jsonl by its name.", show_default=False
+        ),
+    ],
+    after: Annotated[int, typer.Option(min=0, help="Leave out events up to this number.")] = 0,
+) -> None:
+    """Write live purchases as a log that `train` and `recommend --with-purchases` read.
+
+    The columns are number, user_id, product_id, time, quantity. The last number is said, to go on after it next time.
+    """
+    from tastemaker.errors import SettingProblem
+    from tastemaker.ranking.to_file import check_file
+    from tastemaker.serving.answering.event_store import as_bytes, read_events
+
+    kinds = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+    kind = kinds.get(out.suffix.lower())
+    if kind is None:
+        raise SettingProblem(f"--out is {out}; its name must end in .parquet, .csv or .jsonl.")
+    check_file(out)
+    frame = read_events(file, after=after)
+    temporary = out.with_name(f".{out.name}.writing")
+    try:
+        temporary.write_bytes(as_bytes(frame, kind))
+        temporary.replace(out)
+    except OSError as error:
+        raise SettingProblem(f"cannot write {out}: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    last = f", the last one number {frame['number'][-1]:,}" if len(frame) else ""
+    say(f"Wrote {len(frame):,} purchases to {out}{last}.")

@@ -1,0 +1,107 @@
+"""Options that several commands share, and how their texts become values."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tastemaker.errors import SettingProblem
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tastemaker.data.vocabulary import Vocabulary
+
+__all__ = [
+    "AsJson",
+    "ModelFolder",
+    "OutFile",
+    "ProductColumn",
+    "QuantityColumn",
+    "RankPurchased",
+    "Threads",
+    "TimeColumn",
+    "UserColumn",
+    "bytes_of",
+    "first_existing",
+    "ids_in",
+    "typed",
+]
+
+RankPurchased = Annotated[
+    bool,
+    typer.Option(
+        "--include-purchased", help="Rank what the users bought in train, too (for repeat purchases)."
+    ),
+]
+UserColumn = Annotated[
+    str | None, typer.Option(help="The column of user ids, when its name is unusual.", show_default=False)
+]
+ProductColumn = Annotated[
+    str | None, typer.Option(help="The column of product ids, when its name is unusual.", show_default=False)
+]
+TimeColumn = Annotated[
+    str | None, typer.Option(help="The column of times; an empty text reads none.", show_default=False)
+]
+QuantityColumn = Annotated[
+    str | None, typer.Option(help="The column of quantities; an empty text reads none.", show_default=False)
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="How many threads work; the result is the same for any number.", show_default="all"
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+ModelFolder = Annotated[
+    Path,
+    typer.Argument(metavar="FOLDER", help="A model's folder, as `train --out` wrote it.", show_default=False),
+]
+OutFile = Annotated[
+    Path | None,
+    typer.Option(metavar="F.parquet", help="Write a Parquet file instead of printing.", show_default=False),
+]
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def bytes_of(text: str) -> int:
+    """Return the bytes that a size such as ``4G``, ``512MiB`` or ``1e9`` means; raise `SettingProblem` when it means none.
+
+    >>> bytes_of("512M") == 512 * 2**20
+    True
+    """
+    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
+    try:
+        size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise SettingProblem(f"--max-memory is {text!r}; it must be a size such as 4G or 512M.")
+    return size
+
+
+def ids_in(file: Path, vocabulary: Vocabulary) -> pl.Series:
+    """Return the ids that a file lists (Parquet, CSV with or without header, JSON lines, or a plain list)."""
+    from tastemaker.data.reading.catalogues import read_catalogue
+
+    return read_catalogue(file, noun=vocabulary.noun).ids
+
+
+def typed(texts: list[str]) -> pl.Series:
+    """Return the ids of a command line as a series of text; a vocabulary of integers parses them itself."""
+    import polars as pl
+
+    return pl.Series("id", texts, dtype=pl.String)
+
+
+def first_existing(given: dict[str, object], choices: str) -> str:
+    """Return the one option that was given; raise a usage error when none or several were."""
+    chosen = [name for name, value in given.items() if value]
+    if len(chosen) != 1:
+        found = "none" if not chosen else " and ".join(chosen)
+        raise typer.BadParameter(f"give exactly one of {choices}; received {found}.")
+    return chosen[0]

@@ -1,0 +1,1 @@
+"""Opening files and frames and reading what they hold: columns, times, catalogues."""

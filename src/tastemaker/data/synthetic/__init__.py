@@ -1,0 +1,1 @@
+"""The built-in synthetic shop: planted tastes, and the words that its products are made of."""

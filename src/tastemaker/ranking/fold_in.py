@@ -1,0 +1,124 @@
+"""`joined`: newer purchases join the histories of a model, without training."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+
+from tastemaker.data.identifiers import as_form, integers_if_all
+from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.data.ragged import gather_lists
+from tastemaker.data.repeats import times_bought
+from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.errors import ColumnProblem
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.queries import basket_queries
+from tastemaker.types import AnyArray, Counts, Floats
+
+__all__ = ["joined", "unknown_products"]
+
+
+def joined(model: TasteModel, purchases: Purchases) -> TasteModel:
+    """Return the model with these purchases in its histories: lists, scores and memory answer to them at once.
+
+    Users who are new are added after the others; their basket is what they bought. Purchases of products that the model does not
+    know (`unknown_products`) are left out. What was bought before counts once more (once a day, where the newer purchases have
+    times). Nothing is learned: in a model of free users those who bought keep their vectors, so that newer purchases are only
+    left out of their lists, and whoever had bought nothing is the mean of their products. Raises `ColumnProblem` when ids of new
+    users cannot stand among the model's.
+
+    >>> import tastemaker as tm
+    >>> model = tm.best_sellers(tm.read_purchases(pl.DataFrame({"user": ["a", "b"], "product": ["hat", "sock"]})))
+    >>> newer = tm.read_purchases(pl.DataFrame({"user": ["a", "zoe"], "product": ["sock", "hat"]}))
+    >>> [len(products) for products, _ in tm.recommend(joined(model, newer), ["a", "b", "zoe"]).lists]
+    [0, 1, 1]
+    """
+    users, user_rows = _grown(model.users, purchases.users)
+    product_rows = model.products.find(purchases.products.ids).fill_null(-1).to_numpy()
+    rows = product_rows[purchases.product_rows]
+    known = rows >= 0
+    newer = Purchases(
+        users,
+        model.products,
+        user_rows[purchases.user_rows[known]].astype(np.int32),
+        rows[known].astype(np.int32),
+        None if purchases.times is None else purchases.times[known],
+    )
+    histories, times = _longer(model, newer)
+    vectors = model.user_vectors
+    if vectors is not None:
+        vectors = _with_means(vectors, model, histories)
+    return dataclasses.replace(
+        model, users=users, histories=histories, history_times=times, user_vectors=vectors
+    )
+
+
+def unknown_products(model: TasteModel, purchases: Purchases) -> tuple[pl.Series, int]:
+    """Return the ids of the products that the model does not know, and how many of the purchases are of them."""
+    unknown = model.products.find(purchases.products.ids).is_null()
+    return purchases.products.ids.filter(unknown), int(unknown.to_numpy()[purchases.product_rows].sum())
+
+
+def _grown(known: Vocabulary, newer: Vocabulary) -> tuple[Vocabulary, AnyArray]:
+    """Return the vocabulary with the newer ids after its own, and the row of each newer id."""
+    rows = known.find(newer.ids)
+    strangers = newer.ids.filter(rows.is_null())
+    if not len(strangers):
+        return known, rows.to_numpy()
+    ids = pl.concat([known.ids, _fitting(strangers, known)])
+    numbers = rows.is_null().cum_sum() + (len(known) - 1)
+    return Vocabulary(ids, known.noun, known.form, False), rows.fill_null(numbers).to_numpy()
+
+
+def _longer(model: TasteModel, newer: Purchases) -> tuple[Histories, Counts | None]:
+    """Return the histories with newer purchases, whose users may be more, and how many times each product was bought."""
+    before = np.repeat(np.arange(len(model.users), dtype=np.int32), np.diff(model.histories.offsets))
+    whole = Purchases(
+        newer.users,
+        model.products,
+        np.concatenate([before, newer.user_rows]),
+        np.concatenate([model.histories.products, newer.product_rows]),
+    )
+    histories, later = whole.histories(), newer.histories()
+    times = np.zeros(len(histories.products), np.int32)
+    pairs = _pairs(histories, len(model.products))
+    for part, counts in ((model.histories, model.history_times), (later, times_bought(newer))):
+        places = np.searchsorted(pairs, _pairs(part, len(model.products)))
+        times[places] += 1 if counts is None else counts
+    return histories, None if (times == 1).all() else times
+
+
+def _pairs(histories: Histories, products: int) -> AnyArray:
+    users = np.repeat(np.arange(len(histories.offsets) - 1, dtype=np.int64), np.diff(histories.offsets))
+    return users * products + histories.products
+
+
+def _fitting(ids: pl.Series, known: Vocabulary) -> pl.Series:
+    """Give new ids the type of the known ones; raise `ColumnProblem` when they have none."""
+    wanted = known.ids.dtype
+    numbers = integers_if_all(ids) if ids.dtype == pl.String and wanted != pl.String else ids
+    try:
+        if wanted != pl.String and not numbers.dtype.is_integer():
+            raise ValueError(ids[0])
+        fitting = numbers.cast(wanted).alias(known.ids.name)
+        as_form(fitting, known.form)
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        kind = "UUIDs" if known.form != "plain" else f"of type {wanted}"
+        raise ColumnProblem(
+            f"the {known.noun} ids of the model are {kind}, and {ids[0]!r} cannot stand among them; "
+            f"name the column of the {known.noun} ids."
+        ) from error
+    return fitting
+
+
+def _with_means(vectors: Floats, model: TasteModel, histories: Histories) -> Floats:
+    """Return the free vectors of all users; of those who had bought nothing, whose vectors were never learned, their queries."""
+    before, now = np.diff(model.histories.offsets), np.diff(histories.offsets)
+    first = np.flatnonzero((np.pad(before, (0, len(now) - len(before))) == 0) & (now > 0))
+    grown = np.zeros((len(now), vectors.shape[1]), vectors.dtype)
+    grown[: len(vectors)] = vectors
+    offsets, places = gather_lists(histories.offsets, first)
+    grown[first] = basket_queries(model, Histories(offsets, histories.products[places])).vectors
+    return grown

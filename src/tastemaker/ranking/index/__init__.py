@@ -1,0 +1,1 @@
+"""An approximate index beside a model, and ranking with it."""

@@ -1,0 +1,275 @@
+"""An approximate index beside a model's folder: built, measured against the exact ranking, written whole or not at all.
+
+The index of ``models/recommender/3`` is ``models/recommender/3.index``: the model's own folder and checksums stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, NewerFormat
+from tastemaker.model.folder import (
+    MANIFEST,
+    ONE_AT_A_TIME,
+    SEAL,
+    check_file,
+    check_target,
+    flush,
+    read_manifest,
+    seal,
+    temporary_folder,
+    write_file,
+)
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.index.approximate import Approximate, faiss, make_index
+from tastemaker.ranking.lists import RankedLists
+from tastemaker.ranking.recommend import product_candidates, rank_users
+from tastemaker.ranking.top_k import Candidates
+from tastemaker.types import Rows
+
+__all__ = [
+    "INDEX",
+    "BuiltIndex",
+    "build_index",
+    "check_no_index",
+    "index_folder",
+    "load_index",
+    "read_index_manifest",
+    "save_index",
+]
+
+FORMAT = 1
+
+INDEX = ".index"
+"""How the name of an index's folder ends, after that of its model's"""
+
+FILE = "index.faiss"
+
+LENGTHS = (10, 100)
+"""Lengths of lists whose recall is measured"""
+
+WANTED = 0.97
+"""Recall, at every length, for which the index reads as many cells as it must"""
+
+MOST_OVER = 64
+"""So many times the wanted length are scored exactly, at most"""
+
+TUNED_ON = 300
+"""Users for whom it is chosen how much is read"""
+
+MEASURED_ON = 2000
+"""Users, others where there are enough, whose recall is told; fewer where the model has fewer"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BuiltIndex:
+    """An index and what was measured of it."""
+
+    candidates: Approximate
+    facts: dict[str, Any]
+    """What its manifest will say: library, parameters, recall, speed"""
+
+
+def index_folder(folder: str | Path) -> Path:
+    """Return where the index of a model's folder stands.
+
+    >>> index_folder("models/recommender/3").name
+    '3.index'
+    """
+    path = Path(folder).absolute()
+    return path.with_name(f"{path.name}{INDEX}")
+
+
+def build_index(
+    model: TasteModel, *, wanted: float = WANTED, seed: int = 0, threads: int | None = None
+) -> BuiltIndex:
+    """Build an index over the products, choose how much of it is read, and measure its recall against the exact ranking.
+
+    recall@k = the mean, over users drawn by ``seed``, of the share of the exact k best that the index's k best hold. Cells read
+    and candidates scored are doubled, whichever gains more, until `TUNED_ON` users reach ``wanted``; `MEASURED_ON` others, where
+    there are so many, are measured.
+    Raises `SettingProblem` without the extra ``index``.
+    """
+    exact = product_candidates(model)
+    vectors = np.ascontiguousarray(model.product_vectors, np.float32)
+    began = time.perf_counter()
+    index = make_index(vectors, exact.bias, seed=seed, threads=threads)
+    built = time.perf_counter() - began
+    candidates = Approximate(exact, vectors, index, 1)
+    order = _buyers(model, seed)
+    tuned, measured = order[:TUNED_ON], order[TUNED_ON:][:MEASURED_ON]
+    if len(measured) < MEASURED_ON:
+        measured = order[-MEASURED_ON:]
+    candidates = _tuned(model, tuned, candidates, wanted, threads)
+    best, exact_seconds = _ranked(model, measured, exact, threads)
+    found, seconds = _ranked(model, measured, candidates, threads)
+    recalls = dict(zip(map(str, LENGTHS), _recalls(best, found), strict=True))
+    facts = {
+        "library": {"name": "faiss-cpu", "version": str(faiss().__version__)},
+        "parameters": {
+            "cells": int(index.nlist),
+            "probes": candidates.probes,
+            "over": candidates.over,
+            "wanted": wanted,
+            "seed": seed,
+        },
+        "products": int(exact.count),
+        "dimensions": int(exact.dimensions),
+        "recall": {**recalls, "users": len(measured), "tuned_on": len(tuned), "seed": seed},
+        "seconds": {"build": built, "users": len(measured), "exact": exact_seconds, "approximate": seconds},
+    }
+    return BuiltIndex(candidates, facts)
+
+
+def _tuned(
+    model: TasteModel, users: Rows, candidates: Approximate, wanted: float, threads: int | None
+) -> Approximate:
+    """Return the candidates with as much read as some users need for the wanted recall, or all."""
+    best = _ranked(model, users, candidates.exact, threads)[0]
+
+    def reached(one: Approximate) -> float:
+        return min(_recalls(best, _ranked(model, users, one, threads)[0]))
+
+    recall, cells = reached(candidates), int(candidates.index.nlist)
+    while recall < wanted and (candidates.probes < cells or candidates.over < MOST_OVER):
+        ahead = []
+        if candidates.probes < cells:
+            ahead.append(replace(candidates, probes=min(2 * candidates.probes, cells)))
+        if candidates.over < MOST_OVER:
+            ahead.append(replace(candidates, over=2 * candidates.over))
+        recall, candidates = max(((reached(one), one) for one in ahead), key=lambda step: step[0])
+    return candidates
+
+
+def _buyers(model: TasteModel, seed: int) -> Rows:
+    """Return the users who bought something, in an order drawn by the seed."""
+    buyers = np.flatnonzero(np.diff(model.histories.offsets)).astype(np.int32)
+    return np.random.default_rng(seed).permutation(buyers)
+
+
+def _ranked(
+    model: TasteModel, users: Rows, candidates: Candidates | Approximate, threads: int | None
+) -> tuple[list[RankedLists], float]:
+    """Return the lists of some users for each of `LENGTHS`, and the seconds of the first."""
+    lists, seconds = [], 0.0
+    for k in LENGTHS:
+        began = time.perf_counter()
+        lists.append(rank_users(model, users, candidates, k=k, threads=threads))
+        seconds = seconds or time.perf_counter() - began
+    return lists, seconds
+
+
+def _recalls(best: list[RankedLists], found: list[RankedLists]) -> list[float]:
+    return [_recall(one, other) for one, other in zip(best, found, strict=True)]
+
+
+def _recall(best: RankedLists, found: RankedLists) -> float:
+    shares = [
+        np.isin(rows, others, assume_unique=True).mean()
+        for (rows, _), (others, _) in zip(best, found, strict=True)
+        if len(rows)
+    ]
+    return float(np.mean(shares)) if shares else 1.0
+
+
+def save_index(built: BuiltIndex, folder: str | Path) -> Path:
+    """Write an index beside the folder of its model, by one rename, and return its path.
+
+    Raises `FolderExists`, or `ModelFolderProblem` when the disk refuses.
+    """
+    manifest = read_manifest(folder)
+    target = check_no_index(folder)
+
+    def write(path: Path) -> None:
+        faiss().write_index(built.candidates.index, str(path))
+
+    try:
+        with ONE_AT_A_TIME, temporary_folder(target) as temporary:
+            facts = {
+                "format": FORMAT,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "model": {key: manifest[key] for key in ("name", "version", SEAL)},
+                **built.facts,
+                "files": {FILE: write_file(temporary / FILE, write)},
+            }
+            text = json.dumps(facts | {SEAL: seal(facts)}, indent=2, allow_nan=False).encode()
+            write_file(temporary / MANIFEST, _writing(text))
+            flush(temporary)
+            temporary.rename(target)
+        flush(target.parent)
+    except (OSError, RuntimeError) as error:  # the library raises RuntimeError on a full disk
+        raise ModelFolderProblem(f"cannot write the index {target}: {error}.") from error
+    return target
+
+
+def check_no_index(folder: str | Path) -> Path:
+    """Return where the index of a model's folder would stand; raise `FolderExists` or `ModelFolderProblem`."""
+    target = index_folder(folder)
+    if target.exists():
+        raise FolderExists(f"{target} exists already; remove it to build the index of {folder} again.")
+    return check_target(target)
+
+
+def _writing(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+def read_index_manifest(folder: str | Path) -> dict[str, Any]:
+    """Return the manifest of the index of a model's folder; raise a `ModelFolderProblem` where it is not one of this model."""
+    own, path = read_manifest(folder), index_folder(folder)
+    if not path.is_dir():
+        raise ModelFolderProblem(f"{folder} has no index; build it with `tastemaker index {folder}`.")
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        number, model = int(manifest["format"]), manifest["model"][SEAL]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise DamagedModel(
+            f"{path / MANIFEST} is not an index's manifest ({error}); remove the folder and build it again."
+        ) from error
+    if number > FORMAT:
+        raise NewerFormat(
+            f"{path} has format {number}, and this tastemaker reads up to {FORMAT}; upgrade it."
+        )
+    if manifest.get(SEAL) != seal(manifest):
+        raise DamagedModel(
+            f"{path / MANIFEST} is not the manifest that was written; remove the folder and build it again."
+        )
+    if model != own[SEAL]:
+        raise ModelFolderProblem(
+            f"{path} is the index of another model than {folder}; remove it and run `tastemaker index {folder}`."
+        )
+    return dict(manifest)
+
+
+def load_index(
+    folder: str | Path, model: TasteModel, *, exact: Candidates | None = None, verify: bool = True
+) -> Approximate:
+    """Return the candidates of a model with the index beside its folder, read into memory.
+
+    ``exact`` (of `product_candidates`) saves packing. Raises `DamagedModel`, `NewerFormat`, `ModelFolderProblem`, and
+    `SettingProblem` without the extra ``index``.
+    """
+    manifest, path, library = read_index_manifest(folder), index_folder(folder), faiss()
+    try:
+        check_file(path / FILE, manifest["files"][FILE], verify)
+        index = library.read_index(str(path / FILE))
+        parameters = manifest["parameters"]
+        probes, over = int(parameters["probes"]), int(parameters["over"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DamagedModel(
+            f"{path} cannot be read as an index ({error}); remove the folder and build it again."
+        ) from error
+    if index.ntotal != len(model.products):
+        raise ModelFolderProblem(
+            f"{path} is the index of another model than {folder}; remove it and build it."
+        )
+    vectors = np.asarray(model.product_vectors)
+    return Approximate(exact or product_candidates(model), vectors, index, probes, over)

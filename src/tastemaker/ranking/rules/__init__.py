@@ -1,0 +1,1 @@
+"""What may be shown: rules, compiled rules, ranking under rules."""

@@ -1,0 +1,243 @@
+"""`Rules`: what a shop, or one request, allows to be recommended; read from JSON or TOML, and watched for changes."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from tastemaker.errors import SettingProblem, TastemakerError
+from tastemaker.storage import mark_of, replace_text
+
+__all__ = ["NO_RULES", "Condition", "Id", "Rules", "RulesFile", "Value", "read_rules", "write_rules"]
+
+Id: TypeAlias = str | int
+Value: TypeAlias = str | int | float | bool
+
+LONGEST = 100_000
+"""Most ids, and most values, of one list in a rule"""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a column of the catalogue must hold: one of some values, or a number within bounds. An empty cell never does."""
+
+    column: str
+    among: tuple[Value, ...] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def to_json(self) -> Any:
+        """Return the condition as it is written in a file of rules."""
+        if self.among is not None:
+            return self.among[0] if len(self.among) == 1 else {"in": list(self.among)}
+        bounds = {"min": self.minimum, "max": self.maximum}
+        return {key: bound for key, bound in bounds.items() if bound is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Which products may be recommended, and how many alike. A product must satisfy every rule.
+
+    >>> rules = Rules.from_json({"where": {"brand": "Hexa", "price": {"max": 30}}, "at_most": {"style": 2}})
+    >>> [condition.column for condition in rules.where], rules.at_most
+    (['brand', 'price'], (('style', 2),))
+    """
+
+    allow: tuple[Id, ...] | None = None
+    """Only these ids; ``None`` allows all"""
+    deny: tuple[Id, ...] = ()
+    """None of these ids"""
+    where: tuple[Condition, ...] = ()
+    minimum_price: float | None = None
+    """The least value of the catalogue's column of prices"""
+    at_most: tuple[tuple[str, int], ...] = ()
+    """(column, n): at most n products of a list have the same value there; a product without a value is never limited"""
+    pin: tuple[Id, ...] = ()
+    """First of all, in this order; only what the other rules let through"""
+    include_purchased: bool | None = None
+    """Whether a list may hold what its user bought; ``None`` leaves it to the request"""
+
+    @staticmethod
+    def from_json(content: object, *, label: str = "the rules") -> Rules:
+        """Read rules as JSON or TOML hold them; raise `SettingProblem`, which says what is wrong and where."""
+        given = _mapping(content, label)
+        unknown = set(given) - _KEYS
+        if unknown:
+            raise SettingProblem(
+                f"{label}: there is no rule {sorted(map(str, unknown))[0]!r}; there are {', '.join(sorted(_KEYS))}."
+            )
+        for key in [key for key, value in given.items() if value is None]:
+            del given[key]
+        include = given.get("include_purchased")
+        if include is not None and not isinstance(include, bool):
+            raise SettingProblem(f"include_purchased in {label} is {include!r}; it must be true or false.")
+        price = given.get("minimum_price")
+        return Rules(
+            allow=_ids(given["allow"], f"allow in {label}") if "allow" in given else None,
+            deny=_ids(given.get("deny", []), f"deny in {label}"),
+            where=tuple(
+                _condition(column, wanted, f"where.{column} in {label}")
+                for column, wanted in _mapping(given.get("where", {}), f"where in {label}").items()
+            ),
+            minimum_price=None if price is None else _number(price, f"minimum_price in {label}"),
+            at_most=tuple(
+                (column, _count(most, f"at_most.{column} in {label}"))
+                for column, most in _mapping(given.get("at_most", {}), f"at_most in {label}").items()
+            ),
+            pin=_ids(given.get("pin", []), f"pin in {label}"),
+            include_purchased=include,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rules as they are written in a file, empty ones left out."""
+        content: dict[str, Any] = {
+            "allow": None if self.allow is None else list(self.allow),
+            "deny": list(self.deny) or None,
+            "where": {condition.column: condition.to_json() for condition in self.where} or None,
+            "minimum_price": self.minimum_price,
+            "at_most": dict(self.at_most) or None,
+            "pin": list(self.pin) or None,
+            "include_purchased": self.include_purchased,
+        }
+        return {key: value for key, value in content.items() if value is not None}
+
+
+_KEYS = frozenset(Rules.__dataclass_fields__)
+NO_RULES = Rules()
+
+
+def read_rules(file: str | Path) -> Rules:
+    """Read a file of rules, TOML by its name and JSON otherwise; raise `SettingProblem` when it holds none."""
+    path = Path(file)
+    try:
+        text = path.read_bytes().decode()
+        content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except OSError as error:
+        raise SettingProblem(f"cannot read the rules {path.name}: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise SettingProblem(f"{path.name} holds no rules ({error}); mend it.") from error
+    return Rules.from_json(content, label=path.name)
+
+
+def write_rules(file: str | Path, rules: Rules) -> None:
+    """Write rules as JSON; the file is replaced whole or not at all. Raises `SettingProblem` when the disk refuses."""
+    path = Path(file)
+    try:
+        replace_text(path, json.dumps(rules.to_json(), indent=1, ensure_ascii=False))
+    except OSError as error:
+        raise SettingProblem(f"cannot write the rules {path.name}: {error.strerror or error}.") from error
+
+
+class RulesFile:
+    """The rules of a file, read again when it changes; a file that became unusable leaves the former rules in force.
+
+    No file means no rules. ``check`` may raise a `TastemakerError` about rules that cannot hold, such as of an unknown column.
+    """
+
+    def __init__(self, file: Path, check: Callable[[Rules], object] = lambda _: None) -> None:
+        self._file, self._check = file, check
+        self._mark: object = ()
+        self.rules = NO_RULES
+        self.problem: str | None = None
+        """What is wrong with the file as it stands, ``None`` when its rules are in force"""
+        self.look()
+
+    def look(self) -> bool:
+        """Read the file if it changed since; return whether it did."""
+        mark = mark_of(self._file)
+        if mark == self._mark:
+            return False
+        self._mark = mark
+        try:
+            rules = NO_RULES if mark is None else read_rules(self._file)
+            self._check(rules)
+        except TastemakerError as error:
+            self.problem = str(error)
+        else:
+            self.rules, self.problem = rules, None
+        return True
+
+
+def _mapping(content: object, label: str) -> dict[str, Any]:
+    if not isinstance(content, Mapping):
+        raise SettingProblem(f"{label} is {_short(content)}; it must be a table of names and values.")
+    return dict(content)
+
+
+def _ids(content: object, label: str) -> tuple[Id, ...]:
+    if not isinstance(content, list | tuple):
+        raise SettingProblem(f"{label} is {_short(content)}; it must be a list of product ids.")
+    _check_length(content, label)
+    for one in content:
+        if isinstance(one, bool) or not isinstance(one, str | int):
+            raise SettingProblem(f"{label} holds {_short(one)}; ids are texts or integers.")
+    return tuple(content)
+
+
+def _condition(column: str, wanted: object, label: str) -> Condition:
+    if isinstance(wanted, list | tuple):
+        return Condition(column, among=_values(wanted, label))
+    if not isinstance(wanted, Mapping):
+        return Condition(column, among=(_value(wanted, label),))
+    keys: set[Literal["in", "min", "max"]] = set(wanted)
+    if keys == {"in"}:
+        return Condition(column, among=_values(wanted["in"], label))
+    if not keys or not keys <= {"min", "max"}:
+        raise SettingProblem(
+            f"{label} has {', '.join(sorted(map(repr, keys))) or 'nothing'}; "
+            "it must be a value, or have 'in', or 'min', 'max' or both."
+        )
+    low, high = (_number(wanted[key], label) if key in wanted else None for key in ("min", "max"))
+    if low is not None and high is not None and low > high:
+        raise SettingProblem(f"{label} goes from {low:g} to {high:g}; 'min' must not be above 'max'.")
+    return Condition(column, minimum=low, maximum=high)
+
+
+def _values(wanted: object, label: str) -> tuple[Value, ...]:
+    if not isinstance(wanted, list | tuple):
+        raise SettingProblem(f"{label} is {_short(wanted)}; it must be a list of values.")
+    _check_length(wanted, label)
+    return tuple(_value(one, label) for one in wanted)
+
+
+def _check_length(content: list[object] | tuple[object, ...], label: str) -> None:
+    if len(content) > LONGEST:
+        raise SettingProblem(
+            f"{label} has {len(content):,} entries; it may have {LONGEST:,}: use a column instead."
+        )
+
+
+def _value(wanted: object, label: str) -> Value:
+    if isinstance(wanted, float) and not math.isfinite(wanted):
+        raise SettingProblem(f"{label} is {wanted}; numbers must be finite.")
+    if not isinstance(wanted, str | int | float):
+        raise SettingProblem(f"{label} is {_short(wanted)}; a value is a text, a number, true or false.")
+    return wanted
+
+
+def _number(wanted: object, label: str) -> float:
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float):
+        raise SettingProblem(f"{label} is {_short(wanted)}; it must be a number.")
+    try:
+        number = float(wanted)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise SettingProblem(f"{label} is {_short(wanted)}; numbers must be finite.")
+    return number
+
+
+def _count(wanted: object, label: str) -> int:
+    if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
+        raise SettingProblem(f"{label} is {_short(wanted)}; it must be an integer of at least 1.")
+    return wanted
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

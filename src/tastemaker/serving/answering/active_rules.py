@@ -1,0 +1,100 @@
+"""`RulesInForce`: the rules file of each model, watched, and rules compiled once for each version."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from functools import partial
+from weakref import WeakKeyDictionary
+
+from tastemaker.errors import TastemakerError
+from tastemaker.ranking.rules.rule_book import RuleBook, compile_rules
+from tastemaker.ranking.rules.rules import NO_RULES, Rules, RulesFile
+from tastemaker.serving.front.problems import Refusal
+from tastemaker.serving.models.loaded_model import LoadedModel
+from tastemaker.serving.models.registry import Registry, Served
+
+__all__ = ["FILE", "RulesInForce"]
+
+log = logging.getLogger("tastemaker.rules")
+
+FILE = "rules.json"
+"""The name of a model's rules, beside its versions"""
+
+KEPT = 64
+"""So many compiled sets of rules are kept for a version (a byte for each product)."""
+
+
+class RulesInForce:
+    """The rules that hold for every request to a model, and what rules come to for a version of it."""
+
+    def __init__(self, shelf: Registry) -> None:
+        self._shelf = shelf
+        self._files: dict[str, RulesFile] = {}
+        self._books: WeakKeyDictionary[LoadedModel, OrderedDict[tuple[Rules, ...], RuleBook]] = (
+            WeakKeyDictionary()
+        )
+        self._lock, self._looking = threading.Lock(), threading.Lock()
+        self.look()
+
+    def look(self) -> None:
+        """Read what changed; a chore of the shelf's watch."""
+        with self._looking:  # whoever comes second waits, and finds what the first has read
+            for name, served in self._shelf.models.items():
+                self._look_at(name, served)
+
+    def _look_at(self, name: str, served: Served) -> None:
+        file = self._files.get(name)
+        if file is None:
+            file = self._files[name] = RulesFile(served.folder / FILE, partial(self._check, name))
+            changed = file.rules != NO_RULES or file.problem is not None
+        else:
+            changed = file.look()
+        if changed and file.problem:
+            log.error("the rules of %s: %s The former rules stay in force.", name, file.problem)
+        elif changed:
+            log.info("the rules of %s were read", name)
+
+    def of(self, name: str) -> Rules:
+        """Return the rules of a model's file."""
+        file = self._files.get(name)
+        return NO_RULES if file is None else file.rules
+
+    def problem(self, name: str) -> str | None:
+        """Return what is wrong with the file, ``None`` when it is in force."""
+        file = self._files.get(name)
+        return None if file is None else file.problem
+
+    def book(self, loaded: LoadedModel, request: Rules = NO_RULES) -> RuleBook:
+        """Return what the file's rules and those of a request come to; refuse (422) a request's rules that cannot hold."""
+        both = (self.of(loaded.name), request)
+        rules = tuple(one for one in both if one is not NO_RULES and one != NO_RULES)
+        with self._lock:
+            books = self._books.setdefault(loaded, OrderedDict())
+            found = books.get(rules)
+            if found is not None:
+                books.move_to_end(rules)
+                return found
+        try:
+            book = compile_rules(rules, loaded.model.products, loaded.catalogue)
+        except TastemakerError as error:
+            raise Refusal(422, str(error)) from None
+        with self._lock:
+            books[rules] = book
+            while len(books) > KEPT:
+                books.popitem(last=False)
+        return book
+
+    def check(self, loaded: LoadedModel, rules: Rules) -> None:
+        """Refuse (422) rules that cannot hold for a version."""
+        try:
+            compile_rules([rules], loaded.model.products, loaded.catalogue)
+        except TastemakerError as error:
+            raise Refusal(422, str(error)) from None
+
+    def _check(self, name: str, rules: Rules) -> None:
+        served = self._shelf.models.get(name)
+        if served is not None and served.default is not None:
+            loaded = served.get()
+            compile_rules([rules], loaded.model.products, loaded.catalogue)

@@ -1,0 +1,227 @@
+"""`Engine`: what ranks for the requests of a worker: the event loop itself where that is quick, else a few threads.
+
+Requests that came together are ranked together: the kernel reads the products once for many queries, and a query gets the
+same list, to the bit, in any company. Company is waited for only while it comes: as long as each turn of the event loop
+brings another request.
+
+A thread that ranks hands Python's lock to and fro with the event loop, which costs more than a short ranking takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar, cast
+
+import numpy as np
+
+from tastemaker.ranking.index.approximate import AnyCandidates
+from tastemaker.ranking.lists import RankedLists
+from tastemaker.ranking.recommend import nearest, rank_baskets, rank_users
+from tastemaker.ranking.rules.rule_book import RuleBook
+from tastemaker.serving.front.problems import Refusal
+from tastemaker.serving.models.loaded_model import LoadedModel
+from tastemaker.types import Floats, Rows
+
+__all__ = ["Engine", "Ranked", "Ranking"]
+
+T = TypeVar("T")
+Ranked: TypeAlias = tuple[Rows, Floats]
+"""The product rows and the scores of one list, best first"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How queries are ranked; only what is ranked alike can be ranked in one call."""
+
+    loaded: LoadedModel
+    include_own: bool = False
+    """Whether the query's own products may be listed: what was bought, what is in the basket, the product itself"""
+    approximate: bool = False
+    """Whether the version's index finds the lists"""
+    book: RuleBook | None = None
+    """Rules that are a mask over the products, and no more; ``None`` shows every product"""
+
+
+Group: TypeAlias = tuple[Ranking, Literal["user", "basket", "product"]]
+
+AT_ONCE = 64
+"""Most queries of one call of the kernel"""
+
+BRIEF = 1 << 26
+"""Most multiplications of a call for which the event loop stops: about two milliseconds"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """One request: its queries, and where its lists go."""
+
+    queries: Sequence[Any]
+    k: int
+    answer: asyncio.Future[list[Ranked]]
+
+
+class Engine:
+    """Ranks, or runs any function, in threads; refuses (503) when too many requests wait. For use on one event loop."""
+
+    def __init__(self, threads: int, waiting: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rank")
+        self._free = threads
+        self._most = waiting
+        self._held = 0
+        self._starting = False
+        self._arrived = 0
+        self._groups: dict[Group, list[_Ask]] = {}
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call a function in a ranking thread and return what it returns."""
+        self._admit()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*arguments))
+        finally:
+            self._held -= 1
+
+    async def rank_users(self, how: Ranking, users: Sequence[int], k: int) -> list[Ranked]:
+        """Return the k best products of each user at these rows."""
+        return await self._ask((how, "user"), users, k)
+
+    async def rank_baskets(self, how: Ranking, baskets: Sequence[Rows], k: int) -> list[Ranked]:
+        """Return the k best products for each basket, given as ascending product rows."""
+        return await self._ask((how, "basket"), baskets, k)
+
+    async def nearest(self, how: Ranking, products: Sequence[int], k: int) -> list[Ranked]:
+        """Return the k products nearest, by dot product, to each product at these rows; rules hold for other lists."""
+        table = None if how.approximate else how.loaded.neighbours
+        if table is not None:
+            known = [table.of(product, k, include_self=how.include_own) for product in products]
+            if all(one is not None for one in known):
+                return cast("list[Ranked]", known)
+        return await self._ask((how, "product"), products, k)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _admit(self) -> None:
+        if self._held >= self._most:
+            raise Refusal(
+                503, "too many requests wait for an answer; try again.", headers={"Retry-After": "1"}
+            )
+        self._held += 1
+
+    async def _ask(self, group: Group, queries: Sequence[Any], k: int) -> list[Ranked]:
+        self._admit()
+        try:
+            ask = _Ask(queries, k, asyncio.get_running_loop().create_future())
+            self._groups.setdefault(group, []).append(ask)
+            self._arrived += 1
+            self._start_soon()
+            return await ask.answer
+        finally:
+            self._held -= 1
+
+    def _start_soon(self) -> None:
+        """Start when the event loop has handled what is ready now, so that requests that came together are ranked together."""
+        if self._groups and not self._starting:
+            self._starting = True
+            asyncio.get_running_loop().call_soon(self._start_unless_more, 0)
+
+    def _start_unless_more(self, before: int) -> None:
+        """Start now, or a turn later when the last turn brought requests: while some are read, others arrive."""
+        if before < self._arrived < AT_ONCE:
+            asyncio.get_running_loop().call_soon(self._start_unless_more, self._arrived)
+        else:
+            self._arrived = 0
+            self._start_all()
+
+    def _start_all(self) -> None:
+        """Rank one brief call here, the next when the event loop has turned; give longer ones to the threads that are free."""
+        self._starting = False
+        for group, asked in list(self._groups.items()):
+            # whoever asked may have given up
+            waiting = self._groups[group] = [ask for ask in asked if not ask.answer.done()]
+            if not waiting:
+                del self._groups[group]
+                continue
+            candidates = group[0].loaded.candidates
+            brief = min(BRIEF // max(candidates.count * candidates.dimensions, 1), AT_ONCE)
+            if len(waiting[0].queries) <= brief:
+                self._rank_here(group, self._take(group, brief))
+                return
+            if self._free:
+                self._rank_aside(group, self._take(group, AT_ONCE))
+
+    def _take(self, group: Group, most: int) -> list[_Ask]:
+        """Take the requests of a group that wait longest: so many queries at most, but one request at least.
+
+        An index finds other lists in other company, so it is asked for one request at a time.
+        """
+        waiting = self._groups.pop(group)
+        asks: list[_Ask] = []
+        count = 0
+        most = 0 if group[0].approximate else most
+        while waiting and (not asks or count + len(waiting[0].queries) <= most):
+            ask = waiting.pop(0)
+            asks.append(ask)
+            count += len(ask.queries)
+        if waiting:
+            self._groups[group] = waiting
+        return asks
+
+    def _rank_here(self, group: Group, asks: list[_Ask]) -> None:
+        done: Future[list[list[Ranked]]] = Future()
+        try:
+            done.set_result(_rank(group, asks))
+        except Exception as error:
+            done.set_exception(error)
+        self._finish(asks, done)
+
+    def _rank_aside(self, group: Group, asks: list[_Ask]) -> None:
+        loop = asyncio.get_running_loop()
+        future = self._pool.submit(_rank, group, asks)
+        self._free -= 1
+        future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finish_aside, asks, done))
+        self._start_soon()
+
+    def _finish_aside(self, asks: list[_Ask], done: Future[list[list[Ranked]]]) -> None:
+        self._free += 1
+        self._finish(asks, done)
+
+    def _finish(self, asks: list[_Ask], done: Future[list[list[Ranked]]]) -> None:
+        error = done.exception()
+        for number, ask in enumerate(asks):
+            if ask.answer.done():
+                continue
+            if error is not None:
+                ask.answer.set_exception(error)
+            else:
+                ask.answer.set_result(done.result()[number])
+        self._start_soon()
+
+
+def _rank(group: Group, asks: list[_Ask]) -> list[list[Ranked]]:
+    """Rank the queries of several requests in one call; a shorter list is the beginning of a longer one."""
+    lists = _lists(group, [query for ask in asks for query in ask.queries], max(ask.k for ask in asks))
+    answers, place = [], 0
+    for ask in asks:
+        own = [lists[place + number] for number in range(len(ask.queries))]
+        answers.append([(rows[: ask.k], scores[: ask.k]) for rows, scores in own])
+        place += len(ask.queries)
+    return answers
+
+
+def _lists(group: Group, queries: list[Any], k: int) -> RankedLists:
+    how, kind = group
+    loaded, include = how.loaded, how.include_own
+    if kind == "product":
+        space = loaded.index_by_dot if how.approximate else loaded.by_dot
+        return nearest(space, np.array(queries, np.int32), k=k, include_self=include, threads=1)
+    candidates: AnyCandidates = loaded.candidates if how.book is None else loaded.allowed_by(how.book)
+    if how.approximate and loaded.index is not None:
+        candidates = loaded.index
+    if kind == "user":
+        users = np.array(queries, np.int32)
+        return rank_users(loaded.model, users, candidates, k=k, include_purchased=include, threads=1)
+    return rank_baskets(loaded.model, queries, candidates, k=k, include_purchased=include, threads=1)

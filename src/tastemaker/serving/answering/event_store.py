@@ -1,0 +1,237 @@
+"""`Events`: live purchases in one SQLite file, which all worker processes share and which survives a power cut."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from tastemaker.data.identifiers import integers_if_all
+from tastemaker.errors import TastemakerError
+
+__all__ = ["Event", "Events", "EventsFull", "EventsProblem", "KeyUsedOtherwise", "as_bytes", "read_events"]
+
+FORMAT = 1
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS purchases (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    user TEXT NOT NULL,
+    product TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    quantity REAL NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS purchases_of_user ON purchases (user, product);
+CREATE TABLE IF NOT EXISTS answered (
+    key TEXT PRIMARY KEY,
+    content BLOB NOT NULL,
+    accepted INTEGER NOT NULL,
+    moment INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+KEPT_SECONDS = 7 * 24 * 3600
+"""So long an idempotency key is remembered."""
+
+WAIT_SECONDS = 5.0
+"""So long a writer waits for another process's commit."""
+
+
+class EventsProblem(TastemakerError):
+    """The file of events cannot be read or written."""
+
+
+class EventsFull(EventsProblem):
+    """The disk has no room for further events; nothing of the request was kept."""
+
+
+class KeyUsedOtherwise(EventsProblem):
+    """An idempotency key came again with another content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One purchase, made while a model serves."""
+
+    user: str
+    product: str
+    time: int
+    """Microseconds since 1970-01-01 UTC"""
+    quantity: float = 1.0
+
+
+class Events:
+    """The file of live purchases. What `add` has returned for is on the disk; readers never wait for writers."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = self._file = file
+        self._writing, self._reading = threading.Lock(), threading.Lock()
+        with _translated(file):
+            self._writer, self._reader = self._open(), None
+            self._reader = _connect(file)
+
+    def _open(self) -> sqlite3.Connection:
+        """Open the file, and make it where it is new; of processes that come together, one makes it and the others wait."""
+        until = time.monotonic() + WAIT_SECONDS
+        while True:
+            connection = _connect(self._file)
+            try:
+                self._prepare(connection)
+            except BaseException as error:
+                connection.close()
+                # the change to a write-ahead log refuses at once where another process is at it, whatever the time-out
+                if not _is_busy(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+            else:
+                return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        number = connection.execute("PRAGMA user_version").fetchone()[0]
+        if number > FORMAT:
+            raise EventsProblem(
+                f"{self._file.name} has format {number}, and this tastemaker knows format {FORMAT}; upgrade it."
+            )
+        if number < FORMAT:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {FORMAT};COMMIT;")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    def add(
+        self, events: Sequence[Event], *, key: str | None = None, content: bytes = b""
+    ) -> tuple[int, bool]:
+        """Keep all of the events or none; return how many were kept, and whether the same request had been answered before.
+
+        ``key`` names the request and ``content`` is its digest: a key that comes again keeps nothing twice. Raises `EventsFull`,
+        `KeyUsedOtherwise`, `EventsProblem`.
+        """
+        with self._writing, _translated(self._file), _transaction(self._writer) as connection:
+            if key is not None:
+                before = connection.execute(
+                    "SELECT content, accepted FROM answered WHERE key = ?", (key,)
+                ).fetchone()
+                if before is not None:
+                    if before[0] != content:
+                        raise KeyUsedOtherwise(
+                            "this idempotency key was used for other purchases; choose a new one."
+                        )
+                    return int(before[1]), True
+                now = int(time.time())
+                connection.execute("DELETE FROM answered WHERE moment < ?", (now - KEPT_SECONDS,))
+                connection.execute(
+                    "INSERT INTO answered VALUES (?, ?, ?, ?)", (key, content, len(events), now)
+                )
+            connection.executemany(
+                "INSERT INTO purchases (user, product, time, quantity) VALUES (?, ?, ?, ?)",
+                [(one.user, one.product, one.time, one.quantity) for one in events],
+            )
+            return len(events), False
+
+    def purchases_of(self, user: str) -> list[tuple[str, int]]:
+        """Return the product and the time (microseconds since 1970) of each live purchase of a user."""
+        with self._reading, _translated(self._file):
+            assert self._reader is not None
+            found: list[tuple[str, int]] = self._reader.execute(
+                "SELECT product, time FROM purchases WHERE user = ?", (user,)
+            ).fetchall()
+        return found
+
+    def count(self) -> int:
+        """Return how many events the file holds."""
+        with self._reading, _translated(self._file):
+            assert self._reader is not None
+            return int(self._reader.execute("SELECT count(*) FROM purchases").fetchone()[0])
+
+    def close(self) -> None:
+        """Close the file."""
+        for connection in (self._writer, self._reader):
+            if connection is not None:
+                connection.close()
+
+
+def read_events(file: Path, *, after: int = 0, most: int | None = None) -> pl.DataFrame:
+    """Return the events of a file as a log: ``number, user_id, product_id, time, quantity``, in the order of arrival.
+
+    Ids are integers where all are. ``after`` leaves out the events up to that number, which an earlier export had; ``most`` bounds
+    how many come. A server may write meanwhile. Raises `EventsProblem`.
+    """
+    if not file.is_file():
+        raise EventsProblem(f"there is no file of events {file}; `tastemaker serve --events F` makes one.")
+    with _translated(file):
+        connection = _connect(file)
+        try:
+            rows = connection.execute(
+                "SELECT number, user, product, time, quantity FROM purchases WHERE number > ? ORDER BY number LIMIT ?",
+                (after, -1 if most is None else most),
+            ).fetchall()
+        finally:
+            connection.close()
+    frame = pl.DataFrame(
+        rows,
+        schema={
+            "number": pl.Int64,
+            "user_id": pl.String,
+            "product_id": pl.String,
+            "time": pl.Int64,
+            "quantity": pl.Float64,
+        },
+        orient="row",
+    )
+    return frame.with_columns(
+        integers_if_all(frame["user_id"]) if len(frame) else frame["user_id"],
+        integers_if_all(frame["product_id"]) if len(frame) else frame["product_id"],
+        frame["time"].cast(pl.Datetime("us", "UTC")),
+    )
+
+
+def as_bytes(frame: pl.DataFrame, kind: str) -> bytes:
+    """Return a log as JSON lines, CSV or Parquet."""
+    if kind == "parquet":
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        return buffer.getvalue()
+    text = frame.with_columns(pl.col("time").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    return (text.write_csv() if kind == "csv" else text.write_ndjson()).encode()
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(file, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _is_busy(error: BaseException) -> bool:
+    return (
+        isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    )
+
+
+@contextmanager
+def _translated(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        primary = None if code is None else code & 0xFF
+        if primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise EventsFull(
+                f"there is no room to keep purchases in {file.name}, and none of these was kept; make room and send them again."
+            ) from error
+        raise EventsProblem(f"the events in {file.name} cannot be read or written: {error}.") from error

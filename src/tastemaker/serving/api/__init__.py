@@ -1,0 +1,1 @@
+"""The clean API: operations, schemas, parsing, answers."""

@@ -1,0 +1,104 @@
+"""The API's live purchases: kept before they are acknowledged, and exported for the next training."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+from msgspec import UNSET
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tastemaker.serving.answering.event_store import (
+    Event,
+    Events,
+    EventsFull,
+    EventsProblem,
+    KeyUsedOtherwise,
+    as_bytes,
+    read_events,
+)
+from tastemaker.serving.answering.state import state_of
+from tastemaker.serving.api.parsing import body_of, query_of
+from tastemaker.serving.api.responses import answered
+from tastemaker.serving.api.schemas import EventsBody, ExportQuery
+from tastemaker.serving.front.middleware import require_admin
+from tastemaker.serving.front.problems import Refusal
+
+__all__ = ["TYPES", "add", "export"]
+
+TYPES = {
+    "jsonl": "application/x-ndjson",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+}
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_END = 253_402_300_800 * 1_000_000  # the year 10000, which no date knows
+
+
+async def add(request: Request) -> Response:
+    """Answer ``POST /api/v1/events``: 200 once the purchases are on the disk, and in the queries of their users."""
+    require_admin(request)
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise Refusal(400, "an Idempotency-Key is 1 to 255 visible ASCII letters.")
+    body = await request.body()
+    asked = body_of(request, body, EventsBody)
+    now = int(time.time() * 1_000_000)
+    events = [
+        Event(
+            str(one.user),
+            str(one.product),
+            now if one.time is UNSET else _microseconds(one.time),
+            one.quantity,
+        )
+        for one in asked.purchases
+    ]
+    store = _store(request)
+    digest = hashlib.sha256(body).digest()
+    try:
+        accepted, repeated = await run_in_threadpool(store.add, events, key=key, content=digest)
+    except KeyUsedOtherwise as error:
+        raise Refusal(422, str(error)) from None
+    except EventsFull as error:
+        raise Refusal(507, str(error)) from None
+    except EventsProblem as error:
+        raise Refusal(503, str(error), headers={"Retry-After": "1"}) from None
+    return answered(request, {"accepted": accepted, "repeated": repeated})
+
+
+async def export(request: Request) -> Response:
+    """Answer ``GET /api/v1/events/export``: a log for `tastemaker train`, by number, as much as asked for."""
+    require_admin(request)
+    asked = query_of(request, ExportQuery)
+    store = _store(request)
+    try:
+        frame = await run_in_threadpool(read_events, store.file, after=asked.after, most=asked.limit)
+    except EventsProblem as error:
+        raise Refusal(503, str(error)) from None
+    content = await run_in_threadpool(as_bytes, frame, asked.format)
+    last = asked.after if frame.is_empty() else int(frame["number"][-1])
+    headers = {"Last-Number": str(last), "Cache-Control": "no-store"}
+    return Response(content, 200, headers, TYPES[asked.format])
+
+
+def _microseconds(moment: float | datetime) -> int:
+    """Return microseconds since 1970-01-01 UTC; refuse (422) a date out of the range that numbers have."""
+    if isinstance(moment, datetime):
+        found = (moment - _EPOCH) // timedelta(microseconds=1)
+        if not 0 <= found < _END:
+            raise Refusal(422, f"the time {moment.isoformat()} is not from 1970 to 9999 (UTC).")
+        return found
+    # whole seconds apart: in the far future a float holds these to the microsecond, and not their product
+    return int(moment) * 1_000_000 if moment.is_integer() else round(moment * 1_000_000)
+
+
+def _store(request: Request) -> Events:
+    store = state_of(request).events
+    if store is None:
+        raise Refusal(404, "this server takes no purchases; start it with --events FILE.", missing="events")
+    return store

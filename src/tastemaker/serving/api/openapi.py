@@ -1,0 +1,259 @@
+"""OpenAPI 3.1 of the API, written from its operations, and a page that shows it without any file from elsewhere."""
+
+from __future__ import annotations
+
+import copy
+import html
+import json
+import re
+from collections.abc import Sequence
+from functools import cache
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tastemaker.serving.api import schemas as bodies
+from tastemaker.serving.api.operations import OPERATIONS, Operation
+from tastemaker.serving.api.parsing import components, schema_of
+from tastemaker.serving.api.responses import answered
+from tastemaker.serving.front.settings import Settings
+
+__all__ = ["describe", "document", "page"]
+
+ALWAYS = (400, 401, 403, 429, 500, 503, 504)
+"""What any request may meet: a mistake in it, a key, a rate, a limit of time"""
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "If-Match": {
+        "description": "The ETag under which the rules were read: they are replaced only if they are still those.",
+        "schema": {"type": "string"},
+    },
+    "Idempotency-Key": {
+        "description": "A name of this request: sent again with the same purchases, it keeps nothing twice (for a week).",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    },
+}
+
+
+async def document(request: Request) -> Response:
+    """Answer ``GET /openapi.json``."""
+    return answered(request, describe(request.app.state.settings))
+
+
+async def page(request: Request) -> Response:
+    """Answer ``GET /docs``: the same, to be read."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    text = _page(describe(request.app.state.settings))
+    return Response(text, 200, {"Content-Security-Policy": policy}, "text/html; charset=utf-8")
+
+
+@cache
+def describe(settings: Settings) -> dict[str, Any]:
+    """Return the OpenAPI document; limits are those that the operator set."""
+    kinds: list[type[Struct]] = [bodies.Problem]
+    for one in OPERATIONS:
+        kinds += [kind for kind in (one.answer, one.body) if kind is not None and kind not in kinds]
+    paths: dict[str, dict[str, Any]] = {}
+    for one in OPERATIONS:
+        paths.setdefault(one.path.replace(":path", ""), {})[one.method.lower()] = _operation(one)
+    found = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "tastemaker",
+            "version": version("tastemaker"),
+            "description": "Recommendations with rules, fallbacks and reasons. Ids are text or integers, as the shop's files have "
+            "them; in a path they are text. Errors are problem documents (RFC 9457).",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components(kinds),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [] if settings.keys is None else [{"key": []}],
+    }
+    limited: dict[str, Any] = _limited(copy.deepcopy(found), settings)
+    return limited
+
+
+def _operation(one: Operation) -> dict[str, Any]:
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in re.findall(r"{(\w+)", one.path)
+    ]
+    if one.query is not None:
+        schema = schema_of(one.query)
+        parameters += [
+            _parameter(name, part, name in schema["required"]) for name, part in schema["properties"].items()
+        ]
+    parameters += [{"name": name, "in": "header", "required": False, **HEADERS[name]} for name in one.headers]
+    found: dict[str, Any] = {"operationId": one.name, "summary": one.summary, "parameters": parameters}
+    if one.body is not None:
+        found["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _reference(one.body)}},
+        }
+    found["responses"] = {
+        "200": _success(one),
+        **{str(status): _refusal(status) for status in sorted({*ALWAYS, *one.refusals})},
+    }
+    if one.method == "GET" and one.answer is not None:
+        found["responses"]["304"] = {"description": "The client has this answer already (`If-None-Match`)."}
+    if one.admin:
+        found["description"] = "Needs a key of the role admin."
+    return found
+
+
+def _parameter(name: str, schema: dict[str, Any], required: bool) -> dict[str, Any]:
+    schema = dict(schema)
+    description = schema.pop("description", None)
+    found = {"name": name, "in": "query", "required": required, "schema": schema}
+    return found if description is None else {**found, "description": description}
+
+
+def _success(one: Operation) -> dict[str, Any]:
+    if one.answer is None:
+        headers = {"Last-Number": {"description": "The number to go on after.", "schema": {"type": "string"}}}
+        content: dict[str, Any] = {media: {} for media in one.media}
+        return {"description": "The file.", "headers": headers, "content": content}
+    headers = {"ETag": {"description": "Names this answer.", "schema": {"type": "string"}}}
+    return {
+        "description": (one.answer.__doc__ or "").strip(),
+        "headers": headers,
+        "content": {"application/json": {"schema": _reference(one.answer)}},
+    }
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    content = {"application/problem+json": {"schema": _reference(bodies.Problem)}}
+    return {"description": HTTPStatus(status).phrase, "content": content}
+
+
+def _reference(kind: type) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{kind.__name__}"}
+
+
+def _limited(part: Any, settings: Settings) -> Any:
+    """Put the operator's limits in the place of their names."""
+    if isinstance(part, list):
+        return [_limited(one, settings) for one in part]
+    if not isinstance(part, dict):
+        return part
+    found = {key: _limited(value, settings) for key, value in part.items() if key != "x-limit"}
+    if "x-limit" in part:
+        found["maxItems" if part.get("type") == "array" else "maximum"] = getattr(settings, part["x-limit"])
+    return found
+
+
+STYLE = """
+:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 20%, transparent); }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1.5rem; }
+h2 { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: 1.5rem; font-size: 1.15rem; }
+code, pre { font: .9em/1.45 ui-monospace, monospace; }
+pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; padding: .75rem; }
+table { border-collapse: collapse; width: 100%; } td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
+border-bottom: 1px solid var(--line); } nav li { list-style: none; } nav ul { padding: 0; }
+nav code, h2 code { overflow-wrap: anywhere; }
+"""
+
+
+def _page(found: dict[str, Any]) -> str:
+    schemas = found["components"]["schemas"]
+    operations = [
+        (method.upper(), path, one)
+        for path, methods in found["paths"].items()
+        for method, one in methods.items()
+    ]
+    links = "".join(
+        f'<li><a href="#{one["operationId"]}"><code>{method} {_text(path)}</code></a> {_text(one["summary"])}</li>'
+        for method, path, one in operations
+    )
+    parts = "".join(_section(method, path, one) for method, path, one in operations)
+    shapes = "".join(
+        f'<h2 id="schema-{name}">{name}</h2><p>{_text(schema.get("description", ""))}</p>{_table(_fields(schema))}'
+        for name, schema in schemas.items()
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>tastemaker API</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
+        f"<h1>tastemaker API</h1><p>{_text(found['info']['description'])} The same for machines: "
+        f'<a href="/openapi.json">/openapi.json</a>.</p><nav><ul>{links}</ul></nav><main>{parts}<h1>Shapes</h1>{shapes}</main>'
+        "</body></html>"
+    )
+
+
+def _section(method: str, path: str, one: dict[str, Any]) -> str:
+    rows = [
+        (part["name"], part["in"], _kind(part["schema"]), part.get("description", ""))
+        for part in one["parameters"]
+    ]
+    body = ""
+    if "requestBody" in one:
+        body = f"<p>Body: {_kind(one['requestBody']['content']['application/json']['schema'])}</p>"
+    responses = one["responses"]
+    success = ", ".join(
+        _kind(media["schema"]) if media else kind for kind, media in responses["200"]["content"].items()
+    )
+    refusals = ", ".join(
+        f"{status} {answer['description']}" for status, answer in responses.items() if status[0] in "45"
+    )
+    return (
+        f'<h2 id="{one["operationId"]}"><code>{method} {_text(path)}</code></h2>'
+        f"<p>{_text(one['summary'])}. {_text(one.get('description', ''))}</p>{_table(rows)}{body}"
+        f"<p>200: {success}. {_text(responses['200']['description'])}</p>"
+        f"<p><small>Refusals, as {_kind(_reference(bodies.Problem))}: {_text(refusals)}.</small></p>"
+    )
+
+
+def _fields(schema: dict[str, Any]) -> list[tuple[str, ...]]:
+    required = set(schema.get("required", ()))
+    return [
+        (name, "required" if name in required else "", _kind(part), part.get("description", ""))
+        for name, part in schema.get("properties", {}).items()
+    ]
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """Return a type as a line of HTML."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f'<a href="#schema-{name}">{name}</a>'
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_kind(one) for one in schema["anyOf"]))
+    if "enum" in schema:
+        return " or ".join(f"<code>{_text(json.dumps(one))}</code>" for one in schema["enum"])
+    kind = schema.get("type", "anything")
+    text = f"list of {_kind(schema['items'])}" if kind == "array" and "items" in schema else _text(str(kind))
+    facts = [
+        f"{name} {schema[key]}" for key, name in _FACTS.items() if key in schema and abs(schema[key]) < 1e15
+    ]
+    if "default" in schema and schema["default"] not in ([], {}):
+        facts.append(f"default {json.dumps(schema['default'])}")
+    return f"{text} ({_text(', '.join(facts))})" if facts else text
+
+
+_FACTS = {"minimum": "from", "maximum": "to", "maxItems": "at most", "maxLength": "at most"}
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Return a table; the third cell of four, and of three, is HTML already."""
+    if not rows:
+        return ""
+    lines = ""
+    for row in rows:
+        cells = [cell if place == 2 else _text(cell) for place, cell in enumerate(row)]
+        lines += (
+            "<tr><td><code>"
+            + cells[0]
+            + "</code></td>"
+            + "".join(f"<td>{cell}</td>" for cell in cells[1:])
+            + "</tr>"
+        )
+    return f"<table>{lines}</table>"
+
+
+def _text(text: str) -> str:
+    return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(text))

@@ -1,0 +1,165 @@
+"""From a request to a checked value: queries, bodies and limits, by the declarations that OpenAPI is made from."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any, TypeVar, cast
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import UNSET, Struct
+from starlette.requests import Request
+
+from tastemaker.serving.front.problems import Refusal
+from tastemaker.serving.front.settings import Settings
+
+__all__ = ["body_of", "components", "query_of", "schema_of"]
+
+T = TypeVar("T", bound=Struct)
+
+REF = "#/components/schemas/{name}"
+
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
+MOST_PARAMETERS = 5_000
+
+
+def components(types: list[type[Struct]]) -> dict[str, Any]:
+    """Return the JSON schemas of these declarations and of all that they refer to, by name."""
+    return msgspec.json.schema_components(types, ref_template=REF)[1]
+
+
+@cache
+def schema_of(kind: type[Struct]) -> dict[str, Any]:
+    """Return the JSON schema of one declaration."""
+    return cast("dict[str, Any]", components([kind])[kind.__name__])
+
+
+def query_of(request: Request, kind: type[T]) -> T:
+    """Return the query of a request as the declaration says; refuse (400) what is unknown, given twice or of another type."""
+    fields = schema_of(kind)["properties"]
+    values: dict[str, Any] = {}
+    for name, text in _pairs(request):
+        if name not in fields:
+            known = ", ".join(fields)
+            raise Refusal(
+                400, f"there is no parameter {name[:100]!r} here; there are {known}.", parameter=name[:100]
+            )
+        if fields[name].get("type") == "array":
+            values.setdefault(name, []).append(text)
+        elif name in values:
+            raise Refusal(400, f"the parameter {name} is given twice.", parameter=name)
+        else:
+            values[name] = _typed(name, text, fields[name].get("type"))
+    return _checked(kind, values, request.app.state.settings)
+
+
+def body_of(request: Request, body: bytes, kind: type[T]) -> T:
+    """Return a JSON body as the declaration says; refuse (400) what does not fit, and (415) what says it is no JSON."""
+    said = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if said != "application/json" and not said.endswith("+json"):
+        raise Refusal(415, f"the body must be application/json, not {said[:100]}.")
+    try:
+        found = _decoded(body, kind)
+    except msgspec.ValidationError as error:
+        raise Refusal(400, f"the body does not fit: {str(error)[:300]}.") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise Refusal(400, f"the body is not JSON: {str(error)[:300]}.") from None
+    _check_limits(found, request.app.state.settings)
+    return found
+
+
+def _decoded(body: bytes, kind: type[T]) -> T:
+    """Decode a body; ``3.0`` is an integer, as JSON Schema has it, among ids too."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        try:
+            return msgspec.convert(_whole(msgspec.json.decode(body)), kind)
+        except msgspec.ValidationError:
+            raise error from None
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return {key: _whole(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def _pairs(request: Request) -> list[tuple[str, str]]:
+    try:
+        text = request.scope["query_string"].decode("ascii")
+        return parse_qsl(
+            text,
+            keep_blank_values=True,
+            strict_parsing=False,
+            errors="strict",
+            max_num_fields=MOST_PARAMETERS,
+        )
+    except ValueError:
+        raise Refusal(400, "the query is not URL-encoded UTF-8, or has too many parameters.") from None
+
+
+def _typed(name: str, text: str, kind: str | None) -> object:
+    if kind == "integer" and _INTEGER.fullmatch(text) and len(text) < 25:
+        return int(text)
+    if kind == "number" and _NUMBER.fullmatch(text):
+        return float(text)
+    if kind == "boolean" and text in ("true", "false"):
+        return text == "true"
+    if kind in ("integer", "number", "boolean"):
+        wanted = {"integer": "an integer", "number": "a number", "boolean": "true or false"}[kind]
+        raise Refusal(400, f"the parameter {name} is {text[:100]!r}; it must be {wanted}.", parameter=name)
+    return text
+
+
+def _checked(kind: type[T], values: dict[str, Any], settings: Settings) -> T:
+    try:
+        found = msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise Refusal(400, f"the query does not fit: {str(error)[:300]}.") from None
+    _check_limits(found, settings)
+    return found
+
+
+@cache
+def _limits_of(kind: type[Struct]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the fields that have a limit, or may have one within."""
+    properties = schema_of(kind)["properties"]
+    return [
+        (name, schema)
+        for name, schema in properties.items()
+        if "x-limit" in schema or "$ref" in schema or "anyOf" in schema
+    ]
+
+
+def _check_limits(value: Struct, settings: Settings) -> None:
+    """Refuse (400) what exceeds a limit that the operator set; the schema carries its name."""
+    for name, schema in _limits_of(type(value)):
+        found = getattr(value, name)
+        if found is UNSET or found == []:
+            continue
+        if isinstance(found, Struct):
+            _check_limits(found, settings)
+        else:
+            _check_limit(name, found, schema, settings)
+
+
+def _check_limit(name: str, found: object, schema: dict[str, Any], settings: Settings) -> None:
+    limit = schema.get("x-limit")
+    if limit is None:
+        return
+    most: int = getattr(settings, limit)
+    if isinstance(found, list):
+        if len(found) > most:
+            raise Refusal(
+                400, f"{name} has {len(found):,} entries; it may have {most:,}.", parameter=name, limit=most
+            )
+        for one in found:
+            if isinstance(one, list):
+                _check_limit(name, one, schema["items"], settings)
+    elif isinstance(found, int) and found > most:
+        raise Refusal(400, f"{name} is {found:,}; it may be {most:,}.", parameter=name, limit=most)

@@ -1,0 +1,140 @@
+"""API keys: random, hashed at rest, compared in constant time, several at once so that they can be rotated."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from tastemaker.errors import SettingProblem
+from tastemaker.storage import mark_of, replace_text
+
+__all__ = ["ROLES", "Key", "Keys", "Role", "WatchedKeys", "new_key", "read_keys", "remove_key"]
+
+log = logging.getLogger("tastemaker.keys")
+
+Role: TypeAlias = Literal["read", "admin"]
+ROLES: tuple[Role, ...] = ("read", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key, without its secret: a name for logs, a role, and the SHA-256 of the whole key.
+
+    A key holds 256 random bits, so that a plain fast hash is as good as a slow one: there is nothing to guess.
+    """
+
+    name: str
+    role: Role
+    sha256: str
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of a file."""
+
+    keys: tuple[Key, ...] = ()
+
+    def find(self, presented: str) -> Key | None:
+        """Return the key that was presented; the time it takes does not depend on how near a wrong one comes."""
+        digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
+        found = None
+        for key in self.keys:
+            if hmac.compare_digest(key.sha256, digest):
+                found = key
+        return found
+
+
+class WatchedKeys:
+    """The keys of a file, read again when it changes; a file that became unusable leaves the former keys in force."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._mark = mark_of(file)
+        self.keys = read_keys(file)
+
+    def look(self) -> None:
+        """Read the file again if it changed."""
+        mark = mark_of(self._file)
+        if mark == self._mark:
+            return
+        self._mark = mark
+        try:
+            self.keys = read_keys(self._file)
+        except SettingProblem as error:
+            log.error("%s The former keys stay in force.", error)
+        else:
+            log.info("the keys were read again: %d", len(self.keys.keys))
+
+
+def read_keys(file: Path) -> Keys:
+    """Return the keys of a file; raise `SettingProblem` when it holds none or is not a file of keys."""
+    try:
+        entries = json.loads(file.read_bytes())["keys"]
+        keys = tuple(
+            Key(str(one["name"]), _role(one["role"]), _digest(one["sha256"]), str(one["created"]))
+            for one in entries
+        )
+    except FileNotFoundError as error:
+        raise SettingProblem(
+            f"there is no keys file {file}; make one with `tastemaker key new --keys {file}`."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+        raise SettingProblem(
+            f"{file} is not a keys file ({error}); make one with `tastemaker key new`."
+        ) from error
+    if not keys:
+        raise SettingProblem(f"{file} holds no key; add one with `tastemaker key new --keys {file}`.")
+    return Keys(keys)
+
+
+def new_key(file: Path, role: Role) -> tuple[Key, str]:
+    """Add a key to a file, made when it is not there; return it and its secret text, which is stored nowhere."""
+    known = read_keys(file).keys if file.exists() else ()
+    name = secrets.token_hex(4)
+    text = f"tm_{role}_{name}_{secrets.token_urlsafe(32)}"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    key = Key(name, role, digest, datetime.now(UTC).isoformat(timespec="seconds"))
+    _write(file, (*known, key))
+    return key, text
+
+
+def remove_key(file: Path, name: str) -> None:
+    """Remove a key by its name; raise `SettingProblem` when there is none, or when it is the last."""
+    known = read_keys(file).keys
+    rest = tuple(key for key in known if key.name != name)
+    if len(rest) == len(known):
+        names = ", ".join(key.name for key in known)
+        raise SettingProblem(f"{file} has no key {name!r}; its keys are {names}.")
+    if not rest:
+        raise SettingProblem(f"{name} is the last key of {file}; add its successor first.")
+    _write(file, rest)
+
+
+def _write(file: Path, keys: tuple[Key, ...]) -> None:
+    content = {
+        "keys": [
+            {"name": key.name, "role": key.role, "sha256": key.sha256, "created": key.created} for key in keys
+        ]
+    }
+    replace_text(file, json.dumps(content, indent=1), mode=0o600)
+
+
+def _role(value: object) -> Role:
+    if value not in ROLES:
+        raise ValueError(f"role {value!r}")
+    return value
+
+
+def _digest(value: object) -> str:
+    if not (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
+        raise ValueError("a sha256 is not 64 hexadecimal digits")
+    return value

@@ -1,0 +1,238 @@
+"""`Gate`: what every request passes: an id, keys, rates, limits of size and time, the log and the counters."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tastemaker.errors import NotServed
+from tastemaker.serving.front.api_keys import Key, Keys
+from tastemaker.serving.front.logs import write_line
+from tastemaker.serving.front.metrics import Metrics
+from tastemaker.serving.front.problems import Refusal, refuse
+from tastemaker.serving.front.rate_limit import Rates
+from tastemaker.serving.front.settings import Settings
+
+__all__ = ["OPEN_FILES", "OPEN_PATHS", "Gate", "header", "require_admin"]
+
+log = logging.getLogger("tastemaker.gate")
+
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json", "/favicon.ico"})
+"""What needs no key: nothing of the models or the shop is in them"""
+OPEN_FILES = "/static/"
+"""Files of the page and the documentation, which need no key either"""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+
+
+def require_admin(request: Request) -> None:
+    """Refuse (403) a request without an admin key."""
+    if request.scope["state"].get("role") != "admin":
+        raise Refusal(403, "this needs an admin key; the server takes keys when started with --keys FILE.")
+
+
+class Gate:
+    """The one middleware, in plain ASGI, since each request pays for it."""
+
+    def __init__(
+        self, app: ASGIApp, *, settings: Settings, metrics: Metrics, keys: Callable[[], Keys | None]
+    ) -> None:
+        self._app, self._settings, self._metrics, self._keys = app, settings, metrics, keys
+        self._rates = Rates(settings.requests_per_second, settings.burst)
+        self._prefix, self._numbers = secrets.token_hex(5), itertools.count()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or refuse it; log and count it either way."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        visit = _Visit(scope, send, self._request_id(scope))
+        try:
+            await self._serve(scope, receive, visit)
+        except Exception as error:
+            await self._answer_error(scope, receive, visit, error)
+        finally:
+            self._note(scope, visit, time.perf_counter() - began)
+
+    async def _serve(self, scope: Scope, receive: Receive, visit: _Visit) -> None:
+        self._admit(scope, visit)
+        body = await self._body(scope, receive)
+        if body is None:
+            visit.status = 499  # the client went away
+            return
+        async with asyncio.timeout(self._settings.seconds):
+            await self._app(scope, _replayed(body, receive), visit.send)
+
+    def _admit(self, scope: Scope, visit: _Visit) -> None:
+        keys = self._keys()
+        key = None
+        if keys is not None:
+            presented = _presented(scope)
+            key = keys.find(presented) if presented is not None else None
+        visit.key = key
+        wait = self._rates.wait(key.name if key else visit.client, time.monotonic())
+        if wait:
+            raise Refusal(429, "too many requests; wait a moment.", headers={"Retry-After": str(wait)})
+        path: str = scope["path"]
+        if keys is not None and key is None and not (path in OPEN_PATHS or path.startswith(OPEN_FILES)):
+            raise Refusal(
+                401,
+                "a valid API key is needed: send it as 'Authorization: Bearer KEY'.",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        scope["state"]["role"] = key.role if key else "read"
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """Return the whole body, ``None`` if the client went away; refuse one that is too long or too slow."""
+        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            return b""
+        most = self._settings.body_bytes
+        announced = header(scope, b"content-length")
+        too_long = Refusal(
+            413, f"the body is longer than {most:,} bytes.", headers={"Connection": "close"}, limit=most
+        )
+        if announced is not None and announced.isdigit() and int(announced[:20]) > most:
+            raise too_long
+        parts: list[bytes] = []
+        length = 0
+        try:
+            async with asyncio.timeout(self._settings.body_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    parts.append(message.get("body", b""))
+                    length += len(parts[-1])
+                    if length > most:
+                        raise too_long
+                    if not message.get("more_body", False):
+                        return parts[0] if len(parts) == 1 else b"".join(parts)
+        except TimeoutError:
+            raise Refusal(408, "the body did not arrive in time.", headers={"Connection": "close"}) from None
+
+    async def _answer_error(self, scope: Scope, receive: Receive, visit: _Visit, error: Exception) -> None:
+        if isinstance(error, Refusal):
+            refusal = error
+        elif isinstance(error, NotServed):
+            refusal = Refusal(404, str(error), missing=error.missing)
+        elif isinstance(error, TimeoutError):
+            refusal = Refusal(504, f"no answer within {self._settings.seconds:g} seconds.")
+        else:
+            log.error(
+                "a request failed",
+                exc_info=error,
+                extra={"facts": {"request_id": visit.request_id, "path": scope["path"][:200]}},
+            )
+            refusal = Refusal(
+                500, "the server made a mistake; its log has the details under this request id."
+            )
+        if visit.began:
+            visit.status = 500
+            return
+        answer = refuse(scope["path"], refusal)
+        await answer(scope, receive, visit.send)
+
+    def _request_id(self, scope: Scope) -> str:
+        given = header(scope, b"x-request-id")
+        if given is not None:
+            text = given.decode("latin-1")
+            if _REQUEST_ID.fullmatch(text):
+                return text
+        return f"{self._prefix}-{os.getpid():x}-{next(self._numbers):x}"
+
+    def _note(self, scope: Scope, visit: _Visit, seconds: float) -> None:
+        state: dict[str, Any] = scope["state"]
+        loaded = state.pop("model", None)  # whatever still holds the request no longer holds the version
+        model, version = (loaded.name, str(loaded.version)) if loaded is not None else ("", "")
+        route = state.get("route") or _route(scope)
+        self._metrics.request(route, visit.status, seconds, model, version)
+        if not self._settings.log_requests and visit.status < 500:
+            return
+        write_line(
+            {
+                "time": time.time(),
+                "level": "info" if visit.status < 500 else "error",
+                "message": "request",
+                "request_id": visit.request_id,
+                "method": scope["method"],
+                "path": scope["path"][:200],
+                "route": route,
+                "status": visit.status,
+                "ms": round(seconds * 1000, 3),
+                "client": visit.client,
+                "key": visit.key.name if visit.key else None,
+                "model": model or None,
+                "version": version or None,
+            }
+        )
+
+
+class _Visit:
+    """One request on its way through the gate."""
+
+    __slots__ = ("_header", "_send", "began", "client", "key", "request_id", "status")
+
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        client = scope.get("client")
+        self.client: str = client[0] if client else ""
+        self.key: Key | None = None
+        self.request_id = request_id
+        self.status = 500
+        self.began = False
+        self._send = send
+        self._header = (b"x-request-id", request_id.encode())
+        scope.setdefault("state", {})["request_id"] = request_id
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.began = True
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), self._header]
+        await self._send(message)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def _presented(scope: Scope) -> str | None:
+    authorization = header(scope, b"authorization")
+    if authorization is not None and authorization[:7].lower() == b"bearer ":
+        return authorization[7:].strip().decode("latin-1")
+    key = header(scope, b"x-api-key")
+    return None if key is None else key.strip().decode("latin-1")
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """Return the first header of this name, in lower case; ``None`` where there is none."""
+    for key, value in scope["headers"]:
+        if key == name:
+            found: bytes = value
+            return found
+    return None
+
+
+def _route(scope: Scope) -> str:
+    """Return the template of the route, never the path: what is counted must stay few."""
+    route = scope.get("route")
+    return getattr(route, "path", None) or "unmatched"

@@ -1,0 +1,1 @@
+"""Models to beat: best sellers, co-purchase, EASE, ALS."""

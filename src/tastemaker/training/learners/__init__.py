@@ -1,0 +1,1 @@
+"""What learns: objectives, draws of negatives, tables of vectors."""

@@ -1,0 +1,201 @@
+"""The default objective: users composed of what they bought, tied vectors, shared negatives, Adagrad by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.kernels.baskets import compose_baskets
+from tastemaker.kernels.composed import ALL, IN_BATCH, SHARED, learn_batches
+from tastemaker.kernels.sampling import stream_key
+from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.config import Config
+from tastemaker.training.learners.draws import Draws, draws_by_popularity
+from tastemaker.training.learners.sampled import sampled_loss
+from tastemaker.training.learners.tables import trimmed, zero_table
+from tastemaker.training.loop import Learned
+from tastemaker.types import Doubles, Floats, Offsets, Rows
+
+__all__ = ["Composed", "Member", "stacked"]
+
+MEMBER_STREAM, VALID_STREAM = 1_000, 1
+SAMPLING = {"shared": SHARED, "batch": IN_BATCH, "all": ALL}
+
+LONGEST = 1_000
+"""Of a longer history, an epoch learns from an evenly spaced sample of so many products, another one each epoch."""
+LAST_RATE = 0.05
+"""The learning rate falls in a straight line to this share of the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One taste: tables that change in place."""
+
+    number: int
+    dimensions: int
+    vectors: Floats
+    """``float32[P, D']``, padded"""
+    bias: Floats
+    """``float32[P]``"""
+    squares: tuple[Floats, Floats, Floats]
+    """``float32[P]`` each: sums of squared gradients of the vectors as targets and in baskets, and of the bias"""
+
+    @staticmethod
+    def start(number: int, dimensions: int, scale: float, buyers: Doubles, seed: int) -> Member:
+        """Draw the first vectors, and start the bias at the log of the buyers."""
+        rng = np.random.default_rng([seed, number, 1])
+        vectors = zero_table(len(buyers), dimensions)
+        vectors[:, :dimensions] = rng.standard_normal(
+            (len(buyers), dimensions), dtype=np.float32
+        ) * np.float32(scale)
+        bias = np.log(buyers + 0.5) - np.log(np.mean(buyers + 0.5))
+        zeros = np.zeros((3, len(buyers)), np.float32)
+        return Member(number, dimensions, vectors, bias.astype(np.float32), (zeros[0], zeros[1], zeros[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """The members being trained and what they learn from. Each member is learned by one thread, alone."""
+
+    histories: Histories
+    config: Config
+    seed: int
+    members: tuple[Member, ...]
+    draws: Draws
+    sampling: int
+    """one of kernels.composed's SHARED, IN_BATCH, ALL"""
+    negatives: int
+    """S, or P when the whole catalogue competes"""
+    corrections: Floats
+    """``float32[P]``, -log(S · probability); 0 when the whole catalogue competes"""
+    decay: Floats
+    """``float32[P]``"""
+
+    @staticmethod
+    def start(histories: Histories, products: int, config: Config, seed: int) -> Composed:
+        """Draw the first vectors of all members."""
+        buyers = np.bincount(histories.products, minlength=products).astype(np.float64)
+        sampling, negatives = SAMPLING[config.sampling], config.negatives
+        if sampling == SHARED and negatives >= products:
+            sampling = ALL  # drawing as many as there are would only add noise
+        if sampling == ALL:
+            negatives = products
+        draws = draws_by_popularity(buyers, 1.0 if sampling == IN_BATCH else config.popularity_power)
+        corrections = -np.log(negatives * draws.probabilities) if sampling != ALL else np.zeros(products)
+        count = min(config.members, config.dimensions)
+        shares = [config.dimensions * (m + 1) // count - config.dimensions * m // count for m in range(count)]
+        return Composed(
+            histories,
+            config,
+            seed,
+            tuple(Member.start(m, d, config.initial_scale, buyers, seed) for m, d in enumerate(shares)),
+            draws,
+            sampling,
+            negatives,
+            corrections.astype(np.float32),
+            ((config.decay or 0.0) + config.rare_decay / np.maximum(buyers, 1)).astype(np.float32),
+        )
+
+    def state(self) -> dict[str, Floats]:
+        """Return everything that learning changes, by name."""
+        arrays: dict[str, Floats] = {}
+        for m in self.members:
+            arrays[f"vectors_{m.number}"] = trimmed(m.vectors, m.dimensions)
+            arrays[f"bias_{m.number}"] = m.bias.copy()
+            arrays[f"squares_{m.number}"] = np.stack(m.squares)
+        return arrays
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Set everything that learning changes to what `state` gave."""
+        for m in self.members:
+            m.vectors[:, : m.dimensions] = state[f"vectors_{m.number}"]
+            m.bias[:] = state[f"bias_{m.number}"]
+            for squares, kept in zip(m.squares, state[f"squares_{m.number}"], strict=True):
+                squares[:] = kept
+
+    @property
+    def purchases(self) -> int:
+        """Return how many purchases an epoch learns from, repeats not counted."""
+        return int(np.minimum(np.diff(self.histories.offsets), LONGEST).sum())
+
+    def finite(self) -> bool:
+        """Return whether every number of every member is finite."""
+        return all(np.isfinite(m.vectors).all() and np.isfinite(m.bias).all() for m in self.members)
+
+    def learn(self, epoch: int, at_once: int, pool: ThreadPool) -> Iterator[Learned]:
+        """Learn from all users in random order, each member in an order and with draws of its own."""
+        plans = [self._plan(epoch, member) for member in self.members]
+        batches = min(len(starts) - 1 for _, starts, _ in plans)
+        calls = max(1, min(batches, -(-self.purchases // at_once)))
+        done = 0
+        for call in range(calls):
+            sums = np.zeros((len(self.members), 3))
+
+            def learn(low: int, high: int) -> None:
+                for m in range(low, high):
+                    order, starts, key = plans[m]
+                    last = len(starts) - 1
+                    part = (last * call // calls, last * (call + 1) // calls)  # noqa: B023
+                    self._learn_part(self.members[m], epoch, order, starts, part, key, sums[m])  # noqa: B023
+
+            pool.run(learn, len(self.members))
+            loss, hits, count = sums.sum(axis=0)
+            now = self.purchases * (call + 1) // calls
+            yield Learned(now - done, float(loss / count) * (now - done), float(hits / count) * (now - done))
+            done = now
+
+    def measure(self, held_out: Purchases, epoch: int, pool: ThreadPool) -> tuple[float, float]:
+        """Return the mean loss and accuracy on held-out purchases among uniformly drawn candidates."""
+        vectors, bias = stacked(self.members)
+        queries = np.empty((len(self.histories.offsets) - 1, vectors.shape[1]), np.float32)
+        offsets, products, damping = self.histories.offsets, self.histories.products, self.config.damping
+        pool.run(
+            lambda low, high: compose_baskets(low, high, offsets, products, vectors, damping, queries),
+            len(queries),
+        )
+        key = np.uint64(stream_key(self.seed, epoch, VALID_STREAM))
+        return sampled_loss(queries, vectors, bias, held_out, self.config.negatives, key, pool)
+
+    def _plan(self, epoch: int, member: Member) -> tuple[Rows, Offsets, np.uint64]:
+        """Return the order of the users, the borders of the batches in it, and the key of the draws."""
+        lengths = np.minimum(np.diff(self.histories.offsets), LONGEST)
+        rng = np.random.default_rng([self.seed, member.number, epoch, 2])
+        order = rng.permutation(np.flatnonzero(lengths)).astype(np.int32)
+        ends = np.cumsum(lengths[order])
+        count = max(1, round(ends[-1] / self.config.batch))
+        borders = np.searchsorted(ends, np.arange(1, count) * (ends[-1] / count), side="right")
+        starts = np.unique(np.concatenate(([0], borders, [len(order)]))).astype(np.int64)
+        return order, starts, np.uint64(stream_key(self.seed, epoch, MEMBER_STREAM + member.number))
+
+    def _learn_part(
+        self,
+        member: Member,
+        epoch: int,
+        order: Rows,
+        starts: Offsets,
+        part: tuple[int, int],
+        key: np.uint64,
+        sums: Doubles,
+    ) -> None:
+        horizon = self.config.horizon or self.config.epochs or 1
+        fallen = min(1.0, (epoch - 1) / max(1, horizon - 1))
+        rate = self.config.learning_rate * (1 - (1 - LAST_RATE) * fallen)
+        learn_batches(
+            part[0], part[1], order, starts, self.histories.offsets, self.histories.products, LONGEST,
+            member.vectors, member.bias, *member.squares, self.decay, self.sampling, self.negatives,
+            self.draws.chances, self.draws.aliases, self.corrections, float(self.config.damping), float(rate), key, sums,
+        )  # fmt: skip
+
+
+def stacked(members: tuple[Member, ...]) -> tuple[Floats, Floats]:
+    """Return one table ``float32[P, D]`` and one bias whose scores are the mean of the members' scores.
+
+    Side by side, the members' scores add up; each is shrunk by √members on both sides of the product.
+    """
+    vectors: Floats = np.concatenate([trimmed(m.vectors, m.dimensions) for m in members], axis=1)
+    bias: Doubles = np.mean(np.stack([m.bias for m in members]), axis=0, dtype=np.float64)
+    vectors *= np.float32(len(members) ** -0.5)
+    return vectors, bias.astype(np.float32)

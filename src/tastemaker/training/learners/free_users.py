@@ -1,0 +1,120 @@
+"""The workshop's objective: a free vector for every user, uniform negatives, mean softmax cross-entropy, plain SGD."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tastemaker.data.purchases import Purchases
+from tastemaker.kernels.sampling import stream_key
+from tastemaker.kernels.softmax import CHUNKS, RANGES, apply_batch, learn_chunks
+from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.config import Config
+from tastemaker.training.learners.sampled import sampled_loss
+from tastemaker.training.learners.tables import random_table, trimmed
+from tastemaker.training.loop import Learned
+from tastemaker.types import Floats
+
+__all__ = ["FreeUsers"]
+
+TRAIN_STREAM, VALID_STREAM = 0, 1
+"""Numbers of the streams of draws, so that validation never sees the draws of training."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreeUsers:
+    """The tables being trained and the settings that the steps need. The tables change in place."""
+
+    log: Purchases
+    config: Config
+    seed: int
+    user_vectors: Floats
+    """``float32[U, D']``, padded"""
+    product_vectors: Floats
+    """``float32[P, D']``, padded"""
+
+    @staticmethod
+    def start(log: Purchases, config: Config, seed: int) -> FreeUsers:
+        """Draw the first vectors: uniform in ± ``config.initial_scale``."""
+        rng = np.random.default_rng([seed, 0])
+        return FreeUsers(
+            log,
+            config,
+            seed,
+            random_table(len(log.users), config.dimensions, config.initial_scale, rng),
+            random_table(len(log.products), config.dimensions, config.initial_scale, rng),
+        )
+
+    def state(self) -> dict[str, Floats]:
+        """Return everything that learning changes, by name."""
+        tables = {"user_vectors": self.user_vectors, "product_vectors": self.product_vectors}
+        return {name: trimmed(table, self.config.dimensions) for name, table in tables.items()}
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Set everything that learning changes to what `state` gave."""
+        self.user_vectors[:, : self.config.dimensions] = state["user_vectors"]
+        self.product_vectors[:, : self.config.dimensions] = state["product_vectors"]
+
+    @property
+    def purchases(self) -> int:
+        """Return how many purchases an epoch learns from."""
+        return len(self.log)
+
+    def finite(self) -> bool:
+        """Return whether every vector is finite."""
+        return bool(np.isfinite(self.product_vectors).all() and np.isfinite(self.user_vectors).all())
+
+    def learn(self, epoch: int, at_once: int, pool: ThreadPool) -> Iterator[Learned]:
+        """Learn from the log in the order of its file, whole batches at a time."""
+        batch = self.config.batch
+        step = max(1, at_once // batch) * batch
+        for start in range(0, len(self.log), step):
+            part = slice(start, min(start + step, len(self.log)))
+            loss, hits = self._learn_part(epoch, part, pool)
+            yield Learned(part.stop - part.start, loss, hits)
+
+    def _learn_part(self, epoch: int, part: slice, pool: ThreadPool) -> tuple[float, float]:
+        key = np.uint64(stream_key(self.seed, epoch, TRAIN_STREAM))
+        batch, width = self.config.batch, 1 + self.config.negatives
+        longest = min(batch, part.stop - part.start)
+        span = -(-longest // CHUNKS)
+        queries, gradients = np.empty((2, longest, self.user_vectors.shape[1]), np.float32)
+        rows, places = np.empty((2, CHUNKS, span * width), np.int32)
+        weights = np.empty((CHUNKS, span * width), np.float32)
+        borders = np.zeros((CHUNKS, RANGES + 1), np.int64)
+        sums = np.zeros((CHUNKS, 8))
+        for start in range(part.start, part.stop, batch):
+            users = self.log.user_rows[start : min(start + batch, part.stop)]
+            products = self.log.product_rows[start : min(start + batch, part.stop)]
+            with np.errstate(over="ignore"):  # an infinite step makes a NaN loss, which ends the training
+                step = np.float32(self.config.learning_rate / len(users))
+
+            def learn(low: int, high: int) -> None:
+                learn_chunks(
+                    low, high, self.user_vectors, self.product_vectors, users, products, start, len(self.log.products),  # noqa: B023
+                    width, step, key, queries, gradients, rows, places, weights, borders, sums,  # noqa: B023
+                )  # fmt: skip
+
+            def apply(low: int, high: int) -> None:
+                apply_batch(
+                    low, high, self.user_vectors, self.product_vectors, users, queries, gradients,  # noqa: B023
+                    rows, places, weights, borders,
+                )  # fmt: skip
+
+            pool.run(learn, CHUNKS)
+            pool.run(apply, RANGES)
+        return float(sums[:, 0].sum()), float(sums[:, 1].sum())
+
+    def measure(self, held_out: Purchases, epoch: int, pool: ThreadPool) -> tuple[float, float]:
+        """Return the mean loss and accuracy on held-out purchases, over the same kind of candidates."""
+        return sampled_loss(
+            self.user_vectors,
+            self.product_vectors,
+            np.zeros(len(self.log.products), np.float32),
+            held_out,
+            self.config.negatives,
+            np.uint64(stream_key(self.seed, epoch, VALID_STREAM)),
+            pool,
+        )

@@ -1,0 +1,1 @@
+"""The sparse part of a model: what is bought together, and what sells of late."""

@@ -1,0 +1,178 @@
+"""The memory: sparse tables of what a product in the basket says about every other product."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tastemaker.data.purchases import Histories
+from tastemaker.kernels.memory import partners_of, solve_neighbours
+from tastemaker.kernels.threads import Task, ThreadPool
+from tastemaker.model.config import Config
+from tastemaker.model.taste_model import Memory
+from tastemaker.types import AnyArray, Floats, Offsets, Rows
+
+__all__ = ["added", "buyers_of", "count_memory", "memories", "remember", "ridge_memory"]
+
+LONGEST = 5_000
+"""Users with more distinct products say nothing about which of them go together; they are passed over."""
+
+PRODUCTS_AT_ONCE = 1 << 12
+
+RIDGE_POOL = 1_000
+"""Among so many partners of a product are its neighbours, and their own common purchases, looked up."""
+
+
+def remember(histories: Histories, products: int, config: Config, pool: ThreadPool) -> Memory | None:
+    """Return the memory of the settings: common purchases and regression, weighted and added; ``None`` when neither weighs."""
+    counts, ridge = memories(
+        histories, products, config, pool, counts=bool(config.count_weight), ridge=bool(config.ridge_weight)
+    )
+    return added([(config.count_weight or 0.0, counts), (config.ridge_weight or 0.0, ridge)], products)
+
+
+def memories(
+    histories: Histories,
+    products: int,
+    config: Config,
+    pool: ThreadPool,
+    *,
+    counts: bool = True,
+    ridge: bool = True,
+) -> tuple[Memory, Memory]:
+    """Return the two tables unweighted; one that is not wanted is empty."""
+    empty = Memory(np.zeros(products + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    by_count, by_ridge = empty, empty
+    if counts:
+        by_count = count_memory(
+            histories,
+            products,
+            power=config.count_power,
+            damping=config.count_damping,
+            partners=config.memory_partners,
+            pool=pool,
+        )
+    if ridge:
+        by_ridge = ridge_memory(
+            histories,
+            products,
+            penalty=config.ridge_penalty,
+            damping=config.ridge_damping,
+            neighbours=config.ridge_neighbours,
+            pool=pool,
+        )
+    return by_count, by_ridge
+
+
+def count_memory(
+    histories: Histories, products: int, *, power: float, damping: float, partners: int, pool: ThreadPool
+) -> Memory:
+    """Return how often products were bought together, evened out by how often each was bought at all.
+
+    weight(p, q) = Σ over users u who bought both of n_u^-damping / (buyers_p · buyers_q)^power
+
+    The ``partners`` strongest of each product are kept. Power 0 and damping 0 give plain counts, power ½ cosines. The cost is
+    Σ n_u², so users with more than 5,000 distinct products are passed over.
+    """
+    buyers = np.maximum(np.bincount(histories.products, minlength=products), 1)
+    evened = (buyers ** -float(power)).astype(np.float32)
+    offsets, rows, together = _partners(histories, products, damping, evened, partners, pool)
+    sources = np.repeat(evened, np.diff(offsets))
+    return Memory(offsets, rows, together * sources * evened[rows])
+
+
+def ridge_memory(
+    histories: Histories, products: int, *, penalty: float, damping: float, neighbours: int, pool: ThreadPool
+) -> Memory:
+    """Return what each product says about another beyond what its other neighbours say already.
+
+    weight(p, q) = the p-th entry of (G_NN + penalty · I)⁻¹ G_Nq, G = Σ over users of n_u^-damping x_u x_uᵀ, N the
+    ``neighbours`` of q with the greatest G_pq / √G_pp
+
+    This is EASE among the neighbours of each product, so that it costs the same for a thousand products and a million.
+    """
+    lengths = np.diff(histories.offsets)
+    share = (np.maximum(lengths, 1) ** -float(damping)).astype(np.float64)
+    weights = np.repeat(np.where(lengths > LONGEST, 0, share), lengths)
+    diagonal = np.bincount(histories.products, weights=weights, minlength=products).astype(np.float32)
+    nearness = (np.maximum(diagonal, 1e-6) ** -0.5).astype(np.float32)
+    offsets, rows, together = _partners(histories, products, damping, nearness, RIDGE_POOL, pool)
+
+    def solve(low: int, high: int, found: Rows, strength: Floats, count: Offsets) -> None:
+        solve_neighbours(low, high, offsets, rows, together, diagonal, penalty, found, strength, count)
+
+    targets, near, strength = _by_blocks(solve, products, min(neighbours, products), pool)
+    candidates = np.repeat(np.arange(products, dtype=np.int32), np.diff(targets))
+    order = np.lexsort(
+        (candidates, near)
+    )  # from candidates and their neighbours to baskets and what they say
+    borders = np.concatenate(([0], np.cumsum(np.bincount(near, minlength=products)))).astype(np.int64)
+    return Memory(borders, candidates[order], strength[order])
+
+
+def added(parts: list[tuple[float, Memory]], products: int) -> Memory | None:
+    """Return the weighted sum of some memories; ``None`` when every weight is 0."""
+    parts = [(weight, memory) for weight, memory in parts if weight]
+    if not parts:
+        return None
+    keys = np.concatenate([_keys(memory, products) for _, memory in parts])
+    weights = np.concatenate([memory.weights * np.float32(weight) for weight, memory in parts])
+    order = np.argsort(keys, kind="stable")
+    keys, weights = keys[order], weights[order]
+    first = np.concatenate(([True], keys[1:] != keys[:-1])) if len(keys) else np.zeros(0, bool)
+    total = np.add.reduceat(weights, np.flatnonzero(first)) if len(keys) else weights
+    sources, rows = np.divmod(keys[first], max(products, 1))
+    offsets = np.concatenate(([0], np.cumsum(np.bincount(sources, minlength=products)))).astype(np.int64)
+    return Memory(offsets, rows.astype(np.int32), total.astype(np.float32))
+
+
+def buyers_of(histories: Histories, products: int) -> tuple[Offsets, Rows]:
+    """Return the users of each product, ascending: product p has ``users[offsets[p]:offsets[p + 1]]``."""
+    users = np.repeat(np.arange(len(histories.offsets) - 1, dtype=np.int32), np.diff(histories.offsets))
+    offsets = np.zeros(products + 1, np.int64)
+    np.cumsum(np.bincount(histories.products, minlength=products), out=offsets[1:])
+    return offsets, users[np.argsort(histories.products, kind="stable")]
+
+
+def _keys(memory: Memory, products: int) -> AnyArray:
+    sources = np.repeat(np.arange(len(memory.offsets) - 1, dtype=np.int64), np.diff(memory.offsets))
+    return sources * products + memory.products
+
+
+def _partners(
+    histories: Histories, products: int, damping: float, product_weights: Floats, most: int, pool: ThreadPool
+) -> tuple[Offsets, Rows, Floats]:
+    buyer_offsets, buyers = buyers_of(histories, products)
+    lengths = np.diff(histories.offsets)
+    share = np.maximum(lengths, 1) ** -float(damping)
+    user_weights = np.where(lengths > LONGEST, 0, share).astype(np.float32)
+
+    def find(low: int, high: int, found: Rows, together: Floats, count: Offsets) -> None:
+        partners_of(
+            low, high, buyer_offsets, buyers, histories.offsets, histories.products, user_weights, product_weights,
+            found, together, count,
+        )  # fmt: skip
+
+    return _by_blocks(find, products, min(most, max(products - 1, 1)), pool)
+
+
+def _by_blocks(find: object, products: int, most: int, pool: ThreadPool) -> tuple[Offsets, Rows, Floats]:
+    """Run a kernel over blocks of products, each row of whose output is as long as it may get, and close the gaps."""
+    rows, values, counts = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
+    for low in range(0, products, PRODUCTS_AT_ONCE):
+        size = min(PRODUCTS_AT_ONCE, products - low)
+        found, value = np.empty((size, most), np.int32), np.empty((size, most), np.float32)
+        count = np.zeros(size, np.int64)
+        pool.run(_shifted(find, low, found, value, count), size)
+        kept = np.arange(most) < count[:, None]
+        rows.append(found[kept])
+        values.append(value[kept])
+        counts.append(count)
+    offsets = np.concatenate(([0], np.cumsum(np.concatenate(counts)))).astype(np.int64)
+    return offsets, np.concatenate(rows), np.concatenate(values)
+
+
+def _shifted(find: object, shift: int, found: Rows, value: Floats, count: Offsets) -> Task:
+    def task(low: int, high: int) -> None:
+        find(shift + low, shift + high, found[low:high], value[low:high], count[low:high])  # type: ignore[operator]
+
+    return task

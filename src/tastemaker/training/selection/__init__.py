@@ -1,0 +1,1 @@
+"""Settings chosen on a part held out of train."""

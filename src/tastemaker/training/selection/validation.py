@@ -1,0 +1,190 @@
+"""A trial: a part is held out of a log, and users are judged by how well lists find it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.data.ragged import gather_lists
+from tastemaker.data.splits import Split, hold_out_random, hold_out_time
+from tastemaker.errors import DataError
+from tastemaker.kernels.baskets import compose_baskets
+from tastemaker.kernels.choosing import ndcg_of_weights
+from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.config import Config
+from tastemaker.model.taste_model import Memory
+from tastemaker.training.memory.trend import trend_of
+from tastemaker.types import Floats, Rows
+
+__all__ = ["MEASURED_AT", "Trial", "Weights", "hold_out", "hold_out_repeats", "ndcg", "taste_scores"]
+
+MEASURED_AT = 100
+"""Lists are judged by ndcg at this length."""
+MOST_SCORES = 60_000_000
+"""So many scores (users x products, 4 bytes each) are held while weights are tried."""
+MOST_USERS, FEWEST_USERS = 3_000, 30
+SHARE = 0.2
+"""Of each user's products, or lines, that are held out where time does not say which."""
+
+Weights = tuple[float, float, float]
+"""Of counts, ridge and trend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A log without its held-out part, and the users whose lists are judged."""
+
+    log: Purchases
+    histories: Histories
+    users: Rows
+    baskets: Histories
+    held_out: Histories
+    description: str
+    by_time: bool
+    """Whether the last part of the time was held out."""
+    own: Floats
+    """``float32[total]``, what is added to the score of each product of ``baskets``: -inf leaves it out."""
+
+
+def hold_out(log: Purchases, seed: int) -> Trial | None:
+    """Hold out what judges lists without what users bought; ``None`` when the log is too small."""
+    rng = np.random.default_rng([seed, 3])
+    parts = _by_time(log)
+    if parts is not None:
+        trial = _trial(parts, rng, by_time=True)
+        if len(trial.users) >= FEWEST_USERS:
+            return trial
+    parts = _at_random(log, rng)
+    if parts is None:
+        return None
+    trial = _trial(parts, rng)
+    return trial if len(trial.users) else None
+
+
+def hold_out_repeats(log: Purchases, seed: int) -> Trial | None:
+    """Hold out what judges lists with what users bought; ``None`` when the log is too small.
+
+    By time as `hold_out` does, or the last fifth of each user's lines: unlike a fifth of the products, it holds out some purchases
+    of a pair and leaves others. ``None`` also where the repeated lines mostly stand side by side: theirs is no order in time.
+    """
+    rng = np.random.default_rng([seed, 4])
+    parts = _by_time(log)
+    if parts is not None:
+        trial = _trial(parts, rng, repeats=True, by_time=True)
+        if len(trial.users) >= FEWEST_USERS:
+            return trial
+    parts = _last_lines(log)
+    if parts is None:
+        return None
+    trial = _trial(parts, rng, repeats=True)
+    return trial if len(trial.users) else None
+
+
+def _last_lines(log: Purchases) -> Split | None:
+    moments = np.arange(len(log)) if log.times is None else log.times
+    order = np.lexsort((moments, log.user_rows))
+    users, products = log.user_rows[order], log.product_rows[order]
+    side_by_side = np.count_nonzero((users[1:] == users[:-1]) & (products[1:] == products[:-1]))
+    if side_by_side > (len(log) - len(log.histories().products)) / 2:
+        return None
+    sizes = np.bincount(users)
+    place = np.arange(len(users)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    mask = np.zeros(len(log), bool)
+    mask[order] = place >= (sizes - np.floor(sizes * SHARE + 0.5))[users]
+    what = (
+        f"Held out: the last {SHARE:.0%} of the lines of each user; {mask.sum():,} of {len(log):,} purchases."
+    )
+    return Split(log.take(~mask), log.take(mask), what)
+
+
+def _by_time(log: Purchases) -> Split | None:
+    if log.times is None:
+        return None
+    try:
+        return hold_out_time(log)
+    except DataError:
+        return None
+
+
+def _at_random(log: Purchases, rng: np.random.Generator) -> Split | None:
+    try:
+        return hold_out_random(log, SHARE, rng=rng)
+    except DataError:
+        return None
+
+
+def _trial(parts: Split, rng: np.random.Generator, *, repeats: bool = False, by_time: bool = False) -> Trial:
+    """Judge users with a history by what somebody had bought before, and by what they had bought themselves only if ``repeats``."""
+    histories, later = parts.train.histories(), parts.held_out.histories()
+    products = len(parts.train.products)
+    users = np.repeat(np.arange(len(later.offsets) - 1), np.diff(later.offsets))
+    bought = np.bincount(histories.products, minlength=products) > 0
+    wanted = bought[later.products] & (np.diff(histories.offsets) > 0)[users]
+    if not repeats:
+        wanted &= ~np.isin(users * products + later.products, _pairs(histories, products))
+    judged = np.unique(users[wanted])
+    most = max(FEWEST_USERS, min(MOST_USERS, MOST_SCORES // max(products, 1)))
+    if len(judged) > most:
+        judged = np.sort(rng.choice(judged, most, replace=False))
+    wanted &= np.isin(users, judged)
+    held_offsets = np.concatenate(
+        ([0], np.cumsum(np.bincount(users[wanted], minlength=len(later.offsets) - 1)[judged]))
+    )
+    offsets, places = gather_lists(histories.offsets, judged)
+    return Trial(
+        parts.train,
+        histories,
+        judged.astype(np.int32),
+        Histories(offsets, histories.products[places]),
+        Histories(held_offsets.astype(np.int64), later.products[wanted]),
+        parts.description,
+        by_time,
+        np.full(len(places), 0 if repeats else -np.inf, np.float32),
+    )
+
+
+def _pairs(histories: Histories, products: int) -> np.ndarray:
+    users = np.repeat(np.arange(len(histories.offsets) - 1), np.diff(histories.offsets))
+    return users * products + histories.products
+
+
+def taste_scores(vectors: Floats, bias: Floats, trial: Trial, config: Config, pool: ThreadPool) -> Floats:
+    """Return the scores ``float32[Q, P]`` that a taste's vectors and bias give the judged users."""
+    queries = np.empty((len(trial.users), vectors.shape[1]), np.float32)
+    baskets = trial.baskets
+    pool.run(
+        lambda low, high: compose_baskets(
+            low, high, baskets.offsets, baskets.products, vectors, config.damping, queries
+        ),
+        len(queries),
+    )
+    scores: Floats = queries @ vectors.T
+    scores += bias
+    return scores
+
+
+def ndcg(
+    trial: Trial,
+    config: Config,
+    taste: Floats,
+    tables: tuple[Memory, Memory] | None,
+    weights: Weights,
+    pool: ThreadPool,
+) -> float:
+    """Return the mean ndcg of the judged users, of taste alone or with the two tables of the memory and the trend."""
+    nothing = Memory(np.zeros(taste.shape[1] + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    counts, ridge = tables or (nothing, nothing)
+    trend = trend_of(trial.log) if weights[2] else np.zeros(taste.shape[1], np.float32)
+    values = np.zeros(len(trial.users))
+
+    def measure(low: int, high: int) -> None:
+        ndcg_of_weights(
+            low, high, taste, trial.baskets.offsets, trial.baskets.products, trial.held_out.offsets, trial.held_out.products,
+            counts.offsets, counts.products, counts.weights, ridge.offsets, ridge.products, ridge.weights,
+            trend, trial.own, *weights, config.memory_damping, MEASURED_AT, values,
+        )  # fmt: skip
+
+    pool.run(measure, len(values))
+    return float(values.mean())
