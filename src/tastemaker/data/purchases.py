@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from tastemaker.data.events import Events
 from tastemaker.data.summary import ReadSummary
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.types import Floats, Offsets, Rows, Times
@@ -49,6 +50,14 @@ class Purchases:
     """``float32[N]``, positive, when the log has quantities."""
     summary: ReadSummary = field(default_factory=ReadSummary)
     """What reading counted and dropped."""
+    context: pl.DataFrame | None = None
+    """``N`` rows: columns that say how each purchase came about (occasion, channel), as the log holds them."""
+    events: Events | None = None
+    """Events of other kinds (views, baskets), when the log tells kinds apart."""
+    user_features: pl.DataFrame | None = None
+    """``U`` rows, in the order of ``users``: what is known of each user."""
+    product_features: pl.DataFrame | None = None
+    """``P`` rows, in the order of ``products``: what is known of each product."""
 
     def __len__(self) -> int:
         return len(self.user_rows)
@@ -68,7 +77,7 @@ class Purchases:
         return Histories(offsets, products.astype(np.int32))
 
     def take(self, chosen: np.ndarray) -> Purchases:
-        """Return the purchases at these positions (or under this mask), over the same vocabularies."""
+        """Return the purchases at these positions (or under this mask), over the same vocabularies; events and features stay."""
         return Purchases(
             self.users,
             self.products,
@@ -77,6 +86,10 @@ class Purchases:
             None if self.times is None else self.times[chosen],
             None if self.quantities is None else self.quantities[chosen],
             self.summary,
+            None if self.context is None else _rows_of(self.context, chosen),
+            self.events,
+            self.user_features,
+            self.product_features,
         )
 
     def fingerprint(self) -> str:
@@ -90,4 +103,21 @@ class Purchases:
                 digest.update(ids.str.join().item().encode())
         for column in (self.user_rows, self.product_rows, self.times, self.quantities):
             digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+        for frame in (self.context, self.user_features, self.product_features):
+            if frame is not None:
+                digest.update(str(frame.schema).encode())
+                digest.update(frame.hash_rows(seed=0).to_numpy().tobytes())
+        if self.events is not None:
+            digest.update(repr(self.events.names).encode())
+            for column in (
+                self.events.user_rows,
+                self.events.product_rows,
+                self.events.kinds,
+                self.events.times,
+            ):
+                digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()
+
+
+def _rows_of(frame: pl.DataFrame, chosen: np.ndarray) -> pl.DataFrame:
+    return frame.filter(pl.Series(chosen)) if chosen.dtype == np.bool_ else frame[chosen]
