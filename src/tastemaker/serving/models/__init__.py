@@ -1,0 +1,1 @@
+"""What is loaded: models and their versions, found, verified, watched."""

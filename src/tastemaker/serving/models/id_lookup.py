@@ -1,0 +1,89 @@
+"""`Ids`: a vocabulary for one request at a time, where a few microseconds count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.types import AnyArray
+
+__all__ = ["Ids"]
+
+FEW = 100_000
+"""Up to so many ids are kept as Python objects (about 150 bytes each in every worker); more are sought in the column."""
+
+
+class Ids:
+    """Looks up a few ids, or gives the ids of a few rows, much quicker than `Vocabulary`, whose strength are many.
+
+    >>> ids = Ids(Vocabulary.of(["b", "a"], noun="product"))
+    >>> ids.row("b"), ids.row("c"), ids.row(7), list(ids.at(np.array([1, 0])))
+    (1, None, None, ['b', 'a'])
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self.is_text = vocabulary.ids.dtype == pl.String
+        self._few: list[Any] | None = None
+        self._rows: dict[Any, int] = {}
+        self._numbers: AnyArray | None = None if self.is_text else vocabulary.ids.to_numpy()
+        if len(vocabulary) <= FEW:
+            self._few = vocabulary.ids.to_list()
+            self._rows = {one: row for row, one in enumerate(self._few)}
+
+    @cached_property
+    def dtype(self) -> str:
+        """Return the type of the ids as TensorFlow names it; integers are ``DT_INT32`` where all fit, as in the notebook."""
+        if self._numbers is None:
+            return "DT_STRING"
+        numbers = self._numbers
+        if not len(numbers) or (numbers.min() >= -(2**31) and numbers.max() < 2**31):
+            return "DT_INT32"
+        return "DT_UINT64" if numbers.dtype == np.uint64 else "DT_INT64"
+
+    def row(self, one: object) -> int | None:
+        """Return the row of an id, ``None`` when it is not known or not of the type of ids here."""
+        if type(one) is not (str if self.is_text else int):
+            return None
+        if self._few is not None:
+            return self._rows.get(one)
+        if self._numbers is not None:
+            return self._row_of_number(self._numbers, one)
+        return self._row_of_text(one)
+
+    def one(self, row: int) -> Any:
+        """Return the id at a row, in its own type."""
+        if self._few is not None:
+            return self._few[row]
+        return self._vocabulary.ids[row] if self._numbers is None else self._numbers[row].item()
+
+    def at(self, rows: AnyArray) -> Sequence[Any] | AnyArray:
+        """Return the ids at these rows: an array of integers or a list of texts, which `orjson` writes either way."""
+        if self._numbers is not None:
+            return self._numbers[rows]
+        if self._few is not None:
+            few = self._few
+            return [few[row] for row in rows.tolist()]
+        return self._vocabulary.at(rows).to_list()
+
+    def _row_of_number(self, numbers: AnyArray, one: Any) -> int | None:
+        limits = np.iinfo(numbers.dtype)
+        if not limits.min <= one <= limits.max:
+            return None
+        if not self._vocabulary.is_sorted:
+            places = np.flatnonzero(numbers == one)
+            return int(places[0]) if len(places) else None
+        place = int(np.searchsorted(numbers, numbers.dtype.type(one)))
+        return place if place < len(numbers) and numbers[place] == one else None
+
+    def _row_of_text(self, one: Any) -> int | None:
+        ids = self._vocabulary.ids
+        if not self._vocabulary.is_sorted:
+            return ids.index_of(one)
+        place = int(ids.search_sorted(one))
+        return place if place < len(ids) and ids[place] == one else None

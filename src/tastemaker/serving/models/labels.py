@@ -1,0 +1,94 @@
+"""Labels of versions (``stable``, ``canary``), kept in a small file beside the versions of a model."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tastemaker.storage import replace_text
+from tastemaker.errors import ModelFolderProblem, SettingProblem
+
+__all__ = ["FILE", "STABLE", "Labels", "change_labels", "read_labels"]
+
+FILE = "labels.json"
+STABLE = "stable"
+"""The label of what is served to requests that name no version, once there is one."""
+REMEMBERED = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Which version each label names, and the changes that led there."""
+
+    versions: Mapping[str, int] = field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+    """``{"label": …, "from": version or None, "to": version}``, oldest first, the latest 50"""
+
+    def moved(self, label: str, version: int) -> Labels:
+        """Return the labels with this one on another version."""
+        if not re.fullmatch(r"[A-Za-z0-9][\w.\-]{0,63}", label, re.ASCII):
+            raise SettingProblem(f"{label!r} is no label; use letters, digits, '-', '_' and '.'.")
+        before = self.versions.get(label)
+        if before == version:
+            return self
+        change = {"label": label, "from": before, "to": version}
+        return Labels({**self.versions, label: version}, (*self.history, change)[-REMEMBERED:])
+
+    def moved_back(self, label: str) -> Labels | None:
+        """Return the labels as before the last change of this one, which is forgotten; ``None`` when there is nothing before."""
+        for place in range(len(self.history) - 1, -1, -1):
+            change = self.history[place]
+            if change["label"] == label and change["to"] == self.versions.get(label):
+                if change["from"] is None:
+                    return None
+                rest = self.history[:place] + self.history[place + 1 :]
+                return replace(self, versions={**self.versions, label: change["from"]}, history=rest)
+        return None
+
+
+def read_labels(folder: Path) -> Labels:
+    """Return the labels of a model's folder; raise `ModelFolderProblem` when the file is not one of labels."""
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_bytes())
+        versions = {str(label): int(version) for label, version in content["labels"].items()}
+        history = tuple(
+            {"label": str(one["label"]), "from": one["from"], "to": int(one["to"])}
+            for one in content["history"]
+        )
+    except FileNotFoundError:
+        return Labels()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+        raise ModelFolderProblem(
+            f"{path} is not a file of labels ({error}); mend it, or remove it and promote again."
+        ) from error
+    return Labels(versions, history)
+
+
+def change_labels(folder: Path, change: Callable[[Labels], Labels]) -> Labels:
+    """Read, change and write the labels of a model's folder, one process at a time; the file is replaced whole."""
+    try:
+        with _alone(folder):
+            labels = change(read_labels(folder))
+            content = {"labels": dict(labels.versions), "history": list(labels.history)}
+            replace_text(folder / FILE, json.dumps(content, indent=1))
+    except OSError as error:
+        raise ModelFolderProblem(f"cannot write {folder / FILE}: {error.strerror or error}.") from error
+    return labels
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

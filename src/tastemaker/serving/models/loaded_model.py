@@ -1,0 +1,240 @@
+"""`LoadedModel`: one version of a model, verified, warmed and ready to answer."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import numpy as np
+import polars as pl
+
+from tastemaker.data.reading.product_table import ProductTable, empty_table, read_product_table
+from tastemaker.data.purchases import Histories
+from tastemaker.errors import DamagedModel, TastemakerError
+from tastemaker.model.folder import load, read_manifest
+from tastemaker.model.taste_model import Memory, TasteModel
+from tastemaker.ranking.index.approximate import AnyCandidates, Approximate
+from tastemaker.ranking.index.index_folder import index_folder, load_index
+from tastemaker.ranking.queries import basket_queries, user_queries
+from tastemaker.ranking.recommend import nearest, product_candidates, rank_users
+from tastemaker.ranking.rules.rule_book import RuleBook
+from tastemaker.ranking.top_k import Candidates, top_k
+from tastemaker.serving.models.id_lookup import Ids
+from tastemaker.serving.models.neighbour_table import NeighbourTable
+from tastemaker.serving.models.shared_pages import shared
+from tastemaker.types import AnyArray, Counts, Floats, Rows
+
+__all__ = ["LoadedModel", "load_version"]
+
+log = logging.getLogger("tastemaker.loaded")
+
+
+@dataclass(eq=False)
+class LoadedModel:
+    """One version of a model. Requests hold on to the one they began with, whatever happens to the shelf meanwhile.
+
+    Only ``neighbours`` and what is kept to be quicker are set later, and change no answer.
+    """
+
+    name: str
+    version: int
+    folder: Path
+    manifest: dict[str, Any]
+    model: TasteModel
+    candidates: Candidates
+    """The products, packed for `top_k`, with their bias; shared between the workers"""
+    catalogue: ProductTable
+    """What the catalogue says of each product, in the order of the model's rows; without columns where there is no catalogue"""
+
+    index: Approximate | None = None
+    """The same products with an approximate index, where one is wanted and there is one"""
+
+    neighbours: NeighbourTable | None = None
+    """The nearest products of all, once they are worked out"""
+
+    _narrowed: tuple[RuleBook, Candidates] | None = None
+
+    @property
+    def key(self) -> str:
+        """Return a name for files about this version, which no other content has."""
+        return self.etag
+
+    @property
+    def etag(self) -> str:
+        """Return what names the content of this version: the checksum of its manifest."""
+        return str(self.manifest["sha256"])[:32]
+
+    @property
+    def created(self) -> datetime:
+        """Return when the model was written."""
+        return datetime.fromisoformat(self.manifest["created"])
+
+    @cached_property
+    def user_ids(self) -> Ids:
+        """Return the users' ids, for a few look-ups at a time."""
+        return Ids(self.model.users)
+
+    @cached_property
+    def product_ids(self) -> Ids:
+        """Return the products' ids, for a few look-ups at a time."""
+        return Ids(self.model.products)
+
+    @cached_property
+    def label(self) -> str:
+        """Return ``NAME/VERSION``, as answers name the version that made them."""
+        return f"{quote(self.name)}/{self.version}"
+
+    def bought(self, user: int) -> tuple[Rows, Counts | None]:
+        """Return what the user at this row bought, ``int32[n]``, and how often; ``None`` means once."""
+        offsets, products, times = self._purchases
+        low, high = offsets[user], offsets[user + 1]
+        return products[low:high], None if times is None else times[low:high]
+
+    def allowed_by(self, book: RuleBook) -> Candidates:
+        """Return the candidates under the mask of a book. Those of the last book are kept: most requests come under the same."""
+        kept = self._narrowed
+        if kept is None or kept[0] is not book:
+            mask = book.allowed
+            kept = self._narrowed = (book, self.candidates if mask is None else self.candidates.only(mask))
+        return kept[1]
+
+    @cached_property
+    def _purchases(self) -> tuple[AnyArray, Rows, Counts | None]:
+        """Return the histories as plain arrays: a slice of a mapped one takes longer than all else about it."""
+        histories, times = self.model.histories, self.model.history_times
+        return (
+            np.asarray(histories.offsets).view(np.ndarray),
+            np.asarray(histories.products).view(np.ndarray),
+            None if times is None else np.asarray(times).view(np.ndarray),
+        )
+
+    @cached_property
+    def index_by_dot(self) -> tuple[Floats, AnyCandidates]:
+        """Return the space of `nearest` for dot products, found by the index where there is one."""
+        if self.index is None:
+            return self.by_dot
+        return self.index.vectors, self.index.by_dot()
+
+    @cached_property
+    def by_dot(self) -> tuple[Floats, Candidates]:
+        """Return the space of `nearest` for dot products: the same panels without bias."""
+        bias = np.zeros(self.candidates.count, np.float32)
+        return self.model.product_vectors, replace(self.candidates, bias=bias)
+
+
+def load_version(
+    name: str,
+    version: int,
+    folder: Path,
+    *,
+    catalogue: Path | None = None,
+    scratch: Path | None = None,
+    approximate: bool = False,
+) -> LoadedModel:
+    """Load one version, verify every file and try it out; raise a `ModelFolderProblem` when it is not fit to serve.
+
+    ``catalogue`` is a table of products. ``scratch`` is a folder in which the worker processes share what they pack.
+    ``approximate`` takes an index too where one stands beside the folder; one that cannot be used is logged, and lists stay exact.
+    """
+    manifest = read_manifest(folder)
+    model = _uniform(load(folder))
+    _check_finite(folder, model)
+    products = model.products
+    table = empty_table(products) if catalogue is None else read_product_table(catalogue, products)
+    if catalogue is not None:
+        _warn_of_strange(catalogue, table, f"{name}/{version}")
+    candidates = shared(lambda: product_candidates(model), scratch, manifest["sha256"][:32])
+    index = _index(folder, model, candidates) if approximate else None
+    loaded = LoadedModel(name, version, folder, manifest, model, candidates, table, index)
+    _try(loaded)
+    return loaded
+
+
+def _index(folder: Path, model: TasteModel, candidates: Candidates) -> Approximate | None:
+    if not index_folder(folder).is_dir():
+        return None
+    try:
+        return load_index(folder, model, exact=candidates)
+    except TastemakerError as error:
+        log.error("%s Lists are exact meanwhile.", error)
+        return None
+
+
+def _warn_of_strange(catalogue: Path, table: ProductTable, version: str) -> None:
+    """Log a catalogue that is silent on most products, likely since it spells their ids otherwise."""
+    described = (
+        table.frame.select(pl.any_horizontal(pl.all().is_not_null()).sum()).item() if table.frame.width else 0
+    )
+    if 2 * described < len(table.ids):
+        log.warning(
+            "%s says something of %d of the %d products of %s; rules on its columns let no others through.",
+            catalogue.name, described, len(table.ids), version,
+        )  # fmt: skip
+
+
+def _uniform(model: TasteModel) -> TasteModel:
+    """Return the model with its arrays mapped again, copy-on-write: the same shared memory, as nobody writes.
+
+    To the kernels a read-only array is of another type, for which they would be compiled once more, when a request first needs it.
+    """
+    changes: dict[str, Any] = {}
+    for part in fields(model):
+        value = getattr(model, part.name)
+        if isinstance(value, np.memmap):
+            changes[part.name] = _mapped_again(value)
+        elif isinstance(value, Histories | Memory):
+            arrays: dict[str, Any] = {
+                one.name: _mapped_again(getattr(value, one.name)) for one in fields(value)
+            }
+            changes[part.name] = type(value)(**arrays)
+    if model.basket_vectors is model.product_vectors:
+        changes["basket_vectors"] = changes["product_vectors"]
+    return replace(model, **changes)
+
+
+def _mapped_again(array: AnyArray) -> AnyArray:
+    if not isinstance(array, np.memmap) or not array.size or array.filename is None:
+        return np.array(array)
+    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
+    dtype: Any = array.dtype
+    return np.asarray(np.memmap(array.filename, dtype, "c", array.offset, array.shape, order))
+
+
+def _check_finite(folder: Path, model: TasteModel) -> None:
+    weights_finite = model.memory is None or bool(np.isfinite(model.memory.weights).all())
+    if not (model.finite() and weights_finite):
+        raise DamagedModel(f"{folder} holds numbers that are not finite; train the model again.")
+
+
+def _try(loaded: LoadedModel) -> None:
+    """Ask for some users, an empty basket and neighbours; whatever would be compiled or paged in late is so now."""
+    model = loaded.model
+    if not len(model.products):
+        raise DamagedModel(f"{loaded.folder} knows no product; there is nothing to recommend.")
+    loaded.user_ids, loaded.product_ids  # noqa: B018  (made now, not by the first request)
+    some = np.unique(np.linspace(0, max(len(model.users) - 1, 0), 8).astype(np.int32))[: len(model.users)]
+    answers = [rank_users(model, some, loaded.candidates, k=10, include_purchased=True, threads=1)]
+    if len(some):
+        answers.append(
+            rank_users(model, some[:1], loaded.candidates, k=10, include_purchased=True, threads=1)
+        )
+        user_queries(model, some[:1], threads=1)
+    basket = basket_queries(model, Histories(np.array([0, 1]), np.zeros(1, np.int32)), threads=1)
+    answers.append(top_k(basket.vectors, loaded.candidates, 10, extra=basket.extra, threads=1))
+    if loaded.index is not None:
+        answers.append(rank_users(model, some, loaded.index, k=10, include_purchased=True, threads=1))
+        answers.append(
+            nearest(loaded.index_by_dot, np.zeros(1, np.int32), k=10, include_self=True, threads=1)
+        )
+    vectors, space = loaded.by_dot
+    answers.append(top_k(np.ascontiguousarray(vectors[:1]), space, 10, threads=1))
+    for lists in answers:
+        if not np.isfinite(lists.scores).all() or (len(lists) and not lists.lengths.all()):
+            raise DamagedModel(
+                f"{loaded.folder} gives empty lists or scores that are not finite; train it again."
+            )

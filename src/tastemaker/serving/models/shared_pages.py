@@ -1,0 +1,63 @@
+"""Packed candidates in a file that all workers of a server map, so that they exist once in memory."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tastemaker.ranking.top_k import Candidates
+
+__all__ = ["forget", "shared"]
+
+log = logging.getLogger("tastemaker.shared")
+
+
+def shared(pack: Callable[[], Candidates], scratch: Path | None, key: str) -> Candidates:
+    """Return what ``pack`` makes; with a scratch folder the first process makes it, and all map the same file.
+
+    The arrays are mapped privately (copy on write): never written, they are one copy in memory, and to the compiled kernels
+    they are of the same type as arrays of one's own.
+    """
+    if scratch is None:
+        return pack()
+    try:
+        return _mapped(pack, scratch, key)
+    except OSError as error:  # such as a full disk: memory of one's own will do
+        log.warning("cannot share packed products in %s: %s", scratch, error)
+        return pack()
+
+
+def forget(scratch: Path, key: str) -> None:
+    """Remove what was kept under a key; who has mapped it keeps it."""
+    for path in scratch.iterdir():
+        if path.name.startswith(key):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _mapped(pack: Callable[[], Candidates], scratch: Path, key: str) -> Candidates:
+    path = scratch / f"{key}.packed"
+    with (scratch / f"{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.is_dir():
+            _write(pack(), path)
+    panels, bias = (np.load(path / f"{name}.npy", mmap_mode="c") for name in ("panels", "bias"))
+    count, dimensions = np.load(path / "shape.npy").tolist()
+    return Candidates(np.asarray(panels), np.asarray(bias), count, dimensions)
+
+
+def _write(packed: Candidates, path: Path) -> None:
+    temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    temporary.mkdir()
+    np.save(temporary / "panels.npy", packed.panels)
+    np.save(temporary / "bias.npy", packed.bias)
+    np.save(temporary / "shape.npy", np.array([packed.count, packed.dimensions]))
+    temporary.rename(path)
