@@ -25,6 +25,7 @@ NAMES = [
     "ExtraScores",
     "HeldOut",
     "Purchases",
+    "Reading",
     "Recommendations",
     "Report",
     "Shop",

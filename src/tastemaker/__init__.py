@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tastemaker.data.purchases import Purchases
     from tastemaker.data.reading.catalogues import read_catalogue
     from tastemaker.data.reading.columns import Columns
+    from tastemaker.data.reading.options import Reading
     from tastemaker.data.reading.readers import HeldOut, read_held_out, read_purchases
     from tastemaker.data.splits import (
         Split,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "data.reading.catalogues": ["read_catalogue"],
     "data.reading.columns": ["Columns"],
+    "data.reading.options": ["Reading"],
     "data.fetch": ["fetch_asos"],
     "data.leaks": ["check_no_leak"],
     "data.purchases": ["Purchases"],
@@ -99,6 +101,7 @@ __all__ = [
     "ExtraScores",
     "HeldOut",
     "Purchases",
+    "Reading",
     "Recommendations",
     "Report",
     "Shop",

@@ -11,6 +11,7 @@ from tastemaker.cli.fetch import fetch
 from tastemaker.cli.learning.compare import compare
 from tastemaker.cli.learning.demo import demo
 from tastemaker.cli.learning.evaluate import evaluate
+from tastemaker.cli.learning.inspect import inspect
 from tastemaker.cli.learning.train import train
 from tastemaker.cli.lists.index import index
 from tastemaker.cli.lists.recommend import recommend
@@ -54,6 +55,7 @@ def _root(
 for command in (
     demo,
     fetch,
+    inspect,
     train,
     evaluate,
     compare,

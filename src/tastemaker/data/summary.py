@@ -1,50 +1,145 @@
-"""`ReadSummary`: what reading a log counted, dropped and kept."""
+"""`ReadSummary`: what reading a log understood, counted, dropped and kept."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
-__all__ = ["ReadSummary"]
+__all__ = ["IdKind", "ReadSummary", "TimeSummary", "TimeUnit"]
+
+IdKind = Literal["integer", "text"]
+
+TimeUnit = Literal["calendar", "days", "steps"]
+"""What times count from: *calendar* from 1970 in microseconds; *days* days without a date, a day being 86.4e9; *steps* an order
+alone, a step being 1e6."""
+
+PER_STEP: dict[TimeUnit, int] = {"calendar": 1, "days": 86_400_000_000, "steps": 1_000_000}
+
+REASONS = {
+    "without_user": "without a user id",
+    "without_product": "without a product id",
+    "without_time": "without a time",
+    "unreadable_quantity": "with a quantity that cannot be read",
+    "non_positive_quantity": "with a quantity that is not positive",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSummary:
+    """How the time column was understood, and the first and the last time of the rows kept."""
+
+    first: int
+    """Microseconds, or as `TimeUnit` says."""
+    last: int
+    written_as: str
+    """The spelling in words, with the evidence where there was a choice."""
+    unit: str
+    """*calendar* for written dates, the unit of numbers, *days* or *steps*."""
+    counts_from: TimeUnit = "calendar"
+
+    def spell(self, moment: int) -> str:
+        """Write a time as people do: ISO 8601, or the number of the day or step."""
+        if self.counts_from != "calendar":
+            return f"{moment / PER_STEP[self.counts_from]:g}"
+        try:
+            return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).isoformat()
+        except OverflowError:
+            return f"{moment:,} µs after 1970"
+
+    def as_dict(self) -> dict[str, str]:
+        """Return what ``--json`` prints."""
+        return {
+            "first": self.spell(self.first),
+            "last": self.spell(self.last),
+            "written_as": self.written_as,
+            "unit": self.unit,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class ReadSummary:
     """Counts of one reading: ``rows = kept + dropped``, and a dropped row counts once, by the first rule it breaks.
 
-    Dropped are, in this order: rows with a null or empty user id, or product id; where times are read, those
-    without a time that can be read; where quantities are, those whose quantity is null, no number, or not
-    positive (a return). Kept and counted are repeated (user, product) pairs, which are purchases made again.
+    Dropped are, in this order: rows that opening the files left out (``left_out``: conditions not met, repeated headers, events of
+    kinds that are not read); rows without a user id or product id (null, empty, or a word such as ``NULL``); where times are read,
+    those without a time that can be read; where quantities are, those whose quantity is null or cannot be read, or is not positive
+    (a return). Kept and counted are repeated (user, product) pairs, which are purchases made again.
     """
 
     rows: int = 0
     without_user: int = 0
     without_product: int = 0
     without_time: int = 0
+    unreadable_quantity: int = 0
     non_positive_quantity: int = 0
     repeats: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Rows that were left out before ids were looked at, by reason."""
+    files: tuple[str, ...] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """The column of each role: user, product, time, quantity, event, context."""
+    unused_columns: tuple[str, ...] = ()
+    users: int = 0
+    products: int = 0
+    pairs: int = 0
+    user_ids: IdKind = "text"
+    product_ids: IdKind = "text"
+    time: TimeSummary | None = None
+    events: Mapping[str, int] | None = None
+    """How many rows each kind has, *purchase* among them, where kinds are read."""
+    warnings: tuple[str, ...] = ()
+    """What a reader should know: a sentence each, with numbers and the remedy."""
 
     @property
     def dropped(self) -> int:
         """Return how many rows were dropped, by all rules together."""
-        return self.without_user + self.without_product + self.without_time + self.non_positive_quantity
+        return sum(self.reasons().values())
 
     @property
     def kept(self) -> int:
-        """Return how many rows became purchases."""
+        """Return how many rows became purchases, or events of other kinds."""
         return self.rows - self.dropped
+
+    def reasons(self) -> dict[str, int]:
+        """Return how many rows were dropped by each rule, in order; rules that no row broke are absent."""
+        counts = {**self.left_out, **{name: getattr(self, name) for name in REASONS}}
+        return {name: count for name, count in counts.items() if count}
 
     def sentence(self) -> str:
         """Say it in one line for people: ``165,042 rows read, 165,042 kept.``."""
-        reasons = {
-            "without a user id": self.without_user,
-            "without a product id": self.without_product,
-            "without a time": self.without_time,
-            "with a quantity that is not positive": self.non_positive_quantity,
-        }
-        dropped = ", ".join(f"{count:,} {why}" for why, count in reasons.items() if count)
+        dropped = ", ".join(f"{count:,} {REASONS.get(why, why)}" for why, count in self.reasons().items())
         text = f"{self.rows:,} rows read, {self.kept:,} kept"
         if dropped:
             text += f"; dropped {dropped}"
         if self.repeats:
             text += f"; {self.repeats:,} repeat an earlier (user, product) pair and are kept"
         return text + "."
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what ``inspect --json`` prints, and the manifest holds under ``read``."""
+        empty: dict[str, Any] = {
+            "user": None,
+            "product": None,
+            "time": None,
+            "quantity": None,
+            "event": None,
+            "context": [],
+        }
+        return {
+            "files": list(self.files),
+            "rows_read": self.rows,
+            "rows_kept": self.kept,
+            "dropped": self.reasons(),
+            "columns": {**empty, **self.columns},
+            "unused_columns": list(self.unused_columns),
+            "users": self.users,
+            "products": self.products,
+            "pairs": self.pairs,
+            "user_ids": self.user_ids,
+            "product_ids": self.product_ids,
+            "time": None if self.time is None else self.time.as_dict(),
+            "events": None if self.events is None else dict(self.events),
+            "warnings": list(self.warnings),
+        }

@@ -16,13 +16,10 @@ from tastemaker.cli.terminal.console import output, print_json, say, training_ba
 from tastemaker.cli.terminal.interrupts import Stop, raise_at_once, stop_between_steps
 from tastemaker.cli.terminal.options import (
     AsJson,
-    ProductColumn,
-    QuantityColumn,
     RankPurchased,
     Threads,
-    TimeColumn,
-    UserColumn,
 )
+from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
 from tastemaker.errors import FolderExists, SettingProblem
 
 if TYPE_CHECKING:
@@ -38,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 
+@takes_reading
 def compare(
     train: Annotated[
         Path, typer.Argument(metavar="TRAIN", help="The log to learn from.", show_default=False)
@@ -101,10 +99,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    user_column: UserColumn = None,
-    product_column: ProductColumn = None,
-    time_column: TimeColumn = None,
-    quantity_column: QuantityColumn = None,
+    reading: ReadingOptions = ReadingOptions(),
     seed: Annotated[int, typer.Option(help="Decides what is learned, the intervals and the tests.")] = 0,
     threads: Threads = None,
     as_json: AsJson = False,
@@ -115,7 +110,6 @@ def compare(
     `--fail-if-worse-than` only the new model (default, or the first `--model`) and best sellers stand beside the older one, unless
     more are named.
     """
-    from tastemaker.data.reading.columns import Columns
     from tastemaker.data.reading.product_table import read_product_table
     from tastemaker.data.reading.readers import read_purchases
     from tastemaker.evaluation.comparison.columns import by_columns
@@ -123,10 +117,10 @@ def compare(
     from tastemaker.evaluation.comparison.compare import compare as run
 
     _check_report(report)
-    columns = Columns(user=user_column, product=product_column, time=time_column, quantity=quantity_column)
-    log = read_purchases(train, users=users, products=products, columns=columns)
+    columns, how = reading.columns(), reading.reading()
+    log = read_purchases(train, users=users, products=products, columns=columns, reading=how)
     say(f"{train}: {log.summary.sentence()}")
-    held = read_purchases(held_out, columns=columns)
+    held = read_purchases(held_out, columns=columns, reading=how)
     say(f"{held_out}: {held.summary.sentence()}")
     tested = tuple(metric or [DEFAULT_METRIC])
     segments = by_columns(by or (), log, users=users, products=products)

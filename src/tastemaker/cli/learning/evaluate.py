@@ -11,13 +11,10 @@ from tastemaker.cli.terminal.console import output, print_json, say
 from tastemaker.cli.terminal.options import (
     AsJson,
     ModelFolder,
-    ProductColumn,
-    QuantityColumn,
     RankPurchased,
     Threads,
-    TimeColumn,
-    UserColumn,
 )
+from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate", "report_table"]
 
 
+@takes_reading
 def evaluate(
     folder: ModelFolder,
     held_out: Annotated[
@@ -37,10 +35,7 @@ def evaluate(
         list[int] | None, typer.Option(help="List length; repeatable.", show_default="10, 20, 100")
     ] = None,
     include_purchased: RankPurchased = False,
-    user_column: UserColumn = None,
-    product_column: ProductColumn = None,
-    time_column: TimeColumn = None,
-    quantity_column: QuantityColumn = None,
+    reading: ReadingOptions = ReadingOptions(),
     seed: Annotated[
         int, typer.Option(help="Decides the intervals' resampling and the workshop's draws.")
     ] = 0,
@@ -51,15 +46,14 @@ def evaluate(
 
     Each number is a mean over users, with a 95 % interval. What a user bought in train is left out of their list.
     """
-    from tastemaker.data.reading.columns import Columns
     from tastemaker.data.reading.readers import read_held_out
     from tastemaker.evaluation.comparison.common_users import learned_from, share_seen
     from tastemaker.evaluation.evaluate import evaluate as measure
     from tastemaker.model.folder import load
 
     model = load(folder)
-    columns = Columns(user=user_column, product=product_column, time=time_column, quantity=quantity_column)
-    held = read_held_out(held_out, model.users, model.products, columns)
+    columns, how = reading.columns(), reading.reading()
+    held = read_held_out(held_out, model.users, model.products, columns, reading=how)
     say(f"{held_out}: {held.purchases.summary.sentence()}")
     if held.unknown_user_rows:
         say(

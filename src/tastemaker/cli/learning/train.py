@@ -24,18 +24,14 @@ from tastemaker.cli.terminal.console import (
 from tastemaker.cli.terminal.interrupts import raise_at_once, stop_between_steps
 from tastemaker.cli.terminal.options import (
     AsJson,
-    ProductColumn,
-    QuantityColumn,
     Threads,
-    TimeColumn,
-    UserColumn,
     bytes_of,
 )
+from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
 from tastemaker.errors import SettingProblem
 
 if TYPE_CHECKING:
     from tastemaker.data.purchases import Purchases
-    from tastemaker.data.reading.columns import Columns
     from tastemaker.model.config import Config
     from tastemaker.model.taste_model import TasteModel
     from tastemaker.training.progress import Progress, Watcher
@@ -43,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 
+@takes_reading
 def train(
     purchases: Annotated[
         Path,
@@ -60,10 +57,7 @@ def train(
     products: Annotated[
         Path | None, typer.Option(metavar="F", help="A catalogue of all products.", show_default=False)
     ] = None,
-    user_column: UserColumn = None,
-    product_column: ProductColumn = None,
-    time_column: TimeColumn = None,
-    quantity_column: QuantityColumn = None,
+    reading: ReadingOptions = ReadingOptions(),
     preset: Annotated[
         str | None,
         typer.Option(
@@ -139,7 +133,6 @@ def train(
     The columns of users, products, times and quantities are found by their usual names (user_id, CustomerID, product_id,
     StockCode, …) or named by flags. The workshop's own model: `--preset workshop`.
     """
-    from tastemaker.data.reading.columns import Columns
     from tastemaker.model.folder import check_target, save
     from tastemaker.training.checkpoint import Checkpoints, checkpoint_beside
     from tastemaker.training.train import estimate_bytes
@@ -164,8 +157,7 @@ def train(
     kept = None if checkpoint_every is None else Checkpoints(checkpoint_beside(out), checkpoint_every)
 
     clock = time.perf_counter()
-    columns = Columns(user=user_column, product=product_column, time=time_column, quantity=quantity_column)
-    log, measured = _read(purchases, users, products, columns, valid, hold_out, seed)
+    log, measured = _read(purchases, users, products, reading, valid, hold_out, seed)
     seconds = {"read": time.perf_counter() - clock}
     _say_plan(log, measured, config, threads, estimate_bytes(log, config), limit)
 
@@ -268,7 +260,7 @@ def _read(
     file: Path,
     users: Path | None,
     products: Path | None,
-    columns: Columns,
+    flags: ReadingOptions,
     valid: Path | None,
     hold_out: str | None,
     seed: int,
@@ -278,10 +270,11 @@ def _read(
     from tastemaker.data.reading.readers import read_held_out, read_purchases
     from tastemaker.data.splits import hold_out_last, hold_out_random, hold_out_time
 
-    log = read_purchases(file, users=users, products=products, columns=columns)
+    columns, reading = flags.columns(), flags.reading()
+    log = read_purchases(file, users=users, products=products, columns=columns, reading=reading)
     say(f"{file}: {log.summary.sentence()}")
     if valid is not None:
-        held = read_held_out(valid, log.users, log.products, columns)
+        held = read_held_out(valid, log.users, log.products, columns, reading=reading)
         unknown = held.unknown_user_rows + held.unknown_product_rows
         note = (
             f" {unknown:,} rows have a user or product that {file.name} lacks; they are not measured."

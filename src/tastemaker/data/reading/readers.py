@@ -11,6 +11,7 @@ from tastemaker.data.identifiers import IdForm, integers_if_all, normalise_ids
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.reading.catalogues import Catalogue, adopt, read_catalogue
 from tastemaker.data.reading.columns import FLAGS, Chosen, Columns, Role, choose_columns
+from tastemaker.data.reading.options import Reading
 from tastemaker.data.reading.sources import Readable, Source, open_source, translated
 from tastemaker.data.reading.timestamps import moment, quantity
 from tastemaker.data.summary import ReadSummary
@@ -73,6 +74,7 @@ def read_purchases(
     users: Catalogue | None = None,
     products: Catalogue | None = None,
     columns: Columns = Columns(),  # noqa: B008  (a frozen value)
+    reading: Reading = Reading(),  # noqa: B008
 ) -> Purchases:
     """Read a log of purchases, in the order of its file.
 
@@ -96,7 +98,7 @@ def read_purchases(
     >>> purchases.summary.sentence()
     '3 rows read, 2 kept; dropped 1 without a user id.'
     """
-    log, summary = _open(source, columns)
+    log, summary = _open(source, columns, reading)
     with translated(log.source.label):
         all_users, user_table = _learn(log, "user", users)
         all_products, product_table = _learn(log, "product", products)
@@ -110,13 +112,15 @@ def read_held_out(
     train_users: Vocabulary,
     train_products: Vocabulary,
     columns: Columns = Columns(),  # noqa: B008  (a frozen value)
+    *,
+    reading: Reading = Reading(),  # noqa: B008
 ) -> HeldOut:
     """Read a log against the vocabularies of a model; rows that it cannot know are counted.
 
     Rows of unknown users are left out, for nobody can be ranked for; unknown products count as missed when lists are measured.
     Raises what `read_purchases` raises, and `NoPurchases` when the model knows no row.
     """
-    log, summary = _open(source, columns)
+    log, summary = _open(source, columns, reading)
     with translated(log.source.label):
         user_table = _row_table(_distinct(log, "user"), train_users, "user")
         products = _distinct(log, "product")
@@ -142,8 +146,8 @@ def read_held_out(
     return held_out
 
 
-def _open(source: Readable, columns: Columns) -> tuple[_Log, ReadSummary]:
-    opened = open_source(source, columns=columns)
+def _open(source: Readable, columns: Columns, reading: Reading) -> tuple[_Log, ReadSummary]:
+    opened = open_source(source, columns=columns, reading=reading)
     label = opened.label
     chosen = _choose(opened, columns)
     with translated(label):

@@ -6,9 +6,9 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
@@ -16,6 +16,7 @@ import polars as pl
 
 from tastemaker.data.identifiers import series_of_objects
 from tastemaker.data.reading.columns import Columns, plays_a_role
+from tastemaker.data.reading.options import Reading
 from tastemaker.errors import DataError, UnreadableFile
 
 __all__ = ["Readable", "Source", "open_source", "translated"]
@@ -65,8 +66,19 @@ class Source:
     head: tuple[tuple[str, ...], ...] = ()
     """The first rows of a text file without a header."""
 
+    notes: tuple[str, ...] = ()
+    """What was guessed or found while opening, one sentence each, for the summary."""
 
-def open_source(source: Readable, *, columns: Columns = Columns()) -> Source:  # noqa: B008  (a frozen value)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Rows that opening left out, by reason, before any column was looked at."""
+
+
+def open_source(
+    source: Readable,
+    *,
+    columns: Columns = Columns(),  # noqa: B008  (a frozen value)
+    reading: Reading = Reading(),  # noqa: B008
+) -> Source:
     """Open a path or a frame, reading no more than its beginning (of CSV: the number of fields per line).
 
     A path is read by its extension; an unknown one by its content. Whether a CSV has a header is decided so:
@@ -80,7 +92,7 @@ def open_source(source: Readable, *, columns: Columns = Columns()) -> Source:  #
     if isinstance(source, (str, Path)):
         path = Path(source)
         with translated(path.name):
-            return _open_path(path, columns)
+            return _open_path(path, columns, reading)
     return _open_frame(source)
 
 
@@ -98,7 +110,7 @@ def translated(label: str) -> Iterator[None]:
         raise UnreadableFile(f"cannot read {label}: {text}.") from error
 
 
-def _open_path(path: Path, columns: Columns) -> Source:
+def _open_path(path: Path, columns: Columns, reading: Reading) -> Source:
     if path.is_dir():
         raise UnreadableFile(f"{path} is a folder; name a file (Parquet, CSV or JSON lines).")
     if not path.exists():
@@ -108,7 +120,7 @@ def _open_path(path: Path, columns: Columns) -> Source:
         raise UnreadableFile(f"{path} is empty.")
     kind = _kind(path, start)
     if kind == "csv":
-        return _open_csv(path, columns)
+        return _open_csv(path, columns, reading)
     frame = {
         "parquet": lambda: pl.scan_parquet(path, glob=False),
         "json lines": lambda: pl.scan_ndjson(path, infer_schema_length=10_000),
@@ -151,11 +163,11 @@ def _sniff(start: bytes) -> Kind | None:
     return {b"{": "json lines", b"[": "json array"}.get(first)  # type: ignore[return-value]
 
 
-def _open_csv(path: Path, columns: Columns) -> Source:
+def _open_csv(path: Path, columns: Columns, reading: Reading) -> Source:
     lines = _lines(path).head(HEAD).collect().to_series().drop_nulls().to_list()
     separator = _separator(path, lines)
     rows = tuple(tuple(row) for row in csv.reader(lines, delimiter=separator) if row)
-    has_header = _has_header(rows, columns)
+    has_header = _has_header(rows, columns) if reading.header is None else reading.header
     width = len(rows[0])
     names = rows[0] if has_header else tuple(str(place + 1) for place in range(width))
     quote = '"' if _uses_quotes(path, separator, width) else None

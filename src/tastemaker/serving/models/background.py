@@ -9,8 +9,8 @@ from weakref import WeakSet
 
 from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.serving.models.neighbour_table import MOST_WORK, EndedOnPurpose, make_table_aside, read_table
-from tastemaker.serving.models.shared_pages import forget
 from tastemaker.serving.models.registry import Registry
+from tastemaker.serving.models.shared_pages import forget
 
 __all__ = ["Background"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tastemaker.storage import replace_text
 from tastemaker.errors import ModelFolderProblem, SettingProblem
+from tastemaker.storage import replace_text
 
 __all__ = ["FILE", "STABLE", "Labels", "change_labels", "read_labels"]
 

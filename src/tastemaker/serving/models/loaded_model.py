@@ -13,8 +13,8 @@ from urllib.parse import quote
 import numpy as np
 import polars as pl
 
-from tastemaker.data.reading.product_table import ProductTable, empty_table, read_product_table
 from tastemaker.data.purchases import Histories
+from tastemaker.data.reading.product_table import ProductTable, empty_table, read_product_table
 from tastemaker.errors import DamagedModel, TastemakerError
 from tastemaker.model.folder import load, read_manifest
 from tastemaker.model.taste_model import Memory, TasteModel

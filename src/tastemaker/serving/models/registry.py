@@ -15,7 +15,6 @@ from typing import Literal, TypeAlias, TypeVar
 
 import polars as pl
 
-from tastemaker.storage import mark_of
 from tastemaker.data.reading.product_table import ProductTable
 from tastemaker.errors import ColumnProblem, ModelFolderProblem, NotServed, TastemakerError
 from tastemaker.model.folder import MANIFEST, read_manifest
@@ -23,8 +22,9 @@ from tastemaker.ranking.index.index_folder import INDEX, index_folder
 from tastemaker.serving.models.labels import STABLE, Labels, read_labels
 from tastemaker.serving.models.loaded_model import LoadedModel, load_version
 from tastemaker.serving.models.shared_pages import forget
+from tastemaker.storage import mark_of
 
-__all__ = ["Change", "Served", "Registry", "find_versions"]
+__all__ = ["Change", "Registry", "Served", "find_versions"]
 
 log = logging.getLogger("tastemaker.shelf")
 

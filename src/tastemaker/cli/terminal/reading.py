@@ -1,0 +1,224 @@
+"""`ReadingOptions`: the flags by which every command reads a log in the same way."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from tastemaker.cli.terminal.options import ProductColumn, QuantityColumn, TimeColumn, UserColumn
+from tastemaker.errors import SettingProblem
+
+if TYPE_CHECKING:
+    from tastemaker.data.reading.columns import Columns
+    from tastemaker.data.reading.options import Features, Reading
+
+__all__ = ["ReadingOptions", "takes_reading"]
+
+Flag = Annotated[bool, typer.Option()]
+Texts = list[str] | None
+PANEL = "Reading"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """The flags of reading, as they came; `columns` and `reading` say them in the words of the library."""
+
+    user_column: UserColumn = None
+    product_column: ProductColumn = None
+    time_column: TimeColumn = None
+    quantity_column: QuantityColumn = None
+    header: Annotated[
+        bool | None,
+        typer.Option(
+            "--header/--no-header",
+            help="Whether the first line names the columns.",
+            show_default="the rows tell",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    where: Annotated[
+        Texts,
+        typer.Option(
+            metavar="CONDITION",
+            help="Read rows that meet this alone, such as 'status = paid'; repeatable.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    join: Annotated[
+        Texts,
+        typer.Option(
+            metavar="F",
+            help="A file whose columns stand beside the log's (orders and their lines); repeatable.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C", help="The column by which --join joins.", show_default=False, rich_help_panel=PANEL
+        ),
+    ] = None
+    day_first: Annotated[
+        bool,
+        typer.Option(
+            "--day-first",
+            help="01/02/2024 is 1 February.",
+            show_default="the rows tell",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+    month_first: Annotated[
+        bool,
+        typer.Option(
+            "--month-first",
+            help="01/02/2024 is 2 January.",
+            show_default="the rows tell",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+    time_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="How times are written, such as '%d.%m.%y %H:%M'.",
+            show_default="the rows tell",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    time_unit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UNIT",
+            help="What numbers count: seconds, milliseconds, microseconds, nanoseconds, days, steps, excel.",
+            show_default="the rows tell",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    keep_null_words: Annotated[
+        bool,
+        typer.Option(
+            "--keep-null-words",
+            help="Ids such as NULL, nan and N/A are ids, not empty.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+    event_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C",
+            help="The column that tells purchases from views and other events.",
+            show_default="every row is a purchase",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    event: Annotated[
+        Texts,
+        typer.Option(
+            metavar="KIND=WORD,…",
+            help="The words of a kind of event, such as purchase=transaction; repeatable.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    context: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C,C",
+            help="Columns that say how a purchase came about.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    user_features: Annotated[
+        str, typer.Option(metavar="C,C|auto|none", help="Columns that describe users.", rich_help_panel=PANEL)
+    ] = "none"
+    product_features: Annotated[
+        str,
+        typer.Option(metavar="C,C|auto|none", help="Columns that describe products.", rich_help_panel=PANEL),
+    ] = "none"
+
+    def columns(self) -> Columns:
+        """Return the columns that flags name."""
+        from tastemaker.data.reading.columns import Columns
+
+        return Columns(self.user_column, self.product_column, self.time_column, self.quantity_column)
+
+    def reading(self) -> Reading:
+        """Return how to read; raise `SettingProblem` where flags contradict each other."""
+        from tastemaker.data.reading.options import Reading
+
+        if self.day_first and self.month_first:
+            raise SettingProblem("--day-first and --month-first exclude each other.")
+        return Reading(
+            header=self.header,
+            where=tuple(self.where or ()),
+            join=tuple(self.join or ()),
+            on=self.on,
+            day_first=True if self.day_first else False if self.month_first else None,
+            time_format=self.time_format,
+            time_unit=self.time_unit,  # type: ignore[arg-type]
+            keep_null_words=self.keep_null_words,
+            event_column=self.event_column,
+            events=_kinds(self.event or []),
+            context=_split(self.context),
+            user_features=_features(self.user_features),
+            product_features=_features(self.product_features),
+        )
+
+
+def takes_reading(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of `ReadingOptions` in place of its parameter ``reading``, which gets them gathered."""
+    own = inspect.signature(command)
+    hints = get_type_hints(command, include_extras=True)
+    flags = get_type_hints(ReadingOptions, include_extras=True)
+    names = [field.name for field in fields(ReadingOptions)]
+    parameters = []
+    for name, parameter in own.parameters.items():
+        if name != "reading":
+            parameters.append(parameter.replace(annotation=hints[name]))
+            continue
+        for field in fields(ReadingOptions):
+            parameters.append(
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.KEYWORD_ONLY
+                    if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+                    else inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                    default=field.default,
+                    annotation=flags[field.name],
+                )
+            )
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        reading = ReadingOptions(**{name: values.pop(name) for name in names if name in values})
+        command(reading=reading, **values)
+
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
+    del run.__wrapped__  # type: ignore[attr-defined]  # Typer would look through it
+    return run
+
+
+def _split(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def _features(text: str) -> Features:
+    return text if text in ("auto", "none") else _split(text)  # type: ignore[return-value]
+
+
+def _kinds(texts: list[str]) -> dict[str, tuple[str, ...]]:
+    kinds: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        kind, sign, words = text.partition("=")
+        if not sign or not kind.strip() or not _split(words):
+            raise SettingProblem(
+                f"--event {text!r} is not of the form KIND=WORD,WORD, such as purchase=transaction."
+            )
+        kinds[kind.strip()] = kinds.get(kind.strip(), ()) + _split(words)
+    return kinds

@@ -1,0 +1,87 @@
+"""`Reading`: everything that may be said of how a log is to be read, beside the names of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from tastemaker.errors import SettingProblem
+
+__all__ = ["NUMBERED_UNITS", "Features", "Reading", "TimeUnit"]
+
+TimeUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds", "days", "steps", "excel"]
+
+NUMBERED_UNITS: tuple[TimeUnit, ...] = (
+    "seconds", "milliseconds", "microseconds", "nanoseconds", "days", "steps", "excel",
+)  # fmt: skip
+
+Features: TypeAlias = tuple[str, ...] | Literal["auto", "none"]
+"""Columns that describe users or products: their names, all that are fit for it, or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a log is read where the rows do not tell; each field is a flag of the command line.
+
+    The constructor checks what can be checked without a log and raises `SettingProblem`.
+
+    >>> Reading(day_first=True, time_unit="days")
+    Traceback (most recent call last):
+        ...
+    tastemaker.errors.SettingProblem: day_first speaks of written dates and time_unit='days' of numbers; give one of them.
+    """
+
+    header: bool | None = None
+    """Whether the first line of a text file names the columns; ``None`` lets the rows tell."""
+    where: tuple[str, ...] = ()
+    """Conditions that a row must meet, such as ``status = paid``."""
+    join: tuple[str, ...] = ()
+    """Further files whose columns stand beside those of the log."""
+    on: str | None = None
+    """The column by which the files of ``join`` are joined."""
+    day_first: bool | None = None
+    """``True`` reads 01/02/2024 as 1 February, ``False`` as 2 January; ``None`` lets the rows tell."""
+    time_format: str | None = None
+    """The format of the times, in the words of ``strftime`` (``%d.%m.%y %H:%M``); settles everything."""
+    time_unit: TimeUnit | None = None
+    """What the numbers of the time column count."""
+    keep_null_words: bool = False
+    """Whether words such as ``NULL`` and ``nan`` are ids like any other."""
+    event_column: str | None = None
+    """The column that tells the kind of each row; without it every row is a purchase."""
+    events: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """The kinds that are read, and the words by which the column names each; *purchase* must be among them."""
+    context: tuple[str, ...] = ()
+    """Columns of the log that say how each purchase came about."""
+    user_features: Features = "none"
+    """Columns of the log or of the catalogue of users that describe the users."""
+    product_features: Features = "none"
+    """Columns of the log or of the catalogue of products that describe the products."""
+
+    def __post_init__(self) -> None:
+        if self.time_unit is not None and self.time_unit not in NUMBERED_UNITS:
+            raise SettingProblem(
+                f"time_unit is {self.time_unit!r}; it must be one of {', '.join(NUMBERED_UNITS)}."
+            )
+        if self.time_format is not None and "%" not in self.time_format:
+            raise SettingProblem(
+                f"time_format is {self.time_format!r}; it must spell a time as strftime does, such as '%d.%m.%Y %H:%M'."
+            )
+        settled = {"time_format": self.time_format, "time_unit": self.time_unit, "day_first": self.day_first}
+        said = [f"{name}={value!r}" for name, value in settled.items() if value is not None]
+        if self.time_unit is not None and self.day_first is not None:
+            raise SettingProblem(
+                f"day_first speaks of written dates and time_unit={self.time_unit!r} of numbers; give one of them."
+            )
+        if self.time_format is not None and len(said) > 1:
+            raise SettingProblem(f"{' and '.join(said)} were given; time_format settles everything alone.")
+        if bool(self.events) != (self.event_column is not None):
+            raise SettingProblem(
+                "event_column and events belong together: the column that tells the kind of each row, and the words of each kind."
+            )
+        if self.events and "purchase" not in self.events:
+            raise SettingProblem(
+                f"events names {', '.join(self.events)}, but no purchase; say which words mean one, such as purchase=bought."
+            )
