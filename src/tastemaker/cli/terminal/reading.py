@@ -200,7 +200,7 @@ def takes_reading(command: Callable[..., None]) -> Callable[..., None]:
 
     run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
-    del run.__wrapped__  # type: ignore[attr-defined]  # Typer would look through it
+    del run.__wrapped__  # Typer would look through it
     return run
 
 
