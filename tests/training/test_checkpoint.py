@@ -126,7 +126,7 @@ def test_a_writer_that_dies_leaves_the_checkpoint_before_it(split, tmp_path, mon
     def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tastemaker.training.checkpoint._replace", die)
+    monkeypatch.setattr("tastemaker.training.checkpoint.replace_bytes", die)
     with pytest.raises(TrainingInterrupted):
         train(split.train, config, seed=3, checkpoints=Checkpoints(tmp_path), resume=tmp_path)
     monkeypatch.undo()

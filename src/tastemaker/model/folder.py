@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import platform
-import shutil
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,22 +22,19 @@ from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, Ne
 from tastemaker.model.config import Config
 from tastemaker.model.record import Epoch, TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
-from tastemaker.storage import is_alive
+from tastemaker.storage import writing_folder
 from tastemaker.types import AnyArray
 
 __all__ = [
     "FORMAT",
     "MANIFEST",
-    "ONE_AT_A_TIME",
     "SEAL",
     "check_file",
     "check_target",
-    "flush",
     "load",
     "read_manifest",
     "save",
     "seal",
-    "temporary_folder",
     "write_file",
 ]
 
@@ -52,9 +46,6 @@ MANIFEST = "manifest.json"
 SEAL = "sha256"
 """The manifest's key of its own checksum."""
 
-ONE_AT_A_TIME = threading.Lock()
-"""Held while saving, so that what `_sweep` finds under our own number is never another thread's."""
-
 
 def save(model: TasteModel, folder: str | Path) -> Path:
     """Write a model to a new folder, such as ``models/recommender/1``, and return its path.
@@ -65,15 +56,14 @@ def save(model: TasteModel, folder: str | Path) -> Path:
     target = check_target(folder)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with ONE_AT_A_TIME, temporary_folder(target) as temporary:
+        with writing_folder(target) as temporary:
             files = {name: write_file(temporary / name, write) for name, write in _parts(model).items()}
             facts = _manifest(model, target, files)
             manifest = json.dumps(facts | {SEAL: seal(facts)}, indent=2, allow_nan=False).encode()
-            write_file(temporary / MANIFEST, lambda path: path.write_bytes(manifest))
-            flush(temporary)
-            check_target(target)
-            temporary.rename(target)
-        flush(target.parent)
+            (temporary / MANIFEST).write_bytes(manifest)
+    except FileExistsError:
+        check_target(target)
+        raise
     except OSError as error:
         raise ModelFolderProblem(
             f"cannot write the model folder {target}: {error.strerror or error}."
@@ -280,40 +270,6 @@ def _digest(path: Path) -> str:
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> dict[str, Any]:
-    """Write a file to the disk itself; return its size and checksum for the manifest."""
+    """Write a file; return its size and checksum for the manifest."""
     write(path)
-    flush(path)
     return {"bytes": path.stat().st_size, "sha256": _digest(path)}
-
-
-def flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def temporary_folder(target: Path) -> Iterator[Path]:
-    """Make a folder beside the target, to be renamed when it is whole; hold `ONE_AT_A_TIME` meanwhile."""
-    _sweep(target.parent)
-    path = target.parent / f".{target.name}.writing-{os.getpid()}"
-    path.mkdir()
-    try:
-        yield path
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-
-
-def _sweep(parent: Path) -> None:
-    """Remove what writers that were killed left behind."""
-    for path in parent.glob(".*.writing-*"):
-        owner = path.name.rpartition("-")[2]
-        earlier = owner == str(
-            os.getpid()
-        )  # a process with our number was before us: we have not begun to write
-        if earlier or (owner.isdigit() and not is_alive(int(owner))):
-            shutil.rmtree(path, ignore_errors=True)

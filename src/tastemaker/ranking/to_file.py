@@ -21,6 +21,7 @@ from tastemaker.ranking.recommend import (
     rank_users,
     similarity_candidates,
 )
+from tastemaker.storage import writing
 from tastemaker.types import Floats, Rows
 
 __all__ = ["check_file", "write_frame", "write_recommendations", "write_similar"]
@@ -118,16 +119,11 @@ def _write(frames: Iterator[pl.DataFrame], file: Path) -> int:
             lines += len(frame)
             yield frame
 
-    temporary = file.with_name(f".{file.name}.writing-{os.getpid()}")
     try:
-        register_io_source(produce, schema=first.schema).sink_parquet(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(file)
+        with writing(file) as temporary:
+            register_io_source(produce, schema=first.schema).sink_parquet(temporary)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise TastemakerError(f"cannot write {file}: {error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return lines
 
 

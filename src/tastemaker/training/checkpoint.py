@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, Ne
 from tastemaker.model.config import Config
 from tastemaker.model.record import Epoch
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.storage import replace_bytes, writing
 from tastemaker.types import AnyArray, Floats
 
 __all__ = ["Checkpoint", "Checkpoints", "Plan", "checkpoint_beside", "read_checkpoint", "write_checkpoint"]
@@ -118,7 +118,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
                 for name, file in files.items()
             },
         }
-        _replace(folder / FACTS, json.dumps(facts, indent=2, allow_nan=False).encode())
+        replace_bytes(folder / FACTS, json.dumps(facts, indent=2, allow_nan=False).encode())
         for path in set(folder.glob("*.npy")) - {folder / file for file in files.values()}:
             path.unlink()
     except OSError as error:
@@ -188,12 +188,11 @@ def _digest_of(model: TasteModel) -> str:
 
 
 def _write_array(path: Path, array: AnyArray) -> str:
-    with path.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with writing(path) as temporary:
+        with temporary.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+        with temporary.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_array(path: Path, sha256: str) -> AnyArray:
@@ -203,23 +202,3 @@ def _read_array(path: Path, sha256: str) -> AnyArray:
         file.seek(0)
         array: AnyArray = np.load(file, allow_pickle=False)
         return array
-
-
-def _replace(path: Path, text: bytes) -> None:
-    """Write a file that appears in one step, after everything written before it in its folder."""
-    temporary = path.with_name(f".{path.name}.writing")
-    with temporary.open("wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    _flush(path.parent)
-    temporary.replace(path)
-    _flush(path.parent)
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

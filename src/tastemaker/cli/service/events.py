@@ -46,6 +46,7 @@ def export(
     from tastemaker.errors import SettingProblem
     from tastemaker.ranking.to_file import check_file
     from tastemaker.serving.answering.event_store import as_bytes, read_events
+    from tastemaker.storage import replace_bytes
 
     kinds = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
     kind = kinds.get(out.suffix.lower())
@@ -53,13 +54,9 @@ def export(
         raise SettingProblem(f"--out is {out}; its name must end in .parquet, .csv or .jsonl.")
     check_file(out)
     frame = read_events(file, after=after)
-    temporary = out.with_name(f".{out.name}.writing")
     try:
-        temporary.write_bytes(as_bytes(frame, kind))
-        temporary.replace(out)
+        replace_bytes(out, as_bytes(frame, kind))
     except OSError as error:
         raise SettingProblem(f"cannot write {out}: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     last = f", the last one number {frame['number'][-1]:,}" if len(frame) else ""
     say(f"Wrote {len(frame):,} purchases to {out}{last}.")

@@ -16,7 +16,6 @@ its products by popularity, and is redrawn when the palette fails to please or t
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +29,7 @@ from tastemaker.data.summary import ReadSummary
 from tastemaker.data.synthetic import shop_vocabulary as wardrobe
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
+from tastemaker.storage import writing
 from tastemaker.types import Booleans, Doubles, Floats, Offsets, Rows, Times
 
 __all__ = ["Shop", "ShopFiles", "make_shop", "true_scores", "write_log", "write_shop"]
@@ -157,12 +157,8 @@ def write_log(log: Purchases, path: Path) -> Path:
 
 
 def _write(table: pl.DataFrame, path: Path) -> Path:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        table.write_parquet(draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with writing(path) as temporary:
+        table.write_parquet(temporary)
     return path
 
 

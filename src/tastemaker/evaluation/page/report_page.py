@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from tastemaker.evaluation.comparison.verdict import sentences
 from tastemaker.evaluation.page import models
 from tastemaker.evaluation.page import products as shelf
 from tastemaker.evaluation.page.scales import plain
+from tastemaker.storage import replace_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -82,12 +82,10 @@ def write_page(page: str, file: str | Path) -> Path:
         raise SettingProblem(
             f"there is no folder {target.absolute().parent} to write {target.name} in; make it first."
         )
-    temporary = target.with_name(f".{target.name}.writing-{os.getpid()}")
     try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        replace_text(target, page)
+    except OSError as error:
+        raise SettingProblem(f"cannot write {target}: {error.strerror or error}.") from error
     return target
 
 

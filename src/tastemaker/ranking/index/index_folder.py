@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,14 +17,11 @@ import numpy as np
 from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, NewerFormat
 from tastemaker.model.folder import (
     MANIFEST,
-    ONE_AT_A_TIME,
     SEAL,
     check_file,
     check_target,
-    flush,
     read_manifest,
     seal,
-    temporary_folder,
     write_file,
 )
 from tastemaker.model.taste_model import TasteModel
@@ -33,6 +29,7 @@ from tastemaker.ranking.index.approximate import Approximate, faiss, make_index
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.recommend import product_candidates, rank_users
 from tastemaker.ranking.top_k import Candidates
+from tastemaker.storage import writing_folder
 from tastemaker.types import Rows
 
 __all__ = [
@@ -192,7 +189,7 @@ def save_index(built: BuiltIndex, folder: str | Path) -> Path:
         faiss().write_index(built.candidates.index, str(path))
 
     try:
-        with ONE_AT_A_TIME, temporary_folder(target) as temporary:
+        with writing_folder(target) as temporary:
             facts = {
                 "format": FORMAT,
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -201,10 +198,10 @@ def save_index(built: BuiltIndex, folder: str | Path) -> Path:
                 "files": {FILE: write_file(temporary / FILE, write)},
             }
             text = json.dumps(facts | {SEAL: seal(facts)}, indent=2, allow_nan=False).encode()
-            write_file(temporary / MANIFEST, _writing(text))
-            flush(temporary)
-            temporary.rename(target)
-        flush(target.parent)
+            (temporary / MANIFEST).write_bytes(text)
+    except FileExistsError:
+        check_no_index(folder)
+        raise
     except (OSError, RuntimeError) as error:  # the library raises RuntimeError on a full disk
         raise ModelFolderProblem(f"cannot write the index {target}: {error}.") from error
     return target
@@ -216,10 +213,6 @@ def check_no_index(folder: str | Path) -> Path:
     if target.exists():
         raise FolderExists(f"{target} exists already; remove it to build the index of {folder} again.")
     return check_target(target)
-
-
-def _writing(content: bytes) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes(content)
 
 
 def read_index_manifest(folder: str | Path) -> dict[str, Any]:

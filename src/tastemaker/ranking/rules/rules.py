@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from tastemaker.errors import SettingProblem, TastemakerError
-from tastemaker.storage import mark_of, replace_text
+from tastemaker.storage import mark_of, read_regular, update
 
 __all__ = ["NO_RULES", "Condition", "Id", "Rules", "RulesFile", "Value", "read_rules", "write_rules"]
 
@@ -115,7 +115,7 @@ def read_rules(file: str | Path) -> Rules:
     """Read a file of rules, TOML by its name and JSON otherwise; raise `SettingProblem` when it holds none."""
     path = Path(file)
     try:
-        text = path.read_bytes().decode()
+        text = read_regular(path).decode()
         content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except OSError as error:
         raise SettingProblem(f"cannot read the rules {path.name}: {error.strerror or error}.") from error
@@ -124,11 +124,20 @@ def read_rules(file: str | Path) -> Rules:
     return Rules.from_json(content, label=path.name)
 
 
-def write_rules(file: str | Path, rules: Rules) -> None:
-    """Write rules as JSON; the file is replaced whole or not at all. Raises `SettingProblem` when the disk refuses."""
+def write_rules(file: str | Path, rules: Rules, *, check: Callable[[], object] = lambda: None) -> None:
+    """Write rules as JSON; the file is replaced whole or not at all. Raises `SettingProblem` when the disk refuses.
+
+    ``check`` is called while no other writer can come between it and the writing; what it raises leaves the file as it is.
+    """
     path = Path(file)
+    text = json.dumps(rules.to_json(), indent=1, ensure_ascii=False).encode()
+
+    def changed(_: bytes | None) -> bytes:
+        check()
+        return text
+
     try:
-        replace_text(path, json.dumps(rules.to_json(), indent=1, ensure_ascii=False))
+        update(path, changed)
     except OSError as error:
         raise SettingProblem(f"cannot write the rules {path.name}: {error.strerror or error}.") from error
 
@@ -166,6 +175,8 @@ class RulesFile:
 def _mapping(content: object, label: str) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise SettingProblem(f"{label} is {_short(content)}; it must be a table of names and values.")
+    for key in content:
+        _check_text(key, label)
     return dict(content)
 
 
@@ -176,6 +187,7 @@ def _ids(content: object, label: str) -> tuple[Id, ...]:
     for one in content:
         if isinstance(one, bool) or not isinstance(one, str | int):
             raise SettingProblem(f"{label} holds {_short(one)}; ids are texts or integers.")
+        _check_text(one, label)
     return tuple(content)
 
 
@@ -217,7 +229,17 @@ def _value(wanted: object, label: str) -> Value:
         raise SettingProblem(f"{label} is {wanted}; numbers must be finite.")
     if not isinstance(wanted, str | int | float):
         raise SettingProblem(f"{label} is {_short(wanted)}; a value is a text, a number, true or false.")
+    _check_text(wanted, label)
     return wanted
+
+
+def _check_text(value: object, label: str) -> None:
+    """Raise `SettingProblem` for a text with half a character in it, which no file can hold."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise SettingProblem(f"{label} holds {_short(value)}, which is not Unicode text.") from error
 
 
 def _number(wanted: object, label: str) -> float:

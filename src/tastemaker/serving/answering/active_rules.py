@@ -68,8 +68,11 @@ class RulesInForce:
 
     def book(self, loaded: LoadedModel, request: Rules = NO_RULES) -> RuleBook:
         """Return what the file's rules and those of a request come to; refuse (422) a request's rules that cannot hold."""
-        both = (self.of(loaded.name), request)
-        rules = tuple(one for one in both if one is not NO_RULES and one != NO_RULES)
+        return self.compiled(loaded, (self.of(loaded.name), request))
+
+    def compiled(self, loaded: LoadedModel, stated: tuple[Rules, ...]) -> RuleBook:
+        """Return what these rules come to for a version; refuse (422) those that cannot hold."""
+        rules = tuple(one for one in stated if one is not NO_RULES and one != NO_RULES)
         with self._lock:
             books = self._books.setdefault(loaded, OrderedDict())
             found = books.get(rules)

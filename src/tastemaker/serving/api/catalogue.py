@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tastemaker.errors import SettingProblem
-from tastemaker.ranking.rules.rules import write_rules
+from tastemaker.ranking.rules.rules import Rules, write_rules
 from tastemaker.serving.answering.active_rules import FILE
 from tastemaker.serving.answering.product_search import about
 from tastemaker.serving.answering.state import chosen, state_of
@@ -126,30 +126,31 @@ async def put_rules(request: Request) -> Response:
     state = state_of(request)
     wanted = rules_of_body(body)
     state.rules.check(loaded, wanted)
-    await run_in_threadpool(state.rules.look)
-    known = request.headers.get("if-match")
-    if known is not None and known.strip() not in (
-        "*",
-        etag_of(_rules(request, loaded)),
-    ):
-        raise Refusal(412, "the rules were changed since; read them again.")
+    known = request.headers.get("if-match", "*").strip()
+
+    def check() -> None:
+        state.rules.look()
+        if known not in ("*", etag_of(_rules(request, loaded))):
+            raise Refusal(412, "the rules were changed since; read them again.")
+
     served: Served = request.app.state.shelf.models[loaded.name]
     try:
-        await run_in_threadpool(write_rules, served.folder / FILE, wanted)
+        await run_in_threadpool(write_rules, served.folder / FILE, wanted, check=check)
     except SettingProblem as error:
         raise Refusal(507, str(error)) from None
     await run_in_threadpool(state.rules.look)
-    return answered(request, _rules(request, loaded), loaded)
+    return answered(request, _rules(request, loaded, wanted), loaded)
 
 
-def _rules(request: Request, loaded: LoadedModel) -> dict[str, Any]:
+def _rules(request: Request, loaded: LoadedModel, written: Rules | None = None) -> dict[str, Any]:
+    """Return what the rules of a model come to: those in force, or those just written, whoever came after."""
     state = state_of(request)
-    in_force = state.rules.of(loaded.name)
-    book = state.rules.book(loaded)
+    stated = state.rules.of(loaded.name) if written is None else written
+    book = state.rules.compiled(loaded, (stated,))
     return {
         "model": loaded.name,
-        "rules": in_force.to_json(),
-        "problem": state.rules.problem(loaded.name),
+        "rules": stated.to_json(),
+        "problem": state.rules.problem(loaded.name) if written is None else None,
         "unknown": list(book.unknown),
         "candidates": len(loaded.model.products),
         "allowed": book.remaining,

@@ -8,13 +8,14 @@ import json
 import logging
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tastemaker.errors import SettingProblem
-from tastemaker.storage import mark_of, replace_text
+from tastemaker.storage import mark_of, read_regular, update
 
 __all__ = ["ROLES", "Key", "Keys", "Role", "WatchedKeys", "new_key", "read_keys", "remove_key"]
 
@@ -78,54 +79,74 @@ class WatchedKeys:
 def read_keys(file: Path) -> Keys:
     """Return the keys of a file; raise `SettingProblem` when it holds none or is not a file of keys."""
     try:
-        entries = json.loads(file.read_bytes())["keys"]
-        keys = tuple(
-            Key(str(one["name"]), _role(one["role"]), _digest(one["sha256"]), str(one["created"]))
-            for one in entries
-        )
+        text = read_regular(file)
     except FileNotFoundError as error:
         raise SettingProblem(
             f"there is no keys file {file}; make one with `tastemaker key new --keys {file}`."
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-        raise SettingProblem(
-            f"{file} is not a keys file ({error}); make one with `tastemaker key new`."
-        ) from error
+    except OSError as error:
+        raise _no_keys(file, error) from error
+    return Keys(_decoded(text, file))
+
+
+def _decoded(text: bytes, file: Path) -> tuple[Key, ...]:
+    try:
+        entries = json.loads(text)["keys"]
+        keys = tuple(
+            Key(str(one["name"]), _role(one["role"]), _digest(one["sha256"]), str(one["created"]))
+            for one in entries
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _no_keys(file, error) from error
     if not keys:
         raise SettingProblem(f"{file} holds no key; add one with `tastemaker key new --keys {file}`.")
-    return Keys(keys)
+    return keys
+
+
+def _no_keys(file: Path, error: Exception) -> SettingProblem:
+    return SettingProblem(f"{file} is not a keys file ({error}); make one with `tastemaker key new`.")
 
 
 def new_key(file: Path, role: Role) -> tuple[Key, str]:
     """Add a key to a file, made when it is not there; return it and its secret text, which is stored nowhere."""
-    known = read_keys(file).keys if file.exists() else ()
     name = secrets.token_hex(4)
     text = f"tm_{role}_{name}_{secrets.token_urlsafe(32)}"
     digest = hashlib.sha256(text.encode()).hexdigest()
     key = Key(name, role, digest, datetime.now(UTC).isoformat(timespec="seconds"))
-    _write(file, (*known, key))
+    _change(file, lambda known: (*known, key))
     return key, text
 
 
 def remove_key(file: Path, name: str) -> None:
     """Remove a key by its name; raise `SettingProblem` when there is none, or when it is the last."""
-    known = read_keys(file).keys
-    rest = tuple(key for key in known if key.name != name)
-    if len(rest) == len(known):
-        names = ", ".join(key.name for key in known)
-        raise SettingProblem(f"{file} has no key {name!r}; its keys are {names}.")
-    if not rest:
-        raise SettingProblem(f"{name} is the last key of {file}; add its successor first.")
-    _write(file, rest)
+    read_keys(file)  # no file is a problem of its own, and no lock shall stand in a folder that was mistyped
+
+    def without(known: tuple[Key, ...]) -> tuple[Key, ...]:
+        rest = tuple(key for key in known if key.name != name)
+        if len(rest) == len(known):
+            names = ", ".join(key.name for key in known)
+            raise SettingProblem(f"{file} has no key {name!r}; its keys are {names}.")
+        if not rest:
+            raise SettingProblem(f"{name} is the last key of {file}; add its successor first.")
+        return rest
+
+    _change(file, without)
 
 
-def _write(file: Path, keys: tuple[Key, ...]) -> None:
-    content = {
-        "keys": [
+def _change(file: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]) -> None:
+    """Replace the keys of a file, which may be new, by what ``change`` makes of them: one writer at a time."""
+
+    def rewritten(before: bytes | None) -> bytes:
+        keys = change(() if before is None else _decoded(before, file))
+        content = [
             {"name": key.name, "role": key.role, "sha256": key.sha256, "created": key.created} for key in keys
         ]
-    }
-    replace_text(file, json.dumps(content, indent=1), mode=0o600)
+        return json.dumps({"keys": content}, indent=1).encode()
+
+    try:
+        update(file, rewritten, mode=0o600)
+    except OSError as error:
+        raise SettingProblem(f"cannot write the keys file {file}: {error.strerror or error}.") from error
 
 
 def _role(value: object) -> Role:

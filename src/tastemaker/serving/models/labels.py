@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tastemaker.errors import ModelFolderProblem, SettingProblem
-from tastemaker.storage import replace_text
+from tastemaker.storage import read_regular, update
 
 __all__ = ["FILE", "STABLE", "Labels", "change_labels", "read_labels"]
 
@@ -57,38 +54,45 @@ def read_labels(folder: Path) -> Labels:
     """Return the labels of a model's folder; raise `ModelFolderProblem` when the file is not one of labels."""
     path = folder / FILE
     try:
-        content = json.loads(path.read_bytes())
+        content = read_regular(path)
+    except FileNotFoundError:
+        return Labels()
+    except OSError as error:
+        raise _no_labels(path, error) from error
+    return _decoded(content, path)
+
+
+def _decoded(text: bytes | None, path: Path) -> Labels:
+    if text is None:
+        return Labels()
+    try:
+        content = json.loads(text)
         versions = {str(label): int(version) for label, version in content["labels"].items()}
         history = tuple(
             {"label": str(one["label"]), "from": one["from"], "to": int(one["to"])}
             for one in content["history"]
         )
-    except FileNotFoundError:
-        return Labels()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-        raise ModelFolderProblem(
-            f"{path} is not a file of labels ({error}); mend it, or remove it and promote again."
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise _no_labels(path, error) from error
     return Labels(versions, history)
+
+
+def _encoded(labels: Labels) -> bytes:
+    content = {"labels": dict(labels.versions), "history": list(labels.history)}
+    return json.dumps(content, indent=1).encode()
+
+
+def _no_labels(path: Path, error: Exception) -> ModelFolderProblem:
+    return ModelFolderProblem(
+        f"{path} is not a file of labels ({error}); mend it, or remove it and promote again."
+    )
 
 
 def change_labels(folder: Path, change: Callable[[Labels], Labels]) -> Labels:
     """Read, change and write the labels of a model's folder, one process at a time; the file is replaced whole."""
+    path = folder / FILE
     try:
-        with _alone(folder):
-            labels = change(read_labels(folder))
-            content = {"labels": dict(labels.versions), "history": list(labels.history)}
-            replace_text(folder / FILE, json.dumps(content, indent=1))
+        written = update(path, lambda before: _encoded(change(_decoded(before, path))))
     except OSError as error:
         raise ModelFolderProblem(f"cannot write {folder / FILE}: {error.strerror or error}.") from error
-    return labels
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    return _decoded(written, path)

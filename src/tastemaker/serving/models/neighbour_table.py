@@ -22,6 +22,7 @@ import numpy as np
 from tastemaker.ranking.recommend import nearest
 from tastemaker.ranking.top_k import Candidates
 from tastemaker.serving.models.shared_pages import shared
+from tastemaker.storage import writing
 from tastemaker.types import Floats, Rows
 
 __all__ = [
@@ -80,8 +81,7 @@ def make_table(space: tuple[Floats, Candidates], scratch: Path, key: str) -> Non
     path = _file(scratch, key)
     count = space[1].count
     width = min(LONGEST + 1, count)
-    temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
-    try:
+    with writing(path, durable=False) as temporary:
         table = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.int32, shape=(2, count, width))
         for low in range(0, count, BLOCK):
             rows = np.arange(low, min(low + BLOCK, count), dtype=np.int32)
@@ -89,9 +89,6 @@ def make_table(space: tuple[Floats, Candidates], scratch: Path, key: str) -> Non
             table[0, rows] = lists.rows.reshape(-1, width)
             table[1, rows] = lists.scores.view(np.int32).reshape(-1, width)
         table.flush()
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def make_table_aside(folder: Path, scratch: Path, key: str, stop: Callable[[float], bool]) -> None:

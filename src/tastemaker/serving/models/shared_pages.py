@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tastemaker.ranking.top_k import Candidates
+from tastemaker.storage import writing_folder
 
 __all__ = ["forget", "shared"]
 
@@ -55,9 +55,7 @@ def _mapped(pack: Callable[[], Candidates], scratch: Path, key: str) -> Candidat
 
 
 def _write(packed: Candidates, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
-    temporary.mkdir()
-    np.save(temporary / "panels.npy", packed.panels)
-    np.save(temporary / "bias.npy", packed.bias)
-    np.save(temporary / "shape.npy", np.array([packed.count, packed.dimensions]))
-    temporary.rename(path)
+    with writing_folder(path, durable=False) as temporary:
+        np.save(temporary / "panels.npy", packed.panels)
+        np.save(temporary / "bias.npy", packed.bias)
+        np.save(temporary / "shape.npy", np.array([packed.count, packed.dimensions]))
