@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from tastemaker.data.events import Events
+from tastemaker.data.ragged import flat_lists, offsets_of, owners_of, pair_keys
 from tastemaker.data.summary import ReadSummary
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.types import Floats, Offsets, Rows, Times
@@ -26,9 +28,29 @@ class Histories:
     products: Rows
     """``int32[pairs]``, product rows"""
 
+    @staticmethod
+    def from_lists(lists: Iterable[Sequence[int] | Rows]) -> Histories:
+        """Return the histories of users who bought these product rows, each list ascending and distinct.
+
+        >>> Histories.from_lists([[0, 4], [], [2]]).offsets.tolist()
+        [0, 2, 2, 3]
+        """
+        return Histories(*flat_lists(lists))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
     def of(self, user: int) -> Rows:
         """Return the product rows of the user at this row."""
         return self.products[self.offsets[user] : self.offsets[user + 1]]
+
+    def owners(self) -> Rows:
+        """Return the user of each pair, ``int32[pairs]``."""
+        return owners_of(self.offsets)
+
+    def keys(self, products: int) -> Offsets:
+        """Return one number for each (user, product) pair, ``int64[pairs]``, ascending; ``products`` is P."""
+        return pair_keys(self.owners(), self.products, products)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +89,12 @@ class Purchases:
         width = max(
             len(self.products), int(self.product_rows.max(initial=0)) + 1
         )  # unknown products are numbered beyond P
-        pairs = self.user_rows.astype(np.int64) * width + self.product_rows
+        pairs = pair_keys(self.user_rows, self.product_rows, width)
         pairs.sort()
         if len(pairs):
             pairs = pairs[np.concatenate(([True], pairs[1:] != pairs[:-1]))]
         users, products = np.divmod(pairs, width)
-        offsets = np.zeros(len(self.users) + 1, dtype=np.int64)
-        np.cumsum(np.bincount(users, minlength=len(self.users)), out=offsets[1:])
+        offsets = offsets_of(np.bincount(users, minlength=len(self.users)))
         return Histories(offsets, products.astype(np.int32))
 
     def take(self, chosen: np.ndarray) -> Purchases:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.ragged import pair_keys
 from tastemaker.types import AnyArray, Booleans, Counts, Offsets
 
 __all__ = ["bought_again", "times_bought"]
@@ -57,7 +58,7 @@ def _visits(log: Purchases) -> tuple[AnyArray, Booleans]:
         pairs = pairs[order]
         return order, _as_before(pairs)
     days = log.times // DAY
-    order = np.lexsort((days, pairs))
+    order = np.lexsort((log.times, pairs))
     pairs, days = pairs[order], days[order]
     same = _as_before(pairs)
     kept = ~(same & _as_before(days))
@@ -66,8 +67,7 @@ def _visits(log: Purchases) -> tuple[AnyArray, Booleans]:
 
 def _pairs(log: Purchases) -> Offsets:
     width = max(len(log.products), int(log.product_rows.max(initial=0)) + 1)
-    pairs: Offsets = log.user_rows.astype(np.int64) * width + log.product_rows
-    return pairs
+    return pair_keys(log.user_rows, log.product_rows, width)
 
 
 def _as_before(values: Offsets) -> Booleans:

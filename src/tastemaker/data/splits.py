@@ -10,6 +10,7 @@ import polars as pl
 
 from tastemaker.data.leaks import check_no_leak
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.ragged import offsets_of, pair_keys, places_in
 from tastemaker.errors import DataError, SettingProblem
 from tastemaker.types import AnyArray, Booleans, Offsets, Rows, Times
 
@@ -256,7 +257,7 @@ def _only_in(some: Rows, others: Rows) -> int:
 
 def _pairs(purchases: Purchases) -> _Pairs:
     width = max(len(purchases.products), 1)
-    keys = purchases.user_rows.astype(np.int64) * width + purchases.product_rows
+    keys = pair_keys(purchases.user_rows, purchases.product_rows, width)
     distinct, of_purchase = np.unique(keys, return_inverse=True)
     return _Pairs(distinct // width, of_purchase)
 
@@ -265,8 +266,7 @@ def _first_of_each_user(pairs: _Pairs, ranks: AnyArray, quota: Offsets) -> Boole
     """Choose each user's ``quota[U]`` pairs of lowest rank, but never all of them; return ``bool[pairs]``."""
     order = np.lexsort((ranks, pairs.users))
     sizes = np.bincount(pairs.users, minlength=len(quota))
-    starts = np.cumsum(sizes) - sizes
-    place = np.arange(len(order)) - starts[pairs.users]  # pairs ascend by user, so order does too
+    place = places_in(offsets_of(sizes))  # pairs ascend by user, so order does too
     chosen = np.zeros(len(order), dtype=bool)
     chosen[order] = place < np.minimum(quota, sizes - 1)[pairs.users]
     return chosen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tastemaker.data.ragged import offsets_of, owners_of, pair_keys, places_in
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import AnyArray, Doubles, Floats, Rows
 
@@ -38,7 +39,7 @@ def vector_diversity(lists: RankedLists, k: int, *, vectors: Floats) -> Doubles:
     for start in range(0, len(measured), at_once):
         block = measured[start : start + at_once]
         n = counted[block]
-        borders = np.cumsum(n) - n
+        borders = offsets_of(n)[:-1]
         places = np.arange(n.sum()) + np.repeat(lists.offsets[block] - borders, n)
         rows = lists.rows[places]
         units = vectors[rows] * scale[rows, None]
@@ -59,12 +60,11 @@ def category_diversity(lists: RankedLists, k: int, *, categories: Rows) -> Doubl
     >>> category_diversity(lists, 3, categories=np.int32([7, 7, 4])).round(4).tolist()
     [0.6667]
     """
-    places = np.arange(len(lists.rows)) - np.repeat(lists.offsets[:-1], lists.lengths)
-    owners = np.repeat(np.arange(len(lists)), lists.lengths)
+    owners = owners_of(lists.offsets)
     codes = np.asarray(categories, np.int64)[lists.rows]
-    counts = (places < k) & (codes >= 0)
+    counts = (places_in(lists.offsets) < k) & (codes >= 0)
     width = int(codes.max(initial=0)) + 1
-    keys, sizes = np.unique(owners[counts] * width + codes[counts], return_counts=True)
+    keys, sizes = np.unique(pair_keys(owners[counts], codes[counts], width), return_counts=True)
     alike = np.bincount(keys // width, weights=sizes * (sizes - 1.0), minlength=len(lists))
     n: AnyArray = np.minimum(lists.lengths, k)
     return np.where(n > 1, 1 - alike / np.maximum(n * (n - 1.0), 1.0), 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tastemaker.data.ragged import places_in
 from tastemaker.errors import DataError
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import AnyArray, Booleans, Counts, Doubles, Offsets, Rows
@@ -84,9 +85,7 @@ def mean_within(lists: RankedLists, k: int, values: Doubles) -> Doubles:
 def _within(lists: RankedLists, k: int) -> Rows:
     """Return the products in the first k places of each list, one list after another."""
     counted = np.minimum(lists.lengths, k)
-    borders = np.cumsum(counted)
-    if len(borders) == 0 or borders[-1] == len(lists.rows):
+    if counted.sum() == len(lists.rows):
         return lists.rows
-    shifts = np.repeat(lists.offsets[:-1] - borders + counted, counted)
-    chosen: Rows = lists.rows[np.arange(borders[-1]) + shifts]
+    chosen: Rows = lists.rows[places_in(lists.offsets) < k]
     return chosen

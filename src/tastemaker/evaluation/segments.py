@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.data.ragged import offsets_of
 from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import ColumnProblem, DataError, SettingProblem
 from tastemaker.evaluation.intervals import Interval, bootstrap_mean
@@ -216,7 +217,7 @@ def measure_segments(
     unknown = [name for name in metrics if name not in USER_METRICS]
     if unknown:
         raise SettingProblem(f"{unknown[0]!r} is no metric of a user; the metrics are {', '.join(USER_METRICS)}.")  # fmt: skip
-    users = np.repeat(np.arange(len(held_out.offsets) - 1), np.diff(held_out.offsets))
+    users = held_out.owners()
     if segments.noun == "product":
         metrics, codes = ("recall",), segments.of_products(held_out.products)
     elif len(segments.codes) == len(held_out.offsets) - 1:
@@ -234,9 +235,8 @@ def measure_segments(
 
 def _only(held_out: Histories, users: AnyArray, chosen: Booleans) -> Histories:
     """Return what is held out, the other pairs left out; users may be left with nothing."""
-    offsets = np.zeros_like(held_out.offsets)
-    np.cumsum(np.bincount(users[chosen], minlength=len(offsets) - 1), out=offsets[1:])
-    return Histories(offsets, held_out.products[chosen])
+    lengths = np.bincount(users[chosen], minlength=len(held_out))
+    return Histories(offsets_of(lengths), held_out.products[chosen])
 
 
 def _measured(

@@ -84,6 +84,15 @@ class TasteModel:
         """Return D."""
         return int(self.product_vectors.shape[1])
 
+    def basket_table(self) -> tuple[Floats, float]:
+        """Return what a bought product adds to a query, ``float32[P, D]``, and the damping of a basket's sum.
+
+        A model of free users learned no basket vectors: there a basket is the mean of its product vectors.
+        """
+        if self.basket_vectors is None:
+            return self.product_vectors, 1.0
+        return self.basket_vectors, self.damping
+
     def finite(self) -> bool:
         """Return whether every number of the model is finite."""
         parts = (

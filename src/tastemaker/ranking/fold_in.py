@@ -74,25 +74,19 @@ def _grown(known: Vocabulary, newer: Vocabulary) -> tuple[Vocabulary, AnyArray]:
 
 def _longer(model: TasteModel, newer: Purchases) -> tuple[Histories, Counts | None]:
     """Return the histories with newer purchases, whose users may be more, and how many times each product was bought."""
-    before = np.repeat(np.arange(len(model.users), dtype=np.int32), np.diff(model.histories.offsets))
     whole = Purchases(
         newer.users,
         model.products,
-        np.concatenate([before, newer.user_rows]),
+        np.concatenate([model.histories.owners(), newer.user_rows]),
         np.concatenate([model.histories.products, newer.product_rows]),
     )
     histories, later = whole.histories(), newer.histories()
     times = np.zeros(len(histories.products), np.int32)
-    pairs = _pairs(histories, len(model.products))
+    pairs = histories.keys(len(model.products))
     for part, counts in ((model.histories, model.history_times), (later, times_bought(newer))):
-        places = np.searchsorted(pairs, _pairs(part, len(model.products)))
+        places = np.searchsorted(pairs, part.keys(len(model.products)))
         times[places] += 1 if counts is None else counts
     return histories, None if (times == 1).all() else times
-
-
-def _pairs(histories: Histories, products: int) -> AnyArray:
-    users = np.repeat(np.arange(len(histories.offsets) - 1, dtype=np.int64), np.diff(histories.offsets))
-    return users * products + histories.products
 
 
 def _fitting(ids: pl.Series, known: Vocabulary) -> pl.Series:

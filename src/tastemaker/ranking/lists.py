@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tastemaker.data.ragged import offsets_of
 from tastemaker.types import Floats, Offsets, Rows
 
 __all__ = ["RankedLists"]
@@ -46,7 +47,7 @@ class RankedLists:
         """Put the lists of several parts one after another."""
         lengths = np.concatenate([part.lengths for part in parts]) if parts else np.zeros(0, np.int64)
         return RankedLists(
-            np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+            offsets_of(lengths),
             np.concatenate([part.rows for part in parts]) if parts else np.zeros(0, np.int32),
             np.concatenate([part.scores for part in parts]) if parts else np.zeros(0, np.float32),
             all(part.exact for part in parts),

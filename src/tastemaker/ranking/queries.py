@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tastemaker.data.purchases import Histories
-from tastemaker.data.ragged import gather_lists
+from tastemaker.data.ragged import gather_lists, offsets_of
 from tastemaker.kernels.baskets import compose_baskets
 from tastemaker.kernels.extras import count_either, sum_either
 from tastemaker.kernels.memory import add_up, count_distinct
@@ -80,10 +80,8 @@ def basket_queries(model: TasteModel, baskets: Histories, *, threads: int | None
 
     A model of free users has no basket vectors: there the query is the mean of the product vectors.
     """
-    vectors = np.empty((len(baskets.offsets) - 1, model.dimensions), np.float32)
-    table, damping = model.basket_vectors, model.damping
-    if table is None:
-        table, damping = model.product_vectors, 1.0
+    vectors = np.empty((len(baskets), model.dimensions), np.float32)
+    table, damping = model.basket_table()
     offsets, products = baskets.offsets, baskets.products
     with ThreadPool(threads) as pool:
         pool.run(
@@ -175,7 +173,7 @@ def _counted_then_filled(
     counts = np.zeros(count, np.int64)
     with ThreadPool(threads) as pool:
         pool.run(lambda low, high: find(low, high, counts), count)
-        offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        offsets = offsets_of(counts)
         extra = ExtraScores(offsets, np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32))
         pool.run(lambda low, high: fill(low, high, extra), count)
     return extra

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from tastemaker.data.purchases import Histories
+from tastemaker.data.ragged import owners_of, places_in
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.model.taste_model import TasteModel
@@ -59,12 +60,9 @@ class Recommendations:
 
     def to_frame(self) -> pl.DataFrame:
         """Return one line for each recommended product: the query, the product, ``rank`` from 1, ``score``."""
-        lengths = self.lists.lengths
-        rank = (
-            np.arange(len(self.lists.rows), dtype=np.int64) - np.repeat(self.lists.offsets[:-1], lengths) + 1
-        )
+        rank = places_in(self.lists.offsets) + 1
         answers = self.products.original(self.products.at(self.lists.rows)).alias(self.answer)
-        asked = self.queries.gather(pl.Series(np.repeat(np.arange(len(self.lists)), lengths)))
+        asked = self.queries.gather(pl.Series(owners_of(self.lists.offsets)))
         return pl.DataFrame(
             [asked, answers, pl.Series("rank", rank.astype(np.int32)), pl.Series("score", self.lists.scores)]
         )
@@ -199,8 +197,7 @@ def rank_baskets(
     threads: int | None = None,
 ) -> RankedLists:
     """Rank for baskets of distinct, ascending product rows."""
-    offsets = np.concatenate(([0], np.cumsum([len(basket) for basket in baskets]))).astype(np.int64)
-    held = Histories(offsets, np.concatenate([*baskets, np.zeros(0, np.int32)]).astype(np.int32))
+    held = Histories.from_lists(baskets)
     return _rank(
         model,
         basket_queries(model, held, threads=threads),

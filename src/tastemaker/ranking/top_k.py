@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tastemaker.data.ragged import gather_lists
+from tastemaker.data.ragged import gather_lists, offsets_of
 from tastemaker.errors import SettingProblem
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.kernels.topk import PANEL, STEP, pack_panels, rank, room_for_panels, unpack_keys
@@ -165,8 +165,7 @@ def _padded(dimensions: int) -> int:
 
 
 def _lists(keys: AnyArray, counts: Offsets) -> RankedLists:
-    offsets = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=offsets[1:])
+    offsets = offsets_of(counts)
     whole = int(offsets[-1]) == keys.size
     flat = keys.reshape(-1) if whole else keys[np.arange(keys.shape[1]) < counts[:, None]]
     rows, scores = np.empty(len(flat), np.int32), np.empty(len(flat), np.float32)

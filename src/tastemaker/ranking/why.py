@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tastemaker.data.purchases import Histories
+from tastemaker.data.ragged import find_sorted, held_sorted, offsets_of
 from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.ranking.queries import buyers_for_nobody, repeat_scores
 from tastemaker.types import AnyArray, Counts, Doubles, Floats, Offsets, Rows
@@ -68,10 +69,8 @@ class Buyers:
 
     def __init__(self, model: TasteModel) -> None:
         products = np.asarray(model.histories.products)
-        users = np.repeat(np.arange(len(model.users), dtype=np.int32), np.diff(model.histories.offsets))
-        self._users: AnyArray = users[np.argsort(products, kind="stable")]
-        counts = np.bincount(products, minlength=len(model.products))
-        self._offsets: Offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        self._users: AnyArray = model.histories.owners()[np.argsort(products, kind="stable")]
+        self._offsets: Offsets = offsets_of(np.bincount(products, minlength=len(model.products)))
 
     def of(self, product: int) -> AnyArray:
         """Return the rows of the users who bought the product at this row, ascending."""
@@ -80,10 +79,7 @@ class Buyers:
     def together(self, first: int, second: int) -> int:
         """Return how many users bought both products."""
         few, many = sorted((self.of(first), self.of(second)), key=len)
-        if not len(few):
-            return 0
-        places = np.minimum(np.searchsorted(many, few), len(many) - 1)
-        return int((many[places] == few).sum())
+        return int(held_sorted(many, few).sum())
 
 
 def parts_of(
@@ -109,9 +105,7 @@ def parts_of(
     if learned is not None:
         own = vectors @ np.asarray(learned, np.float64)
     elif count:
-        table, damping = model.basket_vectors, model.damping
-        if table is None:
-            table, damping = model.product_vectors, 1.0
+        table, damping = model.basket_table()
         taste = np.asarray(table[basket], np.float64) @ vectors.T * float(count) ** -damping
     memory = np.zeros((count, width))
     if count and model.memory is not None:
@@ -156,10 +150,8 @@ def _remembered(memory: Memory, basket: Rows, products: Rows) -> Doubles:
     answer = np.zeros((len(basket), len(products)))
     for i, row in enumerate(basket.tolist()):
         known = memory.products[memory.offsets[row] : memory.offsets[row + 1]]
-        if len(known):
-            places = np.minimum(np.searchsorted(known, products), len(known) - 1)
-            there = known[places] == products
-            answer[i, there] = memory.weights[memory.offsets[row] + places[there]]
+        places, there = find_sorted(known, products)
+        answer[i, there] = memory.weights[memory.offsets[row] + places[there]]
     return answer
 
 
@@ -171,9 +163,8 @@ def _popularity(model: TasteModel, products: Rows, *, empty: bool) -> Doubles:
 
 def _repeat(model: TasteModel, basket: Rows, products: Rows, times: Counts | None) -> Doubles:
     answer = np.zeros(len(products))
-    own = repeat_scores(model, Histories(np.array([0, len(basket)], np.int64), np.asarray(basket)), times)
+    own = repeat_scores(model, Histories.from_lists([basket]), times)
     if own is not None and len(basket):
-        places = np.minimum(np.searchsorted(own.rows, products), len(own.rows) - 1)
-        there = own.rows[places] == products
+        places, there = find_sorted(own.rows, products)
         answer[there] = own.scores[places[there]]
     return answer

@@ -103,12 +103,13 @@ def _say_rules(book: RuleBook, products: int) -> None:
 def _frame(model: TasteModel, asked: pl.Series, answers: list[Answer]) -> pl.DataFrame:
     import numpy as np
 
+    from tastemaker.data.ragged import offsets_of
     from tastemaker.ranking.lists import RankedLists
     from tastemaker.ranking.recommend import Recommendations
 
     lengths = np.array([len(one.ruled.rows) for one in answers], np.int64)
     lists = RankedLists(
-        np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        offsets_of(lengths),
         np.concatenate([*(one.ruled.rows for one in answers), np.zeros(0, np.int32)]).astype(np.int32),
         np.concatenate([*(one.ruled.scores for one in answers), np.zeros(0, np.float32)]).astype(np.float32),
     )

@@ -25,12 +25,13 @@ import numpy.typing as npt
 import polars as pl
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.ragged import held_sorted
 from tastemaker.data.summary import ReadSummary
 from tastemaker.data.synthetic import shop_vocabulary as wardrobe
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.storage import writing
-from tastemaker.types import Booleans, Doubles, Floats, Offsets, Rows, Times
+from tastemaker.types import Doubles, Floats, Offsets, Rows, Times
 
 __all__ = ["Shop", "ShopFiles", "make_shop", "true_scores", "write_log", "write_shop"]
 
@@ -443,7 +444,7 @@ def _draw_block(shop: _Draft, block: slice, counts: Offsets, rng: np.random.Gene
         product = cells.propose(who, chances, rng)
         pleases = rng.random(len(who), dtype=np.float32) < keenness[who, cells.palette[product]]
         drawn, firsts = np.unique((who * products + product)[pleases], return_index=True)
-        fresh = ~_holds(taken, drawn)
+        fresh = ~held_sorted(taken, drawn)
         pairs[missing[pleases][firsts[fresh]]] = drawn[fresh]
         taken = np.sort(np.concatenate((taken, drawn[fresh])), kind="stable")
         missing = missing[pairs[missing] < 0]
@@ -454,13 +455,6 @@ def _draw_block(shop: _Draft, block: slice, counts: Offsets, rng: np.random.Gene
         mine = slice(*np.searchsorted(user, (person, person + 1)))
         chosen[mine] = _complete(shop, taste[person], chosen[mine], rng)
     return chosen
-
-
-def _holds(ascending: Offsets, values: Offsets) -> Booleans:
-    if not len(ascending):
-        return np.zeros(len(values), dtype=np.bool_)
-    places = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
-    return np.asarray(ascending[places] == values)
 
 
 def _complete(shop: _Draft, taste: Floats, chosen: Rows, rng: np.random.Generator) -> Rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.ragged import pair_keys
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import NoPurchases
 from tastemaker.model.taste_model import TasteModel
@@ -66,15 +67,14 @@ def known_to_all(held_out: Purchases, vocabularies: list[Vocabulary]) -> Purchas
 def learned_from(model: TasteModel) -> Purchases:
     """Return the distinct (user, product) pairs that a model learned from."""
     own = model.histories
-    rows = np.repeat(np.arange(len(model.users), dtype=np.int32), np.diff(own.offsets))
-    return Purchases(model.users, model.products, rows, own.products)
+    return Purchases(model.users, model.products, own.owners(), own.products)
 
 
 def share_seen(train: Purchases, held_out: Purchases) -> float:
     """Return the share of the distinct (user, product) pairs held out that train holds, too; rows are of the same vocabularies."""
     width = int(max(len(train.products), held_out.product_rows.max(initial=0) + 1))
     known, asked = (
-        np.unique(part.user_rows.astype(np.int64) * width + part.product_rows) for part in (train, held_out)
+        np.unique(pair_keys(part.user_rows, part.product_rows, width)) for part in (train, held_out)
     )
     return float(np.isin(asked, known).mean()) if len(asked) else 0.0
 

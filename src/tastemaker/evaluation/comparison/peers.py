@@ -82,8 +82,9 @@ def _pairs(purchases: Purchases, user: str, product: str) -> Any:
     """Return the distinct pairs as a pandas frame of rows, which both libraries read."""
     pandas = import_module("pandas")
     histories = purchases.histories()
-    users = np.repeat(np.arange(len(purchases.users)), np.diff(histories.offsets))
-    return pandas.DataFrame({user: users, product: histories.products.astype(np.int64)})
+    return pandas.DataFrame(
+        {user: histories.owners().astype(np.int64), product: histories.products.astype(np.int64)}
+    )
 
 
 def _placed(vectors: AnyArray, rows: AnyArray, length: int) -> Floats:

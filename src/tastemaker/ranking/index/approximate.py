@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tastemaker.data.ragged import gather_lists
+from tastemaker.data.ragged import gather_lists, held_sorted, offsets_of, owners_of, pair_keys
 from tastemaker.errors import SettingProblem
 from tastemaker.kernels.pairs import score_pairs
 from tastemaker.kernels.threads import ThreadPool, default_threads
@@ -230,13 +230,8 @@ def _distinct(found: AnyArray, extra: ExtraScores, count: int) -> tuple[AnyArray
 
 
 def _left_out(rows: AnyArray, exclude: Exclusions, count: int) -> Booleans:
-    if not len(exclude.rows):
-        return np.zeros(rows.shape, np.bool_)
-    query = np.arange(len(rows), dtype=np.int64) * (count + 1)
-    gone = np.repeat(query, np.diff(exclude.offsets)) + exclude.rows
-    asked = rows + query[:, None]
-    out: Booleans = gone[np.minimum(np.searchsorted(gone, asked), len(gone) - 1)] == asked
-    return out
+    gone = pair_keys(owners_of(exclude.offsets), exclude.rows, count + 1)
+    return held_sorted(gone, pair_keys(np.arange(len(rows))[:, None], rows, count + 1))
 
 
 def _scores(
@@ -257,8 +252,7 @@ def _scores(
 
 def _ragged(rows: Rows, scores: Floats, lengths: AnyArray) -> RankedLists:
     kept = np.arange(rows.shape[1]) < lengths[:, None]
-    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-    return RankedLists(offsets, rows[kept], scores[kept], exact=False)
+    return RankedLists(offsets_of(lengths), rows[kept], scores[kept], exact=False)
 
 
 def _with(found: RankedLists, ranked: RankedLists, places: AnyArray) -> RankedLists:
@@ -266,6 +260,6 @@ def _with(found: RankedLists, ranked: RankedLists, places: AnyArray) -> RankedLi
     lists = list(found)
     for place, one in zip(places.tolist(), ranked, strict=True):
         lists[place] = one
-    offsets = np.concatenate(([0], np.cumsum([len(rows) for rows, _ in lists]))).astype(np.int64)
+    offsets = offsets_of([len(rows) for rows, _ in lists])
     rows, scores = (np.concatenate(part) for part in zip(*lists, strict=True))
     return RankedLists(offsets, rows, scores, exact=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tastemaker.data.purchases import Histories
+from tastemaker.data.ragged import find_sorted, offsets_of
 from tastemaker.kernels.pairs import score_pairs
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
@@ -128,12 +129,8 @@ def _best_of_few(
 
 def _within(rows: Rows, offsets: Offsets, lists: Rows) -> tuple[Offsets, Rows, Booleans]:
     """Return ragged lists of rows as places among ``rows``, without those that are not there, and which were kept."""
-    if not len(rows):
-        return np.zeros_like(offsets), np.zeros(0, np.int32), np.zeros(len(lists), np.bool_)
-    places = np.minimum(np.searchsorted(rows, lists), len(rows) - 1).astype(np.int32)
-    kept = rows[places] == lists
-    counts = np.concatenate(([0], np.cumsum(kept)))
-    return counts[offsets].astype(np.int64), places[kept], kept
+    places, kept = find_sorted(rows, lists)
+    return offsets_of(kept)[offsets], places[kept].astype(np.int32), kept
 
 
 class _Walk:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.data.ragged import offsets_of, owners_of
 from tastemaker.errors import NoPurchases, SettingProblem
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.taste_model import Memory, TasteModel
@@ -82,7 +83,7 @@ def _together(histories: Histories, products: int, pool: ThreadPool) -> Doubles:
     """Return XᵀX, ``float64[P, P]``."""
     counts = count_memory(histories, products, power=0, damping=0, partners=products, pool=pool)
     matrix = np.zeros((products, products))
-    matrix[np.repeat(np.arange(products), np.diff(counts.offsets)), counts.products] = counts.weights
+    matrix[owners_of(counts.offsets), counts.products] = counts.weights
     lengths = np.diff(histories.offsets)
     kept = np.repeat(lengths <= LONGEST, lengths)
     matrix[np.diag_indices(products)] = np.bincount(histories.products[kept], minlength=products)
@@ -110,5 +111,4 @@ def _strongest(table: Floats, most: int) -> Memory:
         lengths.append(says.sum(axis=1))
         columns.append(kept[says].astype(np.int32))
         values.append(found[says])
-    offsets = np.concatenate(([0], np.cumsum(np.concatenate(lengths)))).astype(np.int64)
-    return Memory(offsets, np.concatenate(columns), np.concatenate(values))
+    return Memory(offsets_of(np.concatenate(lengths)), np.concatenate(columns), np.concatenate(values))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.data.purchases import Histories
+from tastemaker.data.ragged import offsets_of, owners_of, pair_keys
 from tastemaker.kernels.memory import partners_of, solve_neighbours
 from tastemaker.kernels.threads import Task, ThreadPool
 from tastemaker.model.config import Config
 from tastemaker.model.taste_model import Memory
-from tastemaker.types import AnyArray, Floats, Offsets, Rows
+from tastemaker.types import Floats, Offsets, Rows
 
 __all__ = ["added", "buyers_of", "count_memory", "memories", "remember", "ridge_memory"]
 
@@ -101,11 +102,11 @@ def ridge_memory(
         solve_neighbours(low, high, offsets, rows, together, diagonal, penalty, found, strength, count)
 
     targets, near, strength = _by_blocks(solve, products, min(neighbours, products), pool)
-    candidates = np.repeat(np.arange(products, dtype=np.int32), np.diff(targets))
+    candidates = owners_of(targets)
     order = np.lexsort(
         (candidates, near)
     )  # from candidates and their neighbours to baskets and what they say
-    borders = np.concatenate(([0], np.cumsum(np.bincount(near, minlength=products)))).astype(np.int64)
+    borders = offsets_of(np.bincount(near, minlength=products))
     return Memory(borders, candidates[order], strength[order])
 
 
@@ -114,28 +115,23 @@ def added(parts: list[tuple[float, Memory]], products: int) -> Memory | None:
     parts = [(weight, memory) for weight, memory in parts if weight]
     if not parts:
         return None
-    keys = np.concatenate([_keys(memory, products) for _, memory in parts])
+    keys = np.concatenate(
+        [pair_keys(owners_of(memory.offsets), memory.products, products) for _, memory in parts]
+    )
     weights = np.concatenate([memory.weights * np.float32(weight) for weight, memory in parts])
     order = np.argsort(keys, kind="stable")
     keys, weights = keys[order], weights[order]
     first = np.concatenate(([True], keys[1:] != keys[:-1])) if len(keys) else np.zeros(0, bool)
     total = np.add.reduceat(weights, np.flatnonzero(first)) if len(keys) else weights
     sources, rows = np.divmod(keys[first], max(products, 1))
-    offsets = np.concatenate(([0], np.cumsum(np.bincount(sources, minlength=products)))).astype(np.int64)
+    offsets = offsets_of(np.bincount(sources, minlength=products))
     return Memory(offsets, rows.astype(np.int32), total.astype(np.float32))
 
 
 def buyers_of(histories: Histories, products: int) -> tuple[Offsets, Rows]:
     """Return the users of each product, ascending: product p has ``users[offsets[p]:offsets[p + 1]]``."""
-    users = np.repeat(np.arange(len(histories.offsets) - 1, dtype=np.int32), np.diff(histories.offsets))
-    offsets = np.zeros(products + 1, np.int64)
-    np.cumsum(np.bincount(histories.products, minlength=products), out=offsets[1:])
-    return offsets, users[np.argsort(histories.products, kind="stable")]
-
-
-def _keys(memory: Memory, products: int) -> AnyArray:
-    sources = np.repeat(np.arange(len(memory.offsets) - 1, dtype=np.int64), np.diff(memory.offsets))
-    return sources * products + memory.products
+    offsets = offsets_of(np.bincount(histories.products, minlength=products))
+    return offsets, histories.owners()[np.argsort(histories.products, kind="stable")]
 
 
 def _partners(
@@ -167,8 +163,7 @@ def _by_blocks(find: object, products: int, most: int, pool: ThreadPool) -> tupl
         rows.append(found[kept])
         values.append(value[kept])
         counts.append(count)
-    offsets = np.concatenate(([0], np.cumsum(np.concatenate(counts)))).astype(np.int64)
-    return offsets, np.concatenate(rows), np.concatenate(values)
+    return offsets_of(np.concatenate(counts)), np.concatenate(rows), np.concatenate(values)
 
 
 def _shifted(find: object, shift: int, found: Rows, value: Floats, count: Offsets) -> Task:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tastemaker.data.purchases import Histories, Purchases
-from tastemaker.data.ragged import gather_lists
+from tastemaker.data.ragged import gather_lists, offsets_of, places_in
 from tastemaker.data.splits import Split, hold_out_random, hold_out_time
 from tastemaker.errors import DataError
 from tastemaker.kernels.baskets import compose_baskets
@@ -90,7 +90,7 @@ def _last_lines(log: Purchases) -> Split | None:
     if side_by_side > (len(log) - len(log.histories().products)) / 2:
         return None
     sizes = np.bincount(users)
-    place = np.arange(len(users)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = places_in(offsets_of(sizes))
     mask = np.zeros(len(log), bool)
     mask[order] = place >= (sizes - np.floor(sizes * SHARE + 0.5))[users]
     what = (
@@ -119,35 +119,28 @@ def _trial(parts: Split, rng: np.random.Generator, *, repeats: bool = False, by_
     """Judge users with a history by what somebody had bought before, and by what they had bought themselves only if ``repeats``."""
     histories, later = parts.train.histories(), parts.held_out.histories()
     products = len(parts.train.products)
-    users = np.repeat(np.arange(len(later.offsets) - 1), np.diff(later.offsets))
+    users = later.owners()
     bought = np.bincount(histories.products, minlength=products) > 0
     wanted = bought[later.products] & (np.diff(histories.offsets) > 0)[users]
     if not repeats:
-        wanted &= ~np.isin(users * products + later.products, _pairs(histories, products))
+        wanted &= ~np.isin(later.keys(products), histories.keys(products))
     judged = np.unique(users[wanted])
     most = max(FEWEST_USERS, min(MOST_USERS, MOST_SCORES // max(products, 1)))
     if len(judged) > most:
         judged = np.sort(rng.choice(judged, most, replace=False))
     wanted &= np.isin(users, judged)
-    held_offsets = np.concatenate(
-        ([0], np.cumsum(np.bincount(users[wanted], minlength=len(later.offsets) - 1)[judged]))
-    )
+    held_offsets = offsets_of(np.bincount(users[wanted], minlength=len(later))[judged])
     offsets, places = gather_lists(histories.offsets, judged)
     return Trial(
         parts.train,
         histories,
         judged.astype(np.int32),
         Histories(offsets, histories.products[places]),
-        Histories(held_offsets.astype(np.int64), later.products[wanted]),
+        Histories(held_offsets, later.products[wanted]),
         parts.description,
         by_time,
         np.full(len(places), 0 if repeats else -np.inf, np.float32),
     )
-
-
-def _pairs(histories: Histories, products: int) -> np.ndarray:
-    users = np.repeat(np.arange(len(histories.offsets) - 1), np.diff(histories.offsets))
-    return users * products + histories.products
 
 
 def taste_scores(vectors: Floats, bias: Floats, trial: Trial, config: Config, pool: ThreadPool) -> Floats:
