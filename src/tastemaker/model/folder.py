@@ -10,6 +10,7 @@ import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ import polars as pl
 
 from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Noun, Vocabulary
-from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, NewerFormat, SettingProblem
+from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, SettingProblem
 from tastemaker.model.config import Config
+from tastemaker.model.layout import check_values, expected_files, map_part, open_regular
+from tastemaker.model.manifest import FORMAT, MANIFEST, SEAL, read_manifest, seal
 from tastemaker.model.record import Epoch, TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.storage import writing_folder
@@ -38,13 +41,7 @@ __all__ = [
     "write_file",
 ]
 
-FORMAT = 1
-"""The number of the folder's format; a folder with a greater one is refused."""
-
-MANIFEST = "manifest.json"
-
-SEAL = "sha256"
-"""The manifest's key of its own checksum."""
+NOUNS: tuple[Noun, Noun] = ("user", "product")
 
 
 def save(model: TasteModel, folder: str | Path) -> Path:
@@ -88,50 +85,20 @@ def check_target(folder: str | Path) -> Path:
     return target
 
 
-def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """Return the manifest of a model folder; raise `DamagedModel`, `NewerFormat` or `ModelFolderProblem`."""
-    path = Path(folder)
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise ModelFolderProblem(
-            f"the model folder {path} {what}; give the folder that `tastemaker train --out` wrote."
-        )
-    try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        number = int(manifest["format"])
-    except FileNotFoundError as error:
-        raise DamagedModel(f"{path} has no {MANIFEST}; it is no model folder, or a part of one.") from error
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, OSError) as error:
-        raise DamagedModel(
-            f"{path / MANIFEST} is not a manifest ({error}); train the model again."
-        ) from error
-    if number > FORMAT:
-        raise NewerFormat(
-            f"{path} has format {number}, and this tastemaker reads up to format {FORMAT}; upgrade tastemaker to load it."
-        )
-    if manifest.get(SEAL) != seal(manifest):
-        raise DamagedModel(
-            f"{path / MANIFEST} is not the manifest that was written (its SHA-256 differs from the one within); "
-            "copy the folder again or train again."
-        )
-    return dict(manifest)
-
-
 def load(folder: str | Path, *, verify: bool = True) -> TasteModel:
     """Read a model; its arrays are memory-mapped, so that processes share them.
 
-    ``verify`` compares the SHA-256 of every file with the manifest first. Raises `DamagedModel`, `NewerFormat`,
+    Files, types, shapes and the ids are always checked. ``verify`` compares the SHA-256 of every file with the manifest, too, and
+    looks at every value that a kernel trusts: offsets, rows, and that numbers are finite. Raises `DamagedModel`, `NewerFormat`,
     `ModelFolderProblem`.
     """
     path = Path(folder)
     manifest = read_manifest(path)
     try:
-        for name, facts in manifest["files"].items():
-            check_file(path / name, facts, verify)
-        return _read(path, manifest)
-    except (
-        KeyError, TypeError, ValueError, AttributeError, OSError, SettingProblem, pl.exceptions.PolarsError,
-    ) as error:  # fmt: skip
+        arrays = _arrays(path, manifest, verify)
+        vocabularies = {noun: _vocabulary(path, manifest, noun, verify) for noun in NOUNS}
+        return _model(manifest, arrays, vocabularies)
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, SettingProblem) as error:
         raise DamagedModel(f"{path} cannot be read as a model ({error}); train the model again.") from error
 
 
@@ -202,37 +169,65 @@ def _manifest(model: TasteModel, target: Path, files: dict[str, dict[str, Any]])
     }
 
 
-def seal(manifest: dict[str, Any]) -> str:
-    """Return the SHA-256 of a manifest's facts, whatever the order and the spaces in which they are written."""
-    facts = {key: value for key, value in manifest.items() if key != SEAL}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def _arrays(path: Path, manifest: dict[str, Any], verify: bool) -> dict[str, AnyArray]:
+    """Return the arrays of a folder by name, each as `PARTS` declares it."""
+    users, products = manifest["counts"]["users"], manifest["counts"]["products"]
+    sizes = {"U": users, "P": products, "U+1": users + 1, "P+1": products + 1}
+    arrays: dict[str, AnyArray] = {}
+    for part in expected_files(manifest["files"], path):
+        name = f"{part.name}.npy"
+        with open_regular(path / name) as file:
+            _check_content(file, path / name, manifest["files"][name], verify)
+            arrays[part.name] = map_part(file, part, sizes, path)
+        if verify:
+            check_values(part, arrays[part.name], arrays, sizes)
+    return arrays
 
 
-def _read(path: Path, manifest: dict[str, Any]) -> TasteModel:
-    def array(name: str) -> AnyArray:
-        loaded: AnyArray = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        return loaded
+def _vocabulary(path: Path, manifest: dict[str, Any], noun: Noun, verify: bool) -> Vocabulary:
+    """Return the ids of a folder: as many as the manifest counts, text or whole numbers, none of them twice or missing."""
+    file, facts = path / f"{noun}s.arrow", manifest["ids"][noun]
+    check_file(file, manifest["files"][file.name], verify)
+    try:
+        ids = pl.read_ipc(file).get_column("id")
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise DamagedModel(f"{file} holds no ids; train the model again.") from error
+    count = manifest["counts"][f"{noun}s"]
+    if len(ids) != count or not (ids.dtype == pl.String or ids.dtype.is_integer()):
+        raise DamagedModel(
+            f"{file} holds {len(ids):,} ids of type {ids.dtype}; this model needs {count:,} texts or whole numbers. "
+            "Train the model again."
+        )
+    if verify and _has_gap_or_repeat(ids, facts["sorted"]):
+        raise DamagedModel(
+            f"{file} holds an id that is missing, stands twice or is out of order; train the model again."
+        )
+    return Vocabulary(ids, noun, facts["form"], facts["sorted"])
 
-    def optional(name: str) -> AnyArray | None:
-        return array(name) if f"{name}.npy" in manifest["files"] else None
 
-    def vocabulary(noun: Noun) -> Vocabulary:
-        facts = manifest["ids"][noun]
-        ids = pl.read_ipc(path / f"{noun}s.arrow").get_column("id")
-        return Vocabulary(ids, noun, facts["form"], facts["sorted"])
+def _has_gap_or_repeat(ids: pl.Series, is_sorted: bool) -> bool:
+    if ids.null_count():
+        return True
+    if is_sorted:
+        return not bool((ids.slice(1) > ids.head(max(len(ids) - 1, 0))).all())
+    return ids.n_unique() != len(ids)
 
-    product_vectors = array("product_vectors")
+
+def _model(
+    manifest: dict[str, Any], arrays: dict[str, AnyArray], vocabularies: dict[Noun, Vocabulary]
+) -> TasteModel:
     memory = None
-    if "memory_offsets.npy" in manifest["files"]:
-        memory = Memory(array("memory_offsets"), array("memory_products"), array("memory_weights"))
+    if "memory_offsets" in arrays:
+        memory = Memory(*(arrays[f"memory_{name}"] for name in ("offsets", "products", "weights")))
+    basket = manifest["basket"]
     return TasteModel(
-        users=vocabulary("user"),
-        products=vocabulary("product"),
-        histories=Histories(array("history_offsets"), array("history_products")),
-        product_vectors=product_vectors,
-        product_bias=array("product_bias"),
-        user_vectors=optional("user_vectors"),
-        basket_vectors=product_vectors if manifest["basket"]["tied"] else optional("basket_vectors"),
+        users=vocabularies["user"],
+        products=vocabularies["product"],
+        histories=Histories(arrays["history_offsets"], arrays["history_products"]),
+        product_vectors=arrays["product_vectors"],
+        product_bias=arrays["product_bias"],
+        user_vectors=arrays.get("user_vectors"),
+        basket_vectors=arrays["product_vectors"] if basket["tied"] else arrays.get("basket_vectors"),
         memory=memory,
         record=TrainingRecord(
             config=Config.from_json(manifest["config"]) if manifest["config"] else None,
@@ -243,25 +238,31 @@ def _read(path: Path, manifest: dict[str, Any]) -> TasteModel:
             metrics=manifest["metrics"],
             interrupted=manifest["interrupted"],
         ),
-        damping=manifest["basket"]["damping"],
-        memory_damping=manifest["basket"]["memory_damping"],
-        history_times=optional("history_times"),
-        repeat_weight=manifest["basket"].get("repeat_weight", 0.0),  # older folders have none
-        repeat_bias=optional("repeat_bias"),
+        damping=basket["damping"],
+        memory_damping=basket["memory_damping"],
+        history_times=arrays.get("history_times"),
+        repeat_weight=basket.get("repeat_weight", 0.0),  # older folders have none
+        repeat_bias=arrays.get("repeat_bias"),
     )
 
 
 def check_file(path: Path, facts: dict[str, Any], verify: bool) -> None:
     """Raise `DamagedModel` where a file is not the one that its manifest describes."""
-    if not path.is_file():
-        raise DamagedModel(
-            f"{path.parent} lacks its file {path.name}; copy the folder again or train the model again."
-        )
-    if path.stat().st_size != facts["bytes"] or (verify and _digest(path) != facts["sha256"]):
+    with open_regular(path) as file:
+        _check_content(file, path, facts, verify)
+
+
+def _check_content(file: BufferedReader, path: Path, facts: dict[str, Any], verify: bool) -> None:
+    """Raise `DamagedModel` where an opened file has another size or checksum; leave it at its start."""
+    size = os.fstat(file.fileno()).st_size
+    if size != facts["bytes"] or (
+        verify and hashlib.file_digest(file, "sha256").hexdigest() != facts["sha256"]
+    ):
         raise DamagedModel(
             f"{path} is not the file that was written (its SHA-256 differs from the manifest's); "
             "copy the folder again or train again."
         )
+    file.seek(0)
 
 
 def _digest(path: Path) -> str:

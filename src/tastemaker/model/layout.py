@@ -1,0 +1,225 @@
+"""What a model folder holds: every file declared once, with its type, its shape and what its values must obey.
+
+A right checksum does not make a folder safe: whoever can write the folder can write the checksum. The kernels trust offsets and
+rows, so everything they trust is checked here, once, when a model is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tastemaker.errors import DamagedModel
+from tastemaker.types import AnyArray
+
+__all__ = ["PARTS", "Part", "check_values", "expected_files", "map_part", "open_regular"]
+
+BLOCK = 1 << 16
+"""Values checked at a time: they stay in the processor's cache, and no copy of an array is made."""
+
+HEADER = 4096
+"""Bytes that the header of an array may take; ours take 128."""
+
+Rule = Literal["finite", "offsets", "rows", "positive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One array of a model folder."""
+
+    name: str
+    dtype: str
+    axes: tuple[str, ...]
+    """``U``, ``P`` and those plus one are known from the manifest; every other letter is bound by the first array that has it"""
+    rule: Rule
+    owners: str | None = None
+    """The offsets that part this array into lists; its rows ascend strictly within each"""
+    required: bool = False
+    needs: tuple[str, ...] = ()
+    """Parts without which this one means nothing"""
+
+
+PARTS: tuple[Part, ...] = (
+    Part("product_vectors", "float32", ("P", "D"), "finite", required=True),
+    Part("product_bias", "float32", ("P",), "finite", required=True),
+    Part("user_vectors", "float32", ("U", "D"), "finite"),
+    Part("basket_vectors", "float32", ("P", "D"), "finite"),
+    Part("history_offsets", "int64", ("U+1",), "offsets", required=True),
+    Part("history_products", "int32", ("pairs",), "rows", owners="history_offsets", required=True),
+    Part("history_times", "int32", ("pairs",), "positive"),
+    Part("repeat_bias", "float32", ("P",), "finite"),
+    Part("memory_offsets", "int64", ("P+1",), "offsets", needs=("memory_products", "memory_weights")),
+    Part(
+        "memory_products", "int32", ("entries",), "rows", owners="memory_offsets", needs=("memory_offsets",)
+    ),
+    Part("memory_weights", "float32", ("entries",), "finite", needs=("memory_offsets",)),
+)
+"""In the order in which they are read: offsets stand before the lists that they part."""
+
+IDS = ("users.arrow", "products.arrow")
+
+
+def expected_files(names: Mapping[str, object], where: Path) -> tuple[Part, ...]:
+    """Return the parts that a manifest's files name; raise `DamagedModel` where one is missing, unknown, or lacks its companion."""
+    known = {f"{part.name}.npy": part for part in PARTS}
+    for name in names:
+        if name not in known and name not in IDS:
+            raise DamagedModel(
+                f"the manifest of {where} lists a file {name!r}, which is no part of a model; train again."
+            )
+    required = [*IDS, *(name for name, part in known.items() if part.required)]
+    present = tuple(part for name, part in known.items() if name in names)
+    required += [f"{other}.npy" for part in present for other in part.needs]
+    missing = [name for name in required if name not in names]
+    if missing:
+        raise DamagedModel(f"the manifest of {where} lists no {missing[0]}; it is part of a model only.")
+    return present
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file to read, if it is a plain one: no link, pipe or device, and without ever waiting for a writer.
+
+    Raises `DamagedModel`.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno is not None and not path.is_symlink():
+            raise DamagedModel(
+                f"{path.parent} lacks its file {path.name} ({error.strerror}); copy the folder again or train the model again."
+            ) from error
+        raise DamagedModel(f"{path} is a link; a model folder holds plain files only.") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DamagedModel(f"{path} is no plain file; a model folder holds plain files only.")
+    return os.fdopen(descriptor, "rb")
+
+
+def map_part(file: BufferedReader, part: Part, sizes: dict[str, int], where: Path) -> AnyArray:
+    """Map an array whose header is as declared; bind the axes that it is the first to have. Raises `DamagedModel`.
+
+    ``sizes`` holds the length of each axis that is known: ``U``, ``P`` and what arrays before this one bound.
+    """
+    name = f"{where.name}/{part.name}.npy"
+    try:
+        shape, fortran, dtype = _header(file)
+    except (ValueError, EOFError, OSError) as error:
+        raise DamagedModel(f"{name} is no array ({error}); train the model again.") from error
+    wanted = tuple(_size(axis, sizes, length) for axis, length in zip(part.axes, shape, strict=False))
+    if len(shape) != len(part.axes) or shape != wanted or dtype != np.dtype(part.dtype) or fortran:
+        axes = ", ".join(part.axes)
+        raise DamagedModel(
+            f"{name} holds {dtype}{list(shape)}{' in column order' if fortran else ''}; "
+            f"this model needs {part.dtype}[{axes}] with {_known(part, sizes)}. Train the model again."
+        )
+    for axis, length in zip(part.axes, shape, strict=True):
+        sizes.setdefault(axis, length)
+    start = file.tell()
+    expected = start + int(np.prod(shape, dtype=np.float64)) * dtype.itemsize
+    if os.fstat(file.fileno()).st_size != expected:
+        raise DamagedModel(f"{name} is not as long as its header says; copy the folder again or train again.")
+    if 0 in shape:
+        return np.zeros(shape, dtype)
+    return np.memmap(file, dtype=dtype, mode="r", offset=start, shape=shape)
+
+
+def check_values(
+    part: Part, array: AnyArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+) -> None:
+    """Raise `DamagedModel` where a value of an array is one that no training writes and no kernel may meet."""
+    problem = _RULES[part.rule](array, part, arrays, sizes)
+    if problem is not None:
+        raise DamagedModel(f"{part.name}.npy {problem}; no training writes that. Train the model again.")
+
+
+def _header(file: BufferedReader) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    version = np.lib.format.read_magic(file)
+    reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in reader:
+        raise ValueError(f"its format is {version[0]}.{version[1]}")
+    shape, fortran, dtype = reader[version](file, max_header_size=HEADER)
+    if len(shape) > 2 or any(length < 0 for length in shape):
+        raise ValueError(f"its shape is {shape}")
+    return shape, fortran and len(shape) > 1 and min(shape) > 1, dtype
+
+
+def _size(axis: str, sizes: Mapping[str, int], length: int) -> int:
+    return sizes.get(axis, length)
+
+
+def _known(part: Part, sizes: Mapping[str, int]) -> str:
+    facts = [f"{axis} = {sizes[axis]:,}" for axis in dict.fromkeys(part.axes) if axis in sizes]
+    return ", ".join(facts) or "any lengths"
+
+
+def _blocks(array: AnyArray) -> Iterator[AnyArray]:
+    flat = array.reshape(-1)
+    for low in range(0, len(flat), BLOCK):
+        yield flat[low : low + BLOCK]
+
+
+def _not_finite(
+    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+) -> str | None:
+    # read as integers, numbers that are not finite are the greatest of either sign: two maxima find them without a copy
+    for block in _blocks(array):
+        if block.view(np.int32).max() >= 0x7F800000 or block.view(np.uint32).max() >= 0xFF800000:
+            return "holds a number that is not finite"
+    return None
+
+
+def _not_positive(
+    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+) -> str | None:
+    low = min((int(block.min()) for block in _blocks(array)), default=1)
+    return f"holds {low}, which must be at least 1" if low < 1 else None
+
+
+def _not_offsets(
+    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+) -> str | None:
+    if array[0] != 0:
+        return f"begins with {array[0]}; offsets begin with 0"
+    for low in range(0, len(array) - 1, BLOCK):
+        block = array[low : low + BLOCK + 1]
+        if (block[1:] < block[:-1]).any():
+            return "does not ascend; offsets do"
+    return None
+
+
+def _not_rows(
+    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+) -> str | None:
+    count = sizes["P"]
+    for block in _blocks(array):
+        if block.view(np.uint32).max() >= count:  # a negative number is a great one without its sign
+            wrong = block[(block < 0) | (block >= count)][0]
+            return f"holds the row {wrong}; there are {count:,} products"
+    if part.owners is None:
+        return None
+    offsets = arrays[part.owners]
+    if offsets[-1] != len(array):
+        return f"holds {len(array):,} rows; {part.owners}.npy ends at {offsets[-1]:,}"
+    return "holds a list that does not ascend" if _falls_within_a_list(array, offsets) else None
+
+
+def _falls_within_a_list(rows: AnyArray, offsets: AnyArray) -> bool:
+    """Return whether a row is not greater than the one before it, except where a list begins."""
+    for low in range(0, len(rows) - 1, BLOCK):
+        block = rows[low : low + BLOCK + 1]
+        falls = block[1:] <= block[:-1]
+        first, last = np.searchsorted(offsets, (low + 1, low + len(block)))
+        falls[offsets[first:last] - (low + 1)] = False
+        if falls.any():
+            return True
+    return False
+
+
+_RULES = {"finite": _not_finite, "positive": _not_positive, "offsets": _not_offsets, "rows": _not_rows}

@@ -1,0 +1,143 @@
+"""The manifest of a model folder: read with bounds and typed, before anything else in the folder is looked at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from tastemaker.errors import DamagedModel, ModelFolderProblem, NewerFormat
+from tastemaker.model.layout import open_regular
+
+__all__ = ["FORMAT", "MANIFEST", "SEAL", "read_manifest", "seal"]
+
+FORMAT = 1
+"""The number of the folder's format; a folder with a greater one is refused."""
+
+MANIFEST = "manifest.json"
+
+SEAL = "sha256"
+"""The manifest's key of its own checksum."""
+
+LARGEST = 16 << 20
+"""Bytes that a manifest may have; one of a thousand epochs takes a hundredth of that."""
+
+DEEPEST = 32
+"""Levels that a manifest may have."""
+
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^/\x00-\x1f]+$")]
+
+
+class _Format(Struct):
+    format: Annotated[int, Meta(ge=0)]
+
+
+class _Counts(Struct):
+    users: Count
+    products: Count
+    purchases: Count
+
+
+class _Epoch(Struct):
+    epoch: Count
+    loss: float
+    accuracy: float
+    valid_loss: float | None
+    valid_accuracy: float | None
+    seconds: float
+
+
+class _Basket(Struct):
+    tied: bool
+    damping: float
+    memory_damping: float
+    repeat_weight: float = 0.0
+
+
+class _Ids(Struct):
+    form: str
+    sorted: bool
+
+
+class _Nouns(Struct):
+    user: _Ids
+    product: _Ids
+
+
+class _File(Struct):
+    bytes: Count
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class _Manifest(Struct):
+    format: Literal[1]
+    name: Name
+    version: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    created: Annotated[datetime, Meta(tz=True)]
+    config: dict[str, Any] | None
+    seed: Count
+    data_fingerprint: Annotated[str, Meta(max_length=255)]
+    counts: _Counts
+    epochs: list[_Epoch]
+    interrupted: bool
+    metrics: dict[str, Any]
+    basket: _Basket
+    ids: _Nouns
+    packages: dict[str, str]
+    files: dict[Annotated[str, Meta(max_length=255)], _File]
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """Return the manifest of a model folder; raise `DamagedModel`, `NewerFormat` or `ModelFolderProblem`."""
+    path = Path(folder)
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise ModelFolderProblem(
+            f"the model folder {path} {what}; give the folder that `tastemaker train --out` wrote."
+        )
+    if not (path / MANIFEST).exists():
+        raise DamagedModel(f"{path} has no {MANIFEST}; it is no model folder, or a part of one.")
+    with open_regular(path / MANIFEST) as file:
+        raw = file.read(LARGEST + 1)
+    if len(raw) > LARGEST:
+        raise DamagedModel(f"{path / MANIFEST} is larger than {LARGEST >> 20} MiB; no training writes that.")
+    try:
+        number = msgspec.json.decode(raw, type=_Format).format
+        if number > FORMAT:
+            raise NewerFormat(
+                f"{path} has format {number}, and this tastemaker reads up to format {FORMAT}; upgrade tastemaker to load it."
+            )
+        msgspec.json.decode(raw, type=_Manifest)
+        manifest: dict[str, Any] = json.loads(raw)
+        if _depth(manifest) > DEEPEST:
+            raise ValueError(f"it is more than {DEEPEST} levels deep")
+    except (ValueError, RecursionError) as error:
+        raise DamagedModel(
+            f"{path / MANIFEST} is not a manifest ({error}); train the model again."
+        ) from error
+    if manifest.get(SEAL) != seal(manifest):
+        raise DamagedModel(
+            f"{path / MANIFEST} is not the manifest that was written (its SHA-256 differs from the one within); "
+            "copy the folder again or train again."
+        )
+    return manifest
+
+
+def seal(manifest: dict[str, Any]) -> str:
+    """Return the SHA-256 of a manifest's facts, whatever the order and the spaces in which they are written."""
+    facts = {key: value for key, value in manifest.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _depth(value: object) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(_depth, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(_depth, value), default=0)
+    return 0

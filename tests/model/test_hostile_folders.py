@@ -1,0 +1,197 @@
+"""Folders whose checksums are right and whose content is hostile: refused in a sentence, or ranked as NumPy ranks them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from hostile_folders import attack, reseal
+
+from tastemaker.data.purchases import Histories
+from tastemaker.errors import DamagedModel
+from tastemaker.model.folder import load, save
+from tastemaker.model.layout import PARTS
+from tastemaker.model.taste_model import Memory, TasteModel
+
+
+@pytest.fixture(scope="session")
+def whole_folder(workshop_model, tmp_path_factory):
+    """A folder with every part that a model may have, but vectors of users."""
+    model, rng = workshop_model, np.random.default_rng(0)
+    offsets = np.arange(151, dtype=np.int64) * 2
+    rows = np.sort(rng.permuted(np.tile(np.arange(150, dtype=np.int32), (150, 1)), axis=1)[:, :2], axis=1)
+    whole = TasteModel(
+        users=model.users,
+        products=model.products,
+        histories=Histories(model.histories.offsets, model.histories.products),
+        product_vectors=model.product_vectors,
+        product_bias=rng.random(150, np.float32),
+        user_vectors=None,
+        basket_vectors=rng.random((150, 12), np.float32),
+        memory=Memory(offsets, rows.ravel().astype(np.int32), rng.random(300, np.float32)),
+        record=model.record,
+        history_times=rng.integers(1, 9, len(model.histories.products)).astype(np.int32),
+        repeat_weight=0.5,
+        repeat_bias=rng.random(150, np.float32),
+    )
+    return save(whole, tmp_path_factory.mktemp("whole") / "1")
+
+
+@pytest.fixture
+def copied(whole_folder, tmp_path):
+    return shutil.copytree(whole_folder, tmp_path / "copied")
+
+
+def rewritten(folder, name, change):
+    path = folder / f"{name}.npy"
+    np.save(path, change(np.load(path)))
+    reseal(folder)
+
+
+def first_set(value):
+    def change(array):
+        array.reshape(-1)[0] = value
+        return array
+
+    return change
+
+
+def test_every_part_that_is_written_is_declared(whole_folder):
+    declared = {f"{part.name}.npy" for part in PARTS}
+    written = {path.name for path in whole_folder.glob("*.npy")}
+    assert written <= declared
+    assert declared - written == {"user_vectors.npy"}
+
+
+@pytest.mark.parametrize(
+    "part", [part.name for part in PARTS if part.rule == "finite" and part.name != "user_vectors"]
+)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -np.nan])
+def test_a_number_that_is_not_finite_is_refused(copied, part, value):
+    rewritten(copied, part, first_set(value))
+    with pytest.raises(DamagedModel, match=rf"{part}\.npy holds a number that is not finite"):
+        load(copied)
+
+
+@pytest.mark.parametrize("value", [3.4e38, -3.4e38, 1e-45, -0.0])
+def test_the_greatest_and_least_finite_numbers_are_numbers(copied, value):
+    rewritten(copied, "product_bias", first_set(value))
+    load(copied)
+
+
+@pytest.mark.parametrize("part", ["history_products", "memory_products"])
+@pytest.mark.parametrize("value", [-1, 150, 2**31 - 1, -(2**31)])
+def test_a_row_of_no_product_is_refused(copied, part, value):
+    rewritten(copied, part, first_set(value))
+    with pytest.raises(DamagedModel, match=rf"{part}\.npy holds the row {value}; there are 150 products"):
+        load(copied)
+
+
+@pytest.mark.parametrize("part", ["history_offsets", "memory_offsets"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda a: a + 1, "begins with 1; offsets begin with 0"),
+        (lambda a: np.concatenate([a[:1], a[-1:], a[2:]]), "does not ascend"),
+        (lambda a: np.concatenate([a[:-1], a[-1:] + 1]), "holds"),
+        (lambda a: np.concatenate([a[:-1], [2**62]]), "holds"),
+        (lambda a: a[:-1], "holds int64"),
+    ],
+)
+def test_offsets_that_part_no_list_are_refused(copied, part, change, said):
+    rewritten(copied, part, change)
+    with pytest.raises(DamagedModel, match=said):
+        load(copied)
+
+
+def test_a_list_that_does_not_ascend_is_refused(copied):
+    def swap(array):
+        array[[0, 1]] = array[[1, 0]]
+        return array
+
+    rewritten(copied, "memory_products", swap)
+    with pytest.raises(DamagedModel, match="holds a list that does not ascend"):
+        load(copied)
+
+
+def test_bought_less_than_once_is_refused(copied):
+    rewritten(copied, "history_times", first_set(0))
+    with pytest.raises(DamagedModel, match=r"history_times\.npy holds 0, which must be at least 1"):
+        load(copied)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_only_plain_files_are_opened(copied, kind):
+    path = copied / "product_bias.npy"
+    moved = path.rename(copied.parent / "elsewhere.npy")
+    {"link": lambda: path.symlink_to(moved), "pipe": lambda: os.mkfifo(path), "folder": path.mkdir}[kind]()
+    with pytest.raises(DamagedModel, match=r"product_bias\.npy is (a link|no plain file)"):
+        load(copied)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_manifest_is_a_plain_file(copied, kind):
+    path = copied / "manifest.json"
+    moved = path.rename(copied.parent / "elsewhere.json")
+    {"link": lambda: path.symlink_to(moved), "pipe": lambda: os.mkfifo(path)}[kind]()
+    with pytest.raises(DamagedModel, match=r"manifest\.json is (a link|no plain file)"):
+        load(copied)
+
+
+@pytest.mark.parametrize("name", ["../product_bias.npy", "/etc/passwd", "pickle.npy", "x" * 300])
+def test_a_file_that_is_no_part_of_a_model_is_never_opened(copied, name):
+    manifest = json.loads((copied / "manifest.json").read_text())
+    manifest["files"][name] = {"bytes": 1, "sha256": "0" * 64}
+    reseal(copied, manifest)
+    with pytest.raises(DamagedModel):
+        load(copied)
+
+
+def test_files_that_no_checksum_covers_are_not_read(copied):
+    manifest = json.loads((copied / "manifest.json").read_text())
+    manifest["files"] = {}
+    reseal(copied, manifest)
+    with pytest.raises(DamagedModel, match="lists no"):
+        load(copied)
+
+
+@pytest.mark.parametrize("change", [
+    lambda m: m.update(created="yesterday"), lambda m: m.update(metrics=7), lambda m: m["counts"].update(users=-1),
+    lambda m: m.update(name="../x"), lambda m: m["basket"].update(damping="much"), lambda m: m.update(version=0),
+])  # fmt: skip
+def test_fields_of_a_wrong_kind_are_refused(copied, change):
+    manifest = json.loads((copied / "manifest.json").read_text())
+    change(manifest)
+    reseal(copied, manifest)
+    with pytest.raises(DamagedModel, match="is not a manifest"):
+        load(copied)
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1e999", "NaN", "Infinity"])
+def test_a_number_beyond_all_numbers_is_refused(copied, text):
+    path = copied / "manifest.json"
+    path.write_text(path.read_text().replace('"metrics": {', f'"metrics": {{"odd": {text}, ', 1))
+    with pytest.raises(DamagedModel, match="is not a manifest"):
+        load(copied)
+
+
+def test_a_deep_or_huge_manifest_is_refused(copied):
+    manifest = json.loads((copied / "manifest.json").read_text())
+    deep: object = 1
+    for _ in range(40):
+        deep = {"a": deep}
+    reseal(copied, manifest | {"metrics": deep})
+    with pytest.raises(DamagedModel, match="more than 32 levels deep"):
+        load(copied)
+    (copied / "manifest.json").write_text(" " * (17 << 20))
+    with pytest.raises(DamagedModel, match="is larger than 16 MiB"):
+        load(copied)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_mutated_folder_is_refused_in_a_sentence_or_ranks_as_numpy_does(whole_folder, tmp_path, seed):
+    outcome = attack(whole_folder, tmp_path / "model", seed)
+    assert outcome.startswith(("refused: ", "ranked")), outcome
