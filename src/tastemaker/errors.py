@@ -17,13 +17,9 @@
     │   ├── DamagedModel            a file is missing, or its checksum differs
     │   └── NewerFormat             the folder was written by a newer tastemaker
     ├── NotServed                   a model, version or label that the server does not have
-    ├── EventsProblem               the file of live events cannot be read or written
-    │   ├── EventsFull              the disk has no room for further events
-    │   └── KeyUsedOtherwise        an idempotency key came again with another content
     └── ServerProblem               the server cannot start: the port is taken, there is no model or no keys
 
-The command line prints the message in one line and exits with 1. Three more never reach a caller: ``Refusal`` becomes the answer
-to a request, and ``EndedOnPurpose`` and ``_Stopped`` end a process that was told to.
+The command line prints the message in one line and exits with 1.
 """
 
 from __future__ import annotations
@@ -35,10 +31,7 @@ __all__ = [
     "ColumnProblem",
     "DamagedModel",
     "DataError",
-    "EventsFull",
-    "EventsProblem",
     "FolderExists",
-    "KeyUsedOtherwise",
     "ModelFolderProblem",
     "NewerFormat",
     "NoPurchases",
@@ -119,18 +112,6 @@ class NotServed(TastemakerError):
     def __init__(self, message: str, missing: str) -> None:
         super().__init__(message)
         self.missing = missing
-
-
-class EventsProblem(TastemakerError):
-    """The file of events cannot be read or written."""
-
-
-class EventsFull(EventsProblem):
-    """The disk has no room for further events; nothing of the request was kept."""
-
-
-class KeyUsedOtherwise(EventsProblem):
-    """An idempotency key came again with another content."""
 
 
 class ServerProblem(TastemakerError):

@@ -31,7 +31,7 @@ os.fsync = flush_or_die
 save(model, target)
 """
 
-FILES = 8  # seven parts and the manifest, each flushed once, then the folder itself, then its parent
+FILES = 11  # ten parts and the manifest, each flushed once, then the folder itself, then its parent
 
 
 def failing_after(calls, error, function):

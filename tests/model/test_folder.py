@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import uuid
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 
+from tastemaker.data.events import Events
 from tastemaker.data.purchases import Histories
 from tastemaker.data.reading.readers import read_purchases
 from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, NewerFormat
@@ -349,3 +351,28 @@ def test_a_model_whose_parts_do_not_fit_is_refused(workshop_model):
             memory=None,
             record=model.record,
         )
+
+
+def test_the_dated_past_comes_back_with_its_kinds(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "user": ["b", "a", "b"],
+            "product": ["x", "y", "y"],
+            "date": ["2024-01-02", "2024-01-01", "2024-01-01"],
+        }
+    )
+    log = read_purchases(frame)
+    events = Events(np.int32([0]), np.int32([1]), np.int16([0]), ("view",), np.int64([7]))
+    model = best_sellers(replace(log, events=events))
+    past = load(save(model, tmp_path / "model")).past
+    assert past.names == ("purchase", "view")
+    for name in ("offsets", "products", "times", "kinds"):
+        assert getattr(past, name).tobytes() == getattr(model.past, name).tobytes()
+    assert past.kinds.tolist() == [1, 0, 0, 0]
+
+
+def test_a_model_of_a_log_without_times_has_no_files_of_a_past(tmp_path):
+    model = best_sellers(read_purchases(pl.DataFrame({"user": [1], "product": ["x"]})))
+    manifest = read_manifest(save(model, tmp_path / "model"))
+    assert not [name for name in (*manifest, *manifest["files"]) if name.startswith("past")]
+    assert load(tmp_path / "model").past is None

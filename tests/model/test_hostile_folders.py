@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hostile_folders import attack, reseal
 
+from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
 from tastemaker.errors import DamagedModel
 from tastemaker.model.folder import load, save
@@ -36,6 +37,13 @@ def whole_folder(workshop_model, tmp_path_factory):
         history_times=rng.integers(1, 9, len(model.histories.products)).astype(np.int32),
         repeat_weight=0.5,
         repeat_bias=rng.random(150, np.float32),
+        past=Past(
+            model.past.offsets,
+            model.past.products,
+            model.past.times,
+            rng.integers(0, 2, len(model.past)).astype(np.int16),
+            ("purchase", "view"),
+        ),
     )
     return save(whole, tmp_path_factory.mktemp("whole") / "1")
 
@@ -82,7 +90,7 @@ def test_the_greatest_and_least_finite_numbers_are_numbers(copied, value):
     load(copied)
 
 
-@pytest.mark.parametrize("part", ["history_products", "memory_products"])
+@pytest.mark.parametrize("part", ["history_products", "memory_products", "past_products"])
 @pytest.mark.parametrize("value", [-1, 150, 2**31 - 1, -(2**31)])
 def test_a_row_of_no_product_is_refused(copied, part, value):
     rewritten(copied, part, first_set(value))
@@ -90,7 +98,7 @@ def test_a_row_of_no_product_is_refused(copied, part, value):
         load(copied)
 
 
-@pytest.mark.parametrize("part", ["history_offsets", "memory_offsets"])
+@pytest.mark.parametrize("part", ["history_offsets", "memory_offsets", "past_offsets"])
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -120,6 +128,13 @@ def test_a_list_that_does_not_ascend_is_refused(copied):
 def test_bought_less_than_once_is_refused(copied):
     rewritten(copied, "history_times", first_set(0))
     with pytest.raises(DamagedModel, match=r"history_times\.npy holds 0, which must be at least 1"):
+        load(copied)
+
+
+@pytest.mark.parametrize("value", [-1, 2])
+def test_a_kind_of_event_that_is_none_is_refused(copied, value):
+    rewritten(copied, "past_kinds", first_set(value))
+    with pytest.raises(DamagedModel, match="past_kinds"):
         load(copied)
 
 

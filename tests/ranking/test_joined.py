@@ -14,6 +14,7 @@ from tastemaker.model.config import preset
 from tastemaker.ranking.fold_in import joined, unknown_products
 from tastemaker.ranking.recommend import known_part, recommend, recommend_baskets
 from tastemaker.ranking.scores import score
+from tastemaker.training.baselines.best_sellers import best_sellers
 from tastemaker.training.train import train
 
 
@@ -172,3 +173,17 @@ def test_a_basket_is_parted_into_what_the_model_knows_and_what_not(model):
     assert known_part(model, [5, two, one, 77, two]) == ([two, one, two], [5, 77])
     assert known_part(model, ["no", str(one), "5"]) == ([str(one)], ["no", "5"])
     assert known_part(model, []) == ([], [])
+
+
+def test_the_past_of_a_model_grows_with_newer_purchases():
+    first = pl.DataFrame(
+        {"user": ["a", "b"], "product": ["hat", "sock"], "date": ["2024-01-02", "2024-01-01"]}
+    )
+    later = pl.DataFrame(
+        {"user": ["a", "zoe"], "product": ["sock", "hat"], "date": ["2024-01-01", "2024-01-03"]}
+    )
+    model = best_sellers(read_purchases(first))
+    past = joined(model, read_purchases(later)).past
+    assert (past.offsets.tolist(), past.products.tolist()) == ([0, 2, 3, 4], [1, 0, 1, 0])
+    assert np.diff(past.times).tolist() == [86_400_000_000, -86_400_000_000, 2 * 86_400_000_000]
+    assert joined(model, read_purchases(later.drop("date"))).past is None

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, SettingProblem
@@ -113,6 +114,11 @@ def _parts(model: TasteModel) -> dict[str, Callable[[Path], object]]:
         "history_times": model.history_times,
         "repeat_bias": model.repeat_bias,
     }
+    if model.past is not None:
+        arrays["past_offsets"] = model.past.offsets
+        arrays["past_products"] = model.past.products
+        arrays["past_times"] = model.past.times
+        arrays["past_kinds"] = model.past.kinds
     if model.memory is not None:
         arrays["memory_offsets"] = model.memory.offsets
         arrays["memory_products"] = model.memory.products
@@ -157,6 +163,7 @@ def _manifest(model: TasteModel, target: Path, files: dict[str, dict[str, Any]])
             "memory_damping": model.memory_damping,
             "repeat_weight": model.repeat_weight,
         },
+        **({} if model.past is None else {"past": {"kinds": list(model.past.names)}}),
         "ids": {
             vocabulary.noun: {"form": vocabulary.form, "sorted": vocabulary.is_sorted}
             for vocabulary in (model.users, model.products)
@@ -243,7 +250,20 @@ def _model(
         history_times=arrays.get("history_times"),
         repeat_weight=basket.get("repeat_weight", 0.0),  # older folders have none
         repeat_bias=arrays.get("repeat_bias"),
+        past=_past(manifest, arrays),
     )
+
+
+def _past(manifest: dict[str, Any], arrays: dict[str, AnyArray]) -> Past | None:
+    """Return the dated past of a folder; older ones, and models of logs without times, have none."""
+    if "past_offsets" not in arrays:
+        return None
+    kinds, names = arrays.get("past_kinds"), tuple(manifest["past"]["kinds"])
+    if kinds is not None and len(kinds) and kinds.max() >= len(names):
+        raise DamagedModel(
+            f"past_kinds.npy holds the kind {kinds.max()}; there are {len(names)}. Train the model again."
+        )
+    return Past(arrays["past_offsets"], arrays["past_products"], arrays["past_times"], kinds, names)
 
 
 def check_file(path: Path, facts: dict[str, Any], verify: bool) -> None:

@@ -27,7 +27,7 @@ BLOCK = 1 << 16
 HEADER = 4096
 """Bytes that the header of an array may take; ours take 128."""
 
-Rule = Literal["finite", "offsets", "rows", "positive"]
+Rule = Literal["any", "finite", "natural", "offsets", "positive", "rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,9 @@ class Part:
     """``U``, ``P`` and those plus one are known from the manifest; every other letter is bound by the first array that has it"""
     rule: Rule
     owners: str | None = None
-    """The offsets that part this array into lists; its rows ascend strictly within each"""
+    """The offsets that part this array into lists"""
+    ascends: bool = True
+    """Whether the rows ascend strictly within each of those lists"""
     required: bool = False
     needs: tuple[str, ...] = ()
     """Parts without which this one means nothing"""
@@ -60,6 +62,18 @@ PARTS: tuple[Part, ...] = (
         "memory_products", "int32", ("entries",), "rows", owners="memory_offsets", needs=("memory_offsets",)
     ),
     Part("memory_weights", "float32", ("entries",), "finite", needs=("memory_offsets",)),
+    Part("past_offsets", "int64", ("U+1",), "offsets", needs=("past_products", "past_times")),
+    Part(
+        "past_products",
+        "int32",
+        ("events",),
+        "rows",
+        owners="past_offsets",
+        ascends=False,
+        needs=("past_offsets",),
+    ),
+    Part("past_times", "int64", ("events",), "any", needs=("past_offsets",)),
+    Part("past_kinds", "int16", ("events",), "natural", needs=("past_offsets",)),
 )
 """In the order in which they are read: offsets stand before the lists that they part."""
 
@@ -178,8 +192,24 @@ def _not_finite(
 def _not_positive(
     array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
 ) -> str | None:
-    low = min((int(block.min()) for block in _blocks(array)), default=1)
-    return f"holds {low}, which must be at least 1" if low < 1 else None
+    return _below(array, 1)
+
+
+def _not_natural(
+    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+) -> str | None:
+    return _below(array, 0)
+
+
+def _below(array: AnyArray, least: int) -> str | None:
+    low = min((int(block.min()) for block in _blocks(array)), default=least)
+    return f"holds {low}, which must be at least {least}" if low < least else None
+
+
+def _anything(
+    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+) -> str | None:
+    return None
 
 
 def _not_offsets(
@@ -207,7 +237,9 @@ def _not_rows(
     offsets = arrays[part.owners]
     if offsets[-1] != len(array):
         return f"holds {len(array):,} rows; {part.owners}.npy ends at {offsets[-1]:,}"
-    return "holds a list that does not ascend" if _falls_within_a_list(array, offsets) else None
+    return (
+        "holds a list that does not ascend" if part.ascends and _falls_within_a_list(array, offsets) else None
+    )
 
 
 def _falls_within_a_list(rows: AnyArray, offsets: AnyArray) -> bool:
@@ -222,4 +254,11 @@ def _falls_within_a_list(rows: AnyArray, offsets: AnyArray) -> bool:
     return False
 
 
-_RULES = {"finite": _not_finite, "positive": _not_positive, "offsets": _not_offsets, "rows": _not_rows}
+_RULES = {
+    "any": _anything,
+    "finite": _not_finite,
+    "natural": _not_natural,
+    "offsets": _not_offsets,
+    "positive": _not_positive,
+    "rows": _not_rows,
+}

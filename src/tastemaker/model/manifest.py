@@ -60,6 +60,10 @@ class _Basket(Struct):
     repeat_weight: float = 0.0
 
 
+class _Past(Struct):
+    kinds: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(min_length=1, max_length=1024)]
+
+
 class _Ids(Struct):
     form: str
     sorted: bool
@@ -91,6 +95,7 @@ class _Manifest(Struct):
     ids: _Nouns
     packages: dict[str, str]
     files: dict[Annotated[str, Meta(max_length=255)], _File]
+    past: _Past | None = None
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:

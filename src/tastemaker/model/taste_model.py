@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
@@ -63,6 +64,8 @@ class TasteModel:
     """What log(1 + times bought) adds to the score of a product bought before, where it may come again."""
     repeat_bias: Floats | None = None
     """``float32[P]``, what is added to that of any user; ``None`` means nothing"""
+    past: Past | None = None
+    """What each user did and when, where the log has times."""
 
     def __post_init__(self) -> None:
         users, products, dimensions = len(self.users), len(self.products), self.product_vectors.shape[1]
@@ -74,6 +77,7 @@ class TasteModel:
             "histories.offsets": (self.histories.offsets, (users + 1,)),
             "history_times": (self.history_times, self.histories.products.shape),
             "repeat_bias": (self.repeat_bias, (products,)),
+            "past.offsets": (None if self.past is None else self.past.offsets, (users + 1,)),
         }
         for name, (array, shape) in shapes.items():
             if array is not None and array.shape != shape:

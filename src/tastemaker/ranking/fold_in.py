@@ -7,7 +7,9 @@ import dataclasses
 import numpy as np
 import polars as pl
 
+from tastemaker.data.events import Events
 from tastemaker.data.identifiers import as_form, integers_if_all
+from tastemaker.data.past import joined_past
 from tastemaker.data.purchases import Histories, Purchases
 from tastemaker.data.ragged import gather_lists
 from tastemaker.data.repeats import times_bought
@@ -17,7 +19,7 @@ from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.queries import basket_queries
 from tastemaker.types import AnyArray, Counts, Floats
 
-__all__ = ["joined", "unknown_products"]
+__all__ = ["grown", "joined", "unknown_products"]
 
 
 def joined(model: TasteModel, purchases: Purchases) -> TasteModel:
@@ -35,7 +37,7 @@ def joined(model: TasteModel, purchases: Purchases) -> TasteModel:
     >>> [len(products) for products, _ in tm.recommend(joined(model, newer), ["a", "b", "zoe"]).lists]
     [0, 1, 1]
     """
-    users, user_rows = _grown(model.users, purchases.users)
+    users, user_rows = grown(model.users, purchases.users)
     product_rows = model.products.find(purchases.products.ids).fill_null(-1).to_numpy()
     rows = product_rows[purchases.product_rows]
     known = rows >= 0
@@ -45,13 +47,19 @@ def joined(model: TasteModel, purchases: Purchases) -> TasteModel:
         user_rows[purchases.user_rows[known]].astype(np.int32),
         rows[known].astype(np.int32),
         None if purchases.times is None else purchases.times[known],
+        events=_known_events(purchases, user_rows, product_rows),
     )
     histories, times = _longer(model, newer)
     vectors = model.user_vectors
     if vectors is not None:
         vectors = _with_means(vectors, model, histories)
     return dataclasses.replace(
-        model, users=users, histories=histories, history_times=times, user_vectors=vectors
+        model,
+        users=users,
+        histories=histories,
+        history_times=times,
+        user_vectors=vectors,
+        past=joined_past(model.past, newer),
     )
 
 
@@ -61,7 +69,7 @@ def unknown_products(model: TasteModel, purchases: Purchases) -> tuple[pl.Series
     return purchases.products.ids.filter(unknown), int(unknown.to_numpy()[purchases.product_rows].sum())
 
 
-def _grown(known: Vocabulary, newer: Vocabulary) -> tuple[Vocabulary, AnyArray]:
+def grown(known: Vocabulary, newer: Vocabulary) -> tuple[Vocabulary, AnyArray]:
     """Return the vocabulary with the newer ids after its own, and the row of each newer id."""
     rows = known.find(newer.ids)
     strangers = newer.ids.filter(rows.is_null())
@@ -70,6 +78,19 @@ def _grown(known: Vocabulary, newer: Vocabulary) -> tuple[Vocabulary, AnyArray]:
     ids = pl.concat([known.ids, _fitting(strangers, known)])
     numbers = rows.is_null().cum_sum() + (len(known) - 1)
     return Vocabulary(ids, known.noun, known.form, False), rows.fill_null(numbers).to_numpy()
+
+
+def _known_events(purchases: Purchases, users: AnyArray, products: AnyArray) -> Events | None:
+    """Return the events of known products as rows of the model; ``users`` and ``products`` are the rows of the log's."""
+    events = purchases.events
+    if events is None:
+        return None
+    kept = events.take(products[events.product_rows] >= 0)
+    return dataclasses.replace(
+        kept,
+        user_rows=users[kept.user_rows].astype(np.int32),
+        product_rows=products[kept.product_rows].astype(np.int32),
+    )
 
 
 def _longer(model: TasteModel, newer: Purchases) -> tuple[Histories, Counts | None]:

@@ -13,7 +13,7 @@ from tastemaker.kernels.topk import PANEL, STEP, pack_panels, rank, room_for_pan
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import AnyArray, Booleans, Floats, Offsets, Rows
 
-__all__ = ["Candidates", "Exclusions", "ExtraScores", "no_extra", "top_k"]
+__all__ = ["Candidates", "Exclusions", "ExtraScores", "no_extra", "padded", "top_k"]
 
 BUFFER_KEYS = 1 << 19
 """A chunk of queries holds at most about so many keys (8 bytes each), so that memory stays bounded however great k is."""
@@ -119,11 +119,10 @@ def top_k(
     k = min(k, candidates.count)
     if not count or not k:
         return RankedLists(np.zeros(count + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
-    padded = np.zeros((count, _padded(dimensions)), np.float32)
-    padded[:, :dimensions] = queries
+    wide = padded(queries)
     exclude = exclude or Exclusions(np.zeros(1, np.int64), np.zeros(0, np.int32))
     with ThreadPool(threads) as pool:
-        return _lists(*_ranked(padded, candidates, k, exclude, extra or no_extra(), pool))
+        return _lists(*_ranked(wide, candidates, k, exclude, extra or no_extra(), pool))
 
 
 def _ranked(
@@ -158,6 +157,13 @@ def _merged(keys: AnyArray, counts: Offsets) -> tuple[AnyArray, Offsets]:
     keys[np.arange(k) >= counts[:, :, None]] = 0  # below every key
     together = np.sort(np.concatenate(list(keys), axis=1), axis=1)[:, ::-1]
     return np.ascontiguousarray(together[:, :k]), np.minimum(counts.sum(axis=0), k)
+
+
+def padded(queries: Floats) -> Floats:
+    """Return queries ``float32[Q, D]`` as the kernels take them: ``float32[Q, D']``, zeros beyond D."""
+    wide = np.zeros((len(queries), _padded(queries.shape[1])), np.float32)
+    wide[:, : queries.shape[1]] = queries
+    return wide
 
 
 def _padded(dimensions: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.repeats import times_bought
 from tastemaker.errors import NoPurchases, SettingProblem, TrainingInterrupted
@@ -155,6 +156,7 @@ def _train_free(given: Given) -> TasteModel:
         basket_vectors=None,
         memory=None,
         record=record,
+        past=past_of(log),
     )
 
 
@@ -182,6 +184,7 @@ def _train_composed(given: Given) -> TasteModel:
         history_times=times_bought(log),
         repeat_weight=config.repeat_weight or 0.0,
         repeat_bias=repeat_bias(log, config),
+        past=past_of(log),
     )
 
 

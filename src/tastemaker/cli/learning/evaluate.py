@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tastemaker.cli.learning.replayed import replay_terms, show_replay
 from tastemaker.cli.terminal.console import output, print_json, say
 from tastemaker.cli.terminal.options import (
     AsJson,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tastemaker.evaluation.protocol import Report
+    from tastemaker.evaluation.replay.bench import Terms
 
 __all__ = ["evaluate", "report_table"]
 
@@ -35,6 +37,23 @@ def evaluate(
         list[int] | None, typer.Option(help="List length; repeatable.", show_default="10, 20, 100")
     ] = None,
     include_purchased: RankPurchased = False,
+    replay: Annotated[
+        bool,
+        typer.Option(
+            "--replay", help="Ask for each purchase at its time what would have been shown just before it."
+        ),
+    ] = False,
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="With --replay: only the user's own history grows.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="first-event",
+            help="With --replay: a product is a candidate from its first event on.",
+            show_default="always",
+        ),
+    ] = None,
     reading: ReadingOptions = ReadingOptions(),
     seed: Annotated[
         int, typer.Option(help="Decides the intervals' resampling and the workshop's draws.")
@@ -44,8 +63,18 @@ def evaluate(
 ) -> None:
     """Measure a model on purchases that it has not seen: the whole catalogue is ranked for every user in HELD_OUT.
 
-    Each number is a mean over users, with a 95 % interval. What a user bought in train is left out of their list.
+    Each number is a mean over users, with a 95 % interval. What a user bought in train is left out of their list. With --replay
+    every purchase in HELD_OUT is a question, asked in the order of time: new users and new products count, too, and simple rules
+    are measured beside the model.
     """
+    if replay:
+        terms = replay_terms(
+            at, include_purchased=include_purchased, frozen=frozen, since=since, seed=seed, threads=threads
+        )
+        _replay(folder, held_out, reading, terms, as_json=as_json)
+        return
+    if frozen or since is not None:
+        raise typer.BadParameter("--frozen and --since go with --replay.")
     from tastemaker.data.reading.readers import read_held_out
     from tastemaker.evaluation.comparison.common_users import learned_from, share_seen
     from tastemaker.evaluation.evaluate import evaluate as measure
@@ -91,6 +120,17 @@ def evaluate(
             f"not a quality): accuracy {report.workshop.categorical_accuracy:.4f}, loss {report.workshop.loss:.4f}.",
             soft_wrap=True,
         )
+
+
+def _replay(folder: Path, later: Path, reading: ReadingOptions, terms: Terms, *, as_json: bool) -> None:
+    from tastemaker.data.reading.readers import read_purchases
+    from tastemaker.evaluation.replay.replay import replay_on
+    from tastemaker.model.folder import load
+
+    model = load(folder)
+    log = read_purchases(later, columns=reading.columns(), reading=reading.reading())
+    say(f"{later}: {log.summary.sentence()}")
+    show_replay(replay_on(model, log, terms), as_json=as_json)
 
 
 def report_table(report: Report) -> Table:

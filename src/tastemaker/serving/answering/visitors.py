@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tastemaker.errors import EventsProblem
 from tastemaker.ranking.fallbacks import NOTHING, Source, Visitor, categories_of, source_of
 from tastemaker.ranking.rules.rule_book import RuleBook
+from tastemaker.serving.answering.event_store import EventsProblem
 from tastemaker.serving.answering.state import ApiState
 from tastemaker.serving.api.responses import row_of
 from tastemaker.serving.front.metrics import Metrics

@@ -12,10 +12,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tastemaker.errors import EventsFull, EventsProblem, KeyUsedOtherwise
 from tastemaker.serving.answering.event_store import (
     Event,
     Events,
+    EventsFull,
+    EventsProblem,
+    KeyUsedOtherwise,
     as_bytes,
     read_events,
 )

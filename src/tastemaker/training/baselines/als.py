@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import NoPurchases, SettingProblem
 from tastemaker.kernels.threads import default_threads
@@ -93,6 +94,7 @@ def factorised(
         basket_vectors=None,
         memory=None,
         record=TrainingRecord(None, seed, purchases.fingerprint(), len(purchases), metrics=dict(metrics)),
+        past=past_of(purchases),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Histories, Purchases
 from tastemaker.errors import NoPurchases
 from tastemaker.model.record import TrainingRecord
@@ -60,4 +61,5 @@ def remembering(
         memory=memory,
         record=TrainingRecord(None, 0, purchases.fingerprint(), len(purchases), metrics=settings),
         memory_damping=0.0,
+        past=past_of(purchases),
     )

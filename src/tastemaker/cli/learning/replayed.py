@@ -1,0 +1,114 @@
+"""What ``--replay`` prints, for ``evaluate`` and for ``compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tastemaker.cli.terminal.console import output, print_json, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tastemaker.evaluation.replay.bench import Terms
+    from tastemaker.evaluation.replay.report import Measured, ReplayReport
+
+__all__ = ["replay_table", "replay_terms", "segments_table", "show_replay"]
+
+
+def replay_terms(
+    at: list[int] | None,
+    *,
+    include_purchased: bool,
+    frozen: bool,
+    since: str | None,
+    seed: int,
+    threads: int | None,
+) -> Terms:
+    """Return how a replay asks, as the options say it; raise a usage error for a word that is none."""
+    import typer
+
+    from tastemaker.evaluation.replay.bench import FIRST_EVENT, Terms
+
+    if since is not None and since.replace("-", " ") != FIRST_EVENT:
+        raise typer.BadParameter(f"--since is {since!r}; it must be first-event.")
+    return Terms(
+        at=tuple(sorted(set(at or (10, 100)))),
+        include_purchased=include_purchased,
+        frozen=frozen,
+        since=None if since is None else FIRST_EVENT,
+        seed=seed,
+        threads=threads,
+    )
+
+
+def show_replay(report: ReplayReport, *, as_json: bool) -> None:
+    """Print a replay: as one JSON object, or as tables with what was left out and what was skipped."""
+    for note in report.notes:
+        say(note)
+    if as_json:
+        print_json(report.as_dict())
+        return
+    out = output()
+    left = ", ".join(f"{count:,} {reason}" for reason, count in report.left_out.items())
+    out.print(
+        f"{report.purchases:,} questions of {report.users:,} users"
+        + (f" (left out: {left})" if left else "")
+        + f"; candidates: {report.candidates} ({report.products:,}).",
+        soft_wrap=True,
+    )
+    if report.not_findable:
+        out.print(f"{report.not_findable:,} ask for a product that is no candidate; they count as missed.")
+    measured = {"the model": report.model, **report.baselines}
+    out.print("\nMean over questions and 95 % interval over users:")
+    out.print(replay_table(measured))
+    metric = _main_metric(report.model)
+    out.print(f"\n{metric} by who asks and what was bought:")
+    out.print(segments_table(measured, metric))
+    for name, why in report.skipped.items():
+        out.print(f"{name} was left out: {why}.", soft_wrap=True, markup=False)
+
+
+def replay_table(measured: Mapping[str, Measured]) -> Table:
+    """Return a line for each model or rule, and a column for each metric."""
+    from rich.table import Table
+
+    names = list(next(iter(measured.values())).whole.metrics)
+    shown = [name for name in names if not name.startswith("mrr")]
+    table = Table("", *shown, "over users", box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for name, one in measured.items():
+        cells = []
+        for metric in shown:
+            value = one.whole.metrics[metric]
+            interval = f" [dim]{value.low:.4f}–{value.high:.4f}[/dim]" if value.low != value.high else ""
+            cells.append(f"{value.mean:.4f}{interval}")
+        table.add_row(_label(name, one), *cells, f"{one.over_users[_main_metric(one)].mean:.4f}")
+    return table
+
+
+def segments_table(measured: Mapping[str, Measured], metric: str) -> Table:
+    """Return a line for each segment: its share of the questions, and how well each serves it."""
+    from rich.table import Table
+
+    table = Table("", "questions", "share", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in measured:
+        table.add_column(name, justify="right")
+    first = next(iter(measured.values()))
+    total = max(first.whole.purchases, 1)
+    for place, part in enumerate(first.segments):
+        cells = []
+        for one in measured.values():
+            value = one.segments[place].metrics.get(metric)
+            cells.append("" if value is None else f"{value.mean:.4f}")
+        table.add_row(part.label, f"{part.purchases:,}", f"{part.purchases / total:.1%}", *cells)
+    return table
+
+
+def _main_metric(one: Measured) -> str:
+    """Return ndcg of the longest list measured."""
+    return max((name for name in one.whole.metrics if name.startswith("ndcg")), key=lambda n: int(n[5:]))
+
+
+def _label(name: str, one: Measured) -> str:
+    days = one.settings.get("half_life_days")
+    return name if days is None else f"{name} ({days:g} days)"

@@ -1,0 +1,1 @@
+"""Evaluation in time: every later purchase is a question, answered from what was known just before it."""

@@ -1,0 +1,1 @@
+"""The simple rules that every replay measures beside a model."""

@@ -1,0 +1,114 @@
+"""All baselines of a replay, each under the name that the report gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tastemaker.errors import SettingProblem
+from tastemaker.evaluation.replay.baselines.own_lists import BASKET_KINDS, OwnFirst
+from tastemaker.evaluation.replay.baselines.recent import RecentBestSellers, choose_half_life
+from tastemaker.evaluation.replay.bench import Bench
+from tastemaker.evaluation.replay.report import Measured
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.live.answers import PlainAnswers
+from tastemaker.training.baselines.best_sellers import best_sellers
+from tastemaker.training.baselines.co_purchase import co_purchase
+
+__all__ = ["BASELINES", "Beside", "baselines"]
+
+
+class Beside:
+    """What several baselines share: the half-life of recent best sellers, chosen once."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self._half_life: float | None = None
+
+    @property
+    def half_life(self) -> float:
+        """Return the half-life, in days, that was best inside train."""
+        if self._half_life is None:
+            bench, terms = self.bench, self.bench.terms
+            self._half_life = choose_half_life(
+                bench.timeline.learned_part(),
+                bench.products,
+                include_purchased=terms.include_purchased,
+                threads=terms.threads,
+            )
+        return self._half_life
+
+    def recent(self) -> RecentBestSellers:
+        """Return recent best sellers, from the beginning of the timeline."""
+        bench = self.bench
+        return RecentBestSellers(
+            bench.timeline,
+            bench.sales,
+            bench.products,
+            half_life=self.half_life,
+            frozen_at=bench.frozen_at,
+            threads=bench.terms.threads,
+        )
+
+
+def _plain(beside: Beside, model: TasteModel) -> Measured:
+    bench, terms = beside.bench, beside.bench.terms
+    answers = PlainAnswers(
+        model, bench.timeline, include_purchased=terms.include_purchased, threads=terms.threads
+    )
+    return bench.measured(answers)
+
+
+def _best_sellers(beside: Beside) -> Measured:
+    return _plain(beside, best_sellers(beside.bench.train))
+
+
+def _recent(beside: Beside) -> Measured:
+    if beside.bench.train.times is None:
+        raise SettingProblem("TRAIN has no times")
+    return beside.bench.measured(beside.recent(), settings={"half_life_days": beside.half_life})
+
+
+def _bought_before(beside: Beside) -> Measured:
+    bench = beside.bench
+    if not bench.terms.include_purchased:
+        raise SettingProblem("what was bought before is left out")
+    return bench.measured(OwnFirst(bench.timeline, beside.recent(), "bought before"))
+
+
+def _basket(beside: Beside) -> Measured:
+    bench = beside.bench
+    if not set(BASKET_KINDS) & set(bench.timeline.names):
+        raise SettingProblem("the logs tell of no baskets")
+    return bench.measured(OwnFirst(bench.timeline, beside.recent(), "basket"))
+
+
+def _co_purchase(beside: Beside) -> Measured:
+    return _plain(beside, co_purchase(beside.bench.train, threads=beside.bench.terms.threads))
+
+
+BASELINES: Mapping[str, Callable[[Beside], Measured]] = {
+    "best sellers": _best_sellers,
+    "recent best sellers": _recent,
+    "bought before": _bought_before,
+    "in the basket, not yet bought": _basket,
+    "co-purchase": _co_purchase,
+}
+"""Every baseline, in the order of the report."""
+
+
+def baselines(bench: Bench, names: Sequence[str] | None = None) -> tuple[dict[str, Measured], dict[str, str]]:
+    """Return what each baseline is worth on these questions, and why others could not be measured.
+
+    Raises `SettingProblem` for a name that is none of `BASELINES`.
+    """
+    wanted = list(BASELINES if names is None else names)
+    for name in wanted:
+        if name not in BASELINES:
+            raise SettingProblem(f"{name!r} is no baseline of a replay; those are {', '.join(BASELINES)}.")
+    beside, found, skipped = Beside(bench), {}, {}
+    for name in wanted:
+        try:
+            found[name] = BASELINES[name](beside)
+        except SettingProblem as obstacle:
+            skipped[name] = str(obstacle)
+    return found, skipped

@@ -1,0 +1,245 @@
+"""`ReplayReport`: what the ranks of a replay are worth, over questions and over users, by segment, week and history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tastemaker.evaluation.intervals import Interval, bca_ends, resampled_means
+from tastemaker.evaluation.replay.questions import SEGMENTS, Questions
+from tastemaker.types import AnyArray, Booleans, Doubles, Rows
+
+__all__ = ["Measured", "Part", "ReplayReport", "gains", "measured_of", "parts_of"]
+
+WEEK = 7 * 86_400_000_000
+"""Microseconds"""
+
+KNOWN = ((0, 0), (1, 1), (2, 2), (3, 4), (5, 9), (10, 19), (20, 49), (50, None))
+"""The bands of how many events of a user are known."""
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the questions, and what their ranks are worth."""
+
+    label: str
+    purchases: int
+    users: int
+    metrics: dict[str, Interval]
+    """Means over the questions, with intervals from resampling users; empty where there is no question"""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the part as ``--json`` prints it, without its label."""
+        metrics = {name: asdict(value) for name, value in self.metrics.items()}
+        return {"purchases": self.purchases, "users": self.users, "metrics": metrics}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one model or rule is worth in a replay."""
+
+    whole: Part
+    over_users: dict[str, Interval]
+    """The same metrics, a mean for each user first: five users may ask half of the questions"""
+    segments: tuple[Part, ...]
+    weeks: tuple[Part, ...] = ()
+    by_known: tuple[Part, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What was chosen inside train, such as ``half_life_days``"""
+    ranks: Rows = field(default_factory=lambda: np.zeros(0, np.int32), repr=False, compare=False)
+    """``int32[Q]``, 1 is best and 0 cannot be found, to compare two on the same questions"""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what ``--json`` prints of it."""
+        found: dict[str, Any] = dict(self.settings)
+        found["metrics"] = {name: asdict(value) for name, value in self.whole.metrics.items()}
+        found["over_users"] = {name: asdict(value) for name, value in self.over_users.items()}
+        found["segments"] = {part.label: part.as_dict() for part in self.segments}
+        if self.weeks:
+            found["weeks"] = [{"week": part.label, **part.as_dict()} for part in self.weeks]
+        if self.by_known:
+            found["events_known"] = [{"events": part.label, **part.as_dict()} for part in self.by_known]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """A replay: how many questions there were, what the model's answers are worth, and what simple rules reach."""
+
+    purchases: int
+    """Questions"""
+    users: int
+    not_findable: int
+    """Questions of a product that the model does not know, or that was no candidate yet; they count as missed"""
+    left_out: dict[str, int]
+    """Purchases that are no question, by reason"""
+    candidates: str
+    """What was ranked, in words"""
+    products: int
+    frozen: bool
+    include_purchased: bool
+    model: Measured
+    baselines: dict[str, Measured]
+    skipped: dict[str, str]
+    """Baselines that could not be measured, and why"""
+    notes: tuple[str, ...] = ()
+    questions: Questions | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def metrics(self) -> dict[str, Interval]:
+        """Return the model's means over questions."""
+        return self.model.whole.metrics
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what ``evaluate --replay --json`` prints."""
+        return {
+            "purchases": self.purchases,
+            "users": self.users,
+            "not_findable": self.not_findable,
+            "left_out": self.left_out,
+            "candidates": self.candidates,
+            "products": self.products,
+            "frozen": self.frozen,
+            "include_purchased": self.include_purchased,
+            **self.model.as_dict(),
+            "baselines": {name: one.as_dict() for name, one in self.baselines.items()},
+            "skipped": self.skipped,
+            "notes": list(self.notes),
+        }
+
+    def to_json(self) -> str:
+        """Return the one line that ``evaluate --replay --json`` prints."""
+        return json.dumps(self.as_dict(), allow_nan=False)
+
+
+def gains(ranks: Rows, at: Sequence[int]) -> dict[str, Doubles]:
+    """Return what each rank is worth by each metric, ``float64[Q]``; rank 0 is worth nothing.
+
+    hit_rate@k = 1, ndcg@k = 1 / log2(rank + 1), mrr@k = 1 / rank within k, else 0: each question wants one product.
+
+    >>> {name: values.round(2).tolist() for name, values in gains(np.int32([1, 3, 0]), [2, 10]).items()}["ndcg@10"]
+    [1.0, 0.5, 0.0]
+    """
+    values: dict[str, Doubles] = {}
+    safe = np.maximum(ranks, 1).astype(np.float64)
+    for name, worth in (
+        ("hit_rate", np.ones(len(ranks))),
+        ("ndcg", 1 / np.log2(safe + 1)),
+        ("mrr", 1 / safe),
+    ):
+        for k in at:
+            values[f"{name}@{k}"] = np.where((ranks > 0) & (ranks <= k), worth, 0.0)
+    return values
+
+
+def measured_of(
+    ranks: Rows,
+    questions: Questions,
+    *,
+    at: Sequence[int],
+    seed: int,
+    whole: bool = True,
+    settings: Mapping[str, Any] | None = None,
+) -> Measured:
+    """Return what these ranks are worth, with 95 % intervals over users; weeks and histories only of the ``whole``."""
+    values = gains(ranks, at)
+    labels = ["all", *SEGMENTS]
+    masks: list[Booleans] = [
+        np.ones(len(ranks), bool),
+        *(questions.segments == i for i in range(len(SEGMENTS))),
+    ]
+    weeks = _weeks(questions) if whole else []
+    known = _known(questions) if whole else []
+    for label, mask in (*weeks, *known):
+        labels.append(label)
+        masks.append(mask)
+    parts = parts_of(values, questions.users, labels, masks, seed=seed)
+    border = 1 + len(SEGMENTS) + len(weeks)
+    return Measured(
+        parts[0],
+        _over_users(values, questions.users, seed),
+        tuple(parts[1 : 1 + len(SEGMENTS)]),
+        tuple(parts[1 + len(SEGMENTS) : border]),
+        tuple(parts[border:]),
+        settings or {},
+        ranks,
+    )
+
+
+def parts_of(
+    values: Mapping[str, Doubles],
+    users: Rows,
+    labels: Sequence[str],
+    masks: Sequence[Booleans],
+    *,
+    seed: int,
+) -> list[Part]:
+    """Return the mean of each metric over each part's questions, with intervals from drawing users with all of their questions.
+
+    mean = Σ over users of their sum / Σ over users of their questions; both sums are resampled together.
+    """
+    _, numbers = np.unique(users, return_inverse=True)
+    count = int(numbers.max(initial=-1)) + 1
+    columns = []
+    for mask in masks:
+        some = numbers[mask]
+        weights = [np.ones(len(some)), *(one[mask] for one in values.values())]
+        columns += [np.bincount(some, weights=one, minlength=count) for one in weights]
+    table = np.array(columns, np.float64).reshape(len(columns), count)
+    drawn = resampled_means(table, np.random.default_rng(seed), RESAMPLES) if count else table.T
+    width = len(values) + 1
+    parts = []
+    for place, label in enumerate(labels):
+        sizes = table[place * width]
+        metrics = {
+            name: _ratio(table[column], sizes, drawn[:, column], drawn[:, place * width])
+            for column, name in enumerate(values, place * width + 1)
+            if sizes.any()
+        }
+        parts.append(Part(label, int(sizes.sum()), int((sizes > 0).sum()), metrics))
+    return parts
+
+
+def _ratio(sums: Doubles, sizes: Doubles, drawn_sums: Doubles, drawn_sizes: Doubles) -> Interval:
+    mean = float(sums.sum() / sizes.sum())
+    there = drawn_sizes > 0
+    means = drawn_sums[there] / drawn_sizes[there]
+    influences = (sums - mean * sizes)[sizes > 0]
+    if len(influences) < 2 or not np.any(influences):
+        return Interval(mean, mean, mean)
+    low, high = bca_ends(means[:, None], influences[None, :], found=np.array([mean]))
+    return Interval(mean, float(low[0]), float(high[0]))
+
+
+def _over_users(values: Mapping[str, Doubles], users: Rows, seed: int) -> dict[str, Interval]:
+    _, numbers, sizes = np.unique(users, return_inverse=True, return_counts=True)
+    means = {name: np.bincount(numbers, weights=one) / sizes for name, one in values.items()}
+    parts = parts_of(
+        means, np.arange(len(sizes), dtype=np.int32), ["users"], [np.ones(len(sizes), bool)], seed=seed
+    )
+    return parts[0].metrics
+
+
+def _weeks(questions: Questions) -> list[tuple[str, Booleans]]:
+    """Return the questions of each week that has one, from the first question on."""
+    if not len(questions):
+        return []
+    numbers = (questions.times - questions.times[0]) // WEEK
+    weeks: AnyArray = np.unique(numbers)
+    return [(str(int(week) + 1), numbers == week) for week in weeks]
+
+
+def _known(questions: Questions) -> list[tuple[str, Booleans]]:
+    """Return the questions by how many events of the user are known."""
+    found = []
+    for low, high in KNOWN:
+        label = str(low) if high == low else f"{low} and more" if high is None else f"{low}–{high}"
+        mask = questions.events_known >= low
+        found.append((label, mask if high is None else mask & (questions.events_known <= high)))
+    return found

@@ -1,0 +1,1 @@
+"""What moves with every event, without learning anew: histories, rates, product vectors. Replay and service share it."""

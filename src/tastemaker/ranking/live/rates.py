@@ -1,0 +1,111 @@
+"""`Rates`: how often each product is bought of late, moving with every purchase."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tastemaker.errors import SettingProblem
+from tastemaker.kernels.rates import rates_at
+from tastemaker.kernels.threads import ThreadPool
+from tastemaker.types import Doubles, Floats, Offsets, Rows, Times
+
+__all__ = ["Rates"]
+
+DAY = 86_400_000_000
+"""Microseconds"""
+
+
+class Rates:
+    """The decayed count of each product's purchases, and the log rate that it amounts to.
+
+    rate_p(t) = log((n_p(t) + kappa · prior_p) / (tau(t) + kappa))
+
+    n_p(t) = Σ over the product's purchases before t of ½^((t - time) / half_life)
+
+    tau(t) = Σ over the days since the first purchase of ½^(age / half_life): the days that the count speaks of, so that a rate is
+    purchases a day, drawn towards ``prior`` by ``kappa`` days of it.
+
+    A purchase costs a handful of operations (`observe`); nothing decays until a moment is asked for (`at`).
+    """
+
+    __slots__ = ("base", "counts", "first", "half_life", "kappa", "origin", "start", "weight")
+
+    def __init__(
+        self,
+        products: int,
+        *,
+        half_life: float,
+        origin: int,
+        first: int | None = None,
+        kappa: float = 0.0,
+        prior: Doubles | float = 1.0,
+        weight: float = 1.0,
+        base: Floats | None = None,
+    ) -> None:
+        """Start without a purchase; ``half_life`` and ``kappa`` in days, ``origin`` any moment near the first question.
+
+        ``first`` is the moment of the first purchase, and ``base`` (``float32[P]``) is added to ``weight`` times the rate. With a
+        ``kappa`` of 0 the rate of what was never bought is that of a trillionth of a purchase. Raises `SettingProblem`.
+        """
+        if not 0 < half_life < np.inf or kappa < 0:
+            raise SettingProblem(
+                f"a rate has a half-life of {half_life} days and a kappa of {kappa}; "
+                "the half-life must be above 0, kappa 0 or more."
+            )
+        self.half_life = max(round(half_life * DAY), 1)
+        self.kappa, self.weight, self.origin, self.first = kappa, weight, origin, first
+        self.counts = np.zeros(products)
+        self.start = np.full(products, 1e-12) + kappa * np.asarray(prior, np.float64)
+        self.base = np.zeros(products, np.float32) if base is None else base
+
+    def observe(self, product: int, time: int) -> None:
+        """Count one purchase of the product at this row; purchases come in about the order of time."""
+        self.through(
+            np.array([product], np.int32),
+            np.array([time]),
+            np.array([0, 1]),
+            np.zeros(0, np.int64),
+            threads=1,
+        )
+
+    def at(self, time: int) -> Floats:
+        """Return ``base + weight · rate`` of every product at a moment, ``float32[P]``."""
+        nothing = np.zeros(0, np.int32)
+        rows = self.through(
+            nothing, nothing.astype(np.int64), np.zeros(3, np.int64), np.array([time], np.int64), threads=1
+        )
+        return np.asarray(rows[0])
+
+    def through(
+        self, products: Rows, times: Times, known: Offsets, moments: Times, *, threads: int | None = None
+    ) -> Floats:
+        """Return `at` for each of the ascending moments, ``float32[M, P]``, and count purchases on the way.
+
+        Before moment m those up to ``known[m + 1]`` of ``products`` and ``times`` are counted, from ``known[0]`` on; after the last
+        those up to ``known[M + 1]``.
+        """
+        if self.first is None and len(times):
+            self.first = int(times[0])
+        rates = np.empty((len(moments), len(self.counts)), np.float32)
+        shifts = self._shifts(moments)
+        origins = np.zeros(len(self.counts) + 1, np.int64)
+
+        def some(low: int, high: int) -> None:
+            origins[low] = rates_at(
+                low, high, self.counts, self.origin, self.half_life, products, times, known, moments,
+                self.start, self.weight, shifts, self.base, rates,
+            )  # fmt: skip
+
+        with ThreadPool(threads) as pool:
+            pool.run(some, len(self.counts))
+        self.origin = int(origins[0])
+        return rates
+
+    def _shifts(self, moments: Times) -> Doubles:
+        """Return log(tau + kappa) at each moment; 0 where there is no kappa, and no purchase yet."""
+        if not self.kappa:
+            return np.zeros(len(moments))
+        since = np.maximum(moments - (moments if self.first is None else self.first), 0) / self.half_life
+        tau = self.half_life / DAY / np.log(2) * -np.expm1(-since * np.log(2))
+        shifts: Doubles = np.log(tau + self.kappa)
+        return shifts

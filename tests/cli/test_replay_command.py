@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from tastemaker.data.reading.readers import read_purchases
+from tastemaker.model.folder import save
+from tastemaker.training.baselines.best_sellers import best_sellers
+
+TRAIN = [("ann", "hat", 1), ("bob", "hat", 2), ("bob", "sock", 3), ("cid", "tie", 4)]
+LATER = [("ann", "sock", 11), ("zoe", "hat", 12), ("zoe", "kilt", 12), ("ann", "hat", 13)]
+
+
+def frame(rows):
+    return pl.DataFrame(rows, schema=["user", "product", "day"], orient="row").select(
+        "user", "product", pl.datetime(2024, 1, pl.col("day")).alias("date")
+    )
+
+
+@pytest.fixture
+def files(tmp_path):
+    frame(LATER).write_parquet(tmp_path / "later.parquet")
+    folder = save(best_sellers(read_purchases(frame(TRAIN))), tmp_path / "model")
+    return folder, tmp_path / "later.parquet"
+
+
+def test_evaluate_replays_and_prints_one_object(tastemaker, files):
+    ran = tastemaker("evaluate", *files, "--replay", "--json")
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert (found["purchases"], found["not_findable"], found["left_out"]) == (3, 1, {"bought before": 1})
+    assert set(found["metrics"]) == {f"{name}@{k}" for name in ("hit_rate", "ndcg", "mrr") for k in (10, 100)}
+    assert found["metrics"]["hit_rate@10"] == pytest.approx(
+        {"mean": 2 / 3, "low": 0.5, "high": 1.0}, abs=0.35
+    )
+    assert found["segments"]["new user, new product"]["purchases"] == 1
+    assert found["baselines"]["recent best sellers"]["half_life_days"] > 0
+    assert "the logs tell of no baskets" in found["skipped"].values()
+
+
+def test_evaluate_replays_in_words(tastemaker, files):
+    ran = tastemaker(
+        "evaluate", *files, "--replay", "--include-purchased", "--at", "5", "--since", "first-event"
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert (
+        "4 questions of 2 users; candidates: each product of the model's catalogue from its first event on (3)"
+        in ran.stdout
+    )
+    assert "1 ask for a product that is no candidate; they count as missed." in ran.stdout
+    assert "new user, known product" in ran.stdout
+    assert "bought before" in ran.stdout
+
+
+def test_flags_of_a_replay_without_one_are_a_usage_error(tastemaker, files):
+    ran = tastemaker("evaluate", *files, "--frozen")
+    assert (ran.returncode, "go with --replay" in ran.stderr) == (2, True)
+    ran = tastemaker("evaluate", *files, "--replay", "--since", "ever")
+    assert (ran.returncode, "must be first-event" in ran.stderr) == (2, True)
