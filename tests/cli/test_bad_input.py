@@ -40,7 +40,7 @@ HEAD = "user_id,product_id\n"
 
 LOGS = {
     "a missing file": (None, "does not exist"),
-    "a folder": ("folder", "is a folder"),
+    "a folder": ("folder", "is a folder without a file"),
     "an empty file": (b"", "is empty"),
     "truncated Parquet": ("truncated", "cannot read"),
     "Parquet in name only": (b"hello, world\n1,2\n", "whatever its name says"),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.reading.columns import Columns
+from tastemaker.data.reading.options import Reading
 from tastemaker.data.reading.readers import read_held_out, read_purchases
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import CatalogueMismatch, ColumnProblem, DataError, NoPurchases
@@ -259,10 +260,10 @@ def test_more_columns_are_named_by_flags_or_by_position(tmp_path: Path):
 def test_two_columns_without_a_header_are_user_and_product(tmp_path: Path):
     assert pairs(read_purchases(written(tmp_path / "a.csv", "u1,10\nu2,11\n"))) == [("u1", 10), ("u2", 11)]
     assert pairs(read_purchases(written(tmp_path / "b.csv", "1;10\n2;11\n"))) == [(1, 10), (2, 11)]
-    assert pairs(read_purchases(written(tmp_path / "c.csv", "anna,pen\nbo,ink\n"))) == [
-        ("anna", "pen"),
-        ("bo", "ink"),
-    ]
+    words = written(tmp_path / "c.csv", "anna,pen\nbo,ink\n")
+    assert pairs(read_purchases(words, reading=Reading(header=False))) == [("anna", "pen"), ("bo", "ink")]
+    with pytest.raises(ColumnProblem, match="do not tell whether its first line, 'anna', 'pen'"):
+        read_purchases(words)
 
 
 def test_a_third_column_without_a_header_is_the_time_if_it_reads_as_one(tmp_path: Path):

@@ -34,8 +34,8 @@ def test_a_missing_file_is_named(tmp_path: Path):
     assert refusal(tmp_path / "none.csv").endswith("none.csv does not exist.")
 
 
-def test_a_folder_is_no_file(tmp_path: Path):
-    assert "is a folder; name a file" in refusal(tmp_path)
+def test_a_folder_without_a_file_is_no_log(tmp_path: Path):
+    assert "is a folder without a file" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.jsonl", "a"])
@@ -93,18 +93,31 @@ def test_a_damaged_or_cut_gzip_is_unreadable(tmp_path: Path):
     assert refusal(filled(tmp_path / "bad.csv.gz", packed[:10] + b"\xff" * 40))
 
 
-def test_text_that_is_not_utf8_says_so(tmp_path: Path):
-    latin = "user,item\nJosé,x\n".encode("latin-1")
-    assert "it is not UTF-8 text; save it as UTF-8" in refusal(filled(tmp_path / "a.csv", latin))
-    late = b"user,item\n" + b"a,x\n" * 50_000 + b"Jos\xe9,x\n"
-    assert "it is not UTF-8 text; save it as UTF-8" in refusal(filled(tmp_path / "b.csv", late))
-    assert refusal(filled(tmp_path / "c.csv", "user,item\na,x\n".encode("utf-16")))
+def test_western_text_that_is_not_utf8_is_read_and_said(tmp_path: Path):
+    for name, rows in (("a.csv", b""), ("b.csv", b"a,x\n" * 50_000)):
+        opened = open_source(filled(tmp_path / name, b"user,item\n" + rows + "José,€x\n".encode("cp1252")))
+        assert opened.select(["user", "item"]).collect().row(-1) == ("José", "€x")
+        (note,) = opened.notes
+        assert f"is not UTF-8 (line {2 + len(rows) // 4:,}) and was read as Windows-1252" in note
+
+
+def test_utf16_is_read_and_said(tmp_path: Path):
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        opened = open_source(filled(tmp_path / "a.csv", "user,item\nJosé,x\n".encode(encoding)))
+        assert opened.select(["user", "item"]).collect().rows() == [("José", "x")]
+        assert opened.notes == ("a.csv was read as UTF-16.",)
+
+
+def test_text_in_an_alphabet_that_cannot_be_told_is_refused(tmp_path: Path):
+    russian = "user,item\nпокупатель,товар\n".encode("cp1251")
+    assert "is not UTF-8 text (line 2)" in refusal(filled(tmp_path / "a.csv", russian))
+    damaged = "user,item\nJosé,Café\nZoë,ä\n".encode() + b"\xff,x\n"
+    assert "is not UTF-8 text (line 4), though most of it is" in refusal(filled(tmp_path / "b.csv", damaged))
 
 
 def test_json_that_is_none_is_unreadable(tmp_path: Path):
-    assert "cannot read a.jsonl" in refusal(
-        filled(tmp_path / "a.jsonl", '{"user":"a","item":1}\n{"user":"b",')
-    )
+    cut = filled(tmp_path / "a.jsonl", '{"user":"a","item":1}\n{"user":"b",')
+    assert "a.jsonl is broken: line 2 is not one whole JSON object" in refusal(cut)
     assert "a.json" in refusal(filled(tmp_path / "a.json", "hello\n"))
 
 

@@ -147,7 +147,7 @@ def read_held_out(
 
 
 def _open(source: Readable, columns: Columns, reading: Reading) -> tuple[_Log, ReadSummary]:
-    opened = open_source(source, columns=columns, reading=reading)
+    opened = open_source(source, columns=columns, reading=reading, asks=True)
     label = opened.label
     chosen = _choose(opened, columns)
     with translated(label):

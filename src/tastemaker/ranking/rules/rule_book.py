@@ -121,7 +121,9 @@ def holds(condition: Condition, table: ProductTable) -> Booleans:
     """Return for each product whether a condition holds, ``bool[P]``; an empty cell satisfies none."""
     values = table.column(condition.column)
     if condition.among is not None:
-        mask = _among(values, condition, table.label)
+        mask = _among(values, condition.among, condition, table.label)
+    elif condition.excluded is not None:
+        mask = ~_among(values, condition.excluded, condition, table.label) & values.is_not_null()
     else:
         if not values.dtype.is_numeric():
             raise SettingProblem(
@@ -135,16 +137,13 @@ def holds(condition: Condition, table: ProductTable) -> Booleans:
     return mask.fill_null(False).to_numpy()
 
 
-def _among(values: pl.Series, condition: Condition, label: str) -> pl.Series:
-    assert condition.among is not None
+def _among(values: pl.Series, among: tuple[Value, ...], condition: Condition, label: str) -> pl.Series:
     dtype = values.dtype
     if isinstance(dtype, pl.List):
         inner = dtype.inner
-        wanted = [
-            _fitting(value, pl.Series(dtype=inner).dtype, condition, label) for value in condition.among
-        ]
+        wanted = [_fitting(value, pl.Series(dtype=inner).dtype, condition, label) for value in among]
         return values.list.eval(pl.element().is_in(wanted)).list.any()
-    wanted = [_fitting(value, dtype, condition, label) for value in condition.among]
+    wanted = [_fitting(value, dtype, condition, label) for value in among]
     if dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
     if values.dtype.is_numeric():

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
+from tastemaker.data.conditions import (
+    LONGEST,
+    Condition,
+    Value,
+    check_text,
+    condition_of_json,
+    finite_number,
+    shortened,
+)
 from tastemaker.errors import SettingProblem, TastemakerError
 from tastemaker.storage import mark_of, read_regular, update
 
 __all__ = ["NO_RULES", "Condition", "Id", "Rules", "RulesFile", "Value", "read_rules", "write_rules"]
 
 Id: TypeAlias = str | int
-Value: TypeAlias = str | int | float | bool
-
-LONGEST = 100_000
-"""Most ids, and most values, of one list in a rule"""
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """What a column of the catalogue must hold: one of some values, or a number within bounds. An empty cell never does."""
-
-    column: str
-    among: tuple[Value, ...] | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-
-    def to_json(self) -> Any:
-        """Return the condition as it is written in a file of rules."""
-        if self.among is not None:
-            return self.among[0] if len(self.among) == 1 else {"in": list(self.among)}
-        bounds = {"min": self.minimum, "max": self.maximum}
-        return {key: bound for key, bound in bounds.items() if bound is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +68,10 @@ class Rules:
             allow=_ids(given["allow"], f"allow in {label}") if "allow" in given else None,
             deny=_ids(given.get("deny", []), f"deny in {label}"),
             where=tuple(
-                _condition(column, wanted, f"where.{column} in {label}")
+                condition_of_json(column, wanted, f"where.{column} in {label}")
                 for column, wanted in _mapping(given.get("where", {}), f"where in {label}").items()
             ),
-            minimum_price=None if price is None else _number(price, f"minimum_price in {label}"),
+            minimum_price=None if price is None else finite_number(price, f"minimum_price in {label}"),
             at_most=tuple(
                 (column, _count(most, f"at_most.{column} in {label}"))
                 for column, most in _mapping(given.get("at_most", {}), f"at_most in {label}").items()
@@ -174,47 +161,21 @@ class RulesFile:
 
 def _mapping(content: object, label: str) -> dict[str, Any]:
     if not isinstance(content, Mapping):
-        raise SettingProblem(f"{label} is {_short(content)}; it must be a table of names and values.")
+        raise SettingProblem(f"{label} is {shortened(content)}; it must be a table of names and values.")
     for key in content:
-        _check_text(key, label)
+        check_text(key, label)
     return dict(content)
 
 
 def _ids(content: object, label: str) -> tuple[Id, ...]:
     if not isinstance(content, list | tuple):
-        raise SettingProblem(f"{label} is {_short(content)}; it must be a list of product ids.")
+        raise SettingProblem(f"{label} is {shortened(content)}; it must be a list of product ids.")
     _check_length(content, label)
     for one in content:
         if isinstance(one, bool) or not isinstance(one, str | int):
-            raise SettingProblem(f"{label} holds {_short(one)}; ids are texts or integers.")
-        _check_text(one, label)
+            raise SettingProblem(f"{label} holds {shortened(one)}; ids are texts or integers.")
+        check_text(one, label)
     return tuple(content)
-
-
-def _condition(column: str, wanted: object, label: str) -> Condition:
-    if isinstance(wanted, list | tuple):
-        return Condition(column, among=_values(wanted, label))
-    if not isinstance(wanted, Mapping):
-        return Condition(column, among=(_value(wanted, label),))
-    keys: set[Literal["in", "min", "max"]] = set(wanted)
-    if keys == {"in"}:
-        return Condition(column, among=_values(wanted["in"], label))
-    if not keys or not keys <= {"min", "max"}:
-        raise SettingProblem(
-            f"{label} has {', '.join(sorted(map(repr, keys))) or 'nothing'}; "
-            "it must be a value, or have 'in', or 'min', 'max' or both."
-        )
-    low, high = (_number(wanted[key], label) if key in wanted else None for key in ("min", "max"))
-    if low is not None and high is not None and low > high:
-        raise SettingProblem(f"{label} goes from {low:g} to {high:g}; 'min' must not be above 'max'.")
-    return Condition(column, minimum=low, maximum=high)
-
-
-def _values(wanted: object, label: str) -> tuple[Value, ...]:
-    if not isinstance(wanted, list | tuple):
-        raise SettingProblem(f"{label} is {_short(wanted)}; it must be a list of values.")
-    _check_length(wanted, label)
-    return tuple(_value(one, label) for one in wanted)
 
 
 def _check_length(content: list[object] | tuple[object, ...], label: str) -> None:
@@ -224,42 +185,7 @@ def _check_length(content: list[object] | tuple[object, ...], label: str) -> Non
         )
 
 
-def _value(wanted: object, label: str) -> Value:
-    if isinstance(wanted, float) and not math.isfinite(wanted):
-        raise SettingProblem(f"{label} is {wanted}; numbers must be finite.")
-    if not isinstance(wanted, str | int | float):
-        raise SettingProblem(f"{label} is {_short(wanted)}; a value is a text, a number, true or false.")
-    _check_text(wanted, label)
-    return wanted
-
-
-def _check_text(value: object, label: str) -> None:
-    """Raise `SettingProblem` for a text with half a character in it, which no file can hold."""
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise SettingProblem(f"{label} holds {_short(value)}, which is not Unicode text.") from error
-
-
-def _number(wanted: object, label: str) -> float:
-    if isinstance(wanted, bool) or not isinstance(wanted, int | float):
-        raise SettingProblem(f"{label} is {_short(wanted)}; it must be a number.")
-    try:
-        number = float(wanted)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise SettingProblem(f"{label} is {_short(wanted)}; numbers must be finite.")
-    return number
-
-
 def _count(wanted: object, label: str) -> int:
     if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
-        raise SettingProblem(f"{label} is {_short(wanted)}; it must be an integer of at least 1.")
+        raise SettingProblem(f"{label} is {shortened(wanted)}; it must be an integer of at least 1.")
     return wanted
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"

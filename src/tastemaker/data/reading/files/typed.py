@@ -1,0 +1,97 @@
+"""Files that know the types of their columns: Parquet, Arrow and workbooks."""
+
+from __future__ import annotations
+
+import importlib.util
+import zipfile
+from typing import Final
+
+import polars as pl
+
+from tastemaker.data.reading.columns import Columns
+from tastemaker.data.reading.files.dialect import HEAD, header_evidence
+from tastemaker.data.reading.files.limits import LARGEST_WORKBOOK, MOST_COLUMNS
+from tastemaker.data.reading.files.places import Place
+from tastemaker.data.reading.files.source import Source, translated
+from tastemaker.errors import ColumnProblem, UnreadableFile
+
+__all__ = ["open_arrow", "open_parquet", "open_workbook"]
+
+ARROW_STREAM: Final = b"\xff\xff\xff\xff"
+
+
+def open_parquet(place: Place) -> Source:
+    """Open a Parquet file; its columns are read where they are wanted. Raises `UnreadableFile`."""
+    return _of_frame(pl.scan_parquet(place.path, glob=False, hive_partitioning=False), place)
+
+
+def open_arrow(place: Place, start: bytes) -> Source:
+    """Open an Arrow IPC file or stream, or Feather; a stream is read whole. Raises `UnreadableFile`."""
+    if start.startswith(b"FEA1"):
+        raise UnreadableFile(
+            f"{place.label} is Feather of the first version; write it anew as Feather 2 or Parquet."
+        )
+    with translated(place.label):
+        if start.startswith(ARROW_STREAM):
+            return _of_frame(pl.read_ipc_stream(place.path).lazy(), place)
+        return _of_frame(pl.scan_ipc(place.path, glob=False, hive_partitioning=False), place)
+
+
+def _of_frame(frame: pl.LazyFrame, place: Place, notes: tuple[str, ...] = ()) -> Source:
+    with translated(place.label):
+        names = tuple(frame.collect_schema().names())
+    if len(names) > MOST_COLUMNS:
+        raise UnreadableFile(
+            f"{place.label} has {len(names):,} columns; at most {MOST_COLUMNS:,} are read. It is no log of purchases."
+        )
+    return Source(place.label, names, lambda wanted: frame.select(wanted), notes=notes, files=(place.label,))
+
+
+def open_workbook(place: Place, *, columns: Columns, header: bool | None, asks: bool) -> Source:
+    """Open the first filled sheet of an Excel workbook, read whole; say so where there are others.
+
+    Raises `UnreadableFile`, also where the extra ``excel`` is not installed, and `ColumnProblem`.
+    """
+    label = place.label
+    if importlib.util.find_spec("fastexcel") is None:
+        raise UnreadableFile(
+            f"{label} is an Excel workbook; install the extra to read it, pip install 'tastemaker[excel]', or save it as CSV."
+        )
+    if zipfile.is_zipfile(place.path):
+        size = sum(info.file_size for info in zipfile.ZipFile(place.path).infolist())
+        if size > LARGEST_WORKBOOK:
+            raise UnreadableFile(
+                f"{label} holds {size >> 20:,} MiB when unpacked; at most {LARGEST_WORKBOOK >> 20:,} are read. Save it as CSV."
+            )
+    import fastexcel
+
+    try:
+        book = fastexcel.read_excel(place.path)
+        sheets = [name for name in book.sheet_names if book.load_sheet(name, header_row=None, n_rows=1).width]
+        if not sheets:
+            raise UnreadableFile(f"{label} is empty.")
+        raw = book.load_sheet(sheets[0], header_row=None, n_rows=HEAD, dtypes="string").to_polars()
+        rows = tuple(tuple("" if cell is None else str(cell).strip() for cell in row) for row in raw.rows())
+        found = header if header is not None else header_evidence(rows, columns)
+        if found is None and asks and raw.width > 1:
+            raise ColumnProblem(
+                f"the rows of {label} do not tell whether its first line, {', '.join(map(repr, rows[0][:6]))}, names the "
+                "columns or is a row; say --header or --no-header, and name the columns: --user-column 1 --product-column 2."
+            )
+        frame = book.load_sheet(
+            sheets[0], header_row=0 if found else None, schema_sample_rows=None, dtype_coercion="coerce"
+        ).to_polars()
+    except fastexcel.FastExcelError as error:
+        raise UnreadableFile(
+            f"cannot read {label}: its workbook is damaged or of a kind that is not read; save it as .xlsx or CSV."
+        ) from error
+    if not found:
+        frame = frame.rename({name: str(place + 1) for place, name in enumerate(frame.columns)})
+    notes: tuple[str, ...] = ()
+    if len(book.sheet_names) > 1:
+        notes = (f"{label} has {len(book.sheet_names)} sheets; only {sheets[0]!r} was read.",)
+    opened = _of_frame(frame.lazy(), place, notes)
+    return Source(
+        label, opened.names, opened.select, has_header=bool(found), head=rows[1:] if found else rows,
+        notes=notes, files=(label,),
+    )  # fmt: skip

@@ -1,0 +1,51 @@
+"""Frames in memory: Polars, pandas, and any other with the Arrow PyCapsule interface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import polars as pl
+
+from tastemaker.data.identifiers import series_of_objects
+from tastemaker.data.reading.files.source import Source, translated
+from tastemaker.errors import DataError
+
+__all__ = ["open_frame"]
+
+
+def open_frame(source: Any) -> Source:
+    """Open a frame; raise `DataError` for anything else."""
+    if isinstance(source, pl.DataFrame):
+        return _of_lazy(source.lazy(), "the Polars DataFrame")
+    if isinstance(source, pl.LazyFrame):
+        return _of_lazy(source, "the Polars LazyFrame")
+    if type(source).__module__.split(".")[0] == "pandas" and hasattr(source, "columns"):
+        return _of_pandas(source)
+    if hasattr(source, "__arrow_c_stream__"):
+        name = type(source).__name__
+        with translated(f"the {name}"):
+            return _of_lazy(pl.DataFrame(source).lazy(), f"the {name}")
+    raise DataError(
+        f"purchases cannot be read from a {type(source).__name__}; "
+        "give a path, or a Polars, pandas or Arrow frame."
+    )
+
+
+def _of_lazy(frame: pl.LazyFrame, label: str) -> Source:
+    with translated(label):
+        names = tuple(frame.collect_schema().names())
+    return Source(label, names, lambda wanted: frame.select(wanted))
+
+
+def _of_pandas(frame: Any) -> Source:
+    def select(wanted: Sequence[str]) -> pl.LazyFrame:
+        return pl.DataFrame([_of_pandas_column(frame[name], name) for name in wanted]).lazy()
+
+    return Source("the pandas DataFrame", tuple(map(str, frame.columns)), select)
+
+
+def _of_pandas_column(column: Any, name: str) -> pl.Series:
+    if column.dtype == object:
+        return series_of_objects(column.tolist()).alias(name)
+    return cast("pl.Series", pl.from_pandas(column, nan_to_null=True)).alias(name)
