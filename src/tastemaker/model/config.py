@@ -3,158 +3,162 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from tastemaker.errors import SettingProblem
+from tastemaker.model.settings import MemorySettings, RepeatSettings, TasteSettings, TrendSettings
 
 __all__ = ["PRESETS", "Config", "preset"]
 
+PARTS: Mapping[str, type] = {
+    "taste": TasteSettings,
+    "memory": MemorySettings,
+    "trend": TrendSettings,
+    "repeats": RepeatSettings,
+}
 
-_AT_LEAST_ONE = (
-    "dimensions",
-    "epochs",
-    "negatives",
-    "batch",
-    "members",
-    "memory_partners",
-    "ridge_neighbours",
-)
-_ABOVE_ZERO = ("learning_rate", "initial_scale", "ridge_penalty")
-_NOT_NEGATIVE = (
-    "popularity_power",
-    "decay",
-    "rare_decay",
-    "damping",
-    "memory_damping",
-    "count_weight",
-    "count_power",
-    "count_damping",
-    "ridge_weight",
-    "ridge_damping",
-    "trend_weight",
-    "repeat_weight",
-    "repeat_sales",
-    "horizon",
-)
-_ANY = ("repeat_level",)
+RENAMED = {
+    "memory.damping": "memory_damping",
+    "memory.partners": "memory_partners",
+    "trend.weight": "trend_weight",
+    "repeats.weight": "repeat_weight",
+    "repeats.sales": "repeat_sales",
+    "repeats.level": "repeat_level",
+}
+"""Settings whose short name is not the last word of their path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The settings of one training. How it runs (threads, progress) is no part of it; the seed is given beside it.
+    """The settings of one training, in parts: everything that changes what is learned.
 
-    Raises `SettingProblem` when a value cannot work.
+    How a training runs (threads, progress) is no part of it, and the seed is given beside it. A setting is written as its path,
+    ``memory.count_weight``; the names used before there were parts (``count_weight``, ``memory_damping``, ``repeat_level``) are
+    understood, too. Raises `SettingProblem` when a value cannot work.
+
+    >>> preset("default").changed({"memory.count_weight": 4, "epochs": "16"}).memory.count_weight
+    4
+    >>> preset("default").changed(dimensions=64).taste.dimensions
+    64
     """
 
     preset: str = "custom"
     """The preset that these settings began as."""
-    query: Literal["free", "composed"]
-    """Whether a user has a vector of their own, or is composed of what they bought."""
-    dimensions: int
-    """D, the length of the vectors."""
-    epochs: int | None
-    """Passes over the purchases; None lets a part held out of train choose."""
-    negatives: int
-    """S, the sampled products that a bought one competes with."""
-    batch: int
-    """B, the purchases whose updates are applied together (about so many, where users are kept whole)."""
-    learning_rate: float
-    """The step: of plain gradient descent for free users, of Adagrad for composed ones."""
-    initial_scale: float
-    """Vectors start within ± initial_scale: uniformly for free users, normally with that deviation for composed ones."""
-    members: int = 1
-    """Composed only: tastes learned side by side from different draws, which share the dimensions and whose scores are averaged."""
-    sampling: Literal["shared", "batch", "all"] = "shared"
-    """Composed only: a batch's negatives are drawn by popularity, taken from its own purchases, or the whole catalogue."""
-    popularity_power: float = 0.0
-    """Composed only: shared negatives are drawn in proportion to buyers^popularity_power."""
-    decay: float | None = 0.0
-    """Composed only: how much of a product's vector is added to its gradient each time it was bought; None: by the histories."""
-    rare_decay: float = 0.0
-    """Composed only: the same, divided by the product's buyers: what is seldom bought stays near zero."""
-    damping: float = 0.5
-    """Composed only: a sum of n vectors is divided by n^damping."""
-    horizon: int = 0
-    """Composed only: the epochs over which the learning rate falls, when training stops before; 0 means ``epochs``."""
-    memory_damping: float = 0.25
-    """What the memory says of n products is summed and divided by n^memory_damping."""
-    count_weight: float | None = 0.0
-    """The weight of the common purchases in the memory; None lets a part held out of train choose, 0 keeps none."""
-    count_power: float = 0.4
-    """Common purchases are divided by (buyers · buyers)^count_power."""
-    count_damping: float = 0.25
-    """A user of n products counts as n^-count_damping in the common purchases."""
-    memory_partners: int = 200
-    """M, the partners of a product whose common purchases are kept."""
-    ridge_weight: float | None = 0.0
-    """The weight of the ridge regression among neighbours in the memory; None lets a part held out of train choose."""
-    ridge_penalty: float = 10.0
-    """What is added to the diagonal of the regression."""
-    ridge_damping: float = 0.5
-    """A user of n products counts as n^-ridge_damping in the regression."""
-    ridge_neighbours: int = 50
-    """The neighbours of a product that explain it."""
-    trend_weight: float | None = 0.0
-    """The weight of recent popularity in the bias, where there are times; None lets a part held out of train choose."""
-    repeat_weight: float | None = 0.0
-    """In lists with what a user bought: what log(1 + times bought) weighs; None lets a part held out of train choose."""
-    repeat_sales: float | None = 0.0
-    """The same for log(1 + how often the product was bought again, by anybody, of late)."""
-    repeat_level: float | None = 0.0
-    """In lists with what a user bought: what all of it gets, negative where a purchase is seldom made again; None as above."""
+    taste: TasteSettings
+    memory: MemorySettings = MemorySettings()
+    trend: TrendSettings = TrendSettings()
+    repeats: RepeatSettings = RepeatSettings()
 
-    def __post_init__(self) -> None:
-        for names, least, wanted in (
-            (_AT_LEAST_ONE, 1, "at least 1"),
-            (_ABOVE_ZERO, math.ulp(0.0), "a finite number above 0"),
-            (_NOT_NEGATIVE, 0, "a finite number, 0 or more"),
-            (_ANY, -math.inf, "a finite number"),
-        ):
-            for name in names:
-                value = getattr(self, name)
-                if value is not None and not (math.isfinite(value) and value >= least):
-                    raise SettingProblem(f"{name} is {value}; it must be {wanted}.")
-        if self.query == "free" and self.epochs is None:
-            raise SettingProblem("epochs is not given; a model of free users does not choose them.")
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a setting by the name that it had before there were parts."""
+            path = SHORT.get(name)
+            if path is None:
+                raise AttributeError(f"a Config has no setting {name!r}")
+            part, _, field = path.partition(".")
+            return getattr(getattr(self, part), field)
 
     @property
     def chooses(self) -> bool:
         """Return whether some setting of the lists without what a user bought is left to a part held out of train."""
-        return None in (self.epochs, self.count_weight, self.ridge_weight, self.trend_weight)
+        return None in (
+            self.taste.epochs, self.memory.count_weight, self.memory.ridge_weight, self.trend.weight,
+        )  # fmt: skip
 
     @property
     def chooses_repeats(self) -> bool:
         """Return whether some setting of the lists with what a user bought is left to a part held out of train."""
-        return None in (self.repeat_weight, self.repeat_sales, self.repeat_level)
+        return None in (self.repeats.weight, self.repeats.sales, self.repeats.level)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        return dataclasses.asdict(self)
+        """Return the settings as JSON values, by their names in manifests."""
+        values: dict[str, Any] = {"preset": self.preset}
+        for path in PATHS:
+            part, _, field = path.partition(".")
+            values[NAMES[path]] = getattr(getattr(self, part), field)
+        return values
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Config:
-        """Return the settings that `to_json` gave."""
-        return Config(**values)
+        """Return the settings that `to_json` gave, of this version or an older one."""
+        parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
+        for name, value in values.items():
+            if name != "preset":
+                part, _, field = _path(name).partition(".")
+                parts[part][field] = value
+        made = {part: PARTS[part](**fields) for part, fields in parts.items()}
+        return Config(preset=values.get("preset", "custom"), **made)
 
-    def changed(self, changes: Mapping[str, object]) -> Config:
+    def changed(self, changes: Mapping[str, object] | None = None, /, **more: object) -> Config:
         """Return these settings with some replaced; text values are parsed to the setting's type.
 
+        A name is a path (``memory.count_weight``), a short name (``count_weight``), or a part with a mapping of its settings.
         Raises `SettingProblem` for a name that is no setting or a text that does not parse.
 
-        >>> preset("workshop").changed({"epochs": "3"}).epochs
+        >>> preset("workshop").changed({"epochs": "3"}, memory={"partners": 50}).taste.epochs
         3
         """
-        hints = get_type_hints(Config)
-        parsed = {}
-        for name, value in changes.items():
-            if name not in hints or name == "preset":
-                known = ", ".join(key for key in hints if key != "preset")
-                raise SettingProblem(f"there is no setting {name!r}; the settings are {known}.")
-            parsed[name] = _parse(name, value, hints[name]) if isinstance(value, str) else value
-        return dataclasses.replace(self, **parsed)  # type: ignore[arg-type]
+        parts: dict[str, dict[str, object]] = {part: {} for part in PARTS}
+        for name, value in _flattened({**(changes or {}), **more}):
+            path = _path(name)
+            part, _, field = path.partition(".")
+            kind = get_type_hints(PARTS[part])[field]
+            parts[part][field] = _parse(path, value, kind) if isinstance(value, str) else value
+        made = {
+            part: dataclasses.replace(getattr(self, part), **fields)
+            for part, fields in parts.items()
+            if fields
+        }
+        return dataclasses.replace(self, **made)
+
+
+PATHS = tuple(f"{part}.{field.name}" for part, kind in PARTS.items() for field in dataclasses.fields(kind))
+"""Every setting."""
+NAMES = {path: RENAMED.get(path, path.partition(".")[2]) for path in PATHS}
+"""The short name of each setting, which manifests and scripts used before there were parts."""
+SHORT = {name: path for path, name in NAMES.items()}
+
+Config.__doc__ = "\n\n".join(
+    inspect.cleandoc(kind.__doc__ or "") for kind in (Config, *PARTS.values())
+)  # so that help(Config) explains every setting
+
+
+def _path(name: str) -> str:
+    """Return the path of a setting; raise `SettingProblem` when there is none of this name."""
+    path = SHORT.get(name, name)
+    if path not in NAMES:
+        known = "; ".join(
+            f"{part}: {', '.join(field.name for field in dataclasses.fields(kind))}"
+            for part, kind in PARTS.items()
+        )
+        raise SettingProblem(
+            f"there is no setting {name!r}; the settings are {known}. Write a setting as PART.NAME, such as "
+            "memory.count_weight."
+        )
+    return path
+
+
+def _flattened(changes: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yield each change by the path or short name of its setting; a part may be given whole or as a mapping."""
+    for name, value in changes.items():
+        if name not in PARTS:
+            yield name, value
+        elif isinstance(value, Mapping):
+            yield from ((f"{name}.{field}", inner) for field, inner in value.items())
+        elif isinstance(value, PARTS[name]):
+            yield from (
+                (f"{name}.{field.name}", getattr(value, field.name))
+                for field in dataclasses.fields(PARTS[name])
+            )
+        else:
+            raise SettingProblem(
+                f"{name} is {value!r}; {name} is a part of the settings: give one of its settings, such as "
+                f"{name}.{dataclasses.fields(PARTS[name])[0].name}, or a mapping of them."
+            )
 
 
 def _parse(name: str, text: str, kind: Any) -> object:
@@ -166,51 +170,47 @@ def _parse(name: str, text: str, kind: Any) -> object:
     if kind is str or (choices and text in choices):
         return text
     try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
         if kind in (int, float):
             return kind(text)
-    except (ValueError, KeyError):
+    except ValueError:
         pass
-    wanted = (
-        " or ".join(map(str, choices))
-        or {int: "a whole number", float: "a number", bool: "true or false"}[kind]
-    )
+    wanted = " or ".join(map(str, choices)) or {int: "a whole number", float: "a number"}[kind]
     raise SettingProblem(f"{name} is {text!r}; it must be {wanted}.")
 
 
 WORKSHOP = Config(
     preset="workshop",
-    query="free",
-    dimensions=50,
-    epochs=10,
-    negatives=100,
-    batch=1024,
-    learning_rate=100.0,
-    initial_scale=0.05,
+    taste=TasteSettings(
+        query="free",
+        dimensions=50,
+        epochs=10,
+        negatives=100,
+        batch=1024,
+        learning_rate=100.0,
+        initial_scale=0.05,
+    ),
 )
 """The model of the ASOS workshop of 2020, setting by setting."""
 
 DEFAULT = Config(
     preset="default",
-    query="composed",
-    dimensions=128,
-    epochs=None,
-    negatives=128,
-    batch=128,
-    learning_rate=0.3,
-    initial_scale=0.02,
-    members=2,
-    popularity_power=0.75,
-    decay=None,
-    rare_decay=3.5,
-    damping=0.5,
-    count_weight=None,
-    ridge_weight=None,
-    trend_weight=None,
-    repeat_weight=None,
-    repeat_sales=None,
-    repeat_level=None,
+    taste=TasteSettings(
+        query="composed",
+        dimensions=128,
+        epochs=None,
+        negatives=128,
+        batch=128,
+        learning_rate=0.3,
+        initial_scale=0.02,
+        members=2,
+        popularity_power=0.75,
+        decay=None,
+        rare_decay=3.5,
+        damping=0.5,
+    ),
+    memory=MemorySettings(count_weight=None, ridge_weight=None),
+    trend=TrendSettings(weight=None),
+    repeats=RepeatSettings(weight=None, sales=None, level=None),
 )
 """The model that ranks: docs/model.md says what each part brings."""
 

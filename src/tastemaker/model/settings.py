@@ -1,0 +1,178 @@
+"""The parts of `Config`: one frozen dataclass each, with its own check and a docstring that says what larger and smaller do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tastemaker.errors import SettingProblem
+
+__all__ = ["MemorySettings", "RepeatSettings", "TasteSettings", "TrendSettings"]
+
+ONE_OR_MORE = (1, "at least 1")
+ABOVE_ZERO = (math.ulp(0.0), "a finite number above 0")
+ZERO_OR_MORE = (0, "a finite number, 0 or more")
+FINITE = (-math.inf, "a finite number")
+
+
+def _check(part: str, settings: Any, least: Mapping[str, tuple[float, str]]) -> None:
+    """Raise `SettingProblem` for a number below what its setting allows; None is a setting that chooses itself."""
+    for name, (bound, wanted) in least.items():
+        value = getattr(settings, name)
+        if value is not None and not (math.isfinite(value) and value >= bound):
+            raise SettingProblem(f"{part}.{name} is {value}; it must be {wanted}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TasteSettings:
+    """Settings of the vectors: `taste.NAME`.
+
+    query
+        ``free`` learns one vector for each user; ``composed`` makes a user from the products they bought, and so answers
+        visitors without an account, too.
+    dimensions
+        D, the length of the vectors. Larger: finer tastes on long logs, more time and memory. Smaller: faster, coarser.
+    epochs
+        Passes over the purchases. Larger: closer to the log, in the end too close. Smaller: vaguer. None: chosen on a held-out
+        part (``auto`` as text; composed only).
+    negatives
+        S, the sampled products that a bought product competes with. Larger: steadier steps that cost more. Smaller: noisier.
+    batch
+        B, the purchases whose updates are applied together (composed: about as many, because users are kept whole). Larger:
+        fewer, steadier steps. Smaller: more steps from fresher vectors.
+    learning_rate
+        The step of plain gradient descent (free) or of Adagrad (composed). Larger: faster, until the loss grows without bound.
+        Smaller: slower, needs more epochs.
+    initial_scale
+        Vectors start at random within ± this (free) or with this standard deviation (composed). Larger: the start is remembered
+        longer. Smaller: learning starts later.
+    members
+        Composed only: models learned side by side from different draws; they share the dimensions, and their scores are averaged.
+        Larger: less noise, shorter vectors each, and one thread each. Smaller: the opposite.
+    sampling
+        Composed only: where negatives come from: ``shared`` by the batch and drawn by popularity, ``batch`` (its own purchases)
+        or ``all`` products (exact, slow).
+    popularity_power
+        Composed only: shared negatives are drawn in proportion to buyers^power. Larger: best sellers are pushed down more often.
+        0: every product alike.
+    decay
+        Composed only: how far a product's vector is pulled to zero each time it was bought. Larger: simpler tastes. Smaller: closer
+        to the log. None: follows from the mean length of the histories.
+    rare_decay
+        Composed only: the same, divided by the product's buyers. Larger: rare products stay near zero, and are recommended less.
+    damping
+        A basket's n vectors are summed and divided by n^damping. Larger: long histories weigh no more than short ones (1 is the
+        mean). 0: the plain sum.
+    horizon
+        Composed only: the epochs over which the learning rate falls, when training stops before. Larger: the rate falls more
+        slowly. 0: the same as ``epochs``.
+    """
+
+    query: Literal["free", "composed"]
+    dimensions: int
+    epochs: int | None
+    negatives: int
+    batch: int
+    learning_rate: float
+    initial_scale: float
+    members: int = 1
+    sampling: Literal["shared", "batch", "all"] = "shared"
+    popularity_power: float = 0.0
+    decay: float | None = 0.0
+    rare_decay: float = 0.0
+    damping: float = 0.5
+    horizon: int = 0
+
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(("dimensions", "epochs", "negatives", "batch", "members"), ONE_OR_MORE)
+        scales = dict.fromkeys(("learning_rate", "initial_scale"), ABOVE_ZERO)
+        rest = dict.fromkeys(
+            ("popularity_power", "decay", "rare_decay", "damping", "horizon"), ZERO_OR_MORE
+        )
+        _check("taste", self, counts | scales | rest)
+        if self.query == "free" and self.epochs is None:
+            raise SettingProblem("taste.epochs is not given; a model of free users does not choose them.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySettings:
+    """Settings of the memory, the sparse table of products bought by the same users: `memory.NAME`. Composed users only.
+
+    damping
+        What the memory says of a basket's n products is summed and divided by n^damping. Larger: long histories weigh less beside
+        taste. 0: the plain sum.
+    count_weight
+        The weight of common purchases. Larger: lists follow what was bought by the same users. 0: none. None: chosen on a
+        held-out part (``auto`` as text).
+    count_power
+        Common purchases are divided by (buyers · buyers)^power. Larger: rare pairs count more (½ gives cosines). 0: plain counts,
+        which favour best sellers.
+    count_damping
+        A user of n products counts as n^-damping. Larger: users who buy everything say less. 0: everybody counts alike.
+    partners
+        M, how many partners of a product are kept. Larger: more of the tail, more memory, slower lists. Smaller: the opposite.
+    ridge_weight
+        The weight of the regression among neighbours. Larger: lists follow what a product adds beyond its neighbours. 0: none.
+        None: chosen on a held-out part (``auto`` as text).
+    ridge_penalty
+        What is added to the diagonal of the regression. Larger: smoother, closer to counts. Smaller: sharper, noisier.
+    ridge_damping
+        A user of n products counts as n^-damping in the regression. Larger: users who buy everything say less.
+    ridge_neighbours
+        The neighbours that explain a product. Larger: closer to EASE, at a cost of their cube. Smaller: faster.
+    """
+
+    damping: float = 0.25
+    count_weight: float | None = 0.0
+    count_power: float = 0.4
+    count_damping: float = 0.25
+    partners: int = 200
+    ridge_weight: float | None = 0.0
+    ridge_penalty: float = 10.0
+    ridge_damping: float = 0.5
+    ridge_neighbours: int = 50
+
+    def __post_init__(self) -> None:
+        weights = ("damping", "count_weight", "count_power", "count_damping", "ridge_weight", "ridge_damping")
+        counts = dict.fromkeys(("partners", "ridge_neighbours"), ONE_OR_MORE)
+        _check("memory", self, counts | dict.fromkeys(weights, ZERO_OR_MORE) | {"ridge_penalty": ABOVE_ZERO})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrendSettings:
+    """Settings of recent popularity, for logs with times: `trend.NAME`. Composed users only.
+
+    weight
+        How much a product gains that sold better of late than before. Larger: lists follow the season. 0: popularity over the
+        whole log. None: chosen on a held-out part (``auto`` as text).
+    """
+
+    weight: float | None = 0.0
+
+    def __post_init__(self) -> None:
+        _check("trend", self, {"weight": ZERO_OR_MORE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatSettings:
+    """Settings of lists that may show what a user has bought before: `repeats.NAME`. Composed users only.
+
+    All of them may be None: chosen on a held-out part (``auto`` as text).
+
+    weight
+        What log(1 + times the user bought the product) weighs. Larger: what was bought often comes first. 0: no lift.
+    sales
+        The same for log(1 + how often anybody bought the product again of late). Larger: products that are bought again and
+        again come first. 0: no lift.
+    level
+        What every product bought before gains. Larger: repeats before new products. Negative: repeats after them.
+    """
+
+    weight: float | None = 0.0
+    sales: float | None = 0.0
+    level: float | None = 0.0
+
+    def __post_init__(self) -> None:
+        _check("repeats", self, {"weight": ZERO_OR_MORE, "sales": ZERO_OR_MORE, "level": FINITE})
