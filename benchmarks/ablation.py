@@ -39,15 +39,15 @@ def main() -> None:
     chosen = tm.train(split.train, default)
     config = chosen.record.config
     assert config is not None
-    fixed = {"epochs": config.epochs, "horizon": config.horizon}
+    fixed = {"epochs": config.taste.epochs, "horizon": config.taste.horizon}
     models = {"best sellers": tm.best_sellers(split.train), "co-purchase counts": tm.co_purchase(split.train)}
     for name, changes in STEPS.items():
         models[name] = tm.train(split.train, default.changed({**fixed, **TASTE, **changes}))
-    counts = {**TASTE, "count_weight": config.count_weight}
-    models[f"memory of counts, weight {config.count_weight:g}"] = tm.train(
+    counts = {**TASTE, "count_weight": config.memory.count_weight}
+    models[f"memory of counts, weight {config.memory.count_weight:g}"] = tm.train(
         split.train, default.changed({**fixed, **counts})
     )
-    models[f"ridge, weight {config.ridge_weight:g}: the default"] = chosen
+    models[f"ridge, weight {config.memory.ridge_weight:g}: the default"] = chosen
     print("| model | " + " | ".join(MEASURES) + " |\n|---|" + "--:|" * len(MEASURES))
     for name, model in models.items():
         report = tm.evaluate(model, split.held_out)
@@ -56,7 +56,7 @@ def main() -> None:
             for value in map(report.metrics.__getitem__, MEASURES)
         ]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
-    print(f"\n{split.description} {config.epochs} epochs.")
+    print(f"\n{split.description} {config.taste.epochs} epochs.")
 
 
 if __name__ == "__main__":

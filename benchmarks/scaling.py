@@ -20,7 +20,7 @@ from typing import Any
 import tastemaker as tm
 from common import ASOS_PRODUCTS, ASOS_PURCHASES, ASOS_USERS, machine, markdown, parser_of, thread_environment
 
-DIMENSIONS = tm.preset("workshop").dimensions
+DIMENSIONS = tm.preset("workshop").taste.dimensions
 MIB = 1 << 20
 SIZES = (1, 10, 100)
 

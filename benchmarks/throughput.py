@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     log = read_log(options)
     settings = tm.preset("workshop")
-    products, candidates = len(log.products), 1 + settings.negatives
+    products, candidates = len(log.products), 1 + settings.taste.negatives
     counts = sorted({1, options.threads})
     peaks = {n: [peak_gigaflops(n)] for n in counts}
     gathers = {(d, n): [gather_gigabytes(products, padded(d), n)] for d in DIMENSIONS for n in counts}
@@ -119,7 +119,7 @@ def main() -> None:
         )
     )
     print(
-        f"\n{len(log):,} purchases, {products:,} products, S = {settings.negatives}, {options.rounds} timed epochs of "
+        f"\n{len(log):,} purchases, {products:,} products, S = {settings.taste.negatives}, {options.rounds} timed epochs of "
         f"each setting; median (least–greatest), of the machine the best. {machine()}"
     )
 

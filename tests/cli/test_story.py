@@ -86,7 +86,12 @@ def test_the_folder_holds_the_model_that_was_asked_for(trained):
     model = load(trained[1])
     assert (len(model.users), len(model.products), model.dimensions) == (400, 150, 8)
     config = model.record.config
-    assert (config.preset, config.epochs, config.batch, config.negatives) == ("workshop", 3, 256, 20)
+    assert (config.preset, config.taste.epochs, config.taste.batch, config.taste.negatives) == (
+        "workshop",
+        3,
+        256,
+        20,
+    )
     assert (model.record.seed, read_manifest(trained[1])["name"]) == (7, "recommender")
 
 

@@ -160,10 +160,10 @@ def test_chosen_settings_are_kept_unless_they_are_asked_to_choose_again(logs):
 
 def test_a_model_of_another_kind_is_refused(logs, old):
     config = warm_settings(old, {})
-    with pytest.raises(SettingProblem, match=rf"has dimensions {config.dimensions} and not 5; leave"):
+    with pytest.raises(SettingProblem, match=rf"has dimensions {config.taste.dimensions} and not 5; leave"):
         train(logs[1], config.changed({"dimensions": 5}), start_from=old)
     other = CONFIGS["default" if config.preset == "workshop" else "workshop"]
-    with pytest.raises(SettingProblem, match=rf"has query {config.query} and not {other.query}"):
+    with pytest.raises(SettingProblem, match=rf"has query {config.taste.query} and not {other.query}"):
         train(logs[1], other, start_from=old)
 
 

@@ -71,9 +71,9 @@ def test_three_epochs_are_those_of_the_notebook_in_numpy(split, settings):
         log,
         valid=valid,
         epochs=3,
-        batch=config.batch,
-        negatives=config.negatives,
-        learning_rate=config.learning_rate,
+        batch=config.taste.batch,
+        negatives=config.taste.negatives,
+        learning_rate=config.taste.learning_rate,
         seed=seed,
     )
     found = course_of(model)

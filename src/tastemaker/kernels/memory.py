@@ -1,4 +1,4 @@
-"""The memory: which products are bought together, and what that adds to the score of a basket."""
+"""The memory: which products are bought by the same users, and what that adds to the score of a basket."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def partners_of(
     user_weights: Floats,
     product_weights: Floats,
     partners: Rows,
-    together: Floats,
+    co_occurrence: Floats,
     counts: Offsets,
 ) -> None:
     """Find for each product ``low … high - 1`` the products bought with it.
 
-    together(p, q) = Σ over users u who bought both of user_weights[u]
+    co_occurrence(p, q) = Σ over users u who bought both of user_weights[u]
 
-    Of more partners than ``partners`` is wide, those with the greatest together(p, q) · product_weights[q] are kept; of equals
+    Of more partners than ``partners`` is wide, those with the greatest co_occurrence(p, q) · product_weights[q] are kept; of equals
     the lower
     row. Product p's partners stand ascending in ``partners[p - low, :counts[p - low]]``. Users of weight 0 are passed over.
     """
@@ -67,7 +67,7 @@ def partners_of(
             )
         partners[p - low, :kept].sort()
         for i in range(kept):
-            together[p - low, i] = total[partners[p - low, i]]
+            co_occurrence[p - low, i] = total[partners[p - low, i]]
         counts[p - low] = kept
         for i in range(found):
             total[touched[i]] = 0
@@ -98,7 +98,7 @@ def solve_neighbours(
     high: int,
     offsets: Offsets,
     partners: Rows,
-    together: Floats,
+    co_occurrence: Floats,
     diagonal: Floats,
     penalty: float,
     neighbours: Rows,
@@ -107,9 +107,9 @@ def solve_neighbours(
 ) -> None:
     """Explain each product ``low … high - 1`` by its nearest neighbours: what each adds when the others are known, too.
 
-    weights = (G_NN + penalty · I)⁻¹ G_Np, with N the products of greatest together(p, q) / √diagonal[q]
+    weights = (G_NN + penalty · I)⁻¹ G_Np, with N the products of greatest co_occurrence(p, q) / √diagonal[q]
 
-    G is the table ``partners[offsets[p]:offsets[p + 1]]``, ``together`` (ascending rows) with ``diagonal[P]``. Writes
+    G is the table ``partners[offsets[p]:offsets[p + 1]]``, ``co_occurrence`` (ascending rows) with ``diagonal[P]``. Writes
     ``neighbours[p - low]``,
     ``weights[p - low]`` and their number. Source: H. STECK 2019 (EASE), eq. 8, here solved among each product's neighbours only.
     """
@@ -125,7 +125,7 @@ def solve_neighbours(
         start, count = offsets[p], offsets[p + 1] - offsets[p]
         for i in range(count):
             q = partners[start + i]
-            value[0] = together[start + i] / np.sqrt(max(diagonal[q], np.float32(1e-6)))
+            value[0] = co_occurrence[start + i] / np.sqrt(max(diagonal[q], np.float32(1e-6)))
             keys[i] = key_of(bits[0], i)
         kept = min(count, most)
         keep_best(keys, count, kept)
@@ -135,7 +135,7 @@ def solve_neighbours(
         chosen[:kept].sort()
         matrix[:kept, :kept] = 0
         for i in range(kept):
-            right[i] = together[start + chosen[i]]
+            right[i] = co_occurrence[start + chosen[i]]
             chosen[i] = partners[start + chosen[i]]
             place_of[chosen[i]] = i
         for i in range(kept):
@@ -144,8 +144,8 @@ def solve_neighbours(
             for entry in range(offsets[q], offsets[q + 1]):
                 j = place_of[partners[entry]]
                 if j >= 0 and j != i:
-                    matrix[i, j] = together[entry]
-                    matrix[j, i] = together[entry]
+                    matrix[i, j] = co_occurrence[entry]
+                    matrix[j, i] = co_occurrence[entry]
         solve_symmetric(matrix, right, kept)
         for i in range(kept):
             weights[p - low, i] = right[i]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from tastemaker.errors import SettingProblem
@@ -48,9 +48,9 @@ class Config:
     preset: str = "custom"
     """The preset that these settings began as."""
     taste: TasteSettings
-    memory: MemorySettings = MemorySettings()
-    trend: TrendSettings = TrendSettings()
-    repeats: RepeatSettings = RepeatSettings()
+    memory: MemorySettings = field(default_factory=MemorySettings)
+    trend: TrendSettings = field(default_factory=TrendSettings)
+    repeats: RepeatSettings = field(default_factory=RepeatSettings)
 
     if not TYPE_CHECKING:
 
@@ -59,8 +59,14 @@ class Config:
             path = SHORT.get(name)
             if path is None:
                 raise AttributeError(f"a Config has no setting {name!r}")
-            part, _, field = path.partition(".")
-            return getattr(getattr(self, part), field)
+            part, _, key = path.partition(".")
+            return getattr(getattr(self, part), key)
+
+    def __post_init__(self) -> None:
+        if self.taste.query == "free" and (self.chooses or self.chooses_repeats):
+            raise SettingProblem(
+                "a model of free users chooses no settings; give each a number, or use another preset."
+            )
 
     @property
     def chooses(self) -> bool:
@@ -78,8 +84,8 @@ class Config:
         """Return the settings as JSON values, by their names in manifests."""
         values: dict[str, Any] = {"preset": self.preset}
         for path in PATHS:
-            part, _, field = path.partition(".")
-            values[NAMES[path]] = getattr(getattr(self, part), field)
+            part, _, key = path.partition(".")
+            values[NAMES[path]] = getattr(getattr(self, part), key)
         return values
 
     @staticmethod
@@ -88,8 +94,8 @@ class Config:
         parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
         for name, value in values.items():
             if name != "preset":
-                part, _, field = _path(name).partition(".")
-                parts[part][field] = value
+                part, _, key = _path(name).partition(".")
+                parts[part][key] = value
         made = {part: PARTS[part](**fields) for part, fields in parts.items()}
         return Config(preset=values.get("preset", "custom"), **made)
 
@@ -105,9 +111,9 @@ class Config:
         parts: dict[str, dict[str, object]] = {part: {} for part in PARTS}
         for name, value in _flattened({**(changes or {}), **more}):
             path = _path(name)
-            part, _, field = path.partition(".")
-            kind = get_type_hints(PARTS[part])[field]
-            parts[part][field] = _parse(path, value, kind) if isinstance(value, str) else value
+            part, _, key = path.partition(".")
+            kind = get_type_hints(PARTS[part])[key]
+            parts[part][key] = _parse(path, value, kind) if isinstance(value, str) else value
         made = {
             part: dataclasses.replace(getattr(self, part), **fields)
             for part, fields in parts.items()
@@ -116,7 +122,9 @@ class Config:
         return dataclasses.replace(self, **made)
 
 
-PATHS = tuple(f"{part}.{field.name}" for part, kind in PARTS.items() for field in dataclasses.fields(kind))
+PATHS = tuple(
+    f"{part}.{setting.name}" for part, kind in PARTS.items() for setting in dataclasses.fields(kind)
+)
 """Every setting."""
 NAMES = {path: RENAMED.get(path, path.partition(".")[2]) for path in PATHS}
 """The short name of each setting, which manifests and scripts used before there were parts."""
@@ -132,7 +140,7 @@ def _path(name: str) -> str:
     path = SHORT.get(name, name)
     if path not in NAMES:
         known = "; ".join(
-            f"{part}: {', '.join(field.name for field in dataclasses.fields(kind))}"
+            f"{part}: {', '.join(setting.name for setting in dataclasses.fields(kind))}"
             for part, kind in PARTS.items()
         )
         raise SettingProblem(
@@ -148,11 +156,11 @@ def _flattened(changes: Mapping[str, object]) -> Iterator[tuple[str, object]]:
         if name not in PARTS:
             yield name, value
         elif isinstance(value, Mapping):
-            yield from ((f"{name}.{field}", inner) for field, inner in value.items())
+            yield from ((f"{name}.{key}", inner) for key, inner in value.items())
         elif isinstance(value, PARTS[name]):
             yield from (
-                (f"{name}.{field.name}", getattr(value, field.name))
-                for field in dataclasses.fields(PARTS[name])
+                (f"{name}.{setting.name}", getattr(value, setting.name))
+                for setting in dataclasses.fields(PARTS[name])
             )
         else:
             raise SettingProblem(

@@ -88,9 +88,7 @@ class TasteSettings:
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("dimensions", "epochs", "negatives", "batch", "members"), ONE_OR_MORE)
         scales = dict.fromkeys(("learning_rate", "initial_scale"), ABOVE_ZERO)
-        rest = dict.fromkeys(
-            ("popularity_power", "decay", "rare_decay", "damping", "horizon"), ZERO_OR_MORE
-        )
+        rest = dict.fromkeys(("popularity_power", "decay", "rare_decay", "damping", "horizon"), ZERO_OR_MORE)
         _check("taste", self, counts | scales | rest)
         if self.query == "free" and self.epochs is None:
             raise SettingProblem("taste.epochs is not given; a model of free users does not choose them.")

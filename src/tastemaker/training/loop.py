@@ -4,60 +4,41 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import TrainingFailed, TrainingInterrupted
 from tastemaker.kernels.compiling import on_compile
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.record import Epoch
-from tastemaker.training.progress import Progress, Watcher
+from tastemaker.training.learners.learner import Learner
+from tastemaker.training.progress import Progress, Watcher, nobody
 
-__all__ = ["Learned", "Learner", "run_epochs"]
+__all__ = ["Run", "run_epochs"]
 
 PURCHASES_PER_CALL = 1 << 15
 """About so many purchases are learned from between two looks at the clock and at Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
-    """What a learner measured while it learned from some purchases."""
+class Run:
+    """How epochs run: nothing here changes what is learned."""
 
-    purchases: int
-    loss: float
-    """sum over these purchases"""
-    hits: float
-    """sum over these purchases"""
-
-
-class Learner(Protocol):
-    """What the loop drives."""
-
-    @property
-    def purchases(self) -> int:
-        """Return how many purchases an epoch learns from."""
-
-    def learn(self, epoch: int, at_once: int, pool: ThreadPool) -> Iterator[Learned]:
-        """Learn from every purchase, about ``at_once`` of them between two yields."""
-
-    def measure(self, held_out: Purchases, epoch: int, pool: ThreadPool) -> tuple[float, float]:
-        """Return the mean loss and accuracy on held-out purchases."""
-
-    def finite(self) -> bool:
-        """Return whether every number learned is finite."""
+    pool: ThreadPool
+    watch: Watcher = nobody
+    stage: str = "learning"
+    """What watchers are told these epochs are for."""
+    keep_interrupted: bool = False
+    """Whether Ctrl-C ends the epochs with what they have, instead of raising."""
 
 
 def run_epochs(
     learner: Learner,
     *,
     epochs: int,
+    run: Run,
     valid: Purchases | None = None,
-    watch: Watcher,
-    pool: ThreadPool,
-    keep_interrupted: bool = False,
-    stage: str = "learning",
     first: int = 1,
     course: list[Epoch] | None = None,
     after: Callable[[int], None] = lambda _: None,
@@ -65,25 +46,27 @@ def run_epochs(
     """Run the epochs ``first … epochs``; return what each measured, and whether the user interrupted them.
 
     ``course`` holds what earlier epochs measured and grows in place. ``after`` is called with the number of each epoch that has
-    ended, and Ctrl-C waits for it; ``stage`` is what watchers are told these epochs are for.
+    ended, and Ctrl-C waits for it.
 
     Raises `TrainingFailed` when a loss or a vector is no longer finite, and `TrainingInterrupted` on Ctrl-C unless
-    ``keep_interrupted``.
+    ``run.keep_interrupted``.
     """
     course = [] if course is None else course
     epoch = first
     try:
         for epoch in range(first, epochs + 1):
             began = time.perf_counter()
-            loss, accuracy = _one_epoch(learner, epoch, epochs, watch, pool, stage)
+            loss, accuracy = _one_epoch(learner, epoch, epochs, run)
             if not math.isfinite(loss) or not learner.finite():
                 raise _failed(epoch)
             seconds = time.perf_counter() - began
-            valid_loss, valid_accuracy = (None, None) if not valid else learner.measure(valid, epoch, pool)
+            valid_loss, valid_accuracy = (
+                (None, None) if not valid else learner.measure(valid, epoch, run.pool)
+            )
             course.append(Epoch(epoch, loss, accuracy, valid_loss, valid_accuracy, seconds))
             after(epoch)
     except KeyboardInterrupt:
-        if not keep_interrupted:
+        if not run.keep_interrupted:
             raise TrainingInterrupted(
                 f"interrupted in epoch {epoch} of {epochs}; nothing was written. "
                 "Add --keep-interrupted to keep what was learned so far."
@@ -101,17 +84,15 @@ def _failed(epoch: int) -> TrainingFailed:
     )
 
 
-def _one_epoch(
-    learner: Learner, epoch: int, epochs: int, watch: Watcher, pool: ThreadPool, stage: str
-) -> tuple[float, float]:
+def _one_epoch(learner: Learner, epoch: int, epochs: int, run: Run) -> tuple[float, float]:
     loss, hits, done, count = 0.0, 0.0, 0, learner.purchases
 
     def tell(mean_loss: float, accuracy: float, *, compiling: bool = False) -> None:
-        watch(Progress(epoch, epochs, done, count, mean_loss, accuracy, stage, compiling))
+        run.watch(Progress(epoch, epochs, done, count, mean_loss, accuracy, run.stage, compiling))
 
     tell(math.nan, math.nan)
     with on_compile(lambda: tell(math.nan, math.nan, compiling=True)):
-        for learned in learner.learn(epoch, PURCHASES_PER_CALL, pool):
-            loss, hits, done = loss + learned.loss, hits + learned.hits, done + learned.purchases
+        for step in learner.learn(epoch, PURCHASES_PER_CALL, run.pool):
+            loss, hits, done = loss + step.loss, hits + step.hits, done + step.purchases
             tell(loss / done, hits / done)
     return loss / count, hits / count

@@ -7,6 +7,7 @@ import resource
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,13 +22,14 @@ from tastemaker.cli.terminal.console import (
     size,
     training_bar,
 )
+from tastemaker.cli.terminal.flags import takes_flags
 from tastemaker.cli.terminal.interrupts import raise_at_once, stop_between_steps
 from tastemaker.cli.terminal.options import (
     AsJson,
     Threads,
     bytes_of,
 )
-from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
+from tastemaker.cli.terminal.reading import ReadingOptions
 from tastemaker.errors import SettingProblem
 
 if TYPE_CHECKING:
@@ -35,11 +37,106 @@ if TYPE_CHECKING:
     from tastemaker.model.config import Config
     from tastemaker.model.taste_model import TasteModel
     from tastemaker.training.progress import Progress, Watcher
+    from tastemaker.training.train import Recovery
 
 __all__ = ["train"]
 
 
-@takes_reading
+@dataclass(frozen=True, slots=True)
+class SettingFlags:
+    """The flags that say what is learned."""
+
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="default|workshop", help="Whole settings under one name.", show_default="default"
+        ),
+    ] = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the preset; repeatable."),
+    ] = None
+    dimensions: Annotated[
+        int | None, typer.Option(help="Length of the vectors.", show_default="by preset")
+    ] = None
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the purchases.", show_default="by preset")
+    ] = None
+    negatives: Annotated[
+        int | None,
+        typer.Option(help="Sampled products a bought one competes with.", show_default="by preset"),
+    ] = None
+    learning_rate: Annotated[float | None, typer.Option(help="Step size.", show_default="by preset")] = None
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Go on from an older model, on a longer log: its settings, its vectors, part of its epochs.",
+            show_default=False,
+        ),
+    ] = None
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            help="First search better settings, on a part held out of the log.",
+            show_default=False,
+        ),
+    ] = None
+
+    def changes(self) -> dict[str, object]:
+        """Return the settings to change; a flag of its own overrules `--set`."""
+        flags = {
+            "taste.dimensions": self.dimensions,
+            "taste.epochs": self.epochs,
+            "taste.negatives": self.negatives,
+            "taste.learning_rate": self.learning_rate,
+        }
+        return _pairs(self.settings or []) | {
+            name: value for name, value in flags.items() if value is not None
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunFlags:
+    """The flags that say how the training runs."""
+
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0
+    threads: Threads = None
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Refuse to start when training needs more, as 4G.", show_default=False
+        ),
+    ] = None
+    keep_interrupted: Annotated[
+        bool, typer.Option("--keep-interrupted", help="On Ctrl-C, write what was learned so far.")
+    ] = False
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Keep the state after every N epochs, beside FOLDER.", show_default=False
+        ),
+    ] = None
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Go on from a checkpoint, to the same bytes.", show_default=False),
+    ] = None
+
+    def recovery(self, out: Path) -> Recovery:
+        """Return what an interrupted training leaves behind."""
+        from tastemaker.training.checkpoint import Checkpoints, checkpoint_beside
+        from tastemaker.training.train import Recovery
+
+        every = self.checkpoint_every
+        return Recovery(
+            keep_interrupted=self.keep_interrupted,
+            checkpoints=None if every is None else Checkpoints(checkpoint_beside(out), every),
+            resume=self.resume,
+        )
+
+
+@takes_flags
 def train(
     purchases: Annotated[
         Path,
@@ -58,12 +155,6 @@ def train(
         Path | None, typer.Option(metavar="F", help="A catalogue of all products.", show_default=False)
     ] = None,
     reading: ReadingOptions = ReadingOptions(),
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="default|workshop", help="Whole settings under one name.", show_default="default"
-        ),
-    ] = None,
     valid: Annotated[
         Path | None,
         typer.Option(
@@ -74,58 +165,8 @@ def train(
         Literal["last", "random", "time"] | None,
         typer.Option(help="Hold a part of PURCHASES out, in place of --valid.", show_default=False),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the preset; repeatable."),
-    ] = None,
-    dimensions: Annotated[
-        int | None, typer.Option(help="Length of the vectors.", show_default="by preset")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over the purchases.", show_default="by preset")
-    ] = None,
-    negatives: Annotated[
-        int | None,
-        typer.Option(help="Sampled products a bought one competes with.", show_default="by preset"),
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Step size.", show_default="by preset")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
-    threads: Threads = None,
-    max_memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE", help="Refuse to start when training needs more, as 4G.", show_default=False
-        ),
-    ] = None,
-    keep_interrupted: Annotated[
-        bool, typer.Option("--keep-interrupted", help="On Ctrl-C, write what was learned so far.")
-    ] = False,
-    checkpoint_every: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Keep the state after every N epochs, beside FOLDER.", show_default=False
-        ),
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Go on from a checkpoint, to the same bytes.", show_default=False),
-    ] = None,
-    start_from: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="MODEL",
-            help="Go on from an older model, on a longer log: its settings, its vectors, part of its epochs.",
-            show_default=False,
-        ),
-    ] = None,
-    tune: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MINUTES",
-            help="First search better settings, on a part held out of the log.",
-            show_default=False,
-        ),
-    ] = None,
+    setting: SettingFlags = SettingFlags(),
+    running: RunFlags = RunFlags(),
     as_json: AsJson = False,
 ) -> None:
     """Learn a model from a log of purchases and write it to a new folder.
@@ -133,33 +174,37 @@ def train(
     The columns of users, products, times and quantities are found by their usual names (user_id, CustomerID, product_id,
     StockCode, …) or named by flags. The workshop's own model: `--preset workshop`.
     """
-    from tastemaker.model.folder import check_target, save
-    from tastemaker.training.checkpoint import Checkpoints, checkpoint_beside
-    from tastemaker.training.train import estimate_bytes
-    from tastemaker.training.train import train as learn
+    from tastemaker.model.folder import check_target
 
     if valid is not None and hold_out is not None:
         raise typer.BadParameter("--valid and --hold-out exclude each other.")
-    flags = {
-        "dimensions": dimensions,
-        "epochs": epochs,
-        "negatives": negatives,
-        "learning_rate": learning_rate,
-    }
-    if start_from is not None and (preset is not None or tune is not None):
-        raise typer.BadParameter(
-            "--start-from takes the older model's settings: without --preset and --tune."
-        )
-    changes = _pairs(settings or []) | {name: value for name, value in flags.items() if value is not None}
-    config, old = _settings(preset or "default", start_from, changes)
-    limit = None if max_memory is None else bytes_of(max_memory)
+    config, old = _settings(setting)
+    limit = None if running.max_memory is None else bytes_of(running.max_memory)
     check_target(out)
-    kept = None if checkpoint_every is None else Checkpoints(checkpoint_beside(out), checkpoint_every)
+    recovery = running.recovery(out)
 
     clock = time.perf_counter()
-    log, measured = _read(purchases, users, products, reading, valid, hold_out, seed)
+    log, measured = _read(purchases, users, products, reading, valid, hold_out, running.seed)
     seconds = {"read": time.perf_counter() - clock}
-    _say_plan(log, measured, config, threads, estimate_bytes(log, config), limit)
+    _say_plan(log, measured, config, running.threads, limit)
+    model = _learned(log, measured, config, old, setting.tune, running, recovery, out, seconds)
+    _written(model, out, recovery, seconds)
+    (_print_json if as_json else _say_done)(model, log, out, seconds)
+
+
+def _learned(
+    log: Purchases,
+    measured: Purchases | None,
+    config: Config,
+    old: TasteModel | None,
+    minutes: float | None,
+    running: RunFlags,
+    recovery: Recovery,
+    out: Path,
+    seconds: dict[str, float],
+) -> TasteModel:
+    """Search settings if asked to, and learn, under a progress bar; Ctrl-C waits for the end of a step."""
+    from tastemaker.training.train import train as learn
 
     clock = time.perf_counter()
     with stop_between_steps() as stop, training_bar() as show:
@@ -169,60 +214,70 @@ def train(
             stop.check()
 
         searched: dict[str, object] = {}
-        if tune is not None:
-            config, searched = _tuned(log, config, tune, out, seed, threads, watch)
+        if minutes is not None:
+            config, searched = _tuned(log, config, minutes, out, running.seed, running.threads, watch)
         model = learn(
             log,
             config,
             valid=measured,
-            seed=seed,
-            threads=threads,
+            seed=running.seed,
+            threads=running.threads,
             watch=watch,
-            keep_interrupted=keep_interrupted,
-            checkpoints=kept,
-            resume=resume,
             start_from=old,
+            recovery=recovery,
         )
-        model = _noting(model, searched)
-        if not keep_interrupted:
+        if not running.keep_interrupted:
             stop.check()  # asked for after the last step
-    seconds["train"], clock = time.perf_counter() - clock, time.perf_counter()
+    seconds["train"] = time.perf_counter() - clock
+    return _noting(model, searched)
+
+
+def _written(model: TasteModel, out: Path, recovery: Recovery, seconds: dict[str, float]) -> None:
+    from tastemaker.model.folder import save
+
+    clock = time.perf_counter()
     with raise_at_once():
-        folder = save(model, out)
-        if kept is not None and not model.record.interrupted:
-            shutil.rmtree(kept.folder, ignore_errors=True)  # it has served its purpose
+        save(model, out)
+        if recovery.checkpoints is not None and not model.record.interrupted:
+            shutil.rmtree(recovery.checkpoints.folder, ignore_errors=True)  # it has served its purpose
     seconds["write"] = time.perf_counter() - clock
 
-    if as_json:
-        print_json(
-            {
-                "folder": str(folder),
-                "seconds": seconds,
-                "epochs": [dataclasses.asdict(epoch) for epoch in model.record.epochs],
-                "peak_memory_bytes": _peak_memory(),
-                "interrupted": model.record.interrupted,
-                "summary": dataclasses.asdict(log.summary),
-            }
+
+def _print_json(model: TasteModel, log: Purchases, folder: Path, seconds: dict[str, float]) -> None:
+    print_json(
+        {
+            "folder": str(folder),
+            "seconds": seconds,
+            "epochs": [dataclasses.asdict(epoch) for epoch in model.record.epochs],
+            "peak_memory_bytes": _peak_memory(),
+            "interrupted": model.record.interrupted,
+            "summary": dataclasses.asdict(log.summary),
+        }
+    )
+
+
+def _say_done(model: TasteModel, log: Purchases, folder: Path, seconds: dict[str, float]) -> None:
+    error_console().print(epoch_table(model.record.epochs))
+    say_chosen(model.record)
+    if model.record.interrupted:
+        say(
+            f"Interrupted: kept what {len(model.record.epochs)} whole epochs and a part of the next had learned."
         )
-    else:
-        error_console().print(epoch_table(model.record.epochs))
-        say_chosen(model.record)
-        if model.record.interrupted:
-            say(
-                f"Interrupted: kept what {len(model.record.epochs)} whole epochs and a part of the next had learned."
-            )
-        say(f"Wrote {folder} after {sum(seconds.values()):.1f} s; peak memory {size(_peak_memory())}.")
-        say(f"Next: tastemaker recommend {folder} --user {model.users.ids[0]}")
+    say(f"Wrote {folder} after {sum(seconds.values()):.1f} s; peak memory {size(_peak_memory())}.")
+    say(f"Next: tastemaker recommend {folder} --user {model.users.ids[0]}")
 
 
-def _settings(
-    preset: str, start_from: Path | None, changes: dict[str, object]
-) -> tuple[Config, TasteModel | None]:
+def _settings(flags: SettingFlags) -> tuple[Config, TasteModel | None]:
     """Return the settings, of a preset or of an older model, and that model."""
-    from tastemaker.model.config import preset as named_preset
+    from tastemaker.model.config import preset
 
+    start_from, changes = flags.start_from, flags.changes()
     if start_from is None:
-        return named_preset(preset).changed(changes), None
+        return preset(flags.preset or "default").changed(changes), None
+    if flags.preset is not None or flags.tune is not None:
+        raise typer.BadParameter(
+            "--start-from takes the older model's settings: without --preset and --tune."
+        )
     from tastemaker.model.folder import load
     from tastemaker.training.warm_start import warm_settings
 
@@ -299,15 +354,17 @@ def _say_plan(
     held_out: Purchases | None,
     config: Config,
     threads: int | None,
-    need: int,
     limit: int | None,
 ) -> None:
     from tastemaker.kernels.threads import default_threads
+    from tastemaker.training.train import estimate_bytes
+
+    need = estimate_bytes(log, config)
 
     say(
         f"{len(log):,} purchases of {len(log.products):,} products by {len(log.users):,} users"
         f"{f', {len(held_out):,} held out' if held_out is not None else ''}; preset {config.preset}, "
-        f"{config.dimensions} dimensions; about {size(need)} of memory, {threads or default_threads()} threads."
+        f"{config.taste.dimensions} dimensions; about {size(need)} of memory, {threads or default_threads()} threads."
     )
     if limit is not None and need > limit:
         raise SettingProblem(

@@ -162,7 +162,7 @@ def say_chosen(record: TrainingRecord) -> None:
     if config is None or "with_memory" not in metrics:
         return
     say(
-        f"Chosen on a part held out of the log ({metrics['users']:,} users): {config.epochs} epochs, memory "
-        f"{config.count_weight:g} counts + {config.ridge_weight:g} ridge, trend {config.trend_weight:g}; "
+        f"Chosen on a part held out of the log ({metrics['users']:,} users): {config.taste.epochs} epochs, memory "
+        f"{config.memory.count_weight:g} counts + {config.memory.ridge_weight:g} ridge, trend {config.trend.weight:g}; "
         f"{metrics['measure']} there {metrics['taste']:.4f}, with memory {metrics['with_memory']:.4f}."
     )

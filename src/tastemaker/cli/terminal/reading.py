@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tastemaker.cli.terminal.flags import takes_flags
 from tastemaker.cli.terminal.options import ProductColumn, QuantityColumn, TimeColumn, UserColumn
 from tastemaker.errors import SettingProblem
 
@@ -170,38 +168,8 @@ class ReadingOptions:
         )
 
 
-def takes_reading(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags of `ReadingOptions` in place of its parameter ``reading``, which gets them gathered."""
-    own = inspect.signature(command)
-    hints = get_type_hints(command, include_extras=True)
-    flags = get_type_hints(ReadingOptions, include_extras=True)
-    names = [field.name for field in fields(ReadingOptions)]
-    parameters = []
-    for name, parameter in own.parameters.items():
-        if name != "reading":
-            parameters.append(parameter.replace(annotation=hints[name]))
-            continue
-        for field in fields(ReadingOptions):
-            parameters.append(
-                inspect.Parameter(
-                    field.name,
-                    inspect.Parameter.KEYWORD_ONLY
-                    if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-                    else inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                    default=field.default,
-                    annotation=flags[field.name],
-                )
-            )
-
-    @functools.wraps(command)
-    def run(**values: Any) -> None:
-        reading = ReadingOptions(**{name: values.pop(name) for name in names if name in values})
-        command(reading=reading, **values)
-
-    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
-    del run.__wrapped__  # Typer would look through it
-    return run
+takes_reading = takes_flags
+"""Commands with a parameter of type `ReadingOptions` get its flags."""
 
 
 def _split(text: str | None) -> tuple[str, ...]:

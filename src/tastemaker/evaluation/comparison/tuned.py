@@ -10,7 +10,7 @@ from tastemaker.data.purchases import Purchases
 from tastemaker.evaluation.metrics import measure
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.recommend import product_candidates, rank_users
-from tastemaker.training.selection.validation import MEASURED_AT, Trial, hold_out
+from tastemaker.training.selection.validation import MEASURED_AT, Validation, hold_out
 
 __all__ = ["Setting", "tuned"]
 
@@ -30,8 +30,12 @@ def tuned(
     The best is the one with the greatest ndcg@100 on the very users and products that the default model of the same seed holds out
     for itself; the first of equals, and the first of all where the log is too small to hold anything out. The record tells it.
     """
-    trial = hold_out(log, seed) if len(grid) > 1 else None
-    worth = [] if trial is None else [_worth(learn(trial.log, setting), trial, threads) for setting in grid]
+    validation = hold_out(log, seed) if len(grid) > 1 else None
+    worth = (
+        []
+        if validation is None
+        else [_worth(learn(validation.log, setting), validation, threads) for setting in grid]
+    )
     best = max(range(len(worth)), key=worth.__getitem__, default=0)
     model = learn(log, grid[best])
     facts = {
@@ -42,7 +46,7 @@ def tuned(
     return replace(model, record=replace(model.record, metrics={**model.record.metrics, "tuned": facts}))
 
 
-def _worth(model: TasteModel, trial: Trial, threads: int | None) -> float:
-    lists = rank_users(model, trial.users, product_candidates(model), k=MEASURED_AT, threads=threads)
-    found = measure(lists, trial.held_out, at=[MEASURED_AT], products=len(model.products))
+def _worth(model: TasteModel, validation: Validation, threads: int | None) -> float:
+    lists = rank_users(model, validation.users, product_candidates(model), k=MEASURED_AT, threads=threads)
+    found = measure(lists, validation.held_out, at=[MEASURED_AT], products=len(model.products))
     return float(found.values[f"ndcg@{MEASURED_AT}"].mean())

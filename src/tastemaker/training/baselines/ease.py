@@ -67,9 +67,9 @@ def ease(
         )
     histories = purchases.histories()
     with ThreadPool(threads) as pool:
-        together = _together(histories, products, pool)
-    weights = _regression(together, penalty)
-    del together
+        co_occurrence = _co_occurrence(histories, products, pool)
+    weights = _regression(co_occurrence, penalty)
+    del co_occurrence
     return remembering(
         purchases,
         histories,
@@ -79,7 +79,7 @@ def ease(
     )
 
 
-def _together(histories: Histories, products: int, pool: ThreadPool) -> Doubles:
+def _co_occurrence(histories: Histories, products: int, pool: ThreadPool) -> Doubles:
     """Return XᵀX, ``float64[P, P]``."""
     counts = count_memory(histories, products, power=0, damping=0, partners=products, pool=pool)
     matrix = np.zeros((products, products))
@@ -90,10 +90,10 @@ def _together(histories: Histories, products: int, pool: ThreadPool) -> Doubles:
     return matrix
 
 
-def _regression(together: Doubles, penalty: float) -> Floats:
-    """Return B, ``float32[P, P]``; the diagonal of ``together`` is changed."""
-    together[np.diag_indices_from(together)] += penalty
-    inverse = np.linalg.inv(together)
+def _regression(co_occurrence: Doubles, penalty: float) -> Floats:
+    """Return B, ``float32[P, P]``; the diagonal of ``co_occurrence`` is changed."""
+    co_occurrence[np.diag_indices_from(co_occurrence)] += penalty
+    inverse = np.linalg.inv(co_occurrence)
     inverse /= -np.diag(inverse).copy()
     np.fill_diagonal(inverse, 0)
     return inverse.astype(np.float32)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.data.repeats import times_bought
 from tastemaker.kernels.baskets import compose_baskets
 from tastemaker.kernels.composed import ALL, IN_BATCH, SHARED, learn_batches
 from tastemaker.kernels.sampling import stream_key
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
+from tastemaker.model.record import TrainingRecord
+from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.learners.draws import Draws, draws_by_popularity
+from tastemaker.training.learners.learner import Step, Taste
 from tastemaker.training.learners.sampled import sampled_loss
 from tastemaker.training.learners.tables import trimmed, zero_table
-from tastemaker.training.loop import Learned
+from tastemaker.training.loop import Run, run_epochs
+from tastemaker.training.memory.co_occurrence import remember
+from tastemaker.training.memory.repeats import repeat_bias
+from tastemaker.training.memory.trend import trend_of
+from tastemaker.training.progress import Watcher
+from tastemaker.training.warm_start import KEPT_SQUARES, STANDSTILL, first_epoch, kept_length, known_rows
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = ["Composed", "Member", "stacked"]
@@ -60,6 +71,7 @@ class Member:
 class Composed:
     """The members being trained and what they learn from. Each member is learned by one thread, alone."""
 
+    log: Purchases
     histories: Histories
     config: Config
     seed: int
@@ -75,28 +87,35 @@ class Composed:
     """``float32[P]``"""
 
     @staticmethod
-    def start(histories: Histories, products: int, config: Config, seed: int) -> Composed:
+    def start(log: Purchases, config: Config, seed: int) -> Composed:
         """Draw the first vectors of all members."""
+        histories, products = log.histories(), len(log.products)
         buyers = np.bincount(histories.products, minlength=products).astype(np.float64)
-        sampling, negatives = SAMPLING[config.sampling], config.negatives
+        sampling, negatives = SAMPLING[config.taste.sampling], config.taste.negatives
         if sampling == SHARED and negatives >= products:
             sampling = ALL  # drawing as many as there are would only add noise
         if sampling == ALL:
             negatives = products
-        draws = draws_by_popularity(buyers, 1.0 if sampling == IN_BATCH else config.popularity_power)
+        draws = draws_by_popularity(buyers, 1.0 if sampling == IN_BATCH else config.taste.popularity_power)
         corrections = -np.log(negatives * draws.probabilities) if sampling != ALL else np.zeros(products)
-        count = min(config.members, config.dimensions)
-        shares = [config.dimensions * (m + 1) // count - config.dimensions * m // count for m in range(count)]
+        count = min(config.taste.members, config.taste.dimensions)
+        shares = [
+            config.taste.dimensions * (m + 1) // count - config.taste.dimensions * m // count
+            for m in range(count)
+        ]
         return Composed(
+            log,
             histories,
             config,
             seed,
-            tuple(Member.start(m, d, config.initial_scale, buyers, seed) for m, d in enumerate(shares)),
+            tuple(Member.start(m, d, config.taste.initial_scale, buyers, seed) for m, d in enumerate(shares)),
             draws,
             sampling,
             negatives,
             corrections.astype(np.float32),
-            ((config.decay or 0.0) + config.rare_decay / np.maximum(buyers, 1)).astype(np.float32),
+            ((config.taste.decay or 0.0) + config.taste.rare_decay / np.maximum(buyers, 1)).astype(
+                np.float32
+            ),
         )
 
     def state(self) -> dict[str, Floats]:
@@ -125,7 +144,7 @@ class Composed:
         """Return whether every number of every member is finite."""
         return all(np.isfinite(m.vectors).all() and np.isfinite(m.bias).all() for m in self.members)
 
-    def learn(self, epoch: int, at_once: int, pool: ThreadPool) -> Iterator[Learned]:
+    def learn(self, epoch: int, at_once: int, pool: ThreadPool) -> Iterator[Step]:
         """Learn from all users in random order, each member in an order and with draws of its own."""
         plans = [self._plan(epoch, member) for member in self.members]
         batches = min(len(starts) - 1 for _, starts, _ in plans)
@@ -144,20 +163,76 @@ class Composed:
             pool.run(learn, len(self.members))
             loss, hits, count = sums.sum(axis=0)
             now = self.purchases * (call + 1) // calls
-            yield Learned(now - done, float(loss / count) * (now - done), float(hits / count) * (now - done))
+            yield Step(now - done, float(loss / count) * (now - done), float(hits / count) * (now - done))
             done = now
 
     def measure(self, held_out: Purchases, epoch: int, pool: ThreadPool) -> tuple[float, float]:
         """Return the mean loss and accuracy on held-out purchases among uniformly drawn candidates."""
-        vectors, bias = stacked(self.members)
+        taste = self.taste()
+        vectors, bias = taste.vectors, taste.bias
         queries = np.empty((len(self.histories.offsets) - 1, vectors.shape[1]), np.float32)
-        offsets, products, damping = self.histories.offsets, self.histories.products, self.config.damping
+        offsets, products, damping = (
+            self.histories.offsets,
+            self.histories.products,
+            self.config.taste.damping,
+        )
         pool.run(
             lambda low, high: compose_baskets(low, high, offsets, products, vectors, damping, queries),
             len(queries),
         )
         key = np.uint64(stream_key(self.seed, epoch, VALID_STREAM))
-        return sampled_loss(queries, vectors, bias, held_out, self.config.negatives, key, pool)
+        return sampled_loss(queries, vectors, bias, held_out, self.config.taste.negatives, key, pool)
+
+    def warm_from(self, old: TasteModel, *, watch: Watcher, pool: ThreadPool) -> None:
+        """Give products that the older model knows the vectors that it has for them, and all products their Adagrad squares.
+
+        Where the older training stopped early, at E of H epochs, because it began to learn its users by heart, going on from the
+        same vectors would continue that. The vectors are therefore shrunk to (E / H)² of their length, which keeps what they say
+        and leaves room to learn (after J. ASH, R. ADAMS 2020, "On Warm-Starting Neural Network Training"; the power is ours).
+
+        A model keeps no squares. They are gathered in one epoch that moves nothing, and those of known products are multiplied by
+        a quarter of the epochs that a warm start leaves out (and by the same factor as the vectors): known products then make
+        smaller steps than new ones. The bias starts at the log of the buyers, as in any training.
+        """
+        here, there = known_rows(self.log.products, old.products)
+        kept = kept_length(self.config)
+        scale = np.float32(kept * len(self.members) ** 0.5)  # the root undoes what `stacked` does
+        column = 0
+        for member in self.members:
+            part = slice(column, column + member.dimensions)
+            member.vectors[here, : member.dimensions] = old.product_vectors[there, part] * scale
+            column += member.dimensions
+        still = dataclasses.replace(self, config=self.config.changed({"learning_rate": STANDSTILL}))
+        run_epochs(still, epochs=1, run=Run(pool, watch, stage="warming up"))
+        for member in self.members:
+            for squares in member.squares[:2]:
+                squares[here] *= np.float32(kept * max(1.0, KEPT_SQUARES * (first_epoch(self.config) - 1)))
+
+    def taste(self) -> Taste:
+        """Return the members as one table of vectors and one bias."""
+        return stacked(self.members)
+
+    def finish(self, record: TrainingRecord, pool: ThreadPool) -> TasteModel:
+        """Return the model: the taste, the trend in its bias, the memory, and what repeats weigh."""
+        log, config, taste = self.log, self.config, self.taste()
+        trend = np.float32(config.trend.weight) * trend_of(log) if config.trend.weight else None
+        return TasteModel(
+            users=log.users,
+            products=log.products,
+            histories=self.histories,
+            product_vectors=taste.vectors,
+            product_bias=taste.bias if trend is None else taste.bias + trend,
+            user_vectors=None,
+            basket_vectors=taste.vectors,
+            memory=remember(self.histories, len(log.products), config.memory, pool),
+            record=record,
+            past=past_of(self.log),
+            damping=config.taste.damping,
+            memory_damping=config.memory.damping,
+            history_times=times_bought(log),
+            repeat_weight=config.repeats.weight or 0.0,
+            repeat_bias=repeat_bias(log, config.repeats),
+        )
 
     def _plan(self, epoch: int, member: Member) -> tuple[Rows, Offsets, np.uint64]:
         """Return the order of the users, the borders of the batches in it, and the key of the draws."""
@@ -165,7 +240,7 @@ class Composed:
         rng = np.random.default_rng([self.seed, member.number, epoch, 2])
         order = rng.permutation(np.flatnonzero(lengths)).astype(np.int32)
         ends = np.cumsum(lengths[order])
-        count = max(1, round(ends[-1] / self.config.batch))
+        count = max(1, round(ends[-1] / self.config.taste.batch))
         borders = np.searchsorted(ends, np.arange(1, count) * (ends[-1] / count), side="right")
         starts = np.unique(np.concatenate(([0], borders, [len(order)]))).astype(np.int64)
         return order, starts, np.uint64(stream_key(self.seed, epoch, MEMBER_STREAM + member.number))
@@ -180,17 +255,17 @@ class Composed:
         key: np.uint64,
         sums: Doubles,
     ) -> None:
-        horizon = self.config.horizon or self.config.epochs or 1
+        horizon = self.config.taste.horizon or self.config.taste.epochs or 1
         fallen = min(1.0, (epoch - 1) / max(1, horizon - 1))
-        rate = self.config.learning_rate * (1 - (1 - LAST_RATE) * fallen)
+        rate = self.config.taste.learning_rate * (1 - (1 - LAST_RATE) * fallen)
         learn_batches(
             part[0], part[1], order, starts, self.histories.offsets, self.histories.products, LONGEST,
             member.vectors, member.bias, *member.squares, self.decay, self.sampling, self.negatives,
-            self.draws.chances, self.draws.aliases, self.corrections, float(self.config.damping), float(rate), key, sums,
+            self.draws.chances, self.draws.aliases, self.corrections, float(self.config.taste.damping), float(rate), key, sums,
         )  # fmt: skip
 
 
-def stacked(members: tuple[Member, ...]) -> tuple[Floats, Floats]:
+def stacked(members: tuple[Member, ...]) -> Taste:
     """Return one table ``float32[P, D]`` and one bias whose scores are the mean of the members' scores.
 
     Side by side, the members' scores add up; each is shrunk by √members on both sides of the product.
@@ -198,4 +273,4 @@ def stacked(members: tuple[Member, ...]) -> tuple[Floats, Floats]:
     vectors: Floats = np.concatenate([trimmed(m.vectors, m.dimensions) for m in members], axis=1)
     bias: Doubles = np.mean(np.stack([m.bias for m in members]), axis=0, dtype=np.float64)
     vectors *= np.float32(len(members) ** -0.5)
-    return vectors, bias.astype(np.float32)
+    return Taste(vectors, bias.astype(np.float32))

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Purchases
 from tastemaker.kernels.sampling import stream_key
 from tastemaker.kernels.softmax import CHUNKS, RANGES, apply_batch, learn_chunks
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
+from tastemaker.model.record import TrainingRecord
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.training.learners.learner import Step, Taste
 from tastemaker.training.learners.sampled import sampled_loss
 from tastemaker.training.learners.tables import random_table, trimmed
-from tastemaker.training.loop import Learned
+from tastemaker.training.progress import Watcher
+from tastemaker.training.warm_start import known_rows
 from tastemaker.types import Floats
 
 __all__ = ["FreeUsers"]
@@ -37,25 +42,34 @@ class FreeUsers:
 
     @staticmethod
     def start(log: Purchases, config: Config, seed: int) -> FreeUsers:
-        """Draw the first vectors: uniform in ± ``config.initial_scale``."""
+        """Draw the first vectors: uniform in ± ``config.taste.initial_scale``."""
         rng = np.random.default_rng([seed, 0])
         return FreeUsers(
             log,
             config,
             seed,
-            random_table(len(log.users), config.dimensions, config.initial_scale, rng),
-            random_table(len(log.products), config.dimensions, config.initial_scale, rng),
+            random_table(len(log.users), config.taste.dimensions, config.taste.initial_scale, rng),
+            random_table(len(log.products), config.taste.dimensions, config.taste.initial_scale, rng),
         )
 
     def state(self) -> dict[str, Floats]:
         """Return everything that learning changes, by name."""
         tables = {"user_vectors": self.user_vectors, "product_vectors": self.product_vectors}
-        return {name: trimmed(table, self.config.dimensions) for name, table in tables.items()}
+        return {name: trimmed(table, self.config.taste.dimensions) for name, table in tables.items()}
 
     def restore(self, state: Mapping[str, Floats]) -> None:
         """Set everything that learning changes to what `state` gave."""
-        self.user_vectors[:, : self.config.dimensions] = state["user_vectors"]
-        self.product_vectors[:, : self.config.dimensions] = state["product_vectors"]
+        self.user_vectors[:, : self.config.taste.dimensions] = state["user_vectors"]
+        self.product_vectors[:, : self.config.taste.dimensions] = state["product_vectors"]
+
+    def warm_from(self, old: TasteModel, *, watch: Watcher, pool: ThreadPool) -> None:
+        """Give users and products that the older model knows the vectors that it has for them."""
+        dimensions = self.config.taste.dimensions
+        here, there = known_rows(self.log.products, old.products)
+        self.product_vectors[here, :dimensions] = old.product_vectors[there]
+        if old.user_vectors is not None:
+            here, there = known_rows(self.log.users, old.users)
+            self.user_vectors[here, :dimensions] = old.user_vectors[there]
 
     @property
     def purchases(self) -> int:
@@ -66,18 +80,18 @@ class FreeUsers:
         """Return whether every vector is finite."""
         return bool(np.isfinite(self.product_vectors).all() and np.isfinite(self.user_vectors).all())
 
-    def learn(self, epoch: int, at_once: int, pool: ThreadPool) -> Iterator[Learned]:
+    def learn(self, epoch: int, at_once: int, pool: ThreadPool) -> Iterator[Step]:
         """Learn from the log in the order of its file, whole batches at a time."""
-        batch = self.config.batch
+        batch = self.config.taste.batch
         step = max(1, at_once // batch) * batch
         for start in range(0, len(self.log), step):
             part = slice(start, min(start + step, len(self.log)))
             loss, hits = self._learn_part(epoch, part, pool)
-            yield Learned(part.stop - part.start, loss, hits)
+            yield Step(part.stop - part.start, loss, hits)
 
     def _learn_part(self, epoch: int, part: slice, pool: ThreadPool) -> tuple[float, float]:
         key = np.uint64(stream_key(self.seed, epoch, TRAIN_STREAM))
-        batch, width = self.config.batch, 1 + self.config.negatives
+        batch, width = self.config.taste.batch, 1 + self.config.taste.negatives
         longest = min(batch, part.stop - part.start)
         span = -(-longest // CHUNKS)
         queries, gradients = np.empty((2, longest, self.user_vectors.shape[1]), np.float32)
@@ -89,7 +103,7 @@ class FreeUsers:
             users = self.log.user_rows[start : min(start + batch, part.stop)]
             products = self.log.product_rows[start : min(start + batch, part.stop)]
             with np.errstate(over="ignore"):  # an infinite step makes a NaN loss, which ends the training
-                step = np.float32(self.config.learning_rate / len(users))
+                step = np.float32(self.config.taste.learning_rate / len(users))
 
             def learn(low: int, high: int) -> None:
                 learn_chunks(
@@ -114,7 +128,28 @@ class FreeUsers:
             self.product_vectors,
             np.zeros(len(self.log.products), np.float32),
             held_out,
-            self.config.negatives,
+            self.config.taste.negatives,
             np.uint64(stream_key(self.seed, epoch, VALID_STREAM)),
             pool,
+        )
+
+    def taste(self) -> Taste:
+        """Return the products' vectors; these users have no basket."""
+        vectors = trimmed(self.product_vectors, self.config.taste.dimensions)
+        return Taste(vectors, np.zeros(len(vectors), np.float32))
+
+    def finish(self, record: TrainingRecord, pool: ThreadPool) -> TasteModel:
+        """Return the model: a vector for each user and product, no bias and no memory."""
+        taste = self.taste()
+        return TasteModel(
+            users=self.log.users,
+            products=self.log.products,
+            histories=self.log.histories(),
+            product_vectors=taste.vectors,
+            product_bias=taste.bias,
+            user_vectors=trimmed(self.user_vectors, self.config.taste.dimensions),
+            basket_vectors=None,
+            memory=None,
+            record=record,
+            past=past_of(self.log),
         )

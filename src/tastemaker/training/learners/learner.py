@@ -42,6 +42,10 @@ class Learner(Protocol):
     """What training drives. `kinds.LEARNERS` says which settings start which learner."""
 
     @property
+    def log(self) -> Purchases:
+        """Return the log that is learned from."""
+
+    @property
     def config(self) -> Config:
         """Return the settings, with nothing left to choose."""
 

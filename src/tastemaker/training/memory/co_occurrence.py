@@ -8,7 +8,7 @@ from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import offsets_of, owners_of, pair_keys
 from tastemaker.kernels.memory import partners_of, solve_neighbours
 from tastemaker.kernels.threads import Task, ThreadPool
-from tastemaker.model.config import Config
+from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
 from tastemaker.types import Floats, Offsets, Rows
 
@@ -23,18 +23,25 @@ RIDGE_POOL = 1_000
 """Among so many partners of a product are its neighbours, and their own common purchases, looked up."""
 
 
-def remember(histories: Histories, products: int, config: Config, pool: ThreadPool) -> Memory | None:
+def remember(
+    histories: Histories, products: int, settings: MemorySettings, pool: ThreadPool
+) -> Memory | None:
     """Return the memory of the settings: common purchases and regression, weighted and added; ``None`` when neither weighs."""
     counts, ridge = memories(
-        histories, products, config, pool, counts=bool(config.count_weight), ridge=bool(config.ridge_weight)
+        histories,
+        products,
+        settings,
+        pool,
+        counts=bool(settings.count_weight),
+        ridge=bool(settings.ridge_weight),
     )
-    return added([(config.count_weight or 0.0, counts), (config.ridge_weight or 0.0, ridge)], products)
+    return added([(settings.count_weight or 0.0, counts), (settings.ridge_weight or 0.0, ridge)], products)
 
 
 def memories(
     histories: Histories,
     products: int,
-    config: Config,
+    settings: MemorySettings,
     pool: ThreadPool,
     *,
     counts: bool = True,
@@ -47,18 +54,18 @@ def memories(
         by_count = count_memory(
             histories,
             products,
-            power=config.count_power,
-            damping=config.count_damping,
-            partners=config.memory_partners,
+            power=settings.count_power,
+            damping=settings.count_damping,
+            partners=settings.partners,
             pool=pool,
         )
     if ridge:
         by_ridge = ridge_memory(
             histories,
             products,
-            penalty=config.ridge_penalty,
-            damping=config.ridge_damping,
-            neighbours=config.ridge_neighbours,
+            penalty=settings.ridge_penalty,
+            damping=settings.ridge_damping,
+            neighbours=settings.ridge_neighbours,
             pool=pool,
         )
     return by_count, by_ridge
@@ -76,9 +83,9 @@ def count_memory(
     """
     buyers = np.maximum(np.bincount(histories.products, minlength=products), 1)
     evened = (buyers ** -float(power)).astype(np.float32)
-    offsets, rows, together = _partners(histories, products, damping, evened, partners, pool)
+    offsets, rows, co_occurrence = _partners(histories, products, damping, evened, partners, pool)
     sources = np.repeat(evened, np.diff(offsets))
-    return Memory(offsets, rows, together * sources * evened[rows])
+    return Memory(offsets, rows, co_occurrence * sources * evened[rows])
 
 
 def ridge_memory(
@@ -96,10 +103,10 @@ def ridge_memory(
     weights = np.repeat(np.where(lengths > LONGEST, 0, share), lengths)
     diagonal = np.bincount(histories.products, weights=weights, minlength=products).astype(np.float32)
     nearness = (np.maximum(diagonal, 1e-6) ** -0.5).astype(np.float32)
-    offsets, rows, together = _partners(histories, products, damping, nearness, RIDGE_POOL, pool)
+    offsets, rows, co_occurrence = _partners(histories, products, damping, nearness, RIDGE_POOL, pool)
 
     def solve(low: int, high: int, found: Rows, strength: Floats, count: Offsets) -> None:
-        solve_neighbours(low, high, offsets, rows, together, diagonal, penalty, found, strength, count)
+        solve_neighbours(low, high, offsets, rows, co_occurrence, diagonal, penalty, found, strength, count)
 
     targets, near, strength = _by_blocks(solve, products, min(neighbours, products), pool)
     candidates = owners_of(targets)
@@ -142,10 +149,10 @@ def _partners(
     share = np.maximum(lengths, 1) ** -float(damping)
     user_weights = np.where(lengths > LONGEST, 0, share).astype(np.float32)
 
-    def find(low: int, high: int, found: Rows, together: Floats, count: Offsets) -> None:
+    def find(low: int, high: int, found: Rows, co_occurrence: Floats, count: Offsets) -> None:
         partners_of(
             low, high, buyer_offsets, buyers, histories.offsets, histories.products, user_weights, product_weights,
-            found, together, count,
+            found, co_occurrence, count,
         )  # fmt: skip
 
     return _by_blocks(find, products, min(most, max(products - 1, 1)), pool)

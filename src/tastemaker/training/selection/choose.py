@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,12 +12,20 @@ from tastemaker.data.repeats import times_bought
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
 from tastemaker.model.taste_model import Memory
-from tastemaker.training.learners.composed import Composed, stacked
-from tastemaker.training.loop import run_epochs
+from tastemaker.training.learners.kinds import kind_of
+from tastemaker.training.learners.learner import Taste
+from tastemaker.training.loop import Run, run_epochs
 from tastemaker.training.memory.co_occurrence import memories
 from tastemaker.training.progress import Watcher
-from tastemaker.training.selection.choose_repeats import Learnt, choose_repeats, never_again
-from tastemaker.training.selection.validation import MEASURED_AT, Trial, Weights, hold_out, ndcg, taste_scores
+from tastemaker.training.selection.choose_repeats import Learned, choose_repeats, never_again
+from tastemaker.training.selection.validation import (
+    MEASURED_AT,
+    Validation,
+    Weights,
+    hold_out,
+    ndcg,
+    taste_scores,
+)
 from tastemaker.types import Floats
 
 __all__ = ["choose_settings", "decay_for", "horizon_for"]
@@ -53,88 +60,92 @@ def choose_settings(
     of the memory and the trend, one after the other. What repeats weigh is chosen last (`choose_repeats`) and changes none of that.
     A log too small to hold anything out gets the middle of the road.
     """
-    if config.decay is None:
-        config = dataclasses.replace(config, decay=decay_for(log))
+    if config.taste.decay is None:
+        config = config.changed(decay=decay_for(log))
     if config.chooses_repeats and times_bought(log) is None:
         config = never_again(config)
     told: dict[str, Any] = {}
-    learnt: Learnt | None = None
+    learned: Learned | None = None
     if config.chooses:
-        horizon = config.horizon or config.epochs or horizon_for(len(log))
-        trial = hold_out(log, seed)
-        if trial is None:
+        horizon = config.taste.horizon or config.taste.epochs or horizon_for(len(log))
+        validation = hold_out(log, seed)
+        if validation is None:
             settled = _settled(config, horizon, horizon, (0.0, 0.0, 0.0))
             return never_again(settled), {"chosen": "nothing could be held out of so small a log"}
-        planned = dataclasses.replace(config, horizon=horizon, epochs=config.epochs or horizon)
-        config, told, learnt = _choose(trial, planned, config, seed, pool, watch)
-        learnt = learnt if trial.by_time else None
+        planned = config.changed(horizon=horizon, epochs=config.taste.epochs or horizon)
+        config, told, learned = _choose(validation, planned, config, seed, pool, watch)
+        learned = learned if validation.by_time else None
     if config.chooses_repeats:
-        config, repeats = choose_repeats(log, config, seed, learnt, pool=pool, watch=watch)
+        config, repeats = choose_repeats(log, config, seed, learned, pool=pool, watch=watch)
         told = {**told, **repeats}
     return config, told
 
 
 def _choose(
-    trial: Trial, planned: Config, given: Config, seed: int, pool: ThreadPool, watch: Watcher
-) -> tuple[Config, dict[str, Any], Learnt]:
+    validation: Validation, planned: Config, given: Config, seed: int, pool: ThreadPool, watch: Watcher
+) -> tuple[Config, dict[str, Any], Learned]:
     """Choose the epochs and then the weights; also return what was learned until that epoch."""
-    wanted = None if given.epochs is None else planned.epochs
-    epoch, curve, (vectors, bias) = _choose_epoch(trial, planned, wanted, seed, pool, watch)
-    counts, ridge = planned.count_weight != 0, planned.ridge_weight != 0
-    tables = memories(trial.histories, len(trial.log.products), planned, pool, counts=counts, ridge=ridge)
-    taste = taste_scores(vectors, bias, trial, planned, pool)
-    weights, best = _choose_weights(trial, planned, taste, tables, pool)
+    wanted = None if given.taste.epochs is None else planned.taste.epochs
+    epoch, curve, learned = _choose_epoch(validation, planned, wanted, seed, pool, watch)
+    counts, ridge = planned.memory.count_weight != 0, planned.memory.ridge_weight != 0
+    tables = memories(
+        validation.histories, len(validation.log.products), planned.memory, pool, counts=counts, ridge=ridge
+    )
+    taste = taste_scores(learned, validation, planned, pool)
+    weights, best = _choose_weights(validation, planned, taste, tables, pool)
     told = {
-        "held_out": trial.description,
-        "users": len(trial.users),
+        "held_out": validation.description,
+        "users": len(validation.users),
         "measure": f"ndcg@{MEASURED_AT}",
         "by_epoch": curve,
         "taste": curve[str(epoch)],
         "with_memory": best,
     }
-    return _settled(given, planned.horizon, epoch, weights), told, (vectors, bias, tables)
+    return _settled(given, planned.taste.horizon, epoch, weights), told, Learned(learned, tables)
 
 
 def _choose_epoch(
-    trial: Trial, config: Config, wanted: int | None, seed: int, pool: ThreadPool, watch: Watcher
-) -> tuple[int, dict[str, float], tuple[Floats, Floats]]:
-    """Return the epoch that ranks best, or the one wanted, what each look measured, and the taste's vectors and bias then."""
-    learner = Composed.start(trial.histories, len(trial.log.products), config, seed)
-    horizon = config.epochs or 1
+    validation: Validation, config: Config, wanted: int | None, seed: int, pool: ThreadPool, watch: Watcher
+) -> tuple[int, dict[str, float], Taste]:
+    """Return the epoch that ranks best, or the one wanted, what each look measured, and the taste at that epoch."""
+    learner = kind_of(config).start(validation.log, config, seed)
+    horizon = config.taste.epochs or 1
     curve: dict[str, float] = {}
-    best: list[tuple[float, int, tuple[Floats, Floats]]] = []
+    best: list[tuple[float, int, Taste]] = []
     every = max(1, horizon // LOOKS)
 
     def look(epoch: int) -> None:
         last = epoch == horizon
         if not last and (epoch % every or epoch < FIRST_LOOK * horizon):
             return
-        table = stacked(learner.members)
-        value = ndcg(trial, config, taste_scores(*table, trial, config, pool), None, (0.0, 0.0, 0.0), pool)
+        taste = learner.taste()
+        value = ndcg(
+            validation, config, taste_scores(taste, validation, config, pool), None, (0.0, 0.0, 0.0), pool
+        )
         curve[str(epoch)] = value
         if epoch == wanted or (wanted is None and (not best or value > best[0][0])):
-            best[:] = [(value, epoch, table)]
+            best[:] = [(value, epoch, taste)]
 
-    run_epochs(learner, epochs=horizon, watch=watch, pool=pool, stage="choosing", after=look)
+    run_epochs(learner, epochs=horizon, run=Run(pool, watch, stage="choosing"), after=look)
     return best[0][1], curve, best[0][2]
 
 
 def _choose_weights(
-    trial: Trial, config: Config, taste: Floats, tables: tuple[Memory, Memory], pool: ThreadPool
+    validation: Validation, config: Config, taste: Floats, tables: tuple[Memory, Memory], pool: ThreadPool
 ) -> tuple[Weights, float]:
     """Return the best weights of counts, ridge and trend and the ndcg with them: one by one, twice around."""
-    timed = trial.log.times is not None
+    timed = validation.log.times is not None
     grids = [
-        _grid(config.count_weight, WEIGHTS),
-        _grid(config.ridge_weight, WEIGHTS),
-        _grid(config.trend_weight, TRENDS) if timed else (0.0,),
+        _grid(config.memory.count_weight, WEIGHTS),
+        _grid(config.memory.ridge_weight, WEIGHTS),
+        _grid(config.trend.weight, TRENDS) if timed else (0.0,),
     ]
     seen: dict[tuple[float, ...], float] = {}
 
     def worth(counts: float, ridge: float, trend: float) -> float:
         weights = (counts, ridge, trend)
         if weights not in seen:
-            seen[weights] = ndcg(trial, config, taste, tables, weights, pool)
+            seen[weights] = ndcg(validation, config, taste, tables, weights, pool)
         return seen[weights]
 
     best = [grid[0] for grid in grids]
@@ -152,11 +163,10 @@ def _grid(given: float | None, grid: tuple[float, ...]) -> tuple[float, ...]:
 
 def _settled(config: Config, horizon: int, epochs: int, weights: Weights) -> Config:
     counts, ridge, trend = weights
-    return dataclasses.replace(
-        config,
+    return config.changed(
         horizon=horizon,
-        epochs=config.epochs or epochs,
-        count_weight=counts if config.count_weight is None else config.count_weight,
-        ridge_weight=ridge if config.ridge_weight is None else config.ridge_weight,
-        trend_weight=trend if config.trend_weight is None else config.trend_weight,
+        epochs=config.taste.epochs or epochs,
+        count_weight=counts if config.memory.count_weight is None else config.memory.count_weight,
+        ridge_weight=ridge if config.memory.ridge_weight is None else config.memory.ridge_weight,
+        trend_weight=trend if config.trend.weight is None else config.trend.weight,
     )

@@ -29,7 +29,7 @@ def tune(
     preset, the search goes on where it stopped; with minutes 0 it only takes the best of the trials there. Needs the optional
     package optuna; raises `SettingProblem` without it or for a model of free users, whose settings are the workshop's.
     """
-    if config.query == "free":
+    if config.taste.query == "free":
         raise SettingProblem("--tune searches the settings of composed users; use it with --preset default.")
     if minutes < 0:
         raise SettingProblem(f"--tune is {minutes}; it must be a number of minutes, 0 or more.")
@@ -77,7 +77,9 @@ def _study(log: Purchases, config: Config, file: Path, seed: int) -> Study:
             name: getattr(config, name)
             for name in ("learning_rate", "rare_decay", "popularity_power", "damping")
         }
-        study.enqueue_trial({**given, "decay": decay_for(log) if config.decay is None else config.decay})
+        study.enqueue_trial(
+            {**given, "decay": decay_for(log) if config.taste.decay is None else config.taste.decay}
+        )
     return study
 
 

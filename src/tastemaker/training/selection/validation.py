@@ -1,4 +1,4 @@
-"""A trial: a part is held out of a log, and users are judged by how well lists find it."""
+"""A validation: a part is held out of a log, and users are judged by how well lists find it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from tastemaker.kernels.choosing import ndcg_of_weights
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
 from tastemaker.model.taste_model import Memory
+from tastemaker.training.learners.learner import Taste
 from tastemaker.training.memory.trend import trend_of
 from tastemaker.types import Floats, Rows
 
-__all__ = ["MEASURED_AT", "Trial", "Weights", "hold_out", "hold_out_repeats", "ndcg", "taste_scores"]
+__all__ = ["MEASURED_AT", "Validation", "Weights", "hold_out", "hold_out_repeats", "ndcg", "taste_scores"]
 
 MEASURED_AT = 100
 """Lists are judged by ndcg at this length."""
@@ -33,7 +34,7 @@ Weights = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Validation:
     """A log without its held-out part, and the users whose lists are judged."""
 
     log: Purchases
@@ -48,22 +49,22 @@ class Trial:
     """``float32[total]``, what is added to the score of each product of ``baskets``: -inf leaves it out."""
 
 
-def hold_out(log: Purchases, seed: int) -> Trial | None:
+def hold_out(log: Purchases, seed: int) -> Validation | None:
     """Hold out what judges lists without what users bought; ``None`` when the log is too small."""
     rng = np.random.default_rng([seed, 3])
     parts = _by_time(log)
     if parts is not None:
-        trial = _trial(parts, rng, by_time=True)
-        if len(trial.users) >= FEWEST_USERS:
-            return trial
+        validation = _validation(parts, rng, by_time=True)
+        if len(validation.users) >= FEWEST_USERS:
+            return validation
     parts = _at_random(log, rng)
     if parts is None:
         return None
-    trial = _trial(parts, rng)
-    return trial if len(trial.users) else None
+    validation = _validation(parts, rng)
+    return validation if len(validation.users) else None
 
 
-def hold_out_repeats(log: Purchases, seed: int) -> Trial | None:
+def hold_out_repeats(log: Purchases, seed: int) -> Validation | None:
     """Hold out what judges lists with what users bought; ``None`` when the log is too small.
 
     By time as `hold_out` does, or the last fifth of each user's lines: unlike a fifth of the products, it holds out some purchases
@@ -72,14 +73,14 @@ def hold_out_repeats(log: Purchases, seed: int) -> Trial | None:
     rng = np.random.default_rng([seed, 4])
     parts = _by_time(log)
     if parts is not None:
-        trial = _trial(parts, rng, repeats=True, by_time=True)
-        if len(trial.users) >= FEWEST_USERS:
-            return trial
+        validation = _validation(parts, rng, repeats=True, by_time=True)
+        if len(validation.users) >= FEWEST_USERS:
+            return validation
     parts = _last_lines(log)
     if parts is None:
         return None
-    trial = _trial(parts, rng, repeats=True)
-    return trial if len(trial.users) else None
+    validation = _validation(parts, rng, repeats=True)
+    return validation if len(validation.users) else None
 
 
 def _last_lines(log: Purchases) -> Split | None:
@@ -115,7 +116,9 @@ def _at_random(log: Purchases, rng: np.random.Generator) -> Split | None:
         return None
 
 
-def _trial(parts: Split, rng: np.random.Generator, *, repeats: bool = False, by_time: bool = False) -> Trial:
+def _validation(
+    parts: Split, rng: np.random.Generator, *, repeats: bool = False, by_time: bool = False
+) -> Validation:
     """Judge users with a history by what somebody had bought before, and by what they had bought themselves only if ``repeats``."""
     histories, later = parts.train.histories(), parts.held_out.histories()
     products = len(parts.train.products)
@@ -131,7 +134,7 @@ def _trial(parts: Split, rng: np.random.Generator, *, repeats: bool = False, by_
     wanted &= np.isin(users, judged)
     held_offsets = offsets_of(np.bincount(users[wanted], minlength=len(later))[judged])
     offsets, places = gather_lists(histories.offsets, judged)
-    return Trial(
+    return Validation(
         parts.train,
         histories,
         judged.astype(np.int32),
@@ -143,23 +146,24 @@ def _trial(parts: Split, rng: np.random.Generator, *, repeats: bool = False, by_
     )
 
 
-def taste_scores(vectors: Floats, bias: Floats, trial: Trial, config: Config, pool: ThreadPool) -> Floats:
-    """Return the scores ``float32[Q, P]`` that a taste's vectors and bias give the judged users."""
-    queries = np.empty((len(trial.users), vectors.shape[1]), np.float32)
-    baskets = trial.baskets
+def taste_scores(taste: Taste, validation: Validation, config: Config, pool: ThreadPool) -> Floats:
+    """Return the scores ``float32[Q, P]`` that a taste gives the judged users."""
+    vectors = taste.vectors
+    queries = np.empty((len(validation.users), vectors.shape[1]), np.float32)
+    baskets = validation.baskets
     pool.run(
         lambda low, high: compose_baskets(
-            low, high, baskets.offsets, baskets.products, vectors, config.damping, queries
+            low, high, baskets.offsets, baskets.products, vectors, config.taste.damping, queries
         ),
         len(queries),
     )
     scores: Floats = queries @ vectors.T
-    scores += bias
+    scores += taste.bias
     return scores
 
 
 def ndcg(
-    trial: Trial,
+    validation: Validation,
     config: Config,
     taste: Floats,
     tables: tuple[Memory, Memory] | None,
@@ -169,14 +173,14 @@ def ndcg(
     """Return the mean ndcg of the judged users, of taste alone or with the two tables of the memory and the trend."""
     nothing = Memory(np.zeros(taste.shape[1] + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
     counts, ridge = tables or (nothing, nothing)
-    trend = trend_of(trial.log) if weights[2] else np.zeros(taste.shape[1], np.float32)
-    values = np.zeros(len(trial.users))
+    trend = trend_of(validation.log) if weights[2] else np.zeros(taste.shape[1], np.float32)
+    baskets, held_out, values = validation.baskets, validation.held_out, np.zeros(len(validation.users))
 
     def measure(low: int, high: int) -> None:
         ndcg_of_weights(
-            low, high, taste, trial.baskets.offsets, trial.baskets.products, trial.held_out.offsets, trial.held_out.products,
+            low, high, taste, baskets.offsets, baskets.products, held_out.offsets, held_out.products,
             counts.offsets, counts.products, counts.weights, ridge.offsets, ridge.products, ridge.weights,
-            trend, trial.own, *weights, config.memory_damping, MEASURED_AT, values,
+            trend, validation.own, *weights, config.memory.damping, MEASURED_AT, values,
         )  # fmt: skip
 
     pool.run(measure, len(values))
