@@ -328,13 +328,15 @@ def test_a_cost_counts_seconds_and_the_memory_on_top():
 
 
 def test_a_tuned_baseline_has_the_setting_that_is_best_on_what_the_default_model_holds_out(split):
-    trial = hold_out(split.train, 3)
+    validation = hold_out(split.train, 3)
     grid = [{"power": power, "popularity": popularity} for power in (0.0, 0.5) for popularity in (0.1, 50.0)]
     worth = []
     for setting in grid:
-        model = tm.co_purchase(trial.log, **setting)
-        shown = tm.recommend(model, model.users.at(trial.users), k=100).lists
-        worth.append(float(measure(shown, trial.held_out, at=[100], products=150).values["ndcg@100"].mean()))
+        model = tm.co_purchase(validation.log, **setting)
+        shown = tm.recommend(model, model.users.at(validation.users), k=100).lists
+        worth.append(
+            float(measure(shown, validation.held_out, at=[100], products=150).values["ndcg@100"].mean())
+        )
     best = tuned(lambda log, setting: tm.co_purchase(log, **setting), grid, split.train, seed=3, threads=None)
     assert best.record.metrics["tuned"] == {
         "trials": 4,

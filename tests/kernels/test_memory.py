@@ -19,24 +19,24 @@ def ragged(lists, dtype=np.int32):
 
 
 def find_partners(baskets, products, most, user_weights, product_weights, parts=None):
-    """Run `partners_of` over all products and return ``{p: {q: together}}`` with the order it was written in."""
+    """Run `partners_of` over all products and return ``{p: {q: co_occurrence}}`` with the order it was written in."""
     history_offsets, histories = ragged([sorted(basket) for basket in baskets])
     buyers = [[u for u, basket in enumerate(baskets) if p in basket] for p in range(products)]
     buyer_offsets, users = ragged(buyers)
     found = {}
     for low, high in parts or [(0, products)]:
         partners = np.full((high - low, most), -7, np.int32)
-        together = np.full((high - low, most), np.nan, np.float32)
+        co_occurrence = np.full((high - low, most), np.nan, np.float32)
         counts = np.full(high - low, -1, np.int64)
         partners_of(
             low, high, buyer_offsets, users, history_offsets, histories,
             np.array(user_weights, np.float32), np.array(product_weights, np.float32),
-            partners, together, counts,
+            partners, co_occurrence, counts,
         )  # fmt: skip
         for p in range(low, high):
             kept = counts[p - low]
             found[p] = list(
-                zip(partners[p - low, :kept].tolist(), together[p - low, :kept].tolist(), strict=True)
+                zip(partners[p - low, :kept].tolist(), co_occurrence[p - low, :kept].tolist(), strict=True)
             )
             assert (partners[p - low, kept:] == -7).all()  # nothing is written beyond the count
     return found
@@ -44,16 +44,16 @@ def find_partners(baskets, products, most, user_weights, product_weights, parts=
 
 def expected_partners(baskets, products, most, user_weights, product_weights):
     """The same by a dense matrix, a full sort and Python's own order of (-value, row)."""
-    together = np.zeros((products, products))
+    co_occurrence = np.zeros((products, products))
     for basket, weight in zip(baskets, user_weights, strict=True):
         for p in basket:
             for q in basket:
-                together[p, q] += weight
+                co_occurrence[p, q] += weight
     found = {}
     for p in range(products):
-        known = [q for q in range(products) if q != p and together[p, q] > 0]
-        best = sorted(known, key=lambda q: (-together[p, q] * product_weights[q], q))[:most]
-        found[p] = [(q, together[p, q]) for q in sorted(best)]
+        known = [q for q in range(products) if q != p and co_occurrence[p, q] > 0]
+        best = sorted(known, key=lambda q: (-co_occurrence[p, q] * product_weights[q], q))[:most]
+        found[p] = [(q, co_occurrence[p, q]) for q in sorted(best)]
     return found
 
 
@@ -118,8 +118,8 @@ def table_of(gram, pool=None):
         known = [q for q in range(len(gram)) if q != p and gram[p, q] != 0]
         rows.append(sorted(sorted(known, key=lambda q: (-gram[p, q], q))[:pool]))
     offsets, partners = ragged(rows)
-    together = np.array([gram[p, q] for p, row in enumerate(rows) for q in row], np.float32)
-    return offsets, partners, together, np.diag(gram).astype(np.float32)
+    co_occurrence = np.array([gram[p, q] for p, row in enumerate(rows) for q in row], np.float32)
+    return offsets, partners, co_occurrence, np.diag(gram).astype(np.float32)
 
 
 def solved(table, penalty, most, parts=None):
@@ -166,11 +166,11 @@ def test_an_entry_that_only_one_of_two_rows_kept_counts_for_both():
     """Where the pool cut q's row but not j's, the matrix is still symmetric."""
     gram = gram_of(300, 20, 9)
     table = table_of(gram, pool=6)
-    offsets, partners, together, _ = table
+    offsets, partners, co_occurrence, _ = table
     known = np.zeros_like(gram)
     for p in range(20):
         part = slice(offsets[p], offsets[p + 1])
-        known[p, partners[part]] = together[part]
+        known[p, partners[part]] = co_occurrence[part]
     known = np.maximum(known, known.T) + np.diag(np.diag(gram))
     for p, (neighbours, weights) in enumerate(solved(table, 5.0, 6)):
         system = known[np.ix_(neighbours, neighbours)] + 5.0 * np.eye(len(neighbours))

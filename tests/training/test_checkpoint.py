@@ -13,7 +13,7 @@ from tastemaker.errors import (
 )
 from tastemaker.model.config import preset
 from tastemaker.training.checkpoint import Checkpoints, checkpoint_beside
-from tastemaker.training.train import train
+from tastemaker.training.train import Recovery, train
 
 
 def settings(name, **changes):
@@ -43,8 +43,8 @@ def test_a_resumed_training_gives_the_same_bytes(split, tmp_path, name):
     with pytest.raises(
         TrainingInterrupted, match=r"checkpoint of epoch 4: go on with --resume .*\.1\.checkpoint"
     ):
-        train(split.train, config, seed=3, checkpoints=kept, watch=stop_in(6))
-    resumed = train(split.train, config, seed=3, resume=kept.folder)
+        train(split.train, config, seed=3, recovery=Recovery(checkpoints=kept), watch=stop_in(6))
+    resumed = train(split.train, config, seed=3, recovery=Recovery(resume=kept.folder))
     assert arrays_of(resumed) == arrays_of(whole)
     assert [(e.epoch, e.loss) for e in resumed.record.epochs] == [
         (e.epoch, e.loss) for e in whole.record.epochs
@@ -54,29 +54,29 @@ def test_a_resumed_training_gives_the_same_bytes(split, tmp_path, name):
 
 def test_a_checkpoint_is_refused_by_another_training(split, tmp_path):
     kept = Checkpoints(tmp_path / "state")
-    train(split.train, settings("workshop", epochs=1), checkpoints=kept)
+    train(split.train, settings("workshop", epochs=1), recovery=Recovery(checkpoints=kept))
     with pytest.raises(SettingProblem, match=r"of another training, with the seed 0 and not 1"):
-        train(split.train, settings("workshop", epochs=1), seed=1, resume=kept.folder)
+        train(split.train, settings("workshop", epochs=1), seed=1, recovery=Recovery(resume=kept.folder))
     with pytest.raises(SettingProblem, match="epochs 1 and not 2"):
-        train(split.train, settings("workshop", epochs=2), resume=kept.folder)
+        train(split.train, settings("workshop", epochs=2), recovery=Recovery(resume=kept.folder))
     with pytest.raises(SettingProblem, match="other purchases"):
-        train(split.held_out, settings("workshop", epochs=1), resume=kept.folder)
+        train(split.held_out, settings("workshop", epochs=1), recovery=Recovery(resume=kept.folder))
     with pytest.raises(FolderExists, match="earlier training"):
-        train(split.train, settings("workshop", epochs=1), checkpoints=kept)
+        train(split.train, settings("workshop", epochs=1), recovery=Recovery(checkpoints=kept))
 
 
 def test_a_damaged_or_missing_checkpoint_is_one_sentence(split, tmp_path):
     config = settings("workshop", epochs=1)
     with pytest.raises(ModelFolderProblem, match="holds no checkpoint"):
-        train(split.train, config, resume=tmp_path)
+        train(split.train, config, recovery=Recovery(resume=tmp_path))
     kept = Checkpoints(tmp_path / "state")
-    train(split.train, config, checkpoints=kept)
+    train(split.train, config, recovery=Recovery(checkpoints=kept))
     array = next(kept.folder.glob("*.npy"))
     content = bytearray(array.read_bytes())
     content[-1] ^= 1
     array.write_bytes(content)
     with pytest.raises(DamagedModel, match="cannot be read"):
-        train(split.train, config, resume=kept.folder)
+        train(split.train, config, recovery=Recovery(resume=kept.folder))
 
 
 def test_a_checkpoint_every_zero_epochs_is_refused(tmp_path):
@@ -87,7 +87,11 @@ def test_a_checkpoint_every_zero_epochs_is_refused(tmp_path):
 def interrupted(log, config, folder, *, epoch, every=1, resume=None):
     with pytest.raises(TrainingInterrupted):
         train(
-            log, config, seed=3, checkpoints=Checkpoints(folder, every), resume=resume, watch=stop_in(epoch)
+            log,
+            config,
+            seed=3,
+            recovery=Recovery(checkpoints=Checkpoints(folder, every), resume=resume),
+            watch=stop_in(epoch),
         )
 
 
@@ -96,7 +100,7 @@ def test_a_training_may_be_interrupted_again_and_again(split, tmp_path):
     interrupted(split.train, config, tmp_path, epoch=2)
     interrupted(split.train, config, tmp_path, epoch=3, resume=tmp_path)
     interrupted(split.train, config, tmp_path, epoch=6, resume=tmp_path)
-    resumed = train(split.train, config, seed=3, resume=tmp_path, threads=1)
+    resumed = train(split.train, config, seed=3, recovery=Recovery(resume=tmp_path), threads=1)
     assert arrays_of(resumed) == arrays_of(train(split.train, config, seed=3))
 
 
@@ -105,7 +109,13 @@ def test_settings_that_chose_themselves_are_not_chosen_again(split, tmp_path):
     whole = train(split.train, config, seed=3)
     interrupted(split.train, config, tmp_path, epoch=2)
     stages = set()
-    resumed = train(split.train, config, seed=3, resume=tmp_path, watch=lambda step: stages.add(step.stage))
+    resumed = train(
+        split.train,
+        config,
+        seed=3,
+        recovery=Recovery(resume=tmp_path),
+        watch=lambda step: stages.add(step.stage),
+    )
     assert stages == {"learning"}
     assert resumed.record.config == whole.record.config
     assert resumed.record.metrics == whole.record.metrics
@@ -128,9 +138,13 @@ def test_a_writer_that_dies_leaves_the_checkpoint_before_it(split, tmp_path, mon
 
     monkeypatch.setattr("tastemaker.training.checkpoint.replace_bytes", die)
     with pytest.raises(TrainingInterrupted):
-        train(split.train, config, seed=3, checkpoints=Checkpoints(tmp_path), resume=tmp_path)
+        train(
+            split.train, config, seed=3, recovery=Recovery(checkpoints=Checkpoints(tmp_path), resume=tmp_path)
+        )
     monkeypatch.undo()
-    resumed = train(split.train, config, seed=3, checkpoints=Checkpoints(tmp_path), resume=tmp_path)
+    resumed = train(
+        split.train, config, seed=3, recovery=Recovery(checkpoints=Checkpoints(tmp_path), resume=tmp_path)
+    )
     assert arrays_of(resumed) == arrays_of(train(split.train, config, seed=3))
 
 
@@ -138,4 +152,4 @@ def test_what_is_measured_belongs_to_the_training(split, tmp_path):
     config = settings("workshop")
     interrupted(split.train, config, tmp_path, epoch=2)
     with pytest.raises(SettingProblem, match="with no held-out purchases"):
-        train(split.train, config, seed=3, valid=split.held_out, resume=tmp_path)
+        train(split.train, config, seed=3, valid=split.held_out, recovery=Recovery(resume=tmp_path))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -11,10 +9,12 @@ from tastemaker.data.purchases import Purchases
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import preset
+from tastemaker.model.settings import RepeatSettings
 from tastemaker.ranking.recommend import recommend
+from tastemaker.training.memory.repeats import repeat_bias
 from tastemaker.training.progress import nobody
 from tastemaker.training.selection import choose_repeats as choosing
-from tastemaker.training.selection import validation as trial
+from tastemaker.training.selection import validation
 from tastemaker.training.selection.choose import choose_settings
 from tastemaker.training.train import train
 
@@ -77,7 +77,7 @@ def lists_of(histories):
 
 def test_where_there_are_times_what_came_last_judges_what_was_bought_before_too():
     log = refills()
-    made = trial.hold_out_repeats(log, 1)
+    made = validation.hold_out_repeats(log, 1)
     assert made.by_time
     border = made.log.times.max()
     assert (log.times[len(made.log) :] > border).all()
@@ -94,7 +94,7 @@ def test_where_there_are_times_what_came_last_judges_what_was_bought_before_too(
 
 def test_without_times_the_last_fifth_of_each_users_lines_does():
     log = refills(users=9, timed=False)
-    made = trial.hold_out_repeats(log, 1)
+    made = validation.hold_out_repeats(log, 1)
     assert not made.by_time
     for user in range(9):
         lines = log.product_rows[log.user_rows == user].tolist()
@@ -108,12 +108,12 @@ def test_lines_that_stand_side_by_side_are_in_no_order_of_time():
     """A file that is sorted by user and product ends with each user's last product, whatever they bought last."""
     log = refills(timed=False)
     grouped = log.take(np.lexsort((log.product_rows, log.user_rows)))
-    assert trial.hold_out_repeats(grouped, 1) is None
+    assert validation.hold_out_repeats(grouped, 1) is None
     assert of(chosen(grouped)[0]) == NOTHING
 
 
 def test_users_of_whom_nothing_can_be_held_out_judge_nothing():
-    assert trial.hold_out_repeats(log_of([(0, 0, 0), (0, 0, 1)]), 1) is None
+    assert validation.hold_out_repeats(log_of([(0, 0, 0), (0, 0, 1)]), 1) is None
     assert of(chosen(log_of([(0, 0, 0), (0, 0, 1)]))[0]) == NOTHING
 
 
@@ -164,7 +164,7 @@ def test_the_choice_changes_nothing_else(timed):
     config = preset("default").changed(SMALL)
     off = {"repeat_weight": 0.0, "repeat_sales": 0.0, "repeat_level": 0.0}
     on, without = train(log, config, seed=1), train(log, config.changed(off), seed=1)
-    assert dataclasses.replace(on.record.config, **off) == without.record.config
+    assert on.record.config.changed(off) == without.record.config
     assert {k: v for k, v in on.record.metrics.items() if k != "repeats"} == without.record.metrics
     assert on.product_vectors.tobytes() == without.product_vectors.tobytes()
     assert on.product_bias.tobytes() == without.product_bias.tobytes()
@@ -236,5 +236,5 @@ def test_bias_of_repeats_by_hand():
     log = log_of([(0, 0, 0)] * 3 + [(1, 1, 0)] * 2 + [(1, 2, 0)], timed=False)
     config = preset("default").changed({"repeat_weight": 1.0, "repeat_sales": 2.0, "repeat_level": -0.5})
     expected = [2 * np.log(3) - 0.5, 2 * np.log(2) - 0.5, -0.5]
-    np.testing.assert_allclose(choosing.repeat_bias(log, config), expected, rtol=1e-6)
-    assert choosing.repeat_bias(log, config.changed({"repeat_sales": 0.0, "repeat_level": 0.0})) is None
+    np.testing.assert_allclose(repeat_bias(log, config.repeats), expected, rtol=1e-6)
+    assert repeat_bias(log, RepeatSettings(weight=1.0)) is None

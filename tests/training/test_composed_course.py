@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import twins
+from tastemaker.data.purchases import Purchases
 from tastemaker.data.splits import hold_out_random
 from tastemaker.data.synthetic.shop import make_shop
+from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import preset
@@ -37,7 +39,11 @@ def histories(split):
 
 
 def begin(histories, config, seed=3, products=150):
-    return Composed.start(histories, products, config, seed)
+    users = Vocabulary.of(range(len(histories)), noun="user")
+    log = Purchases(
+        users, Vocabulary.of(range(products), noun="product"), histories.owners(), histories.products
+    )
+    return Composed.start(log, config, seed)
 
 
 def learned(histories, config, epochs=1, *, at_once=1 << 15, threads=2, seed=3):
@@ -90,7 +96,8 @@ def test_members_share_the_dimensions(histories, config, members, dimensions):
 @pytest.mark.parametrize("members", [1, 2, 3])
 def test_stacked_scores_are_the_mean_of_the_members_scores(histories, config, members):
     learner, _ = learned(histories, config.changed({"members": members}))
-    vectors, bias = stacked(learner.members)
+    taste = stacked(learner.members)
+    vectors, bias = taste.vectors, taste.bias
     assert vectors.shape == (150, 20)
     scores = vectors.astype(np.float64) @ vectors.T + bias
     each = [m.vectors.astype(np.float64) @ m.vectors.T + m.bias for m in learner.members]
@@ -197,7 +204,8 @@ def test_measuring_is_the_sampled_loss_of_whole_histories(split, histories, conf
     learner, _ = learned(histories, config)
     with ThreadPool(2) as pool:
         loss, accuracy = learner.measure(split.held_out, 7, pool)
-    vectors, bias = (array.astype(np.float64) for array in stacked(learner.members))
+    taste = stacked(learner.members)
+    vectors, bias = taste.vectors.astype(np.float64), taste.bias.astype(np.float64)
     queries = np.array(
         [
             vectors[histories.of(user)].sum(axis=0) / max(len(histories.of(user)), 1) ** 0.5

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tastemaker.errors import TrainingFailed, TrainingInterrupted
-from tastemaker.training.train import train
+from tastemaker.training.train import Recovery, train
 
 
 def watched(log, config, **options):
@@ -56,7 +56,13 @@ def test_ctrl_c_ends_the_training_and_says_that_nothing_is_kept(split, small_con
 
 @pytest.mark.parametrize(("epoch", "done", "whole"), [(1, 0, 0), (1, 1, 0), (2, 0, 1), (4, 0, 3)])
 def test_ctrl_c_keeps_what_was_learned_when_told(split, small_config, epoch, done, whole):
-    kept = train(split.train, small_config, seed=6, watch=interrupt_at(epoch, done), keep_interrupted=True)
+    kept = train(
+        split.train,
+        small_config,
+        seed=6,
+        watch=interrupt_at(epoch, done),
+        recovery=Recovery(keep_interrupted=True),
+    )
     assert kept.record.interrupted
     assert len(kept.record.epochs) == whole
     assert kept.finite()
@@ -81,7 +87,12 @@ def test_an_interrupted_training_that_has_failed_already_is_not_kept(split, smal
             raise KeyboardInterrupt
 
     with pytest.raises(TrainingFailed):
-        train(split.train, small_config.changed({"learning_rate": 1e38}), watch=watch, keep_interrupted=True)
+        train(
+            split.train,
+            small_config.changed({"learning_rate": 1e38}),
+            watch=watch,
+            recovery=Recovery(keep_interrupted=True),
+        )
 
 
 def test_an_error_of_the_watcher_is_not_swallowed(split, small_config):

@@ -17,8 +17,8 @@ from tastemaker.training.checkpoint import Checkpoints
 from tastemaker.training.learners.composed import Composed
 from tastemaker.training.learners.free_users import FreeUsers
 from tastemaker.training.progress import nobody
-from tastemaker.training.train import train
-from tastemaker.training.warm_start import first_epoch, warm_composed, warm_free, warm_settings
+from tastemaker.training.train import Recovery, train
+from tastemaker.training.warm_start import first_epoch, warm_settings
 
 CONFIGS = {
     "workshop": preset("workshop").changed(
@@ -59,9 +59,9 @@ def common(new, old):
     return here, there, only
 
 
-def warmed(learner, log, old):
+def warmed(learner, old):
     with ThreadPool(1) as pool:
-        warm_composed(learner, log.products, old, watch=nobody, pool=pool)
+        learner.warm_from(old, watch=nobody, pool=pool)
     return learner
 
 
@@ -79,7 +79,7 @@ def test_free_users_and_products_that_are_known_keep_their_vectors_and_new_ones_
     config, log = CONFIGS["workshop"], logs[1]
     old = train(logs[0], config, seed=1)
     learner, usual = FreeUsers.start(log, config, 2), FreeUsers.start(log, config, 2)
-    warm_free(learner, old)
+    warmed(learner, old)
     for table, start, kept, (new_ids, old_ids) in (
         (
             learner.product_vectors,
@@ -98,12 +98,11 @@ def test_free_users_and_products_that_are_known_keep_their_vectors_and_new_ones_
 def test_products_that_are_known_keep_the_direction_of_their_vectors(logs, horizon, kept):
     config, log = CONFIGS["default"].changed({"horizon": horizon}), logs[1]
     old = train(logs[0], config, seed=1)
-    histories = log.histories()
-    learner = warmed(Composed.start(histories, len(log.products), config, 2), log, old)
-    usual = Composed.start(histories, len(log.products), config, 2)
+    learner = warmed(Composed.start(log, config, 2), old)
+    usual = Composed.start(log, config, 2)
     here, there, only = common(log.products, logs[0].products)
-    together = np.concatenate([m.vectors[here, : m.dimensions] for m in learner.members], axis=1)
-    assert together == pytest.approx(kept * 2**0.5 * old.product_vectors[there], rel=1e-5)
+    vectors = np.concatenate([m.vectors[here, : m.dimensions] for m in learner.members], axis=1)
+    assert vectors == pytest.approx(kept * 2**0.5 * old.product_vectors[there], rel=1e-5)
     for member, start in zip(learner.members, usual.members, strict=True):
         assert member.vectors[only].tolist() == start.vectors[only].tolist()
         assert member.bias.tolist() == start.bias.tolist()
@@ -120,12 +119,19 @@ def test_a_warm_start_gives_the_same_bytes_at_any_number_of_threads_and_when_res
             raise KeyboardInterrupt
 
     with pytest.raises(TrainingInterrupted, match="checkpoint of epoch 8"):
-        train(logs[1], config, seed=4, start_from=old, checkpoints=Checkpoints(tmp_path), watch=watch)
-    resumed = train(logs[1], config, seed=4, start_from=old, resume=tmp_path)
+        train(
+            logs[1],
+            config,
+            seed=4,
+            start_from=old,
+            recovery=Recovery(checkpoints=Checkpoints(tmp_path)),
+            watch=watch,
+        )
+    resumed = train(logs[1], config, seed=4, start_from=old, recovery=Recovery(resume=tmp_path))
     assert resumed.product_vectors.tobytes() == one.product_vectors.tobytes()
     assert resumed.record.metrics == one.record.metrics
     with pytest.raises(SettingProblem, match="a model to start from"):
-        train(logs[1], config, seed=4, resume=tmp_path)
+        train(logs[1], config, seed=4, recovery=Recovery(resume=tmp_path))
 
 
 def test_a_warm_start_ranks_nearly_as_well_as_all_epochs_from_scratch_and_better_than_as_few(logs):

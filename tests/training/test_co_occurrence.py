@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,9 +11,9 @@ from hypothesis import strategies as st
 
 from tastemaker.data.purchases import Histories
 from tastemaker.kernels.threads import ThreadPool
-from tastemaker.model.config import preset
+from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
-from tastemaker.training.memory import co_occurrence as together
+from tastemaker.training.memory import co_occurrence
 from tastemaker.training.memory.co_occurrence import (
     added,
     buyers_of,
@@ -137,7 +139,7 @@ def test_the_regression_keeps_so_many_neighbours_of_each_candidate():
 
 
 def test_users_of_too_many_products_say_nothing(monkeypatch):
-    monkeypatch.setattr(together, "LONGEST", 6)
+    monkeypatch.setattr(co_occurrence, "LONGEST", 6)
     bought = log_of()
     kept = bought & (bought.sum(axis=1) <= 6)[:, None]
     assert 0 < kept.any(axis=1).sum() < bought.any(axis=1).sum()
@@ -157,7 +159,7 @@ def test_blocks_and_threads_change_no_byte(monkeypatch, block):
         count(bought, power=0.4, damping=0.25, partners=5),
         ridge(bought, penalty=10, damping=0.5, neighbours=5),
     )
-    monkeypatch.setattr(together, "PRODUCTS_AT_ONCE", block)
+    monkeypatch.setattr(co_occurrence, "PRODUCTS_AT_ONCE", block)
     for threads in (1, 3):
         assert same(count(bought, threads, power=0.4, damping=0.25, partners=5), whole[0])
         assert same(ridge(bought, threads, penalty=10, damping=0.5, neighbours=5), whole[1])
@@ -242,20 +244,18 @@ def test_added_memories_know_what_either_knows(world):
 
 
 def test_a_memory_of_the_settings_is_both_tables_by_their_weights():
-    bought, config = log_of(), preset("default").changed({"count_weight": 2.0, "ridge_weight": 0.5})
+    bought, settings = log_of(), MemorySettings(count_weight=2.0, ridge_weight=0.5)
     histories = histories_of(bought)
     with ThreadPool(2) as pool:
-        found = dense(remember(histories, 14, config, pool), 14)
-        by_count, by_ridge = (dense(table, 14) for table in memories(histories, 14, config, pool))
+        found = dense(remember(histories, 14, settings, pool), 14)
+        by_count, by_ridge = (dense(table, 14) for table in memories(histories, 14, settings, pool))
         expected = 2 * np.nan_to_num(by_count) + 0.5 * np.nan_to_num(by_ridge)
         np.testing.assert_allclose(np.nan_to_num(found), expected, rtol=1e-6, atol=1e-7)
-        only = dense(remember(histories, 14, config.changed({"count_weight": 0.0}), pool), 14)
+        only = dense(remember(histories, 14, dataclasses.replace(settings, count_weight=0.0), pool), 14)
         np.testing.assert_array_equal(only, np.float32(0.5) * by_ridge.astype(np.float32))
         for nothing in (0.0, None):
             assert (
-                remember(
-                    histories, 14, config.changed({"count_weight": nothing, "ridge_weight": nothing}), pool
-                )
+                remember(histories, 14, MemorySettings(count_weight=nothing, ridge_weight=nothing), pool)
                 is None
             )
 
