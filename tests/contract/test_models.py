@@ -40,7 +40,19 @@ WORKSHOP = preset("workshop").changed(
     {"dimensions": 8, "epochs": 60, "negatives": 10, "batch": 32, "learning_rate": 10.0}
 )
 
+DEFAULT = preset("default").changed(dimensions=16)  # all else chooses itself, as for anybody's log
+TASTE = DEFAULT.changed(
+    epochs=60, memory={"count_weight": 0.0, "ridge_weight": 0.0}, trend={"weight": 0.0}, learning_rate=0.5
+)
+
 MODELS = {
+    "default": Kind(lambda log: train(log, DEFAULT, seed=1)),
+    "taste alone": Kind(lambda log: train(log, TASTE, seed=1)),
+    "taste, counts and ridge": Kind(
+        lambda log: train(log, TASTE.changed(count_weight=2.0, ridge_weight=4.0), seed=1)
+    ),
+    "negatives of the batch": Kind(lambda log: train(log, TASTE.changed(sampling="batch"), seed=1)),
+    "whole catalogue": Kind(lambda log: train(log, TASTE.changed(sampling="all"), seed=1)),
     "workshop": Kind(lambda log: train(log, WORKSHOP, seed=1)),
     "best sellers": Kind(
         best_sellers, personal=False

@@ -109,7 +109,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
             "format": FORMAT,
             "stage": "learning",
             "epoch": epoch,
-            "plan": dataclasses.asdict(checkpoint.plan),
+            "plan": dataclasses.asdict(checkpoint.plan) | {"config": checkpoint.plan.config.to_json()},
             "config": checkpoint.config.to_json(),
             "metrics": dict(checkpoint.metrics),
             "course": [dataclasses.asdict(one) for one in checkpoint.course],
