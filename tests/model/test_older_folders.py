@@ -87,6 +87,6 @@ def test_the_log_of_an_older_folder_is_learned_to_the_same_bytes_at_any_number_o
     written = save(model, tmp_path / "1")
     before = read_manifest(OLDER / name / "1")["files"]
     arrays = {file for file in before if file.endswith(".npy")}
-    assert arrays == {path.name for path in written.glob("*.npy")}
+    assert arrays <= {path.name for path in written.glob("*.npy")}
     for file in sorted(arrays):
         assert hashlib.sha256((written / file).read_bytes()).hexdigest() == before[file]["sha256"], file
