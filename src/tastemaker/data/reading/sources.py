@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
+
+import polars as pl
 
 from tastemaker.data.conditions import parse_condition
 from tastemaker.data.reading.columns import Columns
 from tastemaker.data.reading.files.delimited import open_delimited
 from tastemaker.data.reading.files.json_files import is_document, open_document, open_lines
+from tastemaker.data.reading.files.limits import LARGEST_DOCUMENT, LONGEST_LINE
 from tastemaker.data.reading.files.names import shown
 from tastemaker.data.reading.files.places import Place, places_of
 from tastemaker.data.reading.files.source import Source, translated
@@ -67,7 +72,16 @@ def open_source(
     for other in reading.join:
         found = joined_to(found, open_source(other, columns=columns), on=reading.on)
     conditions = [(text, parse_condition(text)) for text in reading.where]
-    return met(found, conditions) if conditions else found
+    return _keeping(met(found, conditions) if conditions else found, spool)
+
+
+def _keeping(source: Source, spool: Spool) -> Source:
+    """Return the source, whose temporary files last as long as it does."""
+    return replace(source, select=partial(_select, source.select, spool))
+
+
+def _select(select: Callable[[Sequence[str]], pl.LazyFrame], _: Spool, wanted: Sequence[str]) -> pl.LazyFrame:
+    return select(wanted)
 
 
 def _label(parts: list[Any], opened: list[Source]) -> str:
@@ -112,8 +126,9 @@ def _checked(label: str) -> Any:
             yield from chunks
 
         seen = _sniff(first[:4096])
-        text = seen not in BINARY and first.lstrip()[:1] != b"["
-        return within_limits(again(), label) if text else again()
+        if seen in BINARY:
+            return again()
+        return within_limits(again(), label, LARGEST_DOCUMENT if seen == "json" else LONGEST_LINE)
 
     return check
 

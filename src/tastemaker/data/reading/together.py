@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -27,12 +28,7 @@ def keyed(source: Source, keys: Sequence[tuple[str, str | None]]) -> Source:
         )
         return frame.select(wanted)
 
-    return _changed(source, names=(*source.names, *added), select=select)
-
-
-def _changed(source: Source, **changes: object) -> Source:
-    fields = {name: getattr(source, name) for name in Source.__dataclass_fields__}
-    return Source(**(fields | changes))
+    return replace(source, names=(*source.names, *added), select=select)
 
 
 def together(sources: Sequence[Source], *, label: str) -> Source:
@@ -218,7 +214,7 @@ def joined_to(left: Source, right: Source, *, on: str | None) -> Source:
         dropped.update(left.dropped)
         return frame.select(wanted)
 
-    return _changed(
+    return replace(
         left,
         names=(*left.names, *added),
         select=select,
@@ -289,7 +285,7 @@ def met(source: Source, conditions: Sequence[tuple[str, Condition]]) -> Source:
                 dropped[f"not meeting {text!r}"] = found[f"left {place}"]
         return frame.filter(earlier).select(wanted)
 
-    return _changed(source, select=select, dropped=dropped)
+    return replace(source, select=select, dropped=dropped)
 
 
 def _column(source: Source, condition: Condition) -> str:

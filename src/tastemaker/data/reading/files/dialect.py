@@ -79,7 +79,7 @@ def _rows(text: str, separator: str) -> tuple[tuple[str, ...], ...]:
         lines = [line.rstrip("\r") for line in text.split("\n")]
         return tuple(tuple(line.split(separator)) for line in lines if line)[:HEAD]
     found: list[tuple[str, ...]] = []
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=separator)
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, skipinitialspace=True)
     try:
         for row in reader:
             if row and not (row[0].startswith("#") and found and len(row) != len(found[0])):
@@ -124,7 +124,8 @@ def header_evidence(rows: Sequence[Sequence[str]], columns: Columns) -> bool | N
     (True, False)
     >>> header_evidence([("u", "i"), ("ann", "soap"), ("bob", "tea")], Columns())
     """
-    first, rest = rows[0], rows[1:]
+    first = rows[0]
+    rest = [row for row in rows[1:] if row != first]  # the same again is a header repeated, or bought again
     if _names_a_role(first, columns):
         return True
     below = [[row[place] for row in rest if place < len(row) and row[place]] for place in range(len(first))]

@@ -163,6 +163,7 @@ def rows_of(
             lines,
             delimiter=separator,
             quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+            skipinitialspace=quotes,
             strict=True,
         )
         begins = first_line

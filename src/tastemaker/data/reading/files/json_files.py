@@ -35,7 +35,7 @@ def is_document(path: Path, start: bytes) -> bool:
     try:
         content = orjson.loads(first.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError:
-        return first.strip() in (b"{", b"\xef\xbb\xbf{")
+        return first.strip()[-1:] in (b"{", b"[", b",", b":") or second.lstrip()[:1] not in (b"{", b"")
     return not second and isinstance(content, dict) and _orient(content) is not None
 
 

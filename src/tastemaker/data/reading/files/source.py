@@ -82,6 +82,7 @@ def _plainly(error: BaseException) -> str:
 _PLAIN: Final = (
     (r"utf-?8", "it is not UTF-8 text; save it as UTF-8"),
     (r"^CSV malformed|^could not parse `\"", "a quote opens in it that never closes, or stands alone; close or double it"),
+    (r"zip file|bad (magic|CRC)|truncated", "what is packed in it is damaged or cut; pack it anew"),
     (r"depth ?limit|recursion", "its JSON is nested too deeply for a log; write one flat object a row"),
     (r"^parquet|thrift|out of spec|page header|magic", "its Parquet data are damaged or cut; write it anew"),
     (r"ipc|flatbuffer|arrow file", "its Arrow data are damaged or cut; write it anew"),

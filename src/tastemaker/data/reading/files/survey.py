@@ -60,8 +60,8 @@ def encoding_of(start: bytes) -> Encoding:
     return "utf-8"
 
 
-def within_limits(chunks: Iterator[bytes], label: str) -> Iterator[bytes]:
-    """Pass chunks on; raise `UnreadableFile` at a line that is longer than `LONGEST_LINE`.
+def within_limits(chunks: Iterator[bytes], label: str, limit: int = LONGEST_LINE) -> Iterator[bytes]:
+    """Pass chunks on; raise `UnreadableFile` at a line that is longer than the limit.
 
     A chunk is no longer than the limit, so that the ends of the chunks tell everything.
     """
@@ -69,9 +69,9 @@ def within_limits(chunks: Iterator[bytes], label: str) -> Iterator[bytes]:
     for chunk in chunks:
         first, last = _line_ends(chunk)
         longest = run + (len(chunk) if first < 0 else first)
-        if longest > LONGEST_LINE:
+        if longest > limit:
             raise UnreadableFile(
-                f"{label} has a line of more than {LONGEST_LINE >> 20} MiB, which is the most that is read; "
+                f"{label} has a line of more than {limit >> 20} MiB, which is the most that is read; "
                 "it is no log of purchases, or its line ends are lost."
             )
         run = longest if first < 0 else len(chunk) - last - 1
