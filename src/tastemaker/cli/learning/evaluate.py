@@ -14,6 +14,8 @@ from tastemaker.cli.terminal.options import (
     ModelFolder,
     RankPurchased,
     Threads,
+    log_of,
+    spoken,
 )
 from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
 
@@ -30,8 +32,10 @@ __all__ = ["evaluate", "report_table"]
 def evaluate(
     folder: ModelFolder,
     held_out: Annotated[
-        Path,
-        typer.Argument(metavar="HELD_OUT", help="A log that the model has not seen.", show_default=False),
+        list[Path],
+        typer.Argument(
+            metavar="HELD_OUT...", help="A log that the model has not seen, or its parts.", show_default=False
+        ),
     ],
     at: Annotated[
         list[int] | None, typer.Option(help="List length; repeatable.", show_default="10, 20, 100")
@@ -82,8 +86,8 @@ def evaluate(
 
     model = load(folder)
     columns, how = reading.columns(), reading.reading()
-    held = read_held_out(held_out, model.users, model.products, columns, reading=how)
-    say(f"{held_out}: {held.purchases.summary.sentence()}")
+    held = read_held_out(log_of(held_out), model.users, model.products, columns, reading=how)
+    say(f"{spoken(held_out)}: {held.purchases.summary.sentence()}")
     if held.unknown_user_rows:
         say(
             f"{held.unknown_user_rows:,} rows are of users that the model does not know; they are not measured."
@@ -122,14 +126,14 @@ def evaluate(
         )
 
 
-def _replay(folder: Path, later: Path, reading: ReadingOptions, terms: Terms, *, as_json: bool) -> None:
+def _replay(folder: Path, later: list[Path], reading: ReadingOptions, terms: Terms, *, as_json: bool) -> None:
     from tastemaker.data.reading.readers import read_purchases
     from tastemaker.evaluation.replay.replay import replay_on
     from tastemaker.model.folder import load
 
     model = load(folder)
-    log = read_purchases(later, columns=reading.columns(), reading=reading.reading())
-    say(f"{later}: {log.summary.sentence()}")
+    log = read_purchases(log_of(later), columns=reading.columns(), reading=reading.reading())
+    say(f"{spoken(later)}: {log.summary.sentence()}")
     show_replay(replay_on(model, log, terms), as_json=as_json)
 
 

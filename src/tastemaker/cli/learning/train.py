@@ -26,8 +26,11 @@ from tastemaker.cli.terminal.flags import takes_flags
 from tastemaker.cli.terminal.interrupts import raise_at_once, stop_between_steps
 from tastemaker.cli.terminal.options import (
     AsJson,
+    Logs,
     Threads,
     bytes_of,
+    log_of,
+    spoken,
 )
 from tastemaker.cli.terminal.reading import ReadingOptions
 from tastemaker.errors import SettingProblem
@@ -138,10 +141,7 @@ class RunFlags:
 
 @takes_flags
 def train(
-    purchases: Annotated[
-        Path,
-        typer.Argument(metavar="PURCHASES", help="The log: Parquet, CSV or JSON lines.", show_default=False),
-    ],
+    purchases: Logs,
     out: Annotated[
         Path,
         typer.Option(
@@ -312,7 +312,7 @@ def _noting(model: TasteModel, measured: dict[str, object]) -> TasteModel:
 
 
 def _read(
-    file: Path,
+    files: list[Path],
     users: Path | None,
     products: Path | None,
     flags: ReadingOptions,
@@ -326,13 +326,13 @@ def _read(
     from tastemaker.data.splits import hold_out_last, hold_out_random, hold_out_time
 
     columns, reading = flags.columns(), flags.reading()
-    log = read_purchases(file, users=users, products=products, columns=columns, reading=reading)
-    say(f"{file}: {log.summary.sentence()}")
+    log = read_purchases(log_of(files), users=users, products=products, columns=columns, reading=reading)
+    say(f"{spoken(files)}: {log.summary.sentence()}")
     if valid is not None:
         held = read_held_out(valid, log.users, log.products, columns, reading=reading)
         unknown = held.unknown_user_rows + held.unknown_product_rows
         note = (
-            f" {unknown:,} rows have a user or product that {file.name} lacks; they are not measured."
+            f" {unknown:,} rows have a user or product that {spoken(files)} lacks; they are not measured."
             if unknown
             else ""
         )

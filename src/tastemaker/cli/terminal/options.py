@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsJson",
+    "Logs",
     "ModelFolder",
     "OutFile",
     "ProductColumn",
@@ -28,6 +29,8 @@ __all__ = [
     "bytes_of",
     "first_existing",
     "ids_in",
+    "log_of",
+    "spoken",
     "typed",
 ]
 
@@ -65,6 +68,15 @@ OutFile = Annotated[
     typer.Option(metavar="F.parquet", help="Write a Parquet file instead of printing.", show_default=False),
 ]
 
+Logs = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="LOG...",
+        help="The log, or its parts: files, folders of parts, globs, or - for standard input.",
+        show_default=False,
+    ),
+]
+
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -82,6 +94,19 @@ def bytes_of(text: str) -> int:
     if size < 1:
         raise SettingProblem(f"--max-memory is {text!r}; it must be a size such as 4G or 512M.")
     return size
+
+
+def log_of(files: list[Path]) -> Path | list[Path]:
+    """Return the one log, or its parts, as the readers take them."""
+    return files[0] if len(files) == 1 else files
+
+
+def spoken(files: list[Path]) -> str:
+    """Return what the files of a log are called in messages, fit for a terminal."""
+    from tastemaker.data.reading.files.names import shown
+
+    first, *others = map(shown, files)
+    return first if not others else f"{first} and {len(others):,} more"
 
 
 def ids_in(file: Path, vocabulary: Vocabulary) -> pl.Series:

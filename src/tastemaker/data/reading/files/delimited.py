@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -54,6 +54,8 @@ class _Parsed:
     dropped: dict[str, int] = field(default_factory=dict)
     columns: frozenset[str] = frozenset()
     frame: pl.LazyFrame | None = None
+    may_repeat: bool | None = None
+    """Whether a line further down may be a header; ``None`` when not looked for yet"""
 
     def select(self, wanted: Sequence[str]) -> pl.LazyFrame:
         """Return columns, parsed the first time that they are asked for."""
@@ -77,25 +79,28 @@ class _Parsed:
             truncate_ragged_lines=True,
         )
         own = {name: raw[self.names.index(name)] for name in wanted}
-        checked = dict.fromkeys([*own.values(), *raw[:2]])
-        alike = pl.all_horizontal(
-            pl.col(column).str.strip_chars(_PADDING) == self.names[raw.index(column)] for column in checked
-        )
-        other = pl.all_horizontal(
-            pl.col(column).str.strip_chars(_PADDING).is_in(list(self.names)) for column in checked
-        )
-        without = {REPEATED: alike, _OTHER: other} if self.has_header and width > 1 else {}
-        if self.has_header and width == 1:
-            without = {REPEATED: alike}
         frame = frame.with_columns(pl.col(column).alias(name) for name, column in own.items())
-        self.frame, counts = settled(
-            frame, without, size=text.path.stat().st_size, spool=self.spool, kept=list(own)
+        if self.may_repeat is None:
+            self.may_repeat = self.has_header and _may_repeat(text, self.names)
+        if self.may_repeat:
+            frame = self._without_headers(frame, dict.fromkeys([*own.values(), *raw[:2]]), list(own))
+        self.frame, self.columns = frame.select(own), frozenset(own)
+
+    def _without_headers(
+        self, frame: pl.LazyFrame, checked: Iterable[str], kept: Sequence[str]
+    ) -> pl.LazyFrame:
+        cells = {column: pl.col(column).str.strip_chars(_PADDING) for column in checked}
+        alike = pl.all_horizontal(cell == self.names[int(column[1:])] for column, cell in cells.items())
+        other = pl.all_horizontal(cell.is_in(list(self.names)) for cell in cells.values())
+        without = {REPEATED: alike} | ({_OTHER: other} if len(self.names) > 1 else {})
+        frame, counts = settled(
+            frame, without, size=self.text.path.stat().st_size, spool=self.spool, kept=kept
         )
         if counts.pop(_OTHER, 0):
             self._refuse_other_header()
         self.dropped.clear()
         self.dropped.update(counts)
-        self.columns = frozenset(own)
+        return frame
 
     def _refuse_other_header(self) -> None:
         text = self.text
@@ -112,6 +117,21 @@ class _Parsed:
             f"{text.place.label} has another header in line {line:,}: {', '.join(map(repr, row[:6]))}, where the first is "
             f"{', '.join(map(repr, self.names[:6]))}; part the file there and give both parts."
         )
+
+
+def _may_repeat(text: _Text, names: Sequence[str]) -> bool:
+    """Tell whether the longest name of a column stands below the first line: a header further down would hold it, too."""
+    longest = max(names, key=len).encode()
+    with text.path.open("rb") as file:
+        file.seek(text.dialect.skip)
+        for _ in range(_lines_of_header(text)):
+            file.readline(LONGEST_LINE)
+        last = b""
+        while chunk := file.read(CHUNK):
+            if longest in chunk or longest in last + chunk[: len(longest)]:
+                return True
+            last = chunk[-len(longest) :]
+    return False
 
 
 _OTHER: Final = "\0"
