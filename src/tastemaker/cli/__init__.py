@@ -34,6 +34,8 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    line = "".join(one if one.isprintable() else repr(one)[1:-1] for one in " ".join(message.split()))
+    from tastemaker.data.reading.files.names import shown
+
+    line = shown(" ".join(message.split()))
     print(f"tastemaker: {line}", file=sys.stderr)
     sys.exit(1)

@@ -86,7 +86,7 @@ def demo(
         say(f"Kept in {out}. Next: tastemaker recommend {folder} --user {model.users.ids[0]}")
     else:
         say(
-            "Next: tastemaker demo --out DIR keeps the files; tastemaker train PURCHASES --out models/recommender/1 takes yours."
+            "Next: tastemaker demo --out DIR keeps the files; tastemaker train LOG --out models/recommender/1 takes yours."
         )
 
 

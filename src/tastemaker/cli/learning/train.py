@@ -163,7 +163,7 @@ def train(
     ] = None,
     hold_out: Annotated[
         Literal["last", "random", "time"] | None,
-        typer.Option(help="Hold a part of PURCHASES out, in place of --valid.", show_default=False),
+        typer.Option(help="Hold a part of the log out, in place of --valid.", show_default=False),
     ] = None,
     setting: SettingFlags = SettingFlags(),
     running: RunFlags = RunFlags(),

@@ -50,8 +50,10 @@ def output() -> Console:
 
 
 def say(text: str) -> None:
-    """Print one line for people on stderr."""
-    error_console().print(text, markup=False, soft_wrap=True)
+    """Print one line for people on stderr; what is no printable character is written as an escape."""
+    from tastemaker.data.reading.files.names import shown
+
+    error_console().print("\n".join(map(shown, text.split("\n"))), markup=False, soft_wrap=True)
 
 
 def print_json(value: dict[str, Any]) -> None:

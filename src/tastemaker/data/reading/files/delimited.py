@@ -84,7 +84,7 @@ class _Parsed:
             self.may_repeat = self.has_header and _may_repeat(text, self.names)
         if self.may_repeat:
             frame = self._without_headers(frame, dict.fromkeys([*own.values(), *raw[:2]]), list(own))
-        self.frame, self.columns = frame.select(own), frozenset(own)
+        self.frame, self.columns = frame.select(list(own)), frozenset(own)
 
     def _without_headers(
         self, frame: pl.LazyFrame, checked: Iterable[str], kept: Sequence[str]
