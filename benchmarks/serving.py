@@ -294,26 +294,28 @@ def write_constant(address: str, folder: Path, kind: Kind) -> None:
 def serve_with_constants(models: str, workers: str, folder: str) -> None:
     from functools import cache
 
-    from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.routing import Route
+    from starlette.types import Receive, Scope, Send
 
-    from tastemaker.serving import server
-    from tastemaker.serving.api import operations as api
+    from tastemaker.serving import app, server
     from tastemaker.serving.front.settings import Settings
 
     @cache
     def content(name: str) -> bytes:
         return (Path(folder) / f"{name}.json").read_bytes()
 
-    async def constant(request: Request) -> Response:
-        await request.body()
-        return Response(content(request.path_params["name"]), media_type="application/json")
+    class Constant:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            body = content(scope["path_params"]["name"])
+            headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
 
-    usual = api.routes  # the first routes that are tried
-    api.routes = lambda: [
-        Route("/constant/{name}", api.Endpoint({"GET": constant, "POST": constant})),
-        *usual(),
+    usual = app.routes_of  # the first routes that are tried
+    app.routes_of = lambda operations: [
+        Route("/constant/{name}", Constant(), methods=["GET", "POST"]),
+        *usual(operations),
     ]
     settings = Settings(models=Path(models), port=0, workers=int(workers), log_requests=False)
     server.serve(settings, lambda address, _: print(address, flush=True))

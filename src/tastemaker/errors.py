@@ -16,7 +16,9 @@
     │   ├── FolderExists            the output folder is there already
     │   ├── DamagedModel            a file is missing, or its checksum differs
     │   └── NewerFormat             the folder was written by a newer tastemaker
+    ├── RulesProblem                rules that cannot hold for a version of a model
     ├── NotServed                   a model, version or label that the server does not have
+    ├── ServerBusy                  too many requests wait for the server's ranking threads
     └── ServerProblem               the server cannot start: the port is taken, there is no model or no keys
 
 The command line prints the message in one line and exits with 1.
@@ -36,6 +38,8 @@ __all__ = [
     "NewerFormat",
     "NoPurchases",
     "NotServed",
+    "RulesProblem",
+    "ServerBusy",
     "ServerProblem",
     "SettingProblem",
     "TastemakerError",
@@ -112,6 +116,14 @@ class NotServed(TastemakerError):
     def __init__(self, message: str, missing: str) -> None:
         super().__init__(message)
         self.missing = missing
+
+
+class RulesProblem(TastemakerError):
+    """Rules cannot hold for a version of a model: they name a column that its catalogue lacks, or a value of another type."""
+
+
+class ServerBusy(TastemakerError):
+    """Too many requests wait for the server's ranking threads; the same request may succeed a moment later."""
 
 
 class ServerProblem(TastemakerError):

@@ -13,8 +13,7 @@ from starlette.responses import Response
 
 from tastemaker.serving.answering.batcher import Engine
 from tastemaker.serving.answering.state import ApiState
-from tastemaker.serving.api import operations as api
-from tastemaker.serving.front import health as operations
+from tastemaker.serving.api import routes as api
 from tastemaker.serving.front.api_keys import Keys, WatchedKeys
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.front.middleware import Gate
@@ -23,6 +22,9 @@ from tastemaker.serving.front.settings import Settings
 from tastemaker.serving.models.background import Background
 from tastemaker.serving.models.gc_freeze import Garbage
 from tastemaker.serving.models.registry import Registry
+from tastemaker.serving.operations.endpoint import routes_of
+from tastemaker.serving.operations.operation import open_paths
+from tastemaker.serving.operations.service import Service
 from tastemaker.serving.pages import routes as pages
 from tastemaker.serving.tensorflow.routes import TensorFlowRoutes
 
@@ -54,6 +56,7 @@ def create_app(settings: Settings, *, shelf: Registry | None = None) -> Starlett
         if watched_keys is not None:
             books.with_each_look(watched_keys.look)
         app.state.api = ApiState.open(settings, books)
+        app.state.service = Service(settings, books, app.state.engine, metrics, app.state.api)
         books.with_each_look(app.state.api.rules.look)
         garbage = Garbage(forked=settings.workers > 1)
         books.on_change(garbage.change)
@@ -76,10 +79,12 @@ def create_app(settings: Settings, *, shelf: Registry | None = None) -> Starlett
     def keys() -> Keys | None:
         return None if watched_keys is None else watched_keys.keys
 
+    operations = (*api.operations(), *pages.OPERATIONS)
+    is_open = open_paths(operations)
     app = Starlette(
         # tried in this order, so what is asked for most stands first
-        routes=[TensorFlowRoutes(), *api.routes(), *operations.routes(), *pages.routes()],
-        middleware=[Middleware(Gate, settings=settings, metrics=metrics, keys=keys)],
+        routes=[TensorFlowRoutes(), *routes_of(operations)],
+        middleware=[Middleware(Gate, settings=settings, metrics=metrics, keys=keys, is_open=is_open)],
         exception_handlers={HTTPException: _refused},
         lifespan=life,
     )

@@ -8,10 +8,9 @@ from collections import OrderedDict
 from functools import partial
 from weakref import WeakKeyDictionary
 
-from tastemaker.errors import TastemakerError
+from tastemaker.errors import RulesProblem, TastemakerError
 from tastemaker.ranking.rules.rule_book import RuleBook, compile_rules
 from tastemaker.ranking.rules.rules import NO_RULES, Rules, RulesFile
-from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.serving.models.registry import Registry, Served
 
@@ -67,11 +66,11 @@ class RulesInForce:
         return None if file is None else file.problem
 
     def book(self, loaded: LoadedModel, request: Rules = NO_RULES) -> RuleBook:
-        """Return what the file's rules and those of a request come to; refuse (422) a request's rules that cannot hold."""
+        """Return what the file's rules and those of a request come to; raise `RulesProblem` where they cannot hold."""
         return self.compiled(loaded, (self.of(loaded.name), request))
 
     def compiled(self, loaded: LoadedModel, stated: tuple[Rules, ...]) -> RuleBook:
-        """Return what these rules come to for a version; refuse (422) those that cannot hold."""
+        """Return what these rules come to for a version; raise `RulesProblem` where they cannot hold."""
         rules = tuple(one for one in stated if one is not NO_RULES and one != NO_RULES)
         with self._lock:
             books = self._books.setdefault(loaded, OrderedDict())
@@ -82,7 +81,7 @@ class RulesInForce:
         try:
             book = compile_rules(rules, loaded.model.products, loaded.catalogue)
         except TastemakerError as error:
-            raise Refusal(422, str(error)) from None
+            raise RulesProblem(str(error)) from None
         with self._lock:
             books[rules] = book
             while len(books) > KEPT:
@@ -90,11 +89,11 @@ class RulesInForce:
         return book
 
     def check(self, loaded: LoadedModel, rules: Rules) -> None:
-        """Refuse (422) rules that cannot hold for a version."""
+        """Raise `RulesProblem` for rules that cannot hold for a version."""
         try:
             compile_rules([rules], loaded.model.products, loaded.catalogue)
         except TastemakerError as error:
-            raise Refusal(422, str(error)) from None
+            raise RulesProblem(str(error)) from None
 
     def _check(self, name: str, rules: Rules) -> None:
         served = self._shelf.models.get(name)

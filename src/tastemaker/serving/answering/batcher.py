@@ -17,11 +17,11 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 
+from tastemaker.errors import ServerBusy
 from tastemaker.ranking.index.approximate import AnyCandidates
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.recommend import nearest, rank_baskets, rank_users
 from tastemaker.ranking.rules.rule_book import RuleBook
-from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.types import Floats, Rows
 
@@ -64,7 +64,7 @@ class _Ask:
 
 
 class Engine:
-    """Ranks, or runs any function, in threads; refuses (503) when too many requests wait. For use on one event loop."""
+    """Ranks, or runs any function, in threads; raises `ServerBusy` when too many requests wait. For use on one event loop."""
 
     def __init__(self, threads: int, waiting: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rank")
@@ -106,9 +106,7 @@ class Engine:
 
     def _admit(self) -> None:
         if self._held >= self._most:
-            raise Refusal(
-                503, "too many requests wait for an answer; try again.", headers={"Retry-After": "1"}
-            )
+            raise ServerBusy("too many requests wait for an answer; try again.")
         self._held += 1
 
     async def _ask(self, group: Group, queries: Sequence[Any], k: int) -> list[Ranked]:

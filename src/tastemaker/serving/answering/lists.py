@@ -21,7 +21,7 @@ from tastemaker.types import Booleans, Floats, Rows
 
 __all__ = ["Explain", "GuestList", "Reasons", "lists_for", "neighbours_for"]
 
-Reasons: TypeAlias = list[dict[str, Any]]
+Reasons: TypeAlias = list[Any]
 """Why each product of a list is in it"""
 Explain: TypeAlias = Callable[[Visitor, Answer], Reasons]
 

@@ -8,21 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from msgspec import UnsetType
-from starlette.requests import Request
-
-from tastemaker.errors import NotServed
 from tastemaker.ranking.why import Buyers
 from tastemaker.serving.answering.active_rules import RulesInForce
 from tastemaker.serving.answering.event_store import Events
 from tastemaker.serving.answering.product_search import ProductIndex
-from tastemaker.serving.api.schemas import BodyOfList, ModelQuery
-from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.front.settings import Settings
 from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.serving.models.registry import Registry
 
-__all__ = ["ApiState", "chosen", "state_of"]
+__all__ = ["ApiState"]
 
 T = TypeVar("T")
 
@@ -62,32 +56,3 @@ class ApiState:
                 made[name] = make()
             found: T = made[name]
             return found
-
-
-def state_of(request: Request) -> ApiState:
-    """Return what the API keeps."""
-    state: ApiState = request.app.state.api
-    return state
-
-
-def chosen(request: Request, asked: ModelQuery | BodyOfList) -> LoadedModel:
-    """Return the version that a request names, or the default one of the only model; note it for the log.
-
-    Raises `NotServed` (404), and `Refusal` (422) where the request is ambiguous.
-    """
-    shelf: Registry = request.app.state.shelf
-    name = asked.model or None
-    version = None if isinstance(asked.version, UnsetType) else asked.version
-    label = asked.label or None
-    if version is not None and label is not None:
-        raise Refusal(422, "the request names a version and a label; name one of them.")
-    if asked.model == "" or asked.label == "":
-        raise NotServed("the name of a model or label is not empty.", missing="model")
-    if name is None:
-        names = list(shelf.models)
-        if len(names) != 1:
-            raise Refusal(422, f"{len(names)} models are served; name one: {', '.join(names)}.")
-        name = names[0]
-    loaded = shelf.get(name, version, label)
-    request.scope["state"]["model"] = loaded
-    return loaded

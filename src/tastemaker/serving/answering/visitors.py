@@ -13,7 +13,6 @@ from tastemaker.ranking.fallbacks import NOTHING, Source, Visitor, categories_of
 from tastemaker.ranking.rules.rule_book import RuleBook
 from tastemaker.serving.answering.event_store import EventsProblem
 from tastemaker.serving.answering.state import ApiState
-from tastemaker.serving.api.responses import row_of
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.types import Rows
@@ -32,7 +31,7 @@ class Guest:
     """What the list is made from"""
     asked: dict[str, Any]
     """``user`` and ``basket`` as the answer repeats them"""
-    unknown: tuple[object, ...]
+    unknown: tuple[str | int, ...]
     plain: bool
     """Whether the model itself knows all: no live purchases, and not both a user and a basket"""
 
@@ -60,14 +59,16 @@ class Guest:
         return replace(self, visitor=visitor, source=source_of(visitor))
 
 
-def guest_of(state: ApiState, loaded: LoadedModel, user: object, basket: Sequence[object]) -> Guest:
+def guest_of(
+    state: ApiState, loaded: LoadedModel, user: str | int | None, basket: Sequence[str | int]
+) -> Guest:
     """Return what the model and the live purchases know of a user and of a basket; unknown ids are no error."""
     asked: dict[str, Any] = {}
-    unknown: list[object] = []
-    strangers: list[object] = []
+    unknown: list[str | int] = []
+    strangers: list[str | int] = []
     row, history, times, live, held = None, NOTHING, None, False, NOTHING
     if user is not None:
-        row = row_of(loaded.user_ids, user)
+        row = loaded.user_ids.row_of(user)
         asked["user"] = user if row is None else loaded.user_ids.one(row)
         if row is not None:
             history, times = loaded.bought(row)
@@ -79,7 +80,7 @@ def guest_of(state: ApiState, loaded: LoadedModel, user: object, basket: Sequenc
             unknown.append(user)
     if user is None or len(basket):
         asked["basket"] = list(basket)
-        places = [(one, row_of(loaded.product_ids, one)) for one in basket]
+        places = [(one, loaded.product_ids.row_of(one)) for one in basket]
         held = np.array(sorted({place for _, place in places if place is not None}), np.int32)
         strangers = list(dict.fromkeys(one for one, place in places if place is None))
     categories: tuple[str, ...] = ()
@@ -106,7 +107,7 @@ def _newer(loaded: LoadedModel, history: Rows, bought: list[tuple[str, int]]) ->
     if not bought:
         return []
     learned, trained = set(history.tolist()), loaded.created.timestamp() * 1e6
-    rows = ((row_of(loaded.product_ids, product), moment) for product, moment in bought)
+    rows = ((loaded.product_ids.row_of(product), moment) for product, moment in bought)
     return [row for row, moment in rows if row is not None and not (row in learned and moment < trained)]
 
 

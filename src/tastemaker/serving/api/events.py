@@ -9,8 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import UNSET
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import Response
 
 from tastemaker.serving.answering.event_store import (
     Event,
@@ -21,12 +19,10 @@ from tastemaker.serving.answering.event_store import (
     as_bytes,
     read_events,
 )
-from tastemaker.serving.answering.state import state_of
-from tastemaker.serving.api.parsing import body_of, query_of
-from tastemaker.serving.api.responses import answered
-from tastemaker.serving.api.schemas import EventsBody, ExportQuery
-from tastemaker.serving.front.middleware import require_admin
+from tastemaker.serving.api.schemas import EventsAnswer, EventsBody, ExportQuery
 from tastemaker.serving.front.problems import Refusal
+from tastemaker.serving.operations.operation import Content
+from tastemaker.serving.operations.service import RequestInfo
 
 __all__ = ["TYPES", "add", "export"]
 
@@ -40,26 +36,23 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _END = 253_402_300_800 * 1_000_000  # the year 10000, which no date knows
 
 
-async def add(request: Request) -> Response:
+async def add(request: RequestInfo, body: EventsBody) -> EventsAnswer:
     """Answer ``POST /api/v1/events``: 200 once the purchases are on the disk, and in the queries of their users."""
-    require_admin(request)
-    key = request.headers.get("idempotency-key")
+    key = request.headers["Idempotency-Key"]
     if key is not None and not _KEY.fullmatch(key):
         raise Refusal(400, "an Idempotency-Key is 1 to 255 visible ASCII letters.")
-    body = await request.body()
-    asked = body_of(request, body, EventsBody)
     now = int(time.time() * 1_000_000)
     events = [
         Event(
-            str(one.user),
-            str(one.product),
-            now if one.time is UNSET else _microseconds(one.time),
-            one.quantity,
+            str(purchase.user),
+            str(purchase.product),
+            now if purchase.time is UNSET else _microseconds(purchase.time),
+            purchase.quantity,
         )
-        for one in asked.purchases
+        for purchase in body.purchases
     ]
     store = _store(request)
-    digest = hashlib.sha256(body).digest()
+    digest = hashlib.sha256(request.content).digest()
     try:
         accepted, repeated = await run_in_threadpool(store.add, events, key=key, content=digest)
     except KeyUsedOtherwise as error:
@@ -68,22 +61,20 @@ async def add(request: Request) -> Response:
         raise Refusal(507, str(error)) from None
     except EventsProblem as error:
         raise Refusal(503, str(error), headers={"Retry-After": "1"}) from None
-    return answered(request, {"accepted": accepted, "repeated": repeated})
+    return EventsAnswer(accepted, repeated)
 
 
-async def export(request: Request) -> Response:
+async def export(request: RequestInfo, query: ExportQuery) -> Content:
     """Answer ``GET /api/v1/events/export``: a log for `tastemaker train`, by number, as much as asked for."""
-    require_admin(request)
-    asked = query_of(request, ExportQuery)
     store = _store(request)
     try:
-        frame = await run_in_threadpool(read_events, store.file, after=asked.after, most=asked.limit)
+        frame = await run_in_threadpool(read_events, store.file, after=query.after, most=query.limit)
     except EventsProblem as error:
         raise Refusal(503, str(error)) from None
-    content = await run_in_threadpool(as_bytes, frame, asked.format)
-    last = asked.after if frame.is_empty() else int(frame["number"][-1])
+    content = await run_in_threadpool(as_bytes, frame, query.format)
+    last = query.after if frame.is_empty() else int(frame["number"][-1])
     headers = {"Last-Number": str(last), "Cache-Control": "no-store"}
-    return Response(content, 200, headers, TYPES[asked.format])
+    return Content(content, TYPES[query.format], headers=headers)
 
 
 def _microseconds(moment: float | datetime) -> int:
@@ -97,8 +88,8 @@ def _microseconds(moment: float | datetime) -> int:
     return int(moment) * 1_000_000 if moment.is_integer() else round(moment * 1_000_000)
 
 
-def _store(request: Request) -> Events:
-    store = state_of(request).events
+def _store(request: RequestInfo) -> Events:
+    store = request.service.state.events
     if store is None:
         raise Refusal(404, "this server takes no purchases; start it with --events FILE.", missing="events")
     return store

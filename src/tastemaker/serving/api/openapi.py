@@ -12,17 +12,17 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
+import msgspec
 from msgspec import Struct
-from starlette.requests import Request
-from starlette.responses import Response
 
 from tastemaker.serving.api import schemas as bodies
-from tastemaker.serving.api.operations import OPERATIONS, Operation
-from tastemaker.serving.api.parsing import components, schema_of
-from tastemaker.serving.api.responses import answered
 from tastemaker.serving.front.settings import Settings
+from tastemaker.serving.operations.answers import tag_of
+from tastemaker.serving.operations.operation import Content, Operation, path_parts
+from tastemaker.serving.operations.parsing import components, schema_of
+from tastemaker.serving.operations.service import RequestInfo
 
-__all__ = ["describe", "document", "page"]
+__all__ = ["describe", "operations"]
 
 ALWAYS = (400, 401, 403, 429, 500, 503, 504)
 """What any request may meet: a mistake in it, a key, a rate, a limit of time"""
@@ -39,26 +39,38 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-async def document(request: Request) -> Response:
-    """Answer ``GET /openapi.json``."""
-    return answered(request, describe(request.app.state.settings))
+JSON = "application/json"
+HTML = "text/html; charset=utf-8"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
-async def page(request: Request) -> Response:
-    """Answer ``GET /docs``: the same, to be read."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    text = _page(describe(request.app.state.settings))
-    return Response(text, 200, {"Content-Security-Policy": policy}, "text/html; charset=utf-8")
+def operations(described: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """Return the operations that describe others: ``/openapi.json`` for programs, ``/docs`` for people."""
+
+    async def document(request: RequestInfo) -> Content:
+        found = msgspec.json.encode(describe(described, request.service.settings))
+        return Content(found, JSON, headers={"ETag": tag_of(found), "Cache-Control": "private, no-cache"})
+
+    async def page(request: RequestInfo) -> Content:
+        text = _page(describe(described, request.service.settings))
+        return Content(text.encode(), HTML, headers={"Content-Security-Policy": POLICY})
+
+    return (
+        Operation(
+            "GET", "/openapi.json", "openapi", "This API, described for programs", document, role="open"
+        ),
+        Operation("GET", "/docs", "docs", "This API, described for people", page, role="open", media=(HTML,)),
+    )
 
 
 @cache
-def describe(settings: Settings) -> dict[str, Any]:
-    """Return the OpenAPI document; limits are those that the operator set."""
+def describe(operations: tuple[Operation, ...], settings: Settings) -> dict[str, Any]:
+    """Return the OpenAPI document of some operations; limits are those that the operator set."""
     kinds: list[type[Struct]] = [bodies.Problem]
-    for one in OPERATIONS:
-        kinds += [kind for kind in (one.answer, one.body) if kind is not None and kind not in kinds]
+    for one in operations:
+        kinds += [kind for kind in (_struct_of(one), one.body) if kind is not None and kind not in kinds]
     paths: dict[str, dict[str, Any]] = {}
-    for one in OPERATIONS:
+    for one in operations:
         paths.setdefault(one.path.replace(":path", ""), {})[one.method.lower()] = _operation(one)
     found = {
         "openapi": "3.1.0",
@@ -82,7 +94,7 @@ def describe(settings: Settings) -> dict[str, Any]:
 def _operation(one: Operation) -> dict[str, Any]:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in re.findall(r"{(\w+)", one.path)
+        for name in path_parts(one.path)
     ]
     if one.query is not None:
         schema = schema_of(one.query)
@@ -100,9 +112,9 @@ def _operation(one: Operation) -> dict[str, Any]:
         "200": _success(one),
         **{str(status): _refusal(status) for status in sorted({*ALWAYS, *one.refusals})},
     }
-    if one.method == "GET" and one.answer is not None:
+    if one.method == "GET" and one.answer is not Content:
         found["responses"]["304"] = {"description": "The client has this answer already (`If-None-Match`)."}
-    if one.admin:
+    if one.role == "admin":
         found["description"] = "Needs a key of the role admin."
     return found
 
@@ -115,16 +127,23 @@ def _parameter(name: str, schema: dict[str, Any], required: bool) -> dict[str, A
 
 
 def _success(one: Operation) -> dict[str, Any]:
-    if one.answer is None:
+    answer = _struct_of(one)
+    if answer is None:
         headers = {"Last-Number": {"description": "The number to go on after.", "schema": {"type": "string"}}}
         content: dict[str, Any] = {media: {} for media in one.media}
         return {"description": "The file.", "headers": headers, "content": content}
     headers = {"ETag": {"description": "Names this answer.", "schema": {"type": "string"}}}
     return {
-        "description": (one.answer.__doc__ or "").strip(),
+        "description": (answer.__doc__ or "").strip(),
         "headers": headers,
-        "content": {"application/json": {"schema": _reference(one.answer)}},
+        "content": {"application/json": {"schema": _reference(answer)}},
     }
+
+
+def _struct_of(operation: Operation) -> type[Struct] | None:
+    """Return the struct that an operation answers, ``None`` where it answers something else than JSON."""
+    answer = operation.answer
+    return answer if issubclass(answer, Struct) else None
 
 
 def _refusal(status: int) -> dict[str, Any]:

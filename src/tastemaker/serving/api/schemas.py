@@ -16,6 +16,7 @@ __all__ = [
     "EventsBody",
     "Explained",
     "ExportQuery",
+    "Found",
     "HistoryAnswer",
     "HistoryQuery",
     "Id",
@@ -28,6 +29,7 @@ __all__ = [
     "Product",
     "ProductsAnswer",
     "PurchaseBody",
+    "Purchased",
     "RemovedBy",
     "RulesAnswer",
     "RulesBody",
@@ -36,6 +38,7 @@ __all__ = [
     "SimilarAnswer",
     "SimilarQuery",
     "Speaker",
+    "VersionAnswer",
 ]
 
 Id = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -58,6 +61,8 @@ Label = Annotated[
         max_length=100, description="The label of a version, such as `canary`; not together with `version`."
     ),
 ]
+
+
 Include = Annotated[
     bool, Meta(description="Whether products that were bought, or are in the basket, may be listed.")
 ]
@@ -314,19 +319,21 @@ FoundByIndex: TypeAlias = (
 )
 
 
-class Listed(Struct):
+class Listed(Struct, kw_only=True):
     """One list and what it rests on."""
 
+    model: str | UnsetType = UNSET
+    version: int | UnsetType = UNSET
+    user: Id | UnsetType = UNSET
+    basket: list[Id] | UnsetType = UNSET
     source: Literal["personal", "basket", "category best sellers", "best sellers"]
     filled: Annotated[
         int, Meta(description="So many products at the end are best sellers of other categories.")
     ]
     recommendations: list[Product]
     rules: RulesSaid
-    exact: FoundByIndex = UNSET
-    user: Id | UnsetType = UNSET
-    basket: list[Id] | UnsetType = UNSET
     unknown: Annotated[list[Id], Meta(description="Ids asked for that the model does not know.")] = []
+    exact: FoundByIndex = UNSET
 
 
 class Answered(Listed, kw_only=True):
@@ -394,12 +401,23 @@ class HistoryAnswer(Struct):
     purchases: list[Purchased]
 
 
+class VersionAnswer(Struct):
+    """One version that answers."""
+
+    version: int
+    created: str
+    counts: dict[str, Any]
+    checksum: str
+    preset: str | None
+    metrics: dict[str, Any] | None
+
+
 class ModelAnswer(Struct):
     """One model and its versions."""
 
     name: str
     default: int | None
-    versions: list[dict[str, Any]]
+    versions: list[VersionAnswer]
     labels: dict[str, int]
     refused: dict[str, str]
     rules_problem: str | None

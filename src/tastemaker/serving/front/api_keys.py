@@ -17,12 +17,14 @@ from typing import Literal, TypeAlias
 from tastemaker.errors import SettingProblem
 from tastemaker.storage import mark_of, read_regular, update
 
-__all__ = ["ROLES", "Key", "Keys", "Role", "WatchedKeys", "new_key", "read_keys", "remove_key"]
+__all__ = ["ROLES", "Key", "Keys", "Need", "Role", "WatchedKeys", "new_key", "read_keys", "remove_key"]
 
 log = logging.getLogger("tastemaker.keys")
 
 Role: TypeAlias = Literal["read", "admin"]
 ROLES: tuple[Role, ...] = ("read", "admin")
+Need: TypeAlias = Literal["open", "read", "admin"]
+"""Who may call an operation: everybody, whoever holds a key, or whoever holds a key of the role admin"""
 
 
 @dataclass(frozen=True, slots=True)

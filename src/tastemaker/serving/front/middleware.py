@@ -12,42 +12,54 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tastemaker.errors import NotServed
-from tastemaker.serving.front.api_keys import Key, Keys
+from tastemaker.serving.front.api_keys import Key, Keys, Need, Role
 from tastemaker.serving.front.logs import write_line
 from tastemaker.serving.front.metrics import Metrics
-from tastemaker.serving.front.problems import Refusal, refuse
+from tastemaker.serving.front.problems import Refusal, refusal_of, refuse
 from tastemaker.serving.front.rate_limit import Rates
 from tastemaker.serving.front.settings import Settings
 
-__all__ = ["OPEN_FILES", "OPEN_PATHS", "Gate", "header", "require_admin"]
+__all__ = ["Gate", "check_role", "header"]
 
 log = logging.getLogger("tastemaker.gate")
-
-OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json", "/favicon.ico"})
-"""What needs no key: nothing of the models or the shop is in them"""
-OPEN_FILES = "/static/"
-"""Files of the page and the documentation, which need no key either"""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 
 
-def require_admin(request: Request) -> None:
-    """Refuse (403) a request without an admin key."""
-    if request.scope["state"].get("role") != "admin":
-        raise Refusal(403, "this needs an admin key; the server takes keys when started with --keys FILE.")
+def check_role(role: Role | None, need: Need) -> None:
+    """Refuse (403) a caller whose key does not allow what an operation needs, and (401) one without the key it needs."""
+    if need == "open" or role == "admin" or role == need:
+        return
+    if role is None:
+        raise _no_key()
+    raise Refusal(403, "this needs an admin key; the server takes keys when started with --keys FILE.")
+
+
+def _no_key() -> Refusal:
+    return Refusal(
+        401,
+        "a valid API key is needed: send it as 'Authorization: Bearer KEY'.",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
 
 
 class Gate:
     """The one middleware, in plain ASGI, since each request pays for it."""
 
     def __init__(
-        self, app: ASGIApp, *, settings: Settings, metrics: Metrics, keys: Callable[[], Keys | None]
+        self,
+        app: ASGIApp,
+        *,
+        settings: Settings,
+        metrics: Metrics,
+        keys: Callable[[], Keys | None],
+        is_open: Callable[[str], bool],
     ) -> None:
-        self._app, self._settings, self._metrics, self._keys = app, settings, metrics, keys
+        """``is_open`` says which paths need no key; every other one does, whether there is a route or not."""
+        self._app, self._settings, self._metrics = app, settings, metrics
+        self._keys, self._is_open = keys, is_open
         self._rates = Rates(settings.requests_per_second, settings.burst)
         self._prefix, self._numbers = secrets.token_hex(5), itertools.count()
 
@@ -84,14 +96,10 @@ class Gate:
         wait = self._rates.wait(key.name if key else visit.client, time.monotonic())
         if wait:
             raise Refusal(429, "too many requests; wait a moment.", headers={"Retry-After": str(wait)})
-        path: str = scope["path"]
-        if keys is not None and key is None and not (path in OPEN_PATHS or path.startswith(OPEN_FILES)):
-            raise Refusal(
-                401,
-                "a valid API key is needed: send it as 'Authorization: Bearer KEY'.",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-        scope["state"]["role"] = key.role if key else "read"
+        if keys is not None and key is None and not self._is_open(scope["path"]):
+            raise _no_key()
+        role: Role | None = key.role if key else "read" if keys is None else None
+        scope["state"]["role"] = role
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """Return the whole body, ``None`` if the client went away; refuse one that is too long or too slow."""
@@ -122,13 +130,10 @@ class Gate:
             raise Refusal(408, "the body did not arrive in time.", headers={"Connection": "close"}) from None
 
     async def _answer_error(self, scope: Scope, receive: Receive, visit: _Visit, error: Exception) -> None:
-        if isinstance(error, Refusal):
-            refusal = error
-        elif isinstance(error, NotServed):
-            refusal = Refusal(404, str(error), missing=error.missing)
-        elif isinstance(error, TimeoutError):
+        refusal = refusal_of(error)
+        if isinstance(error, TimeoutError):
             refusal = Refusal(504, f"no answer within {self._settings.seconds:g} seconds.")
-        else:
+        if refusal is None:
             log.error(
                 "a request failed",
                 exc_info=error,

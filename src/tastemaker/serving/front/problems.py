@@ -8,7 +8,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-__all__ = ["Refusal", "html_not_found", "problem", "refuse", "tensorflow_error"]
+from tastemaker.errors import NotServed, RulesProblem, ServerBusy
+
+__all__ = ["Refusal", "html_not_found", "problem", "refusal_of", "refuse", "tensorflow_error"]
 
 
 class Refusal(Exception):
@@ -19,6 +21,19 @@ class Refusal(Exception):
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.headers, self.facts = status, detail, headers, facts
+
+
+def refusal_of(error: Exception) -> Refusal | None:
+    """Return the refusal that answers an error; ``None`` for one that is a mistake of the server."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, NotServed):
+        return Refusal(404, str(error), missing=error.missing)
+    if isinstance(error, RulesProblem):
+        return Refusal(422, str(error))
+    if isinstance(error, ServerBusy):
+        return Refusal(503, str(error), headers={"Retry-After": "1"})
+    return None
 
 
 def refuse(path: str, refusal: Refusal) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,9 @@ __all__ = ["Ids"]
 
 FEW = 100_000
 """Up to so many ids are kept as Python objects (about 150 bytes each in every worker); more are sought in the column."""
+
+
+_INTEGER = re.compile(r"-?[1-9][0-9]{0,19}|0", re.ASCII)
 
 
 class Ids:
@@ -55,6 +59,14 @@ class Ids:
         if self._numbers is not None:
             return self._row_of_number(self._numbers, one)
         return self._row_of_text(one)
+
+    def row_of(self, said: object) -> int | None:
+        """Return the row of an id that a client gave as text or as an integer; ``None`` when it is not known."""
+        if self.is_text:
+            return self.row(str(said))
+        if isinstance(said, str):
+            return self.row(int(said)) if _INTEGER.fullmatch(said) else None
+        return self.row(said)
 
     def one(self, row: int) -> Any:
         """Return the id at a row, in its own type."""

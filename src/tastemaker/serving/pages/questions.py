@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated, Any
+from typing import Annotated
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
-from msgspec import Meta
-from starlette.requests import Request
-from starlette.responses import Response
+from msgspec import Meta, Struct
 
 from tastemaker.serving.answering.product_search import about
-from tastemaker.serving.answering.state import chosen, state_of
-from tastemaker.serving.api.parsing import query_of
-from tastemaker.serving.api.responses import answered, row_of
-from tastemaker.serving.api.schemas import ModelQuery
+from tastemaker.serving.api.model_choice import chosen
+from tastemaker.serving.api.schemas import Id, ModelQuery, Product, SimilarAnswer
+from tastemaker.serving.front.api_keys import Role
 from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.models.loaded_model import LoadedModel
+from tastemaker.serving.operations.answers import spelled
+from tastemaker.serving.operations.service import RequestInfo
 from tastemaker.types import Booleans, Floats, Rows
 
 __all__ = ["cosine", "session", "users"]
@@ -39,50 +38,61 @@ class CosineQuery(ModelQuery, kw_only=True):
     k: Annotated[int, Meta(ge=1, le=MOST)] = 24
 
 
-async def session(request: Request) -> Response:
-    """Answer ``GET /api/page/session``: whether this server has keys, and what the caller may do."""
-    settings = request.app.state.settings
-    return answered(request, {"keys": settings.keys is not None, "role": request.scope["state"]["role"]})
+class Session(Struct):
+    """Whether this server has keys, and what the caller may do."""
+
+    keys: bool
+    role: Role | None
 
 
-async def users(request: Request) -> Response:
+class UserFound(Struct):
+    """One user, and how many products they bought."""
+
+    user: Id
+    purchases: int
+
+
+class UsersAnswer(Struct):
+    """Some users."""
+
+    model: str
+    version: int
+    users: list[UserFound]
+
+
+async def session(request: RequestInfo) -> Session:
+    """Answer ``GET /api/page/session``."""
+    return Session(request.service.settings.keys is not None, request.role)
+
+
+async def users(request: RequestInfo, query: UsersQuery) -> UsersAnswer:
     """Answer ``GET /api/page/users``: those whose id begins so; without a search, some at random who bought something."""
-    asked = query_of(request, UsersQuery)
-    loaded = chosen(request, asked)
-    rows = await request.app.state.engine.run(_users, loaded, asked.search.strip(), asked.limit)
+    loaded = chosen(request, query)
+    rows = await request.service.engine.run(_users, loaded, query.search.strip(), query.limit)
     bought = np.diff(loaded.model.histories.offsets)
-    content = {
-        "model": loaded.name,
-        "version": loaded.version,
-        "users": [{"user": loaded.user_ids.one(row), "purchases": int(bought[row])} for row in rows.tolist()],
-    }
-    return answered(request, content, loaded)
+    found = [UserFound(loaded.user_ids.one(row), int(bought[row])) for row in rows.tolist()]
+    return UsersAnswer(loaded.name, loaded.version, found)
 
 
-async def cosine(request: Request) -> Response:
+async def cosine(request: RequestInfo, query: CosineQuery, product: str) -> SimilarAnswer:
     """Answer ``GET /api/page/cosine/{product}``: the nearest products by cosine, in the shape of the API's ``similar``."""
-    asked = query_of(request, CosineQuery)
-    loaded = chosen(request, asked)
-    row = row_of(loaded.product_ids, request.path_params["product"])
+    loaded = chosen(request, query)
+    row = loaded.product_ids.row_of(product)
     if row is None:
         raise Refusal(404, "the model does not know this product.", missing="product")
-    allowed = state_of(request).rules.book(loaded).allowed
-    rows, scores = await request.app.state.engine.run(_nearest, loaded, row, allowed, asked.k)
-    found: list[dict[str, Any]] = [
-        {"product": loaded.product_ids.one(one), "rank": rank, "score": score, "about": about(loaded.catalogue, one)}
-        for rank, (one, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True), start=1)
-    ]  # fmt: skip
-    content = {
-        "model": loaded.name, "version": loaded.version,
-        "product": loaded.product_ids.one(row), "similar": found,
-    }  # fmt: skip
-    return answered(request, content, loaded)
+    allowed = request.service.state.rules.book(loaded).allowed
+    rows, scores = await request.service.engine.run(_nearest, loaded, row, allowed, query.k)
+    found = [
+        Product(loaded.product_ids.one(near), rank, score, about=about(loaded.catalogue, near))
+        for rank, (near, score) in enumerate(zip(rows.tolist(), spelled(scores), strict=True), start=1)
+    ]
+    return SimilarAnswer(loaded.name, loaded.version, loaded.product_ids.one(row), found)
 
 
 def _users(loaded: LoadedModel, search: str, limit: int) -> Rows:
     if search:
         ids = loaded.model.users.ids.cast(pl.String)
-        exact = row_of(loaded.user_ids, search)
+        exact = loaded.user_ids.row_of(search)
         found = ids.str.to_lowercase().str.starts_with(search.lower()).arg_true().head(limit).to_list()
         ordered = [*([] if exact is None else [exact]), *(one for one in found if one != exact)]
         return np.array(ordered[:limit], np.int32)

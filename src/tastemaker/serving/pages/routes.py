@@ -1,4 +1,4 @@
-"""The routes of the page: the shell at ``/``, its files under a path that names their content, and its own questions."""
+"""The operations of the page: the shell at ``/``, its files under a path that names their content, and its own questions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from functools import cache
 from importlib.resources import files
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
+from tastemaker.serving.operations.operation import Content, Operation
+from tastemaker.serving.operations.service import RequestInfo
 from tastemaker.serving.pages import questions
 
-__all__ = ["POLICY", "routes"]
+__all__ = ["OPERATIONS", "POLICY"]
 
 POLICY = "; ".join(
     [
@@ -38,6 +37,7 @@ TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
+HTML = "text/html; charset=utf-8"
 HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -63,19 +63,7 @@ class _Site:
     files: dict[str, _File]
 
 
-def routes() -> list[Route]:
-    """Return the routes of the page."""
-    return [
-        Route("/", shell, methods=["GET"]),
-        Route("/favicon.ico", icon, methods=["GET"]),
-        Route("/static/{mark}/{name}", file, methods=["GET"]),
-        Route("/api/page/session", questions.session, methods=["GET"]),
-        Route("/api/page/users", questions.users, methods=["GET"]),
-        Route("/api/page/cosine/{product:path}", questions.cosine, methods=["GET"]),
-    ]
-
-
-async def shell(request: Request) -> Response:
+async def shell(_: RequestInfo) -> Content:
     """Answer ``GET /``."""
     site = _site()
     headers = {
@@ -86,28 +74,44 @@ async def shell(request: Request) -> Response:
         "Cache-Control": "no-cache",
         "ETag": site.etag,
     }
-    if request.headers.get("if-none-match", "").removeprefix("W/") == site.etag:
-        return Response(None, 304, headers)
-    return Response(site.shell, 200, headers, "text/html; charset=utf-8")
+    return Content(site.shell, HTML, 200, headers)
 
 
-async def icon(_: Request) -> Response:
+async def icon(_: RequestInfo) -> Content:
     """Answer ``GET /favicon.ico``: browsers ask for it whatever a page says."""
     found = _site().files["icon.svg"]
-    return Response(found.content, 200, {**HEADERS, "Cache-Control": "public, max-age=86400"}, found.kind)
+    return Content(found.content, found.kind, 200, {**HEADERS, "Cache-Control": "public, max-age=86400"})
 
 
-async def file(request: Request) -> Response:
+async def file(request: RequestInfo, mark: str, name: str) -> Content:
     """Answer ``GET /static/MARK/NAME``."""
     site = _site()
-    found = site.files.get(request.path_params["name"])
-    if found is None or request.path_params["mark"] != site.mark:
+    found = site.files.get(name)
+    if found is None or mark != site.mark:
         raise HTTPException(404, "there is no such file.")
     headers = {**HEADERS, "Cache-Control": FOR_EVER, "Vary": "Accept-Encoding"}
     content = found.content
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if "gzip" in (request.headers["Accept-Encoding"] or ""):
         headers["Content-Encoding"], content = "gzip", found.packed
-    return Response(content, 200, headers, found.kind)
+    return Content(content, found.kind, 200, headers)
+
+
+OPERATIONS = (
+    Operation("GET", "/", "page", "The page", shell, role="open", media=(HTML,)),
+    Operation("GET", "/favicon.ico", "icon", "Its icon", icon, role="open", media=(TYPES["svg"],)),
+    Operation(
+        "GET", "/static/{mark}/{name}", "file", "Its files", file,
+        role="open", headers=("Accept-Encoding",), media=tuple(TYPES.values()),
+    ),
+    Operation(
+        "GET", "/api/page/session", "session", "What the caller may do", questions.session, role="read"
+    ),
+    Operation("GET", "/api/page/users", "users", "Some users, or those sought", questions.users, role="read"),
+    Operation(
+        "GET", "/api/page/cosine/{product:path}", "cosine", "Products near a product by cosine",
+        questions.cosine, role="read",
+    ),
+)  # fmt: skip
 
 
 @cache

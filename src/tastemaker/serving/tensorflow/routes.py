@@ -8,7 +8,10 @@ set that label, and until then the largest, as there.
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from starlette.requests import Request
@@ -18,21 +21,44 @@ from starlette.types import Receive, Scope, Send
 
 from tastemaker.errors import NotServed
 from tastemaker.serving.answering.batcher import Ranked
-from tastemaker.serving.front.problems import Refusal, refuse
+from tastemaker.serving.front.api_keys import Need
+from tastemaker.serving.front.middleware import check_role
+from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.models.loaded_model import LoadedModel
-from tastemaker.serving.models.registry import Served
-from tastemaker.serving.tensorflow.json_bodies import check_depth, json_answer
+from tastemaker.serving.operations.json_depth import check_depth
+from tastemaker.serving.operations.service import Service
+from tastemaker.serving.tensorflow.json_bodies import json_answer
 from tastemaker.serving.tensorflow.signatures import SIGNATURES, Call, Input, Signature, dtype_of, metadata
 from tastemaker.serving.tensorflow.tensors import checked, debug, is_base64, parse_object
 
-__all__ = ["TensorFlowRoutes"]
+__all__ = ["OPERATIONS", "TensorFlowOperation", "TensorFlowRoutes"]
 
 _FLAGS = re.IGNORECASE | re.ASCII
-_POST = re.compile(
-    r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)", _FLAGS
-)
-_GET = re.compile(r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(/metadata)?", _FLAGS)
+_MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 LARGEST_VERSION = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The model that a path names, and the version or label."""
+
+    name: str
+    version: int | None
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFlowOperation:
+    """One method of the paths that match a pattern; who may call it must be said."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    """How documentation, the log and the counters name these paths"""
+    pattern: re.Pattern[str]
+    """Its groups are the name, the version and the label"""
+    handler: Callable[[Request, Wanted], Awaitable[Response]]
+    _: KW_ONLY
+    role: Need
 
 
 class TensorFlowRoutes(BaseRoute):
@@ -40,42 +66,37 @@ class TensorFlowRoutes(BaseRoute):
 
     path = "/v1/"
 
+    def __init__(self) -> None:
+        self.operations = OPERATIONS
+
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Take every path under ``/v1/``, and no other."""
         mine = scope["type"] == "http" and scope["path"][:4].lower() == "/v1/"
         return (Match.FULL, {}) if mine else (Match.NONE, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        request = Request(scope, receive)
-        try:
-            answer = await _answer(request)
-        except Refusal as refusal:
-            answer = refuse(scope["path"], refusal)
+        """Answer one request; refusals are answered by the middleware around it."""
+        answer = await self._answer(Request(scope, receive))
         await answer(scope, receive, send)
 
+    async def _answer(self, request: Request) -> Response:
+        scope = request.scope
+        method, path = scope["method"], (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+        state = scope["state"]
+        state["route"] = self.path
+        for operation in self.operations:
+            found = operation.pattern.fullmatch(path) if operation.method == method else None
+            if found is not None:
+                state["route"] = operation.path
+                check_role(state["role"], operation.role)
+                return await operation.handler(request, _wanted(*found.groups()))
+        raise Refusal(400, f"Malformed request: {method} {path[:1000]}")
 
-async def _answer(request: Request) -> Response:
-    scope = request.scope
-    method, path = scope["method"], (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
-    state = scope["state"]
-    state["route"] = "/v1/"
-    if method == "POST" and (post := _POST.fullmatch(path)):
-        name, version, label, verb = post.groups()
-        state["route"] = f"/v1/models:{verb.lower()}"
-        return await _predict(
-            request, unquote(name), _number(version), label and unquote(label), verb.lower()
-        )
-    if method == "GET" and (get := _GET.fullmatch(path)):
-        name, version, label, wants_metadata = get.groups()
-        state["route"] = "/v1/models/metadata" if wants_metadata else "/v1/models"
-        if name is None:
-            raise Refusal(400, "Missing model name in request.")
-        if wants_metadata:
-            loaded = _find(request, unquote(name), _number(version), label and unquote(label))
-            return json_answer(metadata(loaded))
-        return _status(request, unquote(name), _number(version))
-    raise Refusal(400, f"Malformed request: {method} {path[:1000]}")
+
+def _wanted(name: str | None, version: str | None, label: str | None) -> Wanted:
+    if name is None:
+        raise Refusal(400, "Missing model name in request.")
+    return Wanted(unquote(name), _number(version), label and unquote(label))
 
 
 def _number(version: str | None) -> int | None:
@@ -87,10 +108,12 @@ def _number(version: str | None) -> int | None:
     return number
 
 
-def _find(request: Request, name: str, version: int | None, label: str | None) -> LoadedModel:
+def _find(request: Request, wanted: Wanted) -> LoadedModel:
     """Return what a request is for, and note it for the log; refuse in the words of TensorFlow Serving."""
+    name, version, label = wanted.name, wanted.version, wanted.label
+    service: Service = request.app.state.service
     try:
-        loaded: LoadedModel = request.app.state.shelf.get(name, version, label)
+        loaded = service.registry.get(name, version, label)
     except NotServed:
         if label is not None:
             raise Refusal(400, f"Unrecognized servable version label: {label}") from None
@@ -100,8 +123,14 @@ def _find(request: Request, name: str, version: int | None, label: str | None) -
     return loaded
 
 
-def _status(request: Request, name: str, version: int | None) -> Response:
-    served: Served | None = request.app.state.shelf.models.get(name)
+async def _metadata(request: Request, wanted: Wanted) -> Response:
+    return json_answer(metadata(_find(request, wanted)))
+
+
+async def _status(request: Request, wanted: Wanted) -> Response:
+    service: Service = request.app.state.service
+    name, version = wanted.name, wanted.version
+    served = service.registry.models.get(name)
     if served is None:
         which = "any versions" if version is None else f"version {version}"
         raise Refusal(404, f"Could not find {which} of model {name}")
@@ -125,23 +154,21 @@ def _status(request: Request, name: str, version: int | None) -> Response:
     )
 
 
-async def _predict(
-    request: Request, name: str, version: int | None, label: str | None, verb: str
-) -> Response:
-    state = request.app.state
+async def _predict(verb: str, request: Request, wanted: Wanted) -> Response:
+    service: Service = request.app.state.service
     body = await request.body()
+    check_depth(body, service.settings.json_depth)
     document = parse_object(body)
-    check_depth(body, document, state.settings.json_depth)
-    wanted = document.get("signature_name", "serving_default")
-    if type(wanted) is not str:
+    signature_name = document.get("signature_name", "serving_default")
+    if type(signature_name) is not str:
         raise Refusal(
             400,
             f"JSON Value: {debug(document)} not formatted correctly. 'signature_name' key must be a string value.",
         )
-    loaded = _find(request, name, version, label)
-    signature = SIGNATURES.get(wanted or "serving_default")
+    loaded = _find(request, wanted)
+    signature = SIGNATURES.get(signature_name or "serving_default")
     if signature is None:
-        raise Refusal(400, f'Serving signature name: "{wanted[:1000]}" not found in signature def')
+        raise Refusal(400, f'Serving signature name: "{signature_name[:1000]}" not found in signature def')
     if verb != "predict":
         raise Refusal(
             400,
@@ -149,7 +176,7 @@ async def _predict(
             f"tensorflow/serving/{verb}. Was: tensorflow/serving/predict",
         )
     values, by_row = _values(document, signature, loaded)
-    call = Call(loaded, values, state.settings, state.engine, state.metrics, state.api)
+    call = Call(loaded, values, service.settings, service.engine, service.metrics, service.state)
     single, lists = await signature.answer(call)
     if by_row:
         return _rows(signature, loaded, single, lists)
@@ -299,3 +326,19 @@ def _rows(signature: Signature, loaded: LoadedModel, single: bool, lists: list[R
     return json_answer(
         {"predictions": [{ids: loaded.product_ids.at(rows), scores: values} for rows, values in lists]}
     )
+
+
+_NAMED = r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?"
+OPERATIONS = (
+    *(
+        TensorFlowOperation(
+            "POST", f"/v1/models:{verb}", re.compile(rf"{_MODEL}:{verb}", _FLAGS),
+            partial(_predict, verb), role="read",
+        )
+        for verb in ("predict", "classify", "regress")
+    ),
+    TensorFlowOperation("GET", "/v1/models", re.compile(_NAMED, _FLAGS), _status, role="read"),
+    TensorFlowOperation(
+        "GET", "/v1/models/metadata", re.compile(f"{_NAMED}/metadata", _FLAGS), _metadata, role="read"
+    ),
+)  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from tastemaker.errors import RulesProblem
 from tastemaker.ranking.rules.rule_book import RuleBook
 from tastemaker.serving.answering.batcher import Engine, Ranked, Ranking
 from tastemaker.serving.answering.lists import lists_for, neighbours_for
@@ -154,9 +155,9 @@ async def _lists(call: Call, asked: list[tuple[Any, Sequence[Any]]]) -> list[Ran
 def _book(call: Call) -> RuleBook:
     try:
         return call.api.rules.book(call.loaded)
-    except Refusal as refusal:
+    except RulesProblem as error:
         # rules that cannot hold for this version; TensorFlow Serving has no status for that
-        raise Refusal(400, refusal.detail) from None
+        raise Refusal(400, str(error)) from None
 
 
 def _known_products(call: Call, products: list[Any]) -> list[int]:

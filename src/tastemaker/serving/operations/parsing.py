@@ -9,10 +9,10 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import UNSET, Struct
-from starlette.requests import Request
 
 from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.front.settings import Settings
+from tastemaker.serving.operations.json_depth import check_depth
 
 __all__ = ["body_of", "components", "query_of", "schema_of"]
 
@@ -36,37 +36,36 @@ def schema_of(kind: type[Struct]) -> dict[str, Any]:
     return cast("dict[str, Any]", components([kind])[kind.__name__])
 
 
-def query_of(request: Request, kind: type[T]) -> T:
-    """Return the query of a request as the declaration says; refuse (400) what is unknown, given twice or of another type."""
+def query_of(text: bytes, kind: type[T], settings: Settings) -> T:
+    """Return a query string as the declaration says; refuse (400) what is unknown, given twice or of another type."""
     fields = schema_of(kind)["properties"]
     values: dict[str, Any] = {}
-    for name, text in _pairs(request):
+    for name, value in _pairs(text):
         if name not in fields:
-            known = ", ".join(fields)
-            raise Refusal(
-                400, f"there is no parameter {name[:100]!r} here; there are {known}.", parameter=name[:100]
-            )
+            known = f"there are {', '.join(fields)}" if fields else "there are none"
+            raise Refusal(400, f"there is no parameter {name[:100]!r} here; {known}.", parameter=name[:100])
         if fields[name].get("type") == "array":
-            values.setdefault(name, []).append(text)
+            values.setdefault(name, []).append(value)
         elif name in values:
             raise Refusal(400, f"the parameter {name} is given twice.", parameter=name)
         else:
-            values[name] = _typed(name, text, fields[name].get("type"))
-    return _checked(kind, values, request.app.state.settings)
+            values[name] = _typed(name, value, fields[name].get("type"))
+    return _checked(kind, values, settings)
 
 
-def body_of(request: Request, body: bytes, kind: type[T]) -> T:
+def body_of(body: bytes, media: bytes | None, kind: type[T], settings: Settings) -> T:
     """Return a JSON body as the declaration says; refuse (400) what does not fit, and (415) what says it is no JSON."""
-    said = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    said = (media or b"application/json").partition(b";")[0].strip().lower().decode("latin-1")
     if said != "application/json" and not said.endswith("+json"):
         raise Refusal(415, f"the body must be application/json, not {said[:100]}.")
+    check_depth(body, settings.json_depth)
     try:
         found = _decoded(body, kind)
     except msgspec.ValidationError as error:
         raise Refusal(400, f"the body does not fit: {str(error)[:300]}.") from None
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise Refusal(400, f"the body is not JSON: {str(error)[:300]}.") from None
-    _check_limits(found, request.app.state.settings)
+    _check_limits(found, settings)
     return found
 
 
@@ -89,11 +88,12 @@ def _whole(value: Any) -> Any:
     return {key: _whole(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
-def _pairs(request: Request) -> list[tuple[str, str]]:
+def _pairs(text: bytes) -> list[tuple[str, str]]:
+    if not text:
+        return []
     try:
-        text = request.scope["query_string"].decode("ascii")
         return parse_qsl(
-            text,
+            text.decode("ascii"),
             keep_blank_values=True,
             strict_parsing=False,
             errors="strict",
