@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from api_worlds import NEW, api_world, catalogue
 from serving_worlds import PRODUCTS, client_of, make_model, product_id
-from tastemaker.serving.api.routes import OPERATIONS
 
 import tastemaker as tm
 from tastemaker.serving.api import schemas as bodies
+from tastemaker.serving.api.routes import OPERATIONS
 
 MODEL = make_model(1)
 USERS = "/api/v1/recommendations/users"
