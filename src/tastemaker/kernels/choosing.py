@@ -10,7 +10,7 @@ from tastemaker.types import Doubles, Floats, Offsets, Rows
 __all__ = ["ndcg_of_weights"]
 
 BLOCK = 512
-"""So many products are compared before it is asked whether k of them are better: who holds out thousands must not cost a square."""
+"""Products compared before the rank is looked at: past k, the rest of a row tells nothing."""
 
 
 @kernel()
@@ -48,6 +48,7 @@ def ndcg_of_weights(
     """
     row = np.empty(taste.shape[1], np.float32)
     for q in range(low, high):
+        # 1. The scores of all products, row[P].
         size = basket_offsets[q + 1] - basket_offsets[q]
         scale = 1.0 if size < 2 else np.float64(size) ** -damping
         for p in range(row.shape[0]):
@@ -63,6 +64,7 @@ def ndcg_of_weights(
                     row[ridge_products[entry]] += by_ridge * ridge_weights[entry]
         for place in range(basket_offsets[q], basket_offsets[q + 1]):
             row[baskets[place]] += own[place]
+        # 2. The rank of each held-out product, as long as it is at most k.
         gain, ideal = 0.0, 0.0
         for place in range(held_offsets[q], held_offsets[q + 1]):
             score, rank = row[held[place]], 0

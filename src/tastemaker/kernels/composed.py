@@ -181,6 +181,7 @@ def learn_batches(
     Adds the batch's loss, hits (the target scores above every negative, uncorrected) and purchases to ``sums[3]``.
     Source: J. DUCHI, E. HAZAN, Y. SINGER 2011 (Adagrad); Y. BENGIO, J. SENÉCAL 2008 (sampled softmax with logQ correction).
     """
+    # D is padded to whole cache lines; m below is the purchases of a batch, at most `room`; u its users, at most `most`.
     dimensions = vectors.shape[1]
     products = vectors.shape[0]
     room, most = 0, 0
@@ -190,7 +191,9 @@ def learn_batches(
             size += min(offsets[order[place] + 1] - offsets[order[place]], longest)
         room = max(room, size)
         most = max(most, batch_starts[b + 1] - batch_starts[b])
-    lanes = negatives + -negatives % 16
+    lanes = (
+        negatives + -negatives % 16
+    )  # S padded to whole vector registers; the padding never wins and never moves
     targets, ends = np.empty(room, np.int32), np.empty(most, np.int64)
     queries, pulls = np.empty((room, dimensions), np.float32), np.empty((room, dimensions), np.float32)
     scales = np.empty(room, np.float32)
@@ -204,19 +207,26 @@ def learn_batches(
         np.empty(lanes, np.int32),
     )
     pushes, errors = np.empty((lanes, dimensions), np.float32), np.empty(room, np.float32)
+    # A row that takes part in the batch has a slot, in which its gradients gather; slots[P] says which, -1 for none.
     slots = np.full(products, -1, np.int32)
     used = np.empty(room + lanes, np.int32)
     gradients = np.empty(
         (room + lanes, 2 * dimensions), np.float32
-    )  # as what is found, and as a part of baskets
-    others = np.empty((room + lanes, 3), np.float32)  # the bias's gradient, and how often the row was either
+    )  # [slot, 2D]: as a target, as a part of baskets
+    others = np.empty(
+        (room + lanes, 3), np.float32
+    )  # [slot, 3]: the bias's gradient; times as a target, in baskets
     total = np.empty(dimensions, np.float32)
 
     for b in range(first_batch, last_batch):
+        # 1. What is learned from: targets[m], the users' products one after another; user i's end before ends[i].
         users = order[batch_starts[b] : batch_starts[b + 1]]
         phase = np.float64(mix64(key + np.uint64(b) * GOLDEN_64) >> np.uint64(11)) / 9007199254740992.0
         m = take_histories(users, offsets, histories, longest, phase, ends, targets)
+        # 2. A query for each target, composed of the user's others: queries[m, D], scales[m].
         compose_queries(vectors, users.shape[0], ends, targets, damping, queries, scales)
+        # 3. Negatives, shared by all targets: drawn[S], their vectors as rows sampled[S, D] and as columns turned[D, S], and
+        #    bias and logQ correction offsets_of[S].
         draw_negatives(sampling, key, b, phase, targets[:m], alias_chances, alias_rows, drawn, coins)
         for k in range(negatives):
             row = drawn[k]
@@ -225,10 +235,13 @@ def learn_batches(
                 sampled[k, d] = vectors[row, d]
                 turned[d, k] = vectors[row, d]
 
+        # 4. Scores of the negatives: logits[m, S] = queries[m, D] @ turned[D, S] + offsets_of[S].
         for i in range(m):
             for k in range(lanes):
                 logits[i, k] = offsets_of[k]
         multiply_add(queries, turned, logits, m, dimensions)
+        # 5. Softmax over target and negatives, one target at a time. logits[m, S] become the loss's gradients by the negatives'
+        #    scores, weights[S, m] the same turned around, errors[m] those by the targets' own scores.
         for i in range(m):
             target = targets[i]
             own = bias[target]
@@ -236,7 +249,9 @@ def learn_batches(
                 own += queries[i, d] * vectors[target, d]
             highest, rivals = own, 0
             for k in range(negatives):
-                value = logits[i, k] if drawn[k] != target else np.float32(-1e30)
+                value = (
+                    logits[i, k] if drawn[k] != target else np.float32(-1e30)
+                )  # an accidental hit is no rival
                 row_logits[k] = value
                 highest = max(highest, value)
                 rivals += value - corrections[drawn[k]] >= own
@@ -251,12 +266,16 @@ def learn_batches(
             errors[i] = mine * scale - np.float32(1)
             sums[0] += np.log(np.float64(rest) + np.float64(mine)) + np.float64(highest) - np.float64(own)
             sums[1] += 1.0 if rivals == 0 else 0.0
+        # 6. Gradients by the queries, pulls[m, D] = logits[m, S] @ sampled[S, D], and by the negatives' vectors,
+        #    pushes[S, D] = weights[S, m] @ queries[m, D].
         sums[2] += m
         pulls[:m] = 0
         pushes[:] = 0
         multiply_add(logits, sampled, pulls, m, negatives)
         multiply_add(weights, queries, pushes, negatives, m)
 
+        # 7. Gather by row: first the negatives (a row drawn twice gathers twice), then the targets, whose queries' gradients are
+        #    completed and scaled on the way.
         count = 0
         for k in range(negatives):
             place = slot_of(drawn[k], slots, used, count, gradients, others)
@@ -274,6 +293,8 @@ def learn_batches(
             for d in range(dimensions):
                 gradients[place, d] += error * queries[i, d]
                 pulls[i, d] = (pulls[i, d] + error * vectors[target, d]) * scales[i]
+        # 8. Through the queries to the baskets: a product is a part of the queries of all the user's other products, so it gets
+        #    the sum of the user's pulls less its own.
         start = 0
         for u in range(users.shape[0]):
             end = ends[u]
@@ -289,6 +310,7 @@ def learn_batches(
                         gradients[place, dimensions + d] += total[d] - pulls[i, d]
             start = end
 
+        # 9. One Adagrad step for each row that took part, and its slot is free again.
         for place in range(count):
             row = used[place]
             slots[row] = -1

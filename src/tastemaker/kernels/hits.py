@@ -7,7 +7,7 @@ from tastemaker.types import Booleans, Offsets, Rows
 
 __all__ = ["hit_flags"]
 
-FEW = 8
+SHORT_LIST = 8
 """So many held-out products are compared with many places at once; more are bisected, place by place."""
 
 
@@ -23,7 +23,7 @@ def hit_flags(offsets: Offsets, rows: Rows, held_offsets: Offsets, held_rows: Ro
     for query in range(len(offsets) - 1):
         start, stop = held_offsets[query], held_offsets[query + 1]
         low, high = offsets[query], offsets[query + 1]
-        if stop - start <= FEW:
+        if stop - start <= SHORT_LIST:
             out[low:high] = False
             for held in range(start, stop):
                 wanted = held_rows[held]

@@ -1,4 +1,4 @@
-"""The memory: which products are bought by the same users, and what that adds to the score of a basket."""
+"""The memory: which products the same users bought, and what that adds to the score of a basket."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def partners_of(
     value = np.empty(1, np.float32)
     bits = value.view(np.int32)
     for p in range(low, high):
+        # 1. Walk from p to its buyers and on to their products: total[P], and which of it is not 0, touched[found].
         found = 0
         for place in range(buyer_offsets[p], buyer_offsets[p + 1]):
             user = buyers[place]
@@ -52,6 +53,7 @@ def partners_of(
                     touched[found] = q
                     found += 1
                 total[q] += weight
+        # 2. Keep the strongest: keys order by weighted sum and then by row, so that ties are settled, too.
         count = 0
         for i in range(found):
             q = touched[i]
@@ -61,6 +63,7 @@ def partners_of(
                 count += 1
         kept = min(count, partners.shape[1])
         keep_best(keys, count, kept)
+        # 3. Rows ascending, each with its unweighted sum; then total is all 0 again, at the cost of what was touched.
         for i in range(kept):
             partners[p - low, i] = np.int32(
                 np.uint32(0xFFFFFFFF) - np.uint32(keys[i] & np.uint64(0xFFFFFFFF))
@@ -122,6 +125,7 @@ def solve_neighbours(
     value = np.empty(1, np.float32)
     bits = value.view(np.int32)
     for p in range(low, high):
+        # 1. The nearest n of p's partners, as places in its list, ascending.
         start, count = offsets[p], offsets[p + 1] - offsets[p]
         for i in range(count):
             q = partners[start + i]
@@ -133,11 +137,13 @@ def solve_neighbours(
         for i in range(kept):
             chosen[i] = np.int32(np.uint32(0xFFFFFFFF) - np.uint32(keys[i] & np.uint64(0xFFFFFFFF)))
         chosen[:kept].sort()
+        # 2. The right side G_Np, right[n]; places become rows, and place_of[P] leads from a row to its place.
         matrix[:kept, :kept] = 0
         for i in range(kept):
             right[i] = co_occurrence[start + chosen[i]]
             chosen[i] = partners[start + chosen[i]]
             place_of[chosen[i]] = i
+        # 3. G_NN + penalty · I, matrix[n, n], from the lists of the neighbours themselves.
         for i in range(kept):
             q = chosen[i]
             matrix[i, i] = diagonal[q] + penalty
@@ -146,6 +152,7 @@ def solve_neighbours(
                 if j >= 0 and j != i:
                     matrix[i, j] = co_occurrence[entry]
                     matrix[j, i] = co_occurrence[entry]
+        # 4. Solve, write, and clear place_of.
         solve_symmetric(matrix, right, kept)
         for i in range(kept):
             weights[p - low, i] = right[i]
@@ -206,6 +213,7 @@ def add_up(
     total = np.zeros(products, np.float32)
     seen: Booleans = np.zeros(products, np.bool_)
     for q in range(low, high):
+        # Add up the memory's rows of the basket in total[P], noting each product once; then read them in ascending order.
         start = offsets[q]
         found = start
         size = basket_offsets[q + 1] - basket_offsets[q]

@@ -149,6 +149,7 @@ def learn_chunks(
     counts = np.empty(RANGES + 1, np.int64)
     for chunk in range(low_chunk, high_chunk):
         low, high = min(chunk * span, users.shape[0]), min((chunk + 1) * span, users.shape[0])
+        # 1. For each purchase its candidates [1 + S], the bought product first, and their scores by the user's vector.
         counts[:] = 0
         for i in range(low, high):
             mine, weight, query, gradient = candidates[i - low], weights[i - low], queries[i], gradients[i]
@@ -161,12 +162,16 @@ def learn_chunks(
             loss, hit = loss_and_hit(scores, mine, weight, powers)
             sums[chunk, 0] += loss
             sums[chunk, 1] += hit
+            # 2. The loss's gradients by the scores, times the step: weight[1 + S] = -step * (softmax - bought). They move the
+            #    user by their weighted sum of the products, gradient[D]; the products are moved later, by `apply_batch`.
             weight[0] -= np.float32(1)
             for j in range(width):
                 weight[j] *= -step
             add_weighted_rows(gradient, weight, product_vectors, mine)
+            # 3. How many entries fall into each range of rows, [RANGES + 1], counted one place further on.
             for j in range(width):
                 counts[(mine[j] >> shift) + 1] += 1
+        # 4. Counting sort by range: entries of one range stand side by side, in the order of the batch.
         for r in range(RANGES):
             counts[r + 1] += counts[r]
         borders[chunk, :] = counts
@@ -198,6 +203,7 @@ def apply_batch(
     dimensions = user_vectors.shape[1]
     user_shift = range_shift(user_vectors.shape[0])
     for r in range(low_range, high_range):
+        # Products of this range: chunk after chunk, so in the order of the batch, whatever thread does it.
         for chunk in range(CHUNKS):
             for place in range(borders[chunk, r], borders[chunk, r + 1]):
                 row = sorted_products[chunk, place]
@@ -205,6 +211,7 @@ def apply_batch(
                 i = sorted_purchases[chunk, place]
                 for d in range(dimensions):
                     product_vectors[row, d] += weight * queries[i, d]
+        # Users of this range, likewise.
         for i in range(users.shape[0]):
             if users[i] >> user_shift == r:
                 for d in range(dimensions):

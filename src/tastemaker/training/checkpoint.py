@@ -1,4 +1,4 @@
-"""A training's state on disk, from which an interrupted one goes on to the very bytes of an uninterrupted one.
+"""A training's state on disk: an interrupted training that goes on from it ends with the bytes of an uninterrupted one.
 
 A checkpoint is a folder of its own, never a part of a model folder: arrays as ``.npy`` and ``checkpoint.json``, which names them.
 That file is replaced last, in one step, so that there is always one whole checkpoint. It is no ``manifest.json``, and the command
@@ -112,7 +112,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
             "plan": dataclasses.asdict(checkpoint.plan) | {"config": checkpoint.plan.config.to_json()},
             "config": checkpoint.config.to_json(),
             "metrics": dict(checkpoint.metrics),
-            "course": [dataclasses.asdict(one) for one in checkpoint.course],
+            "course": [dataclasses.asdict(epoch) for epoch in checkpoint.course],
             "files": {
                 name: {"file": file, "sha256": _write_array(folder / file, checkpoint.arrays[name])}
                 for name, file in files.items()
@@ -149,8 +149,11 @@ def read_checkpoint(folder: Path, plan: Plan) -> Checkpoint:
             kept,
             Config.from_json(facts["config"]),
             facts["metrics"],
-            tuple(Epoch(**one) for one in facts["course"]),
-            {name: _read_array(folder / one["file"], one["sha256"]) for name, one in facts["files"].items()},
+            tuple(Epoch(**epoch) for epoch in facts["course"]),
+            {
+                name: _read_array(folder / kept["file"], kept["sha256"])
+                for name, kept in facts["files"].items()
+            },
         )
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise DamagedModel(

@@ -38,21 +38,21 @@ def draws_by_popularity(buyers: Doubles, power: float) -> Draws:
 
 
 def _alias_table(shares: Doubles) -> tuple[Floats, Rows]:
-    """Give each product with a share below 1 a partner above 1, from which it takes what it lacks.
+    """Fill each product's share up to 1 with a part of another product's share, its alias; ``shares[P]`` have the mean 1.
 
-    The poor are served in turn by the rich in turn, each rich one until it falls below 1; what it then lacks itself it takes from
-    the next. Who serves whom follows from the running sums alone (L. HÜBSCHLE-SCHNEIDER, P. SANDERS 2022), so that a million
-    products cost a sort's time whatever their shares.
+    Products below 1 (small) are filled in order from products above 1 (large), also in order. A large product gives until it is
+    itself below 1, and what it lacks then comes from the next large one. Which product fills which follows from running sums alone
+    (L. HÜBSCHLE-SCHNEIDER, P. SANDERS 2022): the time is that of a sort, whatever the shares.
     """
     chances, aliases = shares.copy(), np.arange(len(shares))
-    poor, rich = np.flatnonzero(shares < 1), np.flatnonzero(shares >= 1)
-    if len(poor) and len(rich):
-        lacked, spare = np.cumsum(1 - shares[poor]), np.cumsum(shares[rich] - 1)
-        before = np.concatenate(([0.0], lacked[:-1]))
-        giver = np.searchsorted(spare, before, side="left")
-        aliases[poor] = rich[np.minimum(giver, len(rich) - 1)]
-        drained_by = np.searchsorted(lacked, spare[:-1], side="right")
-        drained = np.flatnonzero(drained_by < len(poor))  # the last of the rich keeps what roundings leave
-        chances[rich[drained]] = 1 + spare[drained] - lacked[drained_by[drained]]
-        aliases[rich[drained]] = rich[drained + 1]
+    small, large = np.flatnonzero(shares < 1), np.flatnonzero(shares >= 1)
+    if len(small) and len(large):
+        lacks, spares = np.cumsum(1 - shares[small]), np.cumsum(shares[large] - 1)
+        before = np.concatenate(([0.0], lacks[:-1]))
+        giver = np.searchsorted(spares, before, side="left")
+        aliases[small] = large[np.minimum(giver, len(large) - 1)]
+        emptied_by = np.searchsorted(lacks, spares[:-1], side="right")
+        emptied = np.flatnonzero(emptied_by < len(small))  # the last large one keeps what rounding leaves
+        chances[large[emptied]] = 1 + spares[emptied] - lacks[emptied_by[emptied]]
+        aliases[large[emptied]] = large[emptied + 1]
     return np.clip(chances, 0, 1).astype(np.float32), aliases.astype(np.int32)
