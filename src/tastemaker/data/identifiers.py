@@ -3,16 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 from uuid import UUID
 
 import polars as pl
 
 from tastemaker.errors import ColumnProblem
 
-__all__ = ["IdForm", "as_form", "integers_if_all", "normalise_ids", "series_of_objects"]
+__all__ = [
+    "NULL_WORDS",
+    "IdForm",
+    "Tidied",
+    "as_form",
+    "integers_if_all",
+    "is_integer_text",
+    "normalise_ids",
+    "python_values",
+    "series_of_objects",
+    "sorted_ids",
+    "tidied",
+    "typed_ids",
+]
 
-IdForm = Literal["plain", "uuid bytes"]
+IdForm = Literal["plain", "uuid bytes", "integers and text"]
+"""How ids came: as they are; as 16 bytes; or as integers among which a few are text, kept as ``String``, in which every id that is
+the canonical spelling of an integer is that integer."""
+
+NULL_WORDS = (
+    "", "NULL", "Null", "null", "None", "none", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "<NA>", "NaT", "\\N", "(null)",
+    "undefined", "#N/A",
+)  # fmt: skip
+"""Texts that databases, spreadsheets and programs write where there is no id."""
+
+FEWEST_INTEGERS = 0.5
+"""At least so great a share of ids are integers where a few texts among them leave them integers."""
+
+MOST_CODES = 0.01
+"""More texts that begin with a digit (``85123A``, ``007``) than this share say that the integers are codes, too: all is text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """Distinct texts after hygiene, and what it changed."""
+
+    ids: pl.Series
+    """``String[n]``, null where a text is no id"""
+    null_words: pl.Series
+    """``Boolean[n]``, where a word such as ``NULL`` stood"""
+    pointed: pl.Series
+    """``Boolean[n]``, where ``.0`` was taken off"""
 
 
 def normalise_ids(ids: pl.Series | Iterable[object], *, noun: str) -> tuple[pl.Series, IdForm]:
@@ -52,9 +92,73 @@ def integers_if_all(ids: pl.Series) -> pl.Series:
     return numbers if bool(same.all()) and not ids.null_count() else ids
 
 
+def tidied(texts: pl.Series, *, keep_null_words: bool = False) -> Tidied:
+    """Bring distinct texts into the shape of ids: without white space around them, ``n.0`` as ``n``, words for *nothing* as null.
+
+    ``.0`` is taken off where every text that looks like a number with a point is whole: beside ``1.5`` it may be a version.
+
+    >>> tidied(pl.Series([" a", "17850.0", "NULL", "007"])).ids.to_list()
+    ['a', '17850', None, '007']
+    """
+    ids = texts.str.strip_chars()
+    pointed = ids.str.contains(r"^-?\d+\.\d+$").fill_null(False)
+    whole = ids.str.contains(r"^-?\d+\.0+$").fill_null(False)
+    if bool(whole.any()) and bool((whole == pointed).all()):
+        ids = ids.set(whole, None).fill_null(ids.str.replace(r"\.0+$", ""))
+    else:
+        whole = pl.Series([False]).new_from_index(0, len(ids))
+    words = list(NULL_WORDS[:1] if keep_null_words else NULL_WORDS)
+    nothing = ids.is_in(words).fill_null(False)
+    return Tidied(ids.set(nothing, None), nothing & (ids != ""), whole)
+
+
+def typed_ids(texts: pl.Series) -> tuple[pl.Series, IdForm]:
+    """Return the ids of a file without types as integers where all are, as integers and text where nearly all are, else as text.
+
+    >>> typed_ids(pl.Series(["1", "2", "guest-7"]))[1], typed_ids(pl.Series(["85123A", "71053"]))[1]
+    ('integers and text', 'plain')
+    """
+    ids = integers_if_all(texts)
+    if ids.dtype != pl.String or not len(ids):
+        return ids, "plain"
+    integers = is_integer_text(ids)
+    codes = ids.str.contains(r"^[+-]?\d").fill_null(False) & ~integers
+    few = integers.sum() >= FEWEST_INTEGERS * len(ids) and codes.sum() <= MOST_CODES * len(ids)
+    return ids, "integers and text" if few else "plain"
+
+
+def is_integer_text(ids: pl.Series) -> pl.Series:
+    """Tell which texts are the canonical spelling of an integer of 64 bits, ``Boolean[n]``."""
+    return (ids.cast(pl.Int64, strict=False).cast(pl.String) == ids).fill_null(False)
+
+
+def sorted_ids(ids: pl.Series, form: IdForm) -> pl.Series:
+    """Sort ids; of integers and text the integers come first, in their own order, so that a text among them moves none."""
+    if form != "integers and text":
+        return ids.sort()
+    number = ids.cast(pl.Int64, strict=False).set(~is_integer_text(ids), None)
+    table = pl.DataFrame([ids.alias("id"), number.alias("number")])
+    return table.sort("number", "id", nulls_last=True).get_column("id")
+
+
+def python_values(ids: pl.Series, form: IdForm) -> list[Any]:
+    """Return ids as Python's ``int`` and ``str``, each of its own kind.
+
+    >>> python_values(pl.Series(["7", "guest-7"]), "integers and text")
+    [7, 'guest-7']
+    """
+    values = ids.to_list()
+    if form != "integers and text":
+        return values
+    return [
+        int(one) if integer else one
+        for one, integer in zip(values, is_integer_text(ids).to_list(), strict=True)
+    ]
+
+
 def as_form(ids: pl.Series, form: IdForm) -> pl.Series:
-    """Turn normalised ids back into the form in which they came."""
-    if form == "plain":
+    """Turn normalised ids back into the form in which they came; of integers and text no column holds both, so they stay text."""
+    if form != "uuid bytes":
         return ids
     return ids.str.replace_all("-", "", literal=True).str.decode("hex")
 

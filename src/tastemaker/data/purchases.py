@@ -11,7 +11,7 @@ import polars as pl
 
 from tastemaker.data.events import Events
 from tastemaker.data.ragged import flat_lists, offsets_of, owners_of, pair_keys
-from tastemaker.data.summary import ReadSummary
+from tastemaker.data.summary import ReadSummary, TimeUnit
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.types import Floats, Offsets, Rows, Times
 
@@ -80,6 +80,8 @@ class Purchases:
     """``U`` rows, in the order of ``users``: what is known of each user."""
     product_features: pl.DataFrame | None = None
     """``P`` rows, in the order of ``products``: what is known of each product."""
+    time_unit: TimeUnit = "calendar"
+    """What ``times`` count: *calendar* from 1970, *days* without a date (a day is 86.4e9, too), or *steps*, an order alone."""
 
     def __len__(self) -> int:
         return len(self.user_rows)
@@ -111,33 +113,57 @@ class Purchases:
             self.events,
             self.user_features,
             self.product_features,
+            self.time_unit,
         )
+
+    @property
+    def read(self) -> ReadSummary:
+        """Return the summary of `tastemaker inspect`, which a notebook shows as a page."""
+        return self.summary
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the ids and the rows: equal logs over equal vocabularies have equal ones."""
         digest = hashlib.sha256()
         for vocabulary in (self.users, self.products):
             digest.update(f"{vocabulary.noun}:{len(vocabulary)}:{vocabulary.ids.dtype}".encode())
-            for part in vocabulary.ids.cast(pl.String).to_frame().iter_slices(1_000_000):
-                ids = part.to_series()
-                digest.update(ids.str.len_bytes().to_numpy().tobytes())
-                digest.update(ids.str.join().item().encode())
-        for column in (self.user_rows, self.product_rows, self.times, self.quantities):
-            digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+            _digest_texts(digest, vocabulary.ids.cast(pl.String))
+        for array in (self.user_rows, self.product_rows, self.times, self.quantities):
+            digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
         for frame in (self.context, self.user_features, self.product_features):
             if frame is not None:
-                digest.update(str(frame.schema).encode())
-                digest.update(frame.hash_rows(seed=0).to_numpy().tobytes())
+                for column in frame.iter_columns():
+                    _digest_values(digest, column)
         if self.events is not None:
             digest.update(repr(self.events.names).encode())
-            for column in (
+            for array in (
                 self.events.user_rows,
                 self.events.product_rows,
                 self.events.kinds,
                 self.events.times,
             ):
-                digest.update(b"-" if column is None else np.ascontiguousarray(column).tobytes())
+                digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def _digest_values(digest: hashlib._Hash, column: pl.Series) -> None:
+    """Feed a column by its values, not by what a library makes of them: the digest outlives versions."""
+    digest.update(f"{column.name}:{len(column)}:".encode())
+    digest.update(np.packbits(column.is_null().to_numpy()).tobytes())
+    if column.dtype.is_nested():
+        digest.update("\0".join(map(repr, column.to_list())).encode())
+    elif column.dtype.is_integer() or column.dtype == pl.Boolean:
+        digest.update(b"integer" + column.fill_null(0).cast(pl.Int64).to_numpy().tobytes())
+    elif column.dtype.is_float():
+        digest.update(b"float" + column.fill_null(0).cast(pl.Float64).to_numpy().tobytes())
+    else:
+        _digest_texts(digest, column.cast(pl.String, strict=False).fill_null(""))
+
+
+def _digest_texts(digest: hashlib._Hash, texts: pl.Series) -> None:
+    for part in texts.to_frame().iter_slices(1_000_000):
+        some = part.to_series()
+        digest.update(some.str.len_bytes().to_numpy().tobytes())
+        digest.update(some.str.join().item().encode())
 
 
 def _rows_of(frame: pl.DataFrame, chosen: np.ndarray) -> pl.DataFrame:

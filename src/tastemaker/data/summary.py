@@ -21,7 +21,7 @@ REASONS = {
     "without_user": "without a user id",
     "without_product": "without a product id",
     "without_time": "without a time",
-    "unreadable_quantity": "with a quantity that cannot be read",
+    "unreadable_quantity": "without a quantity that can be read",
     "non_positive_quantity": "with a quantity that is not positive",
 }
 

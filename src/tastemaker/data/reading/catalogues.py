@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
-from tastemaker.data.identifiers import IdForm, integers_if_all, normalise_ids
+from tastemaker.data.identifiers import IdForm, normalise_ids, tidied, typed_ids
 from tastemaker.data.reading.columns import Columns, find_column
 from tastemaker.data.reading.sources import Source, open_source, translated
 from tastemaker.data.vocabulary import Noun, Vocabulary
@@ -43,8 +43,12 @@ def read_catalogue(source: Catalogue, *, noun: Noun, column: str | None = None) 
     if not len(ids):
         raise DataError(f"{opened.label} names no {noun}.")
     ids, form = normalise_ids(ids, noun=noun)
+    if ids.dtype == pl.String:
+        ids = tidied(ids).ids
     if opened.is_text:
-        ids = integers_if_all(ids.drop_nulls() if len(opened.names) == 1 else ids)  # a blank line is no id
+        ids = ids.drop_nulls() if len(opened.names) == 1 else ids  # a blank line is no id
+        if not ids.null_count():
+            ids, form = typed_ids(ids)
     vocabulary = Vocabulary.of(ids, noun=noun, keep_order=True)
     return Vocabulary(vocabulary.ids, noun, form, vocabulary.is_sorted)
 
@@ -90,7 +94,11 @@ def _in_type_of(catalogue: Vocabulary, ids: pl.Series, form: IdForm) -> Vocabula
     if own.dtype != ids.dtype:
         wider = [own.dtype] if own.dtype.is_integer() and ids.dtype.is_integer() else []
         own = next(own.cast(dtype) for dtype in (ids.dtype, *wider, pl.String()) if _fits(own, dtype))
-    return Vocabulary(own, catalogue.noun, form, bool(own.is_sorted()))
+    if own.dtype == pl.String and form == "plain" and ids.dtype != pl.String:
+        form = catalogue.form  # integers of the log among integers and text of the catalogue
+    if form == "integers and text" and own.dtype != pl.String:
+        form = "plain"
+    return Vocabulary(own, catalogue.noun, form, bool(own.is_sorted()) and form != "integers and text")
 
 
 def _fits(ids: pl.Series, dtype: pl.DataType) -> bool:

@@ -42,6 +42,20 @@ USUAL_NAMES: dict[Role, frozenset[str]] = {
 }
 """The usual names of each role, in lower case and without ``_``, ``-``, spaces and dots."""
 
+LESSER_NAMES: dict[Role, frozenset[str]] = {
+    "user": frozenset(),
+    "product": frozenset(),
+    "time": _names(
+        "day daynumber dayno dayindex week weekno yearmonth yyyymm step timestep orderday purchaseday "
+        "transactionday invoiceday datepurchased createddate"
+    ),
+    "quantity": frozenset(),
+}
+"""Names that mean a role only where no column has a usual name for it, and none of ``PARTS_OF_DATES`` stands beside it."""
+
+PARTS_OF_DATES = frozenset({"year", "yr", "month", "jahr", "monat"})
+"""Beside them a day is a day of the month, which orders nothing."""
+
 FLAGS: dict[Role, str] = {
     "user": "--user-column",
     "product": "--product-column",
@@ -95,7 +109,7 @@ def plays_a_role(name: str, role: Role | None = None) -> bool:
     >>> plays_a_role("Customer ID", "user"), plays_a_role("t_dat"), plays_a_role("PIXcm7Ru5KmntCy0yA1K")
     (True, True, False)
     """
-    plain = name.lower().translate(_IGNORED)
+    plain = _plain(name)
     return any(plain in USUAL_NAMES[each] for each in ([role] if role else USUAL_NAMES))
 
 
@@ -135,7 +149,10 @@ def find_column(
     """
     if named is not None:
         return _resolve(names, role, named, label)
-    found = [name for name in names if plays_a_role(name, role) and name not in (taken or ())]
+    free = [name for name in names if name not in (taken or ())]
+    found = [name for name in free if plays_a_role(name, role)]
+    if not found and not PARTS_OF_DATES & set(map(_plain, names)):
+        found = [name for name in free if _plain(name) in LESSER_NAMES[role]][:1]
     if len(found) > 1:
         raise ColumnProblem(
             f"{label} has {len(found)} columns that may be the {role}: {', '.join(map(repr, found))}; "
@@ -170,6 +187,10 @@ def _refuse_shared(chosen: Chosen, label: str) -> None:
                 f"give {FLAGS[seen[name]]} and {FLAGS[role]} different columns."
             )
         seen[name] = role
+
+
+def _plain(name: str) -> str:
+    return name.lower().translate(_IGNORED)
 
 
 def _list(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import ColumnProblem
 from tastemaker.types import Rows
 
-__all__ = ["Part", "ProductTable", "empty_table", "read_product_table"]
+__all__ = ["Part", "ProductTable", "as_guessed", "empty_table", "read_product_table"]
 
 Part = Literal["name", "price", "image", "category", "brand", "stock"]
 
@@ -94,7 +94,7 @@ def read_product_table(source: Catalogue, products: Vocabulary, *, column: str |
         frame = opened.select(list(opened.names)).collect()
     ids, _ = normalise_ids(frame.get_column(name), noun="product")
     if opened.is_text:
-        frame = frame.with_columns([_guessed(series) for series in frame.drop(name).iter_columns()])
+        frame = frame.with_columns([as_guessed(series) for series in frame.drop(name).iter_columns()])
     frame = frame.drop(name).with_columns(pl.selectors.float().fill_nan(None))
     first = ids.is_first_distinct() & ids.is_not_null()
     frame, ids = frame.filter(first), ids.filter(first)
@@ -118,7 +118,7 @@ def _gathered(frame: pl.DataFrame, index: pl.Series) -> pl.DataFrame:
     return pl.DataFrame([series.gather(index) for series in frame.iter_columns()])
 
 
-def _guessed(series: pl.Series) -> pl.Series:
+def as_guessed(series: pl.Series) -> pl.Series:
     """Give a column of text the type that all its values have."""
     if series.dtype != pl.String or series.null_count() == len(series):
         return series

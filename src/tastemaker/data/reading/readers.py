@@ -7,22 +7,26 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from tastemaker.data.identifiers import IdForm, integers_if_all, normalise_ids
+from tastemaker.data.events import Events
+from tastemaker.data.identifiers import sorted_ids
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.reading.catalogues import Catalogue, adopt, read_catalogue
-from tastemaker.data.reading.columns import FLAGS, Chosen, Columns, Role, choose_columns
+from tastemaker.data.reading.columns import Chosen, Columns, choose_columns
+from tastemaker.data.reading.doubts import doubts_of_columns, doubts_of_rows, doubts_of_times
+from tastemaker.data.reading.kinds import beside, features, further_columns
 from tastemaker.data.reading.options import Reading
+from tastemaker.data.reading.product_table import as_guessed
+from tastemaker.data.reading.remedies import summary_for_caller, told_to_caller
+from tastemaker.data.reading.rows import Rows, read_rows
 from tastemaker.data.reading.sources import Readable, Source, open_source, translated
-from tastemaker.data.reading.timestamps import moment, quantity
-from tastemaker.data.summary import ReadSummary
+from tastemaker.data.reading.values.ids import CodedIds, typed
+from tastemaker.data.reading.values.times import TimesUndecided, plan_times, settle_times
+from tastemaker.data.summary import IdKind, ReadSummary, TimeSummary
 from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import ColumnProblem, NoPurchases
 from tastemaker.types import AnyArray
 
 __all__ = ["HeldOut", "read_held_out", "read_purchases"]
-
-SEED = 7
-"""Of the hashes by which ids are joined; they never leave the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +44,6 @@ class HeldOut:
 
     unknown_product_rows: int
     """Rows whose user the model knows, but not their product."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Log:
-    """The kept rows of an opened log, unread: ``user``, ``product`` and perhaps ``time``, ``quantity``."""
-
-    frame: pl.LazyFrame
-    source: Source
-    chosen: Chosen
-
-
-@dataclass(frozen=True, slots=True)
-class _Ids:
-    """The distinct ids of one column: as the file holds them and as a vocabulary does."""
-
-    raw: pl.Series
-    ids: pl.Series
-    form: IdForm
-
-
-@dataclass(frozen=True, slots=True)
-class _RowTable:
-    """The row of each distinct id of one column, by a key that the whole log can be joined on."""
-
-    key: pl.Expr
-    rows: pl.LazyFrame
 
 
 def read_purchases(
@@ -98,13 +76,13 @@ def read_purchases(
     >>> purchases.summary.sentence()
     '3 rows read, 2 kept; dropped 1 without a user id.'
     """
-    log, summary = _open(source, columns, reading)
-    with translated(log.source.label):
-        all_users, user_table = _learn(log, "user", users)
-        all_products, product_table = _learn(log, "product", products)
-        rows = _rows(log, user_table, product_table)
-    purchases = _purchases(rows, all_users, all_products, summary)
-    return replace(purchases, summary=replace(summary, repeats=_repeats(purchases)))
+    with told_to_caller():
+        rows = _open(source, columns, reading)
+        all_users, user_rows = _learned(rows, "user", users)
+        all_products, product_rows = _learned(rows, "product", products)
+        log = _purchases(rows, all_users, all_products, user_rows, product_rows)
+        log = _with_features(log, rows, reading, users=users, products=products)
+        return replace(log, summary=_summary(log, rows))
 
 
 def read_held_out(
@@ -114,73 +92,73 @@ def read_held_out(
     columns: Columns = Columns(),  # noqa: B008  (a frozen value)
     *,
     reading: Reading = Reading(),  # noqa: B008
+    needs_times: bool = True,
 ) -> HeldOut:
     """Read a log against the vocabularies of a model; rows that it cannot know are counted.
 
     Rows of unknown users are left out, for nobody can be ranked for; unknown products count as missed when lists are measured.
     Raises what `read_purchases` raises, and `NoPurchases` when the model knows no row.
     """
-    log, summary = _open(source, columns, reading)
-    with translated(log.source.label):
-        user_table = _row_table(_distinct(log, "user"), train_users, "user")
-        products = _distinct(log, "product")
-        product_table = _row_table(products, train_products, "product", beyond=len(train_products))
-        rows = _rows(log, user_table, product_table)
-    strange_user = rows["user_row"].is_null()
-    strange_product = ~strange_user & (rows["product_row"] >= len(train_products))
-    purchases = _purchases(
-        rows.filter(~strange_user & ~strange_product), train_users, train_products, summary
+    with told_to_caller():
+        return _held_out(
+            _open(source, columns, reading, needs_times=needs_times), train_users, train_products
+        )
+
+
+def _held_out(rows: Rows, users: Vocabulary, products: Vocabulary) -> HeldOut:
+    known_users, _, _ = _found(rows, "user", users)
+    known_products, beyond, _ = _found(rows, "product", products)
+    everything = replace(rows, bought=rows.bought & (known_users >= 0))
+    strange_user = rows.bought & (known_users < 0)
+    strange_product = everything.bought & (known_products < 0)
+    both = replace(
+        everything,
+        bought=everything.bought & ~strange_product,
+        other=rows.other & (known_users >= 0) & (known_products >= 0),
     )
+    purchases = _purchases(both, users, products, known_users, known_products)
+    to_measure = _purchases(
+        replace(everything, other=both.other),
+        users,
+        products,
+        known_users,
+        np.where(known_products < 0, beyond, known_products),
+    )
+    summary = _summary(purchases, rows)
     held_out = HeldOut(
-        replace(purchases, summary=replace(summary, repeats=_repeats(purchases))),
-        _purchases(rows.filter(~strange_user), train_users, train_products, summary),
+        replace(purchases, summary=summary),
+        replace(to_measure, summary=summary),
         int(strange_user.sum()),
         int(strange_product.sum()),
     )
     if not len(purchases):
+        found = rows.ids["user"]
+        example = found.ids[int(found.codes[rows.bought][0])]
         raise NoPurchases(
-            f"the model knows no row of {log.source.label}: {held_out.unknown_user_rows:,} rows have an "
+            f"the model knows no row of {rows.source.label}: {held_out.unknown_user_rows:,} rows have an "
             f"unknown user, {held_out.unknown_product_rows:,} more an unknown product; "
-            f"a user here is {_example(log, 'user')!r}, one of the model {train_users.ids.first()!r}."
+            f"a user here is {example!r}, one of the model {users.ids.first()!r}."
         )
     return held_out
 
 
-def _open(source: Readable, columns: Columns, reading: Reading) -> tuple[_Log, ReadSummary]:
+def _open(source: Readable, columns: Columns, reading: Reading, *, needs_times: bool = True) -> Rows:
     opened = open_source(source, columns=columns, reading=reading, asks=True)
-    label = opened.label
-    chosen = _choose(opened, columns)
-    with translated(label):
-        frame = opened.select(list(dict.fromkeys(chosen.present().values())))
-        schema = frame.collect_schema()
-        expressions: dict[str, pl.Expr] = {
-            noun: _id(name, schema[name], noun) for noun, name in _id_columns(chosen)
-        }
-        if chosen.time is not None:
-            expressions["time"] = moment(chosen.time, frame, label=label)
-        if chosen.quantity is not None:
-            expressions["quantity"] = quantity(chosen.quantity, frame, label=label)
-        present = {
-            f"{role} given": _given(name, schema[name])
-            for role, name in chosen.present().items()
-            if role in ("time", "quantity")
-        }
-        everything = frame.select(**expressions, **present)
-        summary = _count(everything, chosen, columns, label)
-    if not summary.kept:
-        raise NoPurchases(f"no purchase is left of {label}: {summary.sentence()}")
-    kept = everything.filter(_is_kept(chosen)).select(list(expressions))
-    return _Log(kept, opened, chosen), summary
+    with translated(opened.label):
+        chosen = _choose(opened, columns, reading)
+        further = further_columns(opened, reading)
+        rows = read_rows(
+            opened, chosen, further=further, columns=columns, reading=reading, needs_times=needs_times
+        )
+        used = [*rows.chosen.present().values(), *further]
+        doubts = tuple(doubts_of_columns(opened, rows.chosen, used=used, reads_times=columns.time != ""))
+    return replace(rows, warnings=rows.warnings + doubts)
 
 
-def _id_columns(chosen: Chosen) -> tuple[tuple[Noun, str], tuple[Noun, str]]:
-    return ("user", chosen.user), ("product", chosen.product)
-
-
-def _choose(source: Source, columns: Columns) -> Chosen:
+def _choose(source: Source, columns: Columns, reading: Reading) -> Chosen:
     if source.has_header or columns.user is not None or columns.product is not None:
         return choose_columns(source.names, columns, label=source.label)
-    if len(source.names) == 2 or (len(source.names) == 3 and _reads_as_times(source)):
+    if len(source.names) == 2 or (len(source.names) == 3 and _reads_as_times(source, reading)):
         time = "3" if len(source.names) == 3 and columns.time is None else columns.time
         return choose_columns(
             source.names, replace(columns, user="1", product="2", time=time), label=source.label
@@ -192,144 +170,142 @@ def _choose(source: Source, columns: Columns) -> Chosen:
     )
 
 
-def _reads_as_times(source: Source) -> bool:
-    third = pl.DataFrame(
-        {"time": [row[2] for row in source.head if len(row) == 3]}, schema={"time": pl.String}
-    )
-    times = third.select(moment("time", third.lazy(), label=source.label)).to_series()
-    earliest, latest = (pl.datetime(year, 1, 1, time_unit="us") for year in (1980, 2100))
-    inside = pl.select(pl.lit(times).cast(pl.Datetime("us")).is_between(earliest, latest)).to_series()
-    return bool(inside.fill_null(False).all())
-
-
-def _id(name: str, dtype: pl.DataType, noun: Noun) -> pl.Expr:
-    """Return the ids of a column as the file holds them, null where there is none."""
-    value = pl.col(name)
-    if dtype in (pl.Categorical, pl.Enum):
-        value, dtype = value.cast(pl.String), pl.String()
-    if dtype == pl.String:
-        return pl.when(value != "").then(value)
-    if dtype == pl.Binary:
-        return pl.when(value.bin.size() > 0).then(value)
-    if dtype.is_float():
-        return value.fill_nan(None)
-    normalise_ids(pl.Series(name, [], dtype=dtype), noun=noun)  # raises for types that cannot be ids
-    return value
-
-
-def _given(name: str, dtype: pl.DataType) -> pl.Expr:
-    present = pl.col(name).is_not_null()
-    return present & (pl.col(name).str.strip_chars() != "") if dtype == pl.String else present
-
-
-def _flaws(chosen: Chosen) -> dict[str, pl.Expr]:
-    """Return, for each rule of `ReadSummary` in order, the expression of the rows that break it."""
-    flaws = {"without_user": pl.col("user").is_null(), "without_product": pl.col("product").is_null()}
-    if chosen.time is not None:
-        flaws["without_time"] = pl.col("time").is_null()
-    if chosen.quantity is not None:
-        flaws["non_positive_quantity"] = pl.col("quantity").is_null() | (pl.col("quantity") <= 0)
-    return flaws
-
-
-def _is_kept(chosen: Chosen) -> pl.Expr:
-    return ~pl.any_horizontal(*_flaws(chosen).values())
-
-
-def _count(frame: pl.LazyFrame, chosen: Chosen, columns: Columns, label: str) -> ReadSummary:
-    counts = {"rows": pl.len()}
-    earlier = pl.lit(False)
-    for rule, breaks in _flaws(chosen).items():
-        counts[rule] = (breaks & ~earlier).sum()
-        earlier = earlier | breaks
-    for role in ("time", "quantity"):
-        if role in chosen.present():
-            counts[f"{role} missing"] = pl.col(role).is_null().sum()
-            counts[f"{role} unusable"] = (pl.col(role).is_null() & pl.col(f"{role} given")).sum()
-    found = frame.select(**counts).collect(engine="streaming").row(0, named=True)
-    for role in ("time", "quantity"):
-        if role in chosen.present():
-            _refuse_unusable(role, chosen, columns, found, label)
-    return ReadSummary(**{name: count for name, count in found.items() if " " not in name})
-
-
-def _refuse_unusable(role: Role, chosen: Chosen, columns: Columns, found: dict[str, int], label: str) -> None:
-    """Raise `ColumnProblem` when a named column has an unusable value, or a found one hardly any."""
-    named = columns.named(role) is not None
-    unusable, missing, rows = found[f"{role} unusable"], found[f"{role} missing"], found["rows"]
-    if rows and (unusable if named else 2 * missing > rows):
-        count = unusable if named else missing
-        what = f"a value that is no {role}" if named else f"no {role}"
-        raise ColumnProblem(
-            f"in {count:,} of {rows:,} rows of {label}, column {chosen.present()[role]!r} holds {what}; mend "
-            f"them, name another column with {FLAGS[role]}, or read none with {FLAGS[role]} ''."
+def _reads_as_times(source: Source, reading: Reading) -> bool:
+    """Tell whether the third column of a file without a header holds times: small numbers would be quantities or ratings."""
+    cells = [row[2] for row in source.head if len(row) == 3 and row[2].strip()]
+    head = pl.DataFrame({"3": cells}, schema={"3": pl.String})
+    try:
+        plan = plan_times("3", head.lazy(), label=source.label, reading=reading)
+        settled = settle_times(
+            plan, head.lazy(), head.select(**plan.parts), label=source.label, reading=reading
         )
+    except TimesUndecided:
+        return True
+    except ColumnProblem:
+        return False
+    return bool(cells) and settled.counts_from == "calendar" and bool(settled.known.all())
 
 
-def _distinct(log: _Log, noun: Noun) -> _Ids:
-    raw = log.frame.select(noun).unique().collect(engine="streaming").to_series()
-    ids, form = normalise_ids(raw, noun=noun)
-    if log.source.is_text:
-        ids = integers_if_all(ids)
-    return _Ids(raw, ids, form)
+def _codes_kept(rows: Rows, noun: Noun) -> AnyArray:
+    """Return the distinct codes of rows that are kept, as purchases or other events, ascending."""
+    codes = rows.ids[noun].codes
+    kept = np.zeros(len(rows.ids[noun].ids) + 1, np.bool_)
+    kept[codes[rows.bought]] = True
+    if rows.kinds is not None:
+        kept[codes[rows.other]] = True
+    return np.flatnonzero(kept[:-1])
 
 
-def _learn(log: _Log, noun: Noun, catalogue: Catalogue | None) -> tuple[Vocabulary, _RowTable]:
-    found = _distinct(log, noun)
+def _learned(rows: Rows, noun: Noun, catalogue: Catalogue | None) -> tuple[Vocabulary, AnyArray]:
+    """Return the vocabulary of a log's ids, or its catalogue, and the row of each of the log's rows, ``int32[rows]``."""
+    found, used = rows.ids[noun], _codes_kept(rows, noun)
+    ids, form, _ = typed(found, used, noun, "")
     if catalogue is None:
-        vocabulary = Vocabulary(found.ids.sort().alias("id"), noun, found.form, True)
+        vocabulary = Vocabulary(sorted_ids(ids, form).alias("id"), noun, form, form != "integers and text")
     else:
-        vocabulary = adopt(read_catalogue(catalogue, noun=noun), found.ids, found.form)
-    return vocabulary, _row_table(found, vocabulary, noun)
+        vocabulary = adopt(read_catalogue(catalogue, noun=noun), ids, form)
+    return vocabulary, _placed(found, used, vocabulary.find(ids))
 
 
-def _row_table(found: _Ids, vocabulary: Vocabulary, noun: Noun, *, beyond: int | None = None) -> _RowTable:
-    """Return the row of each distinct id; unknown ids have none, or the numbers from ``beyond`` on."""
-    key = _key(found.raw.alias(noun))
-    numbers = vocabulary.find(found.ids)
-    if beyond is not None:
-        unknown = numbers.is_null()
-        numbers = numbers.fill_null(beyond - 1) + (unknown.cum_sum() * unknown).cast(pl.Int32)
-    rows = pl.DataFrame([found.raw.alias(noun), numbers.alias(f"{noun}_row")])
-    return _RowTable(key, rows.select(key.alias(f"{noun}_key"), f"{noun}_row").lazy())
+def _found(rows: Rows, noun: Noun, vocabulary: Vocabulary) -> tuple[AnyArray, AnyArray, pl.Series]:
+    """Return for each row its row in a vocabulary, -1 where it has none, and numbers beyond the vocabulary for strangers."""
+    found, used = rows.ids[noun], _codes_kept(rows, noun)
+    ids, _, _ = typed(found, used, noun, "")
+    places = vocabulary.find(ids)
+    unknown = places.is_null()
+    beyond = (unknown.cum_sum() * unknown).cast(pl.Int32) + (len(vocabulary) - 1)
+    return _placed(found, used, places.fill_null(-1)), _placed(found, used, beyond), ids
 
 
-def _key(raw: pl.Series) -> pl.Expr:
-    """Return what a log is joined on: the hash of long ids, which is faster, unless two of them share one."""
-    ids = pl.col(raw.name)
-    if raw.dtype in (pl.String, pl.Binary) and raw.hash(SEED).n_unique() == len(raw):
-        return ids.hash(SEED)
-    return ids
-
-
-def _rows(log: _Log, users: _RowTable, products: _RowTable) -> pl.DataFrame:
-    """Return the rows, times and quantities of the whole log, in its order."""
-    frame = log.frame.with_columns(user_key=users.key, product_key=products.key).drop("user", "product")
-    for noun, rows in (("user", users.rows), ("product", products.rows)):
-        frame = frame.join(rows, on=f"{noun}_key", how="left", maintain_order="left").drop(f"{noun}_key")
-    return frame.collect(engine="streaming")
+def _placed(found: CodedIds, used: AnyArray, places: pl.Series) -> AnyArray:
+    table = np.full(len(found.ids) + 1, -1, np.int32)
+    table[used] = places.to_numpy()
+    rows: AnyArray = table[found.codes]
+    return rows
 
 
 def _purchases(
-    rows: pl.DataFrame, users: Vocabulary, products: Vocabulary, summary: ReadSummary
+    rows: Rows, users: Vocabulary, products: Vocabulary, user_rows: AnyArray, product_rows: AnyArray
 ) -> Purchases:
-    def column(name: str, dtype: type[np.generic]) -> AnyArray:
-        return rows[name].to_numpy().astype(dtype, copy=False)
+    bought, other = rows.bought, rows.other
+    whole = bool(bought.all())
 
+    def kept(column: AnyArray) -> AnyArray:
+        return column if whole else column[bought]
+
+    events = None
+    if rows.kinds is not None:
+        events = Events(
+            user_rows[other],
+            product_rows[other],
+            (rows.kinds.places[other] - 1).astype(np.int16),
+            rows.kinds.names[1:],
+            None if rows.times is None else rows.times.times[other],
+        )
+    context = [name for name in rows.context if name in rows.beside.columns]
     return Purchases(
         users,
         products,
-        column("user_row", np.int32),
-        column("product_row", np.int32),
-        column("time", np.int64) if "time" in rows.columns else None,
-        column("quantity", np.float32) if "quantity" in rows.columns else None,
-        summary,
+        kept(user_rows),
+        kept(product_rows),
+        None if rows.times is None else kept(rows.times.times),
+        None if rows.quantities is None else kept(rows.quantities.values),
+        context=beside(_beside(rows), context, is_text=rows.source.is_text),
+        events=events,
+        time_unit="calendar" if rows.times is None else rows.times.counts_from,
     )
 
 
-def _repeats(purchases: Purchases) -> int:
-    return len(purchases) - len(purchases.histories().products)
+def _beside(rows: Rows) -> pl.DataFrame:
+    return rows.beside.filter(pl.Series(rows.bought)) if rows.beside.width else rows.beside
 
 
-def _example(log: _Log, noun: Noun) -> object:
-    return normalise_ids(log.frame.select(noun).head(1).collect().to_series(), noun=noun)[0].first()
+def _with_features(
+    log: Purchases, rows: Rows, reading: Reading, *, users: Catalogue | None, products: Catalogue | None
+) -> Purchases:
+    mine = _beside(rows)
+    if rows.source.is_text and mine.width:
+        mine = pl.DataFrame([as_guessed(one) for one in mine.iter_columns()])
+    return replace(
+        log,
+        user_features=features(users, reading.user_features, log.users, mine, log.user_rows),
+        product_features=features(products, reading.product_features, log.products, mine, log.product_rows),
+    )
+
+
+def _summary(log: Purchases, rows: Rows) -> ReadSummary:
+    """Return the whole summary of a log that was read."""
+    said: list[str] = []
+    for noun, found in rows.ids.items():
+        said += typed(found, _codes_kept(rows, noun), noun, rows.chosen.present()[noun])[2]
+    time = None
+    if log.times is not None and rows.times is not None:
+        said += doubts_of_times(log.times, rows.times.counts_from, rows.chosen.time or "")
+        low, high = (int(log.times.min()), int(log.times.max())) if len(log) else (0, 0)
+        time = TimeSummary(low, high, rows.times.written_as, rows.times.unit, rows.times.counts_from)
+    events = None
+    if rows.kinds is not None:
+        events = {
+            name: int((rows.kinds.places == place).sum()) for place, name in enumerate(rows.kinds.names)
+        }
+    said += doubts_of_rows(log)
+    summary = rows.summary()
+    pairs = len(log.histories().products)
+    summary = replace(
+        summary,
+        repeats=len(log) - pairs,
+        users=len(log.users),
+        products=len(log.products),
+        pairs=pairs,
+        user_ids=_kind(log.users),
+        product_ids=_kind(log.products),
+        time=time,
+        events=events,
+        warnings=summary.warnings + tuple(said),
+    )
+    return summary_for_caller(summary)
+
+
+def _kind(vocabulary: Vocabulary) -> IdKind:
+    integers = vocabulary.ids.dtype.is_integer() or vocabulary.form == "integers and text"
+    return "integer" if integers else "text"

@@ -1,0 +1,229 @@
+"""Doubts: what a reader should look at before trusting a log that was read, a sentence each with numbers and the remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from tastemaker.data.purchases import Purchases
+from tastemaker.data.reading.columns import Chosen, plays_a_role
+from tastemaker.data.reading.sources import Source
+from tastemaker.data.reading.values.spellings import spelling_of
+from tastemaker.data.summary import PER_STEP, TimeUnit
+from tastemaker.types import Times
+
+__all__ = ["doubts_of_columns", "doubts_of_rows", "doubts_of_times"]
+
+SAMPLE: Final = 5_000
+"""So many rows of the columns that are not used are looked at."""
+
+MOST_COLUMNS: Final = 60
+"""So many columns that are not used are looked at, the first ones."""
+
+MOST_KINDS: Final = 25
+"""A column that tells kinds apart has at most so many distinct words."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+OTHER_EVENTS: Final = _words(
+    "view views viewed pageview page_view pdp detail detail_page_view click clicks clicked impression cart carts "
+    "addtocart add_to_cart add-to-cart basket removefromcart remove_from_cart wishlist wish fav favorite favourite "
+    "like search session_start begin_checkout checkout pv pending cancelled canceled cancel cancellation refunded "
+    "refund returned return returns voided void failed declined rejected expired abandoned unpaid chargeback storno "
+    "storniert draft on-hold on_hold partially_refunded"
+)  # fmt: skip
+"""Words of kinds of events, and of states of orders, that are no purchase."""
+
+PURCHASES: Final = _words(
+    "purchase purchases purchased buy bought order ordered transaction sale sold paid complete completed shipped "
+    "delivered fulfilled success successful ok approved"
+)
+
+EVENT_NAMES: Final = re.compile(r"event|status|action|behaviou?r|(^|_)(state|type|kind)$", re.IGNORECASE)
+KIND_NAMES: Final = re.compile(
+    r"^(event|event_?(type|name|kind)|action(_?type)?|behaviou?r(_?type)?|status|order_?status|interaction(_?type)?)$",
+    re.IGNORECASE,
+)
+UNDONE_NAMES: Final = re.compile(r"cancel|refund|return(ed|s)?([ _]|$)|void|chargeback|storn", re.IGNORECASE)
+ID_NAMES: Final = re.compile(
+    r"customer|user|client|member|account|buyer|visitor|person|household|shopper|email|kunde|order|invoice|basket|session|receipt|"
+    r"(^|[_ ])id$|[a-z]I[dD]$", re.IGNORECASE
+)  # fmt: skip
+PEOPLE: Final = re.compile(
+    r"customer|user|client|member|account|buyer|person|household|shopper|email|kunde", re.IGNORECASE
+)
+
+
+def doubts_of_columns(
+    source: Source, chosen: Chosen, *, used: Sequence[str], reads_times: bool
+) -> Iterator[str]:
+    """Doubt columns that are not used: kinds of events, states of orders, another id, dates while no time is read."""
+    unused = [name for name in source.names if name not in used][:MOST_COLUMNS]
+    if not unused:
+        return
+    sample = source.select(unused).head(SAMPLE).collect()
+    for name in unused:
+        doubt = _kinds_doubt(source, name, sample[name]) or _undone_doubt(source, name, sample[name])
+        if doubt:
+            yield doubt
+    if reads_times and chosen.time is None:
+        dated = [name for name in unused if _holds_dates(sample[name])]
+        if dated:
+            names = ", ".join(map(repr, dated[:3]))
+            hold = f"columns {names} hold" if len(dated) > 1 else f"column {names} holds"
+            yield (
+                f"no times are read, though {hold} dates; "
+                f"name one with --time-column '{dated[0]}', or say that there is none with --time-column ''."
+            )
+    for name in unused:
+        if ID_NAMES.search(name) and not plays_a_role(name, "product"):
+            yield from _id_doubt(source, chosen, name)
+
+
+def doubts_of_rows(log: Purchases) -> Iterator[str]:
+    """Doubt one user with an implausible share of the rows, and rows that repeat as a whole."""
+    bought = np.bincount(log.user_rows, minlength=1)
+    top, users = int(bought.max()), int(np.count_nonzero(bought))
+    share, mean = top / max(len(log), 1), len(log) / max(users, 1)
+    usual = float(np.median(bought[bought > 0])) if users else 0.0
+    if (
+        top >= 20
+        and users >= 5
+        and ((share >= 0.2 and top >= 5 * usual) or (share >= 0.02 and top >= 50 * mean))
+    ):
+        one = log.users.ids[int(bought.argmax())]
+        yield (
+            f"user {one!r} has {top:,} of {len(log):,} purchases ({share:.0%}), a usual user {usual:,.0f}: guests under one id? "
+            f"Leave them out with --where 'COLUMN != {one}'."
+        )
+    if log.times is None:
+        return
+    parts = {"user": log.user_rows, "product": log.product_rows, "time": log.times}
+    if log.quantities is not None:
+        parts["quantity"] = log.quantities
+    repeated = len(log) - pl.DataFrame(parts).hash_rows(seed=0).n_unique()
+    if repeated >= 2 and repeated > 0.005 * len(log):
+        yield (
+            f"{repeated:,} of {len(log):,} rows repeat another one as a whole ({', '.join(parts)}); they are kept as purchases "
+            "made again. If a file was exported twice, give it once."
+        )
+
+
+def doubts_of_times(times: Times, counts_from: TimeUnit, column: str) -> Iterator[str]:
+    """Doubt times outside 1990 to next year, and a few that lie far from all others."""
+    if not len(times):
+        return
+    strange = 0
+    if counts_from == "calendar":
+        low, high = (_moment(year) for year in (1990, datetime.now(UTC).year + 2))
+        if times.min() < low or times.max() >= high:
+            outside = (times < low) | (times >= high)
+            strange = int(outside.sum())
+            yield (
+                f"{strange:,} of {len(times):,} times in column {column!r} lie outside 1990 to {datetime.now(UTC).year + 1} "
+                f"({_examples(times[outside], counts_from)}); mend them, or leave them out with --where."
+            )
+    if len(times) < 20 or strange:
+        return
+    some = np.sort(times[:: max(1, len(times) // 1_000_000)])
+    edge = max(1, len(some) // 200)
+    first, last = int(some[edge]), int(some[-1 - edge])
+    gap = max(2 * (last - first), 30 * PER_STEP["days"] if counts_from != "steps" else 10 * PER_STEP["steps"])
+    if times.min() >= first - gap and times.max() <= last + gap:
+        return
+    far = (times < first - gap) | (times > last + gap)
+    yield (
+        f"{int(far.sum()):,} of {len(times):,} times in column {column!r} lie far from all others "
+        f"({_examples(times[far], counts_from)}); mend them, or leave them out with --where."
+    )
+
+
+def _examples(times: Times, counts_from: TimeUnit) -> str:
+    from tastemaker.data.summary import TimeSummary
+
+    told = TimeSummary(0, 0, "", "", counts_from)
+    return ", ".join(dict.fromkeys(told.spell(int(one)).removesuffix("T00:00:00+00:00") for one in times[:3]))
+
+
+def _moment(year: int) -> int:
+    return int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def _kinds_doubt(source: Source, name: str, sample: pl.Series) -> str | None:
+    if sample.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return None
+    words = {str(one).strip().lower() for one in sample.drop_nulls().unique().to_list()} - {""}
+    if not 1 <= len(words) <= MOST_KINDS:
+        return None
+    other, known = words & OTHER_EVENTS, words & (OTHER_EVENTS | PURCHASES)
+    named = EVENT_NAMES.search(name) is not None
+    few_words = len(words) > 1 and all(
+        re.fullmatch(r"[\w -]{2,30}", one) and not one.isdigit() for one in words
+    )
+    if not (
+        (other and (named or len(known) > 1)) or (KIND_NAMES.match(name.replace(" ", "_")) and few_words)
+    ):
+        return None
+    column = source.select([name]).select(pl.col(name).cast(pl.String).alias("kind"))
+    counts = column.group_by("kind").len().sort(["len", "kind"], descending=[True, False]).head(MOST_KINDS)
+    found = counts.collect(engine="streaming").rows()
+    shown = ", ".join(f"{kind} {many:,}" for kind, many in found[:6] if kind is not None)
+    bought = next((kind for kind, _ in found if kind and kind.strip().lower() in PURCHASES), "bought")
+    return (
+        f"column {name!r} looks like a kind of event or a status ({shown}) and is not used, so that every row counts "
+        f"as a purchase; read purchases alone with --where '{name} = {bought}', or the kinds with --event-column '{name}' "
+        f"--event 'purchase={bought}'."
+    )
+
+
+def _undone_doubt(source: Source, name: str, sample: pl.Series) -> str | None:
+    if not UNDONE_NAMES.search(name):
+        return None
+    value = pl.col(name)
+    text = value.cast(pl.String).str.strip_chars().str.to_lowercase()
+    none = ["", "false", "0", "no", "n", "f", "null", "none", "nan", "nat", "0.0"]
+    if sample.dtype.is_nested():
+        return None
+    given = source.select([name]).select((~text.is_in(none)).fill_null(False).sum(), pl.len())
+    undone, rows = given.collect(engine="streaming").row(0)
+    if not undone:
+        return None
+    return (
+        f"column {name!r} is filled in {undone:,} of {rows:,} rows, which look cancelled or given back but count as "
+        f"purchases; leave them out with --where '{name} is null' or a condition like it."
+    )
+
+
+def _holds_dates(sample: pl.Series) -> bool:
+    if isinstance(sample.dtype, pl.Datetime) or sample.dtype == pl.Date:
+        return sample.null_count() < len(sample)
+    if sample.dtype != pl.String:
+        return False
+    given = [one for one in sample.drop_nulls().head(50).str.strip_chars().to_list() if one]
+    return bool(given) and sum(
+        spelling_of(one) is not None and not one.isdigit() for one in given
+    ) >= 0.9 * len(given)
+
+
+def _id_doubt(source: Source, chosen: Chosen, name: str) -> Iterator[str]:
+    """Doubt the user's column where every user of it belongs to one value of another id column, which has fewer."""
+    columns = source.select([chosen.user, name]).drop_nulls()
+    found = columns.select(
+        taken=pl.col(chosen.user).n_unique(), other=pl.col(name).n_unique(), both=pl.struct(chosen.user, name).n_unique()
+    ).collect(engine="streaming").row(0, named=True)  # fmt: skip
+    taken, other, both = found["taken"], found["other"], found["both"]
+    if both > taken or not (max(2, 0.05 * taken) <= other <= 0.9 * taken):
+        return
+    if PEOPLE.search(name) or not PEOPLE.search(chosen.user):
+        yield (
+            f"column {chosen.user!r} is taken for the user and has {taken:,} ids; column {name!r} has {other:,}, each with one or "
+            f"several of those: an id per order beside an id per customer? Take it with --user-column '{name}'."
+        )

@@ -1,0 +1,90 @@
+"""How messages name a remedy: as a flag on the command line, as an argument in Python. One switch for all of reading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Final
+
+from tastemaker.data.summary import ReadSummary
+from tastemaker.errors import TastemakerError
+
+__all__ = ["for_caller", "speaking_of_flags", "summary_for_caller", "told_to_caller"]
+
+ARGUMENTS: Final = {
+    "--user-column": "columns=Columns(user={})",
+    "--product-column": "columns=Columns(product={})",
+    "--time-column": "columns=Columns(time={})",
+    "--quantity-column": "columns=Columns(quantity={})",
+    "--header": "reading=Reading(header=True)",
+    "--no-header": "reading=Reading(header=False)",
+    "--where": "reading=Reading(where=[{}])",
+    "--join": "reading=Reading(join=[{}])",
+    "--on": "reading=Reading(on={})",
+    "--day-first": "reading=Reading(day_first=True)",
+    "--month-first": "reading=Reading(day_first=False)",
+    "--time-format": "reading=Reading(time_format={})",
+    "--time-unit": "reading=Reading(time_unit={})",
+    "--keep-null-words": "reading=Reading(keep_null_words=True)",
+    "--event-column": "reading=Reading(event_column={})",
+    "--event": "reading=Reading(events={{{}}})",
+    "--context": "reading=Reading(context=[{}])",
+    "--user-features": "reading=Reading(user_features=[{}])",
+    "--product-features": "reading=Reading(product_features=[{}])",
+    "--users": "users=…",
+    "--products": "products=…",
+}
+"""The argument that each flag stands for."""
+
+_FLAG: Final = re.compile(r"(?<![\w-])(--[a-z]+(?:-[a-z]+)*)(?: ('[^']*'|\d+(?![\w,])))?")
+
+_flags: ContextVar[bool] = ContextVar("flags", default=False)
+
+
+@contextmanager
+def speaking_of_flags() -> Iterator[None]:
+    """Within, messages name flags of the command line; outside they name arguments of Python."""
+    token = _flags.set(True)
+    try:
+        yield
+    finally:
+        _flags.reset(token)
+
+
+def for_caller(text: str) -> str:
+    """Return a message that names flags in the words of whoever called.
+
+    >>> for_caller("read none with --time-column '', or say --day-first.")
+    "read none with columns=Columns(time=''), or say reading=Reading(day_first=True)."
+    """
+    return text if _flags.get() else _FLAG.sub(_argument, text)
+
+
+@contextmanager
+def told_to_caller() -> Iterator[None]:
+    """Raise our errors again with their remedies in the words of whoever called."""
+    try:
+        yield
+    except TastemakerError as error:
+        error.args = tuple(for_caller(one) if isinstance(one, str) else one for one in error.args)
+        raise
+
+
+def summary_for_caller(summary: ReadSummary) -> ReadSummary:
+    """Return the summary with its warnings in the words of whoever called."""
+    return replace(summary, warnings=tuple(map(for_caller, summary.warnings)))
+
+
+def _argument(found: re.Match[str]) -> str:
+    flag, value = found[1], found[2]
+    if flag not in ARGUMENTS:
+        return found[0]
+    text = ARGUMENTS[flag]
+    if "{}" not in text:
+        return text.format() + (f" {value}" if value else "")
+    if value is not None and not value.startswith("'"):
+        value = f"'{value}'"
+    return text.format("…" if value is None else value)

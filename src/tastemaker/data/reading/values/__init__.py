@@ -1,0 +1,1 @@
+"""What the values of a log mean: written times, numbers of times, quantities."""
