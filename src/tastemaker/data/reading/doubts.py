@@ -15,6 +15,7 @@ from tastemaker.data.reading.columns import Chosen, plays_a_role
 from tastemaker.data.reading.sources import Source
 from tastemaker.data.reading.values.spellings import spelling_of
 from tastemaker.data.summary import PER_STEP, TimeUnit
+from tastemaker.errors import DataError
 from tastemaker.types import Times
 
 __all__ = ["doubts_of_columns", "doubts_of_rows", "doubts_of_times"]
@@ -66,10 +67,8 @@ def doubts_of_columns(
     source: Source, chosen: Chosen, *, used: Sequence[str], reads_times: bool
 ) -> Iterator[str]:
     """Doubt columns that are not used: kinds of events, states of orders, another id, dates while no time is read."""
-    unused = [name for name in source.names if name not in used][:MOST_COLUMNS]
-    if not unused:
-        return
-    sample = source.select(unused).head(SAMPLE).collect()
+    sample = _sample(source, [name for name in source.names if name not in used][:MOST_COLUMNS])
+    unused = sample.columns
     for name in unused:
         doubt = _kinds_doubt(source, name, sample[name]) or _undone_doubt(source, name, sample[name])
         if doubt:
@@ -155,6 +154,19 @@ def _examples(times: Times, counts_from: TimeUnit) -> str:
 
 def _moment(year: int) -> int:
     return int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def _sample(source: Source, names: Sequence[str]) -> pl.DataFrame:
+    """Return the first rows of columns that are not used; those that no frame can hold (Python objects) are passed over."""
+    if not names:
+        return pl.DataFrame()
+    try:
+        return source.select(names).head(SAMPLE).collect()
+    except (pl.exceptions.PolarsError, DataError, TypeError, ValueError):
+        if len(names) == 1:
+            return pl.DataFrame()
+        parts = [_sample(source, [name]) for name in names]
+        return pl.DataFrame([column for part in parts for column in part.iter_columns()])
 
 
 def _kinds_doubt(source: Source, name: str, sample: pl.Series) -> str | None:
