@@ -83,7 +83,8 @@ def doubts_of_columns(
                 f"name one with --time-column '{dated[0]}', or say that there is none with --time-column ''."
             )
     for name in unused:
-        if ID_NAMES.search(name) and not plays_a_role(name, "product"):
+        may_be_ids = sample[name].dtype == pl.String or sample[name].dtype.is_integer()
+        if may_be_ids and ID_NAMES.search(name) and not plays_a_role(name, "product"):
             yield from _id_doubt(source, chosen, name)
 
 
