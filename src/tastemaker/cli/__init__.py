@@ -14,10 +14,12 @@ def main() -> None:
 
     end_at_once()
     from tastemaker.cli.app import app
+    from tastemaker.data.reading.remedies import speaking_of_flags
     from tastemaker.errors import TastemakerError
 
     try:
-        app()
+        with speaking_of_flags():
+            app()
     except TastemakerError as error:
         _fail(str(error))
     except MemoryError:

@@ -182,7 +182,9 @@ def series_of_objects(values: list[object]) -> pl.Series:
 def _plain(value: object) -> object:
     if isinstance(value, UUID):
         return str(value)
-    return None if value is None or value != value else value  # NaN and NaT differ from themselves
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    return None if isinstance(value, float) and value != value else value  # NaN differs from itself
 
 
 def _decode(series: pl.Series, noun: str) -> tuple[pl.Series, IdForm]:

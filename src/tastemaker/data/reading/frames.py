@@ -1,4 +1,4 @@
-"""Frames in memory: Polars, pandas, and any other with the Arrow PyCapsule interface."""
+"""Frames in memory: Polars, pandas, SciPy's sparse matrices, and any other with the Arrow PyCapsule interface."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ def open_frame(source: Any) -> Source:
         return _of_lazy(source, "the Polars LazyFrame")
     if type(source).__module__.split(".")[0] == "pandas" and hasattr(source, "columns"):
         return _of_pandas(source)
+    if hasattr(source, "tocoo"):
+        return _of_sparse(source)
     if hasattr(source, "__arrow_c_stream__"):
         name = type(source).__name__
         with translated(f"the {name}"):
             return _of_lazy(pl.DataFrame(source).lazy(), f"the {name}")
     raise DataError(
         f"purchases cannot be read from a {type(source).__name__}; "
-        "give a path, or a Polars, pandas or Arrow frame."
+        "give a path, a Polars, pandas or Arrow frame, a SciPy sparse matrix, or a list of them."
     )
 
 
@@ -39,13 +41,32 @@ def _of_lazy(frame: pl.LazyFrame, label: str) -> Source:
 
 
 def _of_pandas(frame: Any) -> Source:
-    def select(wanted: Sequence[str]) -> pl.LazyFrame:
-        return pl.DataFrame([_of_pandas_column(frame[name], name) for name in wanted]).lazy()
+    names = tuple(map(str, frame.columns))  # integers are names, too
 
-    return Source("the pandas DataFrame", tuple(map(str, frame.columns)), select)
+    def select(wanted: Sequence[str]) -> pl.LazyFrame:
+        columns = [_of_pandas_column(frame.iloc[:, names.index(name)], name) for name in wanted]
+        return pl.DataFrame(columns).lazy()
+
+    return Source("the pandas DataFrame", names, select)
 
 
 def _of_pandas_column(column: Any, name: str) -> pl.Series:
     if column.dtype == object:
         return series_of_objects(column.tolist()).alias(name)
-    return cast("pl.Series", pl.from_pandas(column, nan_to_null=True)).alias(name)
+    return cast("pl.Series", pl.from_pandas(column.reset_index(drop=True), nan_to_null=True)).alias(name)
+
+
+def _of_sparse(matrix: Any) -> Source:
+    """Read a matrix of users and products: each entry that is not zero is a purchase, its value the quantity."""
+    entries = matrix.tocoo()
+    there = entries.data != 0
+    frame = pl.DataFrame(
+        {
+            "user": entries.row[there].astype("int64"),
+            "product": entries.col[there].astype("int64"),
+            "quantity": entries.data[there].astype("float32"),
+        }
+    )
+    return _of_lazy(
+        frame.lazy(), f"the sparse matrix of {matrix.shape[0]:,} users and {matrix.shape[1]:,} products"
+    )

@@ -12,14 +12,14 @@ from tastemaker.data.identifiers import sorted_ids
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.reading.catalogues import Catalogue, adopt, read_catalogue
 from tastemaker.data.reading.columns import Chosen, Columns, choose_columns
-from tastemaker.data.reading.doubts import doubts_of_columns, doubts_of_rows, doubts_of_times
-from tastemaker.data.reading.kinds import beside, features, further_columns
 from tastemaker.data.reading.options import Reading
 from tastemaker.data.reading.product_table import as_guessed
 from tastemaker.data.reading.remedies import summary_for_caller, told_to_caller
 from tastemaker.data.reading.rows import Rows, read_rows
 from tastemaker.data.reading.sources import Readable, Source, open_source, translated
+from tastemaker.data.reading.values.doubts import doubts_of_columns, doubts_of_rows, doubts_of_times
 from tastemaker.data.reading.values.ids import CodedIds, typed
+from tastemaker.data.reading.values.kinds import beside, features, further_columns
 from tastemaker.data.reading.values.times import TimesUndecided, plan_times, settle_times
 from tastemaker.data.summary import IdKind, ReadSummary, TimeSummary
 from tastemaker.data.vocabulary import Noun, Vocabulary

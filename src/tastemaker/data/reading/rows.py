@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from tastemaker.data.reading.columns import FLAGS, Chosen, Columns
-from tastemaker.data.reading.kinds import Kinds, kinds_of
 from tastemaker.data.reading.options import Reading
 from tastemaker.data.reading.sources import Source
 from tastemaker.data.reading.values.ids import CodedIds, as_codes, coded
+from tastemaker.data.reading.values.kinds import Kinds, kinds_of
 from tastemaker.data.reading.values.quantities import SettledQuantities, plan_quantities, settle_quantities
 from tastemaker.data.reading.values.times import (
     SettledTimes,
@@ -64,7 +64,7 @@ class Rows:
         return ReadSummary(
             rows=len(self) + sum(self.source.dropped.values()),
             left_out={**self.source.dropped, **self.left_out},
-            files=getattr(self.source, "files", ()) or (self.source.label,),
+            files=self.source.files or (self.source.label,),
             columns=read,
             unused_columns=tuple(name for name in self.source.names if name not in used),
             warnings=(*self.source.notes, *self.warnings),
