@@ -158,7 +158,10 @@ def _open(source: Readable, columns: Columns, reading: Reading, *, needs_times: 
 def _choose(source: Source, columns: Columns, reading: Reading) -> Chosen:
     if source.has_header or columns.user is not None or columns.product is not None:
         return choose_columns(source.names, columns, label=source.label)
-    if len(source.names) == 2 or (len(source.names) == 3 and _reads_as_times(source, reading)):
+    dated = any(_reads_as_times(source, reading, place) for place in range(min(2, len(source.names))))
+    if not dated and (
+        len(source.names) == 2 or (len(source.names) == 3 and _reads_as_times(source, reading, 2))
+    ):
         time = "3" if len(source.names) == 3 and columns.time is None else columns.time
         return choose_columns(
             source.names, replace(columns, user="1", product="2", time=time), label=source.label
@@ -170,12 +173,15 @@ def _choose(source: Source, columns: Columns, reading: Reading) -> Chosen:
     )
 
 
-def _reads_as_times(source: Source, reading: Reading) -> bool:
-    """Tell whether the third column of a file without a header holds times: small numbers would be quantities or ratings."""
-    cells = [row[2] for row in source.head if len(row) == 3 and row[2].strip()]
-    head = pl.DataFrame({"3": cells}, schema={"3": pl.String})
+def _reads_as_times(source: Source, reading: Reading, place: int) -> bool:
+    """Tell whether a column of a file without a header holds times; small numbers would be ids, quantities or ratings."""
+    width = len(source.names)
+    cells = [row[place] for row in source.head if len(row) == width and row[place].strip()]
+    if place < 2 and all(cell.strip().isdigit() for cell in cells):
+        return False
+    head = pl.DataFrame({"time": cells}, schema={"time": pl.String})
     try:
-        plan = plan_times("3", head.lazy(), label=source.label, reading=reading)
+        plan = plan_times("time", head.lazy(), label=source.label, reading=reading)
         settled = settle_times(
             plan, head.lazy(), head.select(**plan.parts), label=source.label, reading=reading
         )
