@@ -104,15 +104,16 @@ def in_turns(asks: dict[str, Callable[[], object]], seconds: float) -> dict[str,
 
 def requests(products: int, dimensions: int, threads: int, k: int) -> dict[str, Callable[[], object]]:
     """Return a function for each row of the table; it answers one request, and each call is for another user."""
-    from tastemaker.ranking.fallbacks import Visitor, answer
-    from tastemaker.ranking.recommend import product_candidates, rank_users
+    from tastemaker.ranking.packed import pack
+    from tastemaker.ranking.rank import rank_visitors
     from tastemaker.ranking.rules.rule_book import compile_rules
     from tastemaker.ranking.rules.rules import NO_RULES, Rules
+    from tastemaker.ranking.visitors import Visitor, Visitors
     from tastemaker.serving.models.id_lookup import Ids
 
     rng = np.random.default_rng(7)
     model, table = shop(rng, products, dimensions)
-    candidates = product_candidates(model)
+    packed = pack(model, catalogue=table)
     users, ids = Ids(model.users), Ids(model.products)
     matrix = model.product_vectors
     vectors = rng.normal(size=(64, dimensions)).astype(np.float32)
@@ -122,19 +123,13 @@ def requests(products: int, dimensions: int, threads: int, k: int) -> dict[str, 
     def listed(rows: Any, scores: Any) -> list[tuple[Any, Any]]:
         return list(zip(ids.at(rows), scores, strict=True))
 
-    def without() -> object:
-        row = users.row(next(asked))
-        lists = rank_users(model, np.array([row], np.int32), candidates, k=k, threads=threads)
-        return listed(*lists[0])
-
-    def ruled(book: Any) -> object:
+    def request(book: Any) -> object:
         row = users.row(next(asked))
         assert row is not None
-        low, high = model.histories.offsets[row : row + 2]
-        visitor = Visitor(row, model.histories.products[low:high])
-        found = answer(model, candidates, table, visitor, book, k=k, threads=threads)
-        assert len(found.ruled.rows) == k
-        return listed(found.ruled.rows, found.ruled.scores)
+        visitors = Visitors.of([Visitor(row, model.histories.of(row))])
+        found = rank_visitors(packed, visitors, book, k=k, threads=threads).of(0)
+        assert len(found.rows) == k
+        return listed(found.rows, found.scores)
 
     def book_of(group: int) -> Any:
         return compile_rules([Rules.from_json({"where": {"group": group}})], model.products, table)
@@ -143,9 +138,9 @@ def requests(products: int, dimensions: int, threads: int, k: int) -> dict[str, 
     assert compile_rules([NO_RULES], model.products, table).is_empty
     return {
         NUMPY: lambda: matrix @ vectors[next(numbers) % len(vectors)],
-        WITHOUT: without,
-        RULE: lambda: ruled(known),
-        NEW: lambda: ruled(book_of(next(numbers) % GROUPS)),
+        WITHOUT: lambda: request(None),
+        RULE: lambda: request(known),
+        NEW: lambda: request(book_of(next(numbers) % GROUPS)),
     }
 
 

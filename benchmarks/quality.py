@@ -28,7 +28,8 @@ from tastemaker.data.repeats import times_bought
 from tastemaker.evaluation.metrics import measure
 from tastemaker.evaluation.protocol import report_of, those_with_held_out
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.ranking.recommend import product_candidates, rank_users
+from tastemaker.ranking.packed import product_candidates
+from tastemaker.ranking.rank import rank_users
 from tastemaker.training.baselines.ease import MOST_PRODUCTS
 from tastemaker.training.memory.trend import trend_of
 

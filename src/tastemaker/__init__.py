@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from tastemaker.model.config import Config, preset
     from tastemaker.model.folder import load, save
     from tastemaker.model.taste_model import TasteModel
-    from tastemaker.ranking.fold_in import joined
+    from tastemaker.ranking.fold_in import fold_in, joined
+    from tastemaker.ranking.packed import PackedModel, pack
     from tastemaker.ranking.recommend import Recommendations, recommend, recommend_baskets, similar
     from tastemaker.ranking.scores import score, score_each
     from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
@@ -84,7 +85,8 @@ _HOMES = {
     "model.config": ["Config", "preset"],
     "model.folder": ["load", "save"],
     "model.taste_model": ["TasteModel"],
-    "ranking.fold_in": ["joined"],
+    "ranking.fold_in": ["fold_in", "joined"],
+    "ranking.packed": ["PackedModel", "pack"],
     "ranking.recommend": ["Recommendations", "recommend", "recommend_baskets", "similar"],
     "ranking.scores": ["score", "score_each"],
     "ranking.top_k": ["Candidates", "Exclusions", "ExtraScores", "top_k"],
@@ -104,6 +106,7 @@ __all__ = [
     "Exclusions",
     "ExtraScores",
     "HeldOut",
+    "PackedModel",
     "Purchases",
     "Reading",
     "Recommendations",
@@ -123,6 +126,7 @@ __all__ = [
     "ease",
     "evaluate",
     "fetch_asos",
+    "fold_in",
     "hold_out_last",
     "hold_out_random",
     "hold_out_time",
@@ -131,6 +135,7 @@ __all__ = [
     "joined",
     "load",
     "make_shop",
+    "pack",
     "preset",
     "read_catalogue",
     "read_held_out",

@@ -39,7 +39,7 @@ def test_lists_under_a_file_of_rules(tastemaker, model_folder, shop, shop_files,
     assert found["rules"] == {
         "candidates": 150,
         "allowed": cheap,
-        "removed": {"deny": 0, "where.price": 150 - cheap},
+        "removed": [{"rule": "deny", "removed": 0}, {"rule": "where.price", "removed": 150 - cheap}],
         "unknown": [1],
     }
     assert f"The rules leave {cheap} of 150 products" in done.stderr

@@ -16,7 +16,9 @@ from tastemaker.model.folder import load, save
 from tastemaker.ranking.index.approximate import Approximate, best_of, make_index
 from tastemaker.ranking.index.index_folder import build_index, index_folder, load_index, save_index
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.ranking.recommend import nearest, product_candidates, rank_baskets, rank_users, recommend
+from tastemaker.ranking.packed import pack, product_candidates
+from tastemaker.ranking.rank import nearest, rank_baskets, rank_users
+from tastemaker.ranking.recommend import recommend
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
 from tastemaker.training.train import train
 
@@ -167,8 +169,8 @@ def test_an_index_comes_back_from_its_folder_and_answers_alike(folders, built):
     read = load_index(folders, model)
     users = model.users.ids[:100]
     assert same(
-        recommend(model, users, candidates=read).lists,
-        recommend(model, users, candidates=built.candidates).lists,
+        recommend(pack(model, candidates=read), users).lists,
+        recommend(pack(model, candidates=built.candidates), users).lists,
     )
     manifest = json.loads((index_folder(folders) / "manifest.json").read_text())
     assert manifest["recall"] == built.facts["recall"]

@@ -8,10 +8,12 @@ import pytest
 
 import tastemaker as tm
 from tastemaker.data.reading.product_table import empty_table, read_product_table
-from tastemaker.ranking.fallbacks import Visitor, answer, categories_of
-from tastemaker.ranking.recommend import product_candidates, recommend, recommend_baskets
+from tastemaker.ranking.packed import pack
+from tastemaker.ranking.rank import rank_visitors
+from tastemaker.ranking.recommend import recommend, recommend_baskets
 from tastemaker.ranking.rules.rule_book import compile_rules
 from tastemaker.ranking.rules.rules import NO_RULES, Rules
+from tastemaker.ranking.visitors import Visitor, Visitors, categories_of
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +41,13 @@ def table(model, catalogue):
 
 def asked(model, table, visitor, rules=NO_RULES, **options):
     book = compile_rules([rules], model.products, table)
-    return answer(model, product_candidates(model), table, visitor, book, **({"k": 10} | options))
+    return rank_visitors(
+        pack(model, catalogue=table), Visitors.of([visitor]), book, **({"k": 10} | options)
+    ).of(0)
 
 
 def pairs(model, found):
-    return list(zip(model.products.at(found.ruled.rows).to_list(), found.ruled.scores.tolist(), strict=True))
+    return list(zip(model.products.at(found.rows).to_list(), found.scores.tolist(), strict=True))
 
 
 def buyers(model):
@@ -70,7 +74,7 @@ def test_a_user_with_a_basket_gets_neither_what_they_bought_nor_what_they_hold(m
     visitor = Visitor(7, model.histories.of(7), basket=basket)
     found = asked(model, table, visitor, k=1000)
     assert found.source == "personal"
-    assert set(found.ruled.rows.tolist()) == set(range(150)) - set(model.histories.of(7).tolist()) - {
+    assert set(found.rows.tolist()) == set(range(150)) - set(model.histories.of(7).tolist()) - {
         4,
         60,
         61,
@@ -81,7 +85,7 @@ def test_a_stranger_gets_best_sellers(model, table):
     found = asked(model, table, Visitor(), k=5)
     assert found.source == "best sellers"
     if model.user_vectors is not None:
-        best = buyers(model)[found.ruled.rows]
+        best = buyers(model)[found.rows]
         assert best.tolist() == sorted(buyers(model).tolist(), reverse=True)[:5]
     assert pairs(model, found) == recommend_baskets(model, [[]], k=5).of(0)
 
@@ -92,11 +96,11 @@ def test_a_basket_of_products_that_only_the_catalogue_knows_gets_the_best_seller
     categories = categories_of(table, ["7", 9, 7])
     assert categories == ("dresses",)
     inside = np.flatnonzero((table.column("category") == "dresses").to_numpy())
-    best = asked(model, table, Visitor(), k=150).ruled.rows.tolist()
+    best = asked(model, table, Visitor(), k=150).rows.tolist()
     wanted = [row for row in best if row in inside] + [row for row in best if row not in inside]
     found = asked(model, table, Visitor(categories=categories), k=len(inside) + 3)
-    assert (found.source, found.filled, found.ruled.pinned) == ("category best sellers", 3, 0)
-    assert found.ruled.rows.tolist() == wanted[: len(inside) + 3]
+    assert (found.source, found.filled, found.pinned) == ("category best sellers", 3, 0)
+    assert found.rows.tolist() == wanted[: len(inside) + 3]
 
 
 def test_rules_hold_among_the_best_sellers_of_categories_too(model, table):
@@ -105,8 +109,8 @@ def test_rules_hold_among_the_best_sellers_of_categories_too(model, table):
     ids = model.products.ids.to_list()
     rules = Rules.from_json({"deny": [ids[dresses[0]]], "pin": [ids[other]], "at_most": {"brand": 1}})
     found = asked(model, table, Visitor(categories=("dresses",)), rules, k=12)
-    rows = found.ruled.rows.tolist()
-    assert (rows[0], found.ruled.pinned, len(rows)) == (other, 1, 12)
+    rows = found.rows.tolist()
+    assert (rows[0], found.pinned, len(rows)) == (other, 1, 12)
     assert dresses[0] not in rows
     brands = table.column("brand").gather(rows).to_list()
     assert len(set(brands)) == 12
@@ -120,4 +124,4 @@ def test_categories_need_a_catalogue_that_names_them(model, table):
     assert categories_of(table, []) == ()
     assert categories_of(table, [9]) == ()
     found = asked(model, empty_table(model.products), Visitor(categories=("dresses",)), k=4)
-    assert found.ruled.rows.tolist() == asked(model, table, Visitor(), k=4).ruled.rows.tolist()
+    assert found.rows.tolist() == asked(model, table, Visitor(), k=4).rows.tolist()

@@ -10,8 +10,9 @@ import pytest
 from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.model.config import preset
+from tastemaker.ranking.packed import product_candidates
 from tastemaker.ranking.queries import basket_queries, histories_of, user_queries
-from tastemaker.ranking.recommend import product_candidates, recommend, recommend_baskets
+from tastemaker.ranking.recommend import recommend, recommend_baskets
 from tastemaker.ranking.scores import score, score_each
 from tastemaker.ranking.top_k import top_k
 from tastemaker.training.train import train

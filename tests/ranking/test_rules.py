@@ -16,8 +16,8 @@ from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import ColumnProblem, SettingProblem
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.packed import product_candidates
 from tastemaker.ranking.queries import Queries
-from tastemaker.ranking.recommend import product_candidates
 from tastemaker.ranking.rules.rule_book import Removal, compile_rules
 from tastemaker.ranking.rules.ruled import best_allowed, rank_ruled
 from tastemaker.ranking.rules.rules import NO_RULES, Rules, RulesFile, read_rules, write_rules

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import uuid
+from functools import partial
 
 import polars as pl
 import pytest
@@ -12,7 +13,7 @@ from tastemaker.data.reading.readers import read_purchases
 from tastemaker.errors import TastemakerError, UnreadableFile
 from tastemaker.ranking import to_file
 from tastemaker.ranking.recommend import recommend, similar
-from tastemaker.ranking.to_file import check_file, write_recommendations, write_similar
+from tastemaker.ranking.to_file import check_file, write_lists
 from tastemaker.training.baselines.best_sellers import best_sellers
 
 
@@ -21,7 +22,8 @@ def test_the_file_holds_the_lists_that_recommend_returns(workshop_model, tmp_pat
     monkeypatch.setattr(to_file, "QUERIES_AT_ONCE", at_once)
     done = []
     users = workshop_model.users.ids
-    lines = write_recommendations(workshop_model, users, tmp_path / "r.parquet", k=4, on_progress=done.append)
+    rank = partial(recommend, workshop_model, k=4)
+    lines = write_lists(users, rank, tmp_path / "r.parquet", on_progress=done.append)
     expected = recommend(workshop_model, users, k=4).to_frame()
     assert pl.read_parquet(tmp_path / "r.parquet").equals(expected)
     assert (lines, sum(done)) == (expected.height, 400)
@@ -31,7 +33,7 @@ def test_the_file_holds_the_lists_that_recommend_returns(workshop_model, tmp_pat
 def test_the_file_holds_the_lists_that_similar_returns(workshop_model, tmp_path):
     options = {"k": 3, "similarity": "cosine", "include_self": True}
     products = workshop_model.products.ids
-    write_similar(workshop_model, products, tmp_path / "s.parquet", **options)
+    write_lists(products, partial(similar, workshop_model, **options), tmp_path / "s.parquet")
     assert pl.read_parquet(tmp_path / "s.parquet").equals(
         similar(workshop_model, products, **options).to_frame()
     )
@@ -41,7 +43,7 @@ def test_ids_are_written_in_their_original_type(tmp_path):
     users = [uuid.UUID(int=2**127 + n * 2**80).bytes for n in range(3)]
     log = pl.DataFrame({"user_id": users, "product_id": pl.Series([5, 6, 7], dtype=pl.UInt16)})
     model = best_sellers(read_purchases(log))
-    write_recommendations(model, model.users.ids, tmp_path / "r.parquet")
+    write_lists(model.users.ids, partial(recommend, model), tmp_path / "r.parquet")
     frame = pl.read_parquet(tmp_path / "r.parquet")
     assert frame.schema == pl.Schema(
         {"user_id": pl.Binary, "product_id": pl.UInt16, "rank": pl.Int32, "score": pl.Float32}
@@ -51,7 +53,7 @@ def test_ids_are_written_in_their_original_type(tmp_path):
 
 def test_nobody_gives_a_file_without_lines(workshop_model, tmp_path):
     nobody = pl.Series("id", [], dtype=pl.String)
-    assert write_recommendations(workshop_model, nobody, tmp_path / "r.parquet") == 0
+    assert write_lists(nobody, partial(recommend, workshop_model), tmp_path / "r.parquet") == 0
     assert pl.read_parquet(tmp_path / "r.parquet").columns == ["user_id", "product_id", "rank", "score"]
 
 
@@ -64,11 +66,11 @@ def test_an_older_file_is_replaced_only_by_a_whole_one(workshop_model, tmp_path,
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(TastemakerError, match=r"cannot write .*r\.parquet.*No space left"):
-        write_recommendations(workshop_model, users, file)
+        write_lists(users, partial(recommend, workshop_model), file)
     assert file.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["r.parquet"]
     monkeypatch.undo()
-    write_recommendations(workshop_model, users, file)
+    write_lists(users, partial(recommend, workshop_model), file)
     assert pl.read_parquet(file).height > 0
 
 
@@ -79,8 +81,11 @@ def test_an_error_midway_leaves_nothing(workshop_model, tmp_path, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     with pytest.raises(TastemakerError, match="cannot write"):
-        write_recommendations(
-            workshop_model, workshop_model.users.ids, tmp_path / "r.parquet", on_progress=fail
+        write_lists(
+            workshop_model.users.ids,
+            partial(recommend, workshop_model),
+            tmp_path / "r.parquet",
+            on_progress=fail,
         )
     assert list(tmp_path.iterdir()) == []
 

@@ -10,9 +10,9 @@ from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
-from tastemaker.ranking.fallbacks import NOTHING, Visitor, query_of
-from tastemaker.ranking.recommend import product_candidates
-from tastemaker.ranking.top_k import top_k
+from tastemaker.ranking.packed import pack
+from tastemaker.ranking.rank import rank_visitors
+from tastemaker.ranking.visitors import NOTHING, Visitor, Visitors
 from tastemaker.ranking.why import Buyers, parts_of, spoken_for
 
 HAND = TasteModel(
@@ -89,7 +89,7 @@ def test_the_parts_add_up_to_the_score(models, name, include):
     if include:
         bias = np.linspace(-1, 1, len(model.products), dtype=np.float32)
         model = dataclasses.replace(model, repeat_weight=0.75, repeat_bias=bias)
-    candidates = product_candidates(model)
+    packed = pack(model)
     basket = np.array([3, 40, 77], np.int32)
     visitors = [
         *(Visitor(user, model.histories.of(user)) for user in range(0, 60, 7)),
@@ -99,9 +99,11 @@ def test_the_parts_add_up_to_the_score(models, name, include):
         Visitor(),
         Visitor(2, NOTHING),
     ]
-    for visitor in visitors:
-        queries = query_of(model, visitor, include_purchased=include)
-        rows, scores = top_k(queries.vectors, candidates, 200, extra=queries.extra)[0]
+    everybody = Visitors.of(visitors)
+    lists = rank_visitors(packed, everybody, k=200, include_purchased=include, explain=True)
+    for q, visitor in enumerate(visitors):
+        found = lists.of(q)
+        rows, scores = found.rows, found.scores
         parts = parts_of(
             model, visitor.held, rows, user=visitor.user, times=visitor.held_times, include_purchased=include
         )
@@ -110,6 +112,7 @@ def test_the_parts_add_up_to_the_score(models, name, include):
         )
         room = 1e-5 * size * np.sqrt(model.dimensions + len(visitor.held) + 1) + 1e-6
         assert (np.abs(parts.total() - scores) <= room).all()
+        assert (np.abs(np.array([reason.total for reason in found.reasons]) - scores) <= room).all()
 
 
 def test_what_is_only_in_the_basket_counts_as_bought_once():

@@ -9,7 +9,8 @@ import pytest
 from serving_worlds import make_model
 
 from tastemaker.model.folder import save
-from tastemaker.ranking.recommend import rank_users
+from tastemaker.ranking.rank import rank_users
+from tastemaker.ranking.visitors import Visitor
 from tastemaker.serving.answering import batcher as engine_module
 from tastemaker.serving.answering.batcher import Engine, Ranking
 from tastemaker.serving.models.loaded_model import LoadedModel, load_version
@@ -25,13 +26,23 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return load_version("recommender", 1, folder)
 
 
+def visitors(loaded: LoadedModel, users: list[int]) -> list[Visitor]:
+    """The users at these rows, with what they bought."""
+    return [Visitor(user, *loaded.bought(user)) for user in users]
+
+
+async def ranked(engine: Engine, loaded: LoadedModel, users: list[int], k: int) -> list[tuple]:
+    lists = await engine.rank(Ranking(loaded), visitors(loaded, users), k)
+    return [(found.rows, found.scores) for found in lists]
+
+
 def ranked_by(loaded: LoadedModel, asks: list[tuple[list[int], int]], *, threads: int = 2) -> list:
     """The answers to requests that come at once."""
 
     async def ask() -> list:
         engine = Engine(threads, 512)
         try:
-            return await asyncio.gather(*[engine.rank_users(Ranking(loaded), users, k) for users, k in asks])
+            return await asyncio.gather(*[ranked(engine, loaded, users, k) for users, k in asks])
         finally:
             engine.close()
 
@@ -79,9 +90,9 @@ def test_what_fails_fails_for_those_who_asked_and_for_nobody_after_them(loaded, 
         engine = Engine(1, 512)
         try:
             failed = await asyncio.gather(
-                engine.rank_users(Ranking(loaded), [10_000], 3), return_exceptions=True
+                engine.nearest(Ranking(loaded), [10_000], 3), return_exceptions=True
             )
-            return [*failed, await engine.rank_users(Ranking(loaded), [1], 3)]
+            return [*failed, await ranked(engine, loaded, [1], 3)]
         finally:
             engine.close()
 
@@ -99,7 +110,7 @@ def ranked_beside_one_that_gave_up(
     rank = engine_module._rank
 
     def watched(group, asks):
-        queries.extend(query for ask in asks for query in ask.queries)
+        queries.extend(visitor.user for ask in asks for visitor in ask.queries)
         threads.append(threading.current_thread().name.partition("_")[0])
         return rank(group, asks)
 
@@ -108,8 +119,8 @@ def ranked_beside_one_that_gave_up(
     async def ask() -> list:
         engine = Engine(1, 512)
         try:
-            gone = asyncio.create_task(engine.rank_users(Ranking(loaded), [1], 3))
-            stays = asyncio.create_task(engine.rank_users(Ranking(loaded), users, 3))
+            gone = asyncio.create_task(ranked(engine, loaded, [1], 3))
+            stays = asyncio.create_task(ranked(engine, loaded, users, 3))
             asyncio.get_running_loop().call_soon(gone.cancel)
             return await stays
         finally:

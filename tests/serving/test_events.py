@@ -64,7 +64,7 @@ def products(answer):
 
 
 def bought(store, user):
-    return [product for product, _ in store.purchases_of(user)]
+    return [product for product, _ in store.purchases_of([user]).get(user, [])]
 
 
 # The file ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ import pytest
 from serving_worlds import PRODUCTS, client_of, make_model, product_id
 
 from tastemaker.model.folder import save
-from tastemaker.ranking.recommend import nearest, similarity_candidates
+from tastemaker.ranking.packed import similarity_candidates
+from tastemaker.ranking.rank import nearest
 from tastemaker.serving.models import background
 from tastemaker.serving.models import neighbour_table as neighbours
 from tastemaker.serving.models.neighbour_table import make_table, make_table_aside, read_table

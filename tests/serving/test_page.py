@@ -15,6 +15,8 @@ from starlette.testclient import TestClient
 from tastemaker.serving.front.api_keys import new_key
 from tastemaker.serving.pages.routes import POLICY
 
+COSINE = f"/api/v1/products/{product_id(5)}/similar"
+
 
 @pytest.fixture
 def page(client: TestClient) -> str:
@@ -126,7 +128,7 @@ def test_neighbours_by_cosine_are_the_best_of_all_products(client: TestClient) -
     scores = unit @ unit[5]
     order = [row for row in np.argsort(-scores, kind="stable") if row != 5]
     for k in (12, 200):
-        answer = client.get(f"/api/page/cosine/{product_id(5)}", params={"model": "recommender", "k": k})
+        answer = client.get(COSINE, params={"model": "recommender", "similarity": "cosine", "k": k})
         similar = answer.json()["similar"]
         assert [one["product"] for one in similar] == [product_id(row) for row in order[:k]]
         np.testing.assert_allclose([one["score"] for one in similar], scores[order[:k]], rtol=1e-4)
@@ -137,22 +139,24 @@ def test_neighbours_by_cosine_obey_the_rules_file(shelf_folder: Path, tmp_path: 
     shutil.copytree(shelf_folder, tmp_path / "shelf")
     rules = tmp_path / "shelf" / "recommender" / "rules.json"
     with client_of(tmp_path / "shelf") as client:
-        ask = {"model": "recommender", "k": 200}
-        first = client.get(f"/api/page/cosine/{product_id(5)}", params=ask).json()["similar"]
+        ask = {"model": "recommender", "similarity": "cosine", "k": 200}
+        first = client.get(COSINE, params=ask).json()["similar"]
     rules.write_text(json.dumps({"deny": [first[0]["product"]]}))
     with client_of(tmp_path / "shelf") as client:
-        assert client.get(f"/api/page/cosine/{product_id(5)}", params=ask).json()["similar"] == [
+        assert client.get(COSINE, params=ask).json()["similar"] == [
             {**one, "rank": one["rank"] - 1} for one in first[1:]
         ]
 
 
 def test_neighbours_of_an_unknown_product_are_not_found(client: TestClient) -> None:
-    answer = client.get("/api/page/cosine/nothing", params={"model": "recommender"})
+    answer = client.get(
+        "/api/v1/products/nothing/similar", params={"model": "recommender", "similarity": "cosine"}
+    )
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_a_question_with_a_mistake_is_refused(client: TestClient) -> None:
-    for query in ({"k": 0}, {"k": "many"}, {"other": 1}):
-        answer = client.get(f"/api/page/cosine/{product_id(5)}", params={"model": "recommender", **query})
+    for query in ({"k": 0}, {"k": "many"}, {"other": 1}, {"similarity": "sine"}):
+        answer = client.get(COSINE, params={"model": "recommender", **query})
         assert answer.status_code == 400

@@ -11,7 +11,8 @@ from api_worlds import api_world
 from serving_worlds import client_of, make_model, product_id
 
 from tastemaker.model.folder import save
-from tastemaker.ranking.fallbacks import Visitor, answer
+from tastemaker.ranking.rank import rank_visitors
+from tastemaker.ranking.visitors import Visitor, Visitors
 from tastemaker.serving.answering.active_rules import FILE
 
 PREDICT = "/v1/models/recommender:predict"
@@ -87,19 +88,16 @@ def test_what_is_ranked_in_company_is_what_the_library_ranks_alone(world, rules)
         rows = np.array([4, 8], np.int32)
         basket = np.array([3, 30], np.int32)
         visitor = Visitor(4, rows, None, basket)
-        expected = answer(
-            loaded.model, loaded.candidates, loaded.catalogue, visitor, book,
-            k=9, include_purchased=bool(book.include_purchased),
-        )  # fmt: skip
+        expected = rank_visitors(loaded.packed, Visitors.of([visitor]), book, k=9).of(0)
         body = {"user": "u004", "basket": [product_id(row) for row in (30, 3)], "k": 9}
         listed = asked(client, world, "/api/v1/recommendations/basket", body)
         assert [one["product"] for one in listed["recommendations"]] == [
-            product_id(row) for row in expected.ruled.rows
+            product_id(row) for row in expected.rows
         ]
         scores = np.array([one["score"] for one in listed["recommendations"]], np.float32)
-        assert scores.tolist() == expected.ruled.scores.tolist()
+        assert scores.tolist() == expected.scores.tolist()
         removed = {one["rule"]: one["removed"] for one in listed["rules"]["removed"]}
-        assert {one.rule: one.removed for one in expected.ruled.removals}.items() <= removed.items()
+        assert {one.rule: one.removed for one in expected.removals}.items() <= removed.items()
 
 
 def test_a_ban_holds_on_every_route_but_the_notebooks_own(world):

@@ -11,6 +11,7 @@ from serving_worlds import client_of, make_model, product_id
 
 from tastemaker.model.folder import save
 from tastemaker.ranking.index.index_folder import build_index, index_folder, save_index
+from tastemaker.ranking.visitors import Visitor
 from tastemaker.serving.answering.batcher import Engine, Ranking
 from tastemaker.serving.answering.event_store import Event
 from tastemaker.serving.models.registry import Registry, find_versions
@@ -120,14 +121,15 @@ def test_an_index_finds_the_same_in_any_company(rough):
         engine = Engine(1, 512)
         try:
             how = Ranking(loaded, approximate=True)
-            return await asyncio.gather(*[engine.rank_users(how, [7], k) for k in lengths])
+            visitor = Visitor(7, *loaded.bought(7))
+            return await asyncio.gather(*[engine.rank(how, [visitor], k) for k in lengths])
         finally:
             engine.close()
 
-    ((alone, _),) = asyncio.run(ask([5]))[0]
+    (alone,) = asyncio.run(ask([5]))[0]
     for company in ([5, 100], [100, 5, 3000]):
         lists = asyncio.run(ask(company))
-        assert lists[company.index(5)][0][0].tolist() == alone.tolist()
+        assert lists[company.index(5)][0].rows.tolist() == alone.rows.tolist()
 
 
 def test_the_document_of_the_api_knows_the_field(client):

@@ -188,7 +188,7 @@ def hold_out_users(
     The products that each of them bought first, ``basket`` of their d distinct products (rounded up, at least one, at most d −
     1), are their basket; the rest is held out. *First* is by time, or in file order, by the last purchase of a product as in
     `hold_out_last`. Train has none of their purchases; ``baskets`` has the first part. A model trained on train takes them up
-    without training: ``evaluate(joined(model, split.baskets), split.held_out)``.
+    without training: ``evaluate(fold_in(model, split.baskets), split.held_out)``.
 
     Raises `SettingProblem` unless both shares lie between 0 and 1, and `DataError` when no user is left to hold out, or none to
     learn from.

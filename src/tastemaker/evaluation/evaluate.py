@@ -12,7 +12,8 @@ from tastemaker.evaluation.sampled import Workshop, sampled_accuracy
 from tastemaker.kernels.sampling import draw_uniform, stream_key
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.ranking.recommend import product_candidates, rank_users
+from tastemaker.ranking.packed import product_candidates
+from tastemaker.ranking.rank import rank_users
 from tastemaker.ranking.scores import score_rows
 from tastemaker.types import Rows
 

@@ -1,4 +1,4 @@
-"""`joined`: newer purchases join the histories of a model, without training."""
+"""`fold_in`: newer purchases join the histories of a model, without training."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.queries import basket_queries
 from tastemaker.types import AnyArray, Counts, Floats
 
-__all__ = ["grown", "joined", "unknown_products"]
+__all__ = ["fold_in", "grown", "joined", "unknown_products"]
 
 
-def joined(model: TasteModel, purchases: Purchases) -> TasteModel:
+def fold_in(model: TasteModel, purchases: Purchases) -> TasteModel:
     """Return the model with these purchases in its histories: lists, scores and memory answer to them at once.
 
     Users who are new are added after the others; their basket is what they bought. Purchases of products that the model does not
@@ -34,7 +34,7 @@ def joined(model: TasteModel, purchases: Purchases) -> TasteModel:
     >>> import tastemaker as tm
     >>> model = tm.best_sellers(tm.read_purchases(pl.DataFrame({"user": ["a", "b"], "product": ["hat", "sock"]})))
     >>> newer = tm.read_purchases(pl.DataFrame({"user": ["a", "zoe"], "product": ["sock", "hat"]}))
-    >>> [len(products) for products, _ in tm.recommend(joined(model, newer), ["a", "b", "zoe"]).lists]
+    >>> [len(products) for products, _ in tm.recommend(fold_in(model, newer), ["a", "b", "zoe"]).lists]
     [0, 1, 1]
     """
     users, user_rows = grown(model.users, purchases.users)
@@ -61,6 +61,10 @@ def joined(model: TasteModel, purchases: Purchases) -> TasteModel:
         user_vectors=vectors,
         past=joined_past(model.past, newer),
     )
+
+
+joined = fold_in
+"""The name of `fold_in` in earlier versions"""
 
 
 def unknown_products(model: TasteModel, purchases: Purchases) -> tuple[pl.Series, int]:

@@ -15,13 +15,14 @@ from tastemaker.kernels.memory import add_up, count_distinct
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.top_k import ExtraScores
-from tastemaker.types import AnyArray, Counts, Floats, Offsets
+from tastemaker.types import AnyArray, Counts, Floats, Offsets, Rows
 
 __all__ = [
     "Queries",
     "basket_queries",
     "buyers_for_nobody",
     "histories_of",
+    "queries_for",
     "repeat_scores",
     "times_of",
     "user_queries",
@@ -63,6 +64,22 @@ def user_queries(model: TasteModel, users: AnyArray, *, threads: int | None = No
     vectors = np.array(model.user_vectors[users])
     vectors[np.diff(bought.offsets) == 0] = 0
     return Queries(vectors, _recall(model, bought, threads))
+
+
+def queries_for(model: TasteModel, held: Histories, users: Rows, *, threads: int | None = None) -> Queries:
+    """Return the queries of visitors: the user's own vector where the model has one, else what they hold, composed.
+
+    ``held`` has a list for each; ``users``, ``int32[Q]``, is the row of a user, -1 for anybody else.
+    """
+    if model.user_vectors is None:
+        return basket_queries(model, held, threads=threads)
+    offsets = model.histories.offsets
+    own = (users >= 0) & (offsets[users + 1] > offsets[users]) & (np.diff(held.offsets) > 0)
+    if own.all():
+        return Queries(np.array(model.user_vectors[users]), _recall(model, held, threads))
+    queries = basket_queries(model, held, threads=threads)
+    queries.vectors[own] = model.user_vectors[users[own]]
+    return queries
 
 
 def buyers_for_nobody(model: TasteModel) -> Floats | None:

@@ -1,50 +1,41 @@
-"""`recommend` and `similar`: ids in, ranked ids out."""
+"""`recommend`, `recommend_baskets` and `similar`: ids in, ranked ids out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
 
-from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import owners_of, places_in
+from tastemaker.data.reading.catalogues import Catalogue
+from tastemaker.data.reading.product_table import ProductTable, empty_table
 from tastemaker.data.vocabulary import Vocabulary
-from tastemaker.errors import SettingProblem
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.ranking.index.approximate import AnyCandidates, best_of, exact_of
+from tastemaker.ranking.as_json import COMMAND_LINE, PYTHON, Form, list_json, products_json, rules_json
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.ranking.queries import (
-    Queries,
-    basket_queries,
-    buyers_for_nobody,
-    histories_of,
-    times_of,
-    user_queries,
-    with_repeats,
-)
-from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
-from tastemaker.types import AnyArray, Counts, Floats, Rows
+from tastemaker.ranking.packed import PackedModel, Similarity, pack
+from tastemaker.ranking.rank import USERS_AT_ONCE, VisitorList, VisitorLists, rank_neighbours, rank_visitors
+from tastemaker.ranking.rules.rule_book import RuleBook, compile_rules
+from tastemaker.ranking.rules.rules import NO_RULES, Rules, read_rules
+from tastemaker.ranking.visitors import Visitor, Visitors, categories_of
+from tastemaker.types import Rows
 
 __all__ = [
+    "AnyRules",
     "Recommendations",
-    "Similarity",
+    "book_of",
     "known_part",
-    "nearest",
-    "product_candidates",
-    "rank_baskets",
-    "rank_users",
     "recommend",
     "recommend_baskets",
     "similar",
-    "similarity_candidates",
 ]
 
-Similarity = Literal["dot", "cosine"]
-
-USERS_AT_ONCE = 1 << 14
+AnyRules: TypeAlias = RuleBook | Rules | Mapping[str, Any] | str | Path
+"""Rules as a file (JSON, or TOML by its name), as the table that such a file holds, or as read or compiled before"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +48,17 @@ class Recommendations:
     products: Vocabulary
     answer: str = "product_id"
     """The name of the answers' column"""
+    found: VisitorLists | None = None
+    """How each list came about; ``None`` for products near a product"""
+    book: RuleBook | None = None
+    """What the rules came to"""
 
     def to_frame(self) -> pl.DataFrame:
         """Return one line for each recommended product: the query, the product, ``rank`` from 1, ``score``."""
-        rank = places_in(self.lists.offsets) + 1
+        offsets = self.lists.offsets
+        rank = places_in(offsets) + 1
         answers = self.products.original(self.products.at(self.lists.rows)).alias(self.answer)
-        asked = self.queries.gather(pl.Series(owners_of(self.lists.offsets)))
+        asked = self.queries.gather(pl.Series(owners_of(offsets)))
         return pl.DataFrame(
             [asked, answers, pl.Series("rank", rank.astype(np.int32)), pl.Series("score", self.lists.scores)]
         )
@@ -72,48 +68,142 @@ class Recommendations:
         rows, scores = self.lists[query]
         return list(zip(self.products.at(rows).to_list(), scores.tolist(), strict=True))
 
+    def about(self, query: int) -> VisitorList:
+        """Return one list with its source, its reasons (with ``explain=True``) and what was removed; products are rows."""
+        if self.found is None:
+            raise TypeError("products near a product have no source, reasons or removals.")
+        return self.found.of(query)
+
+    def to_json(self, form: Form = PYTHON) -> list[dict[str, Any]]:
+        """Return every list as the API writes it: source, products with rank and score, reasons, and what the rules removed."""
+        asked, column = self.queries.to_list(), self.queries.name
+        name = column if form is COMMAND_LINE else column.removesuffix("_id")
+        if self.found is None or self.book is None:
+            near, one = ("products", self.answer) if form is COMMAND_LINE else ("similar", form.product)
+            rules = {} if self.book is None else {"rules": rules_json(self.book, self.book.removals)}
+            return [
+                {name: query, near: products_json(self._ids(rows), scores.tolist(), name=one), **rules}
+                for query, (rows, scores) in zip(asked, self.lists, strict=True)
+            ]
+        return [
+            list_json(self.found.of(q), self.book, self._ids, named={name: query}, form=form)
+            for q, query in enumerate(asked)
+        ]
+
+    def _ids(self, rows: Rows) -> list[Any]:
+        return self.products.at(rows).to_list()
+
 
 def recommend(
-    model: TasteModel,
+    model: TasteModel | PackedModel,
     users: pl.Series | Iterable[object],
     *,
     k: int = 10,
-    include_purchased: bool = False,
-    candidates: AnyCandidates | None = None,
+    include_purchased: bool | None = None,
+    rules: AnyRules | None = None,
+    catalogue: Catalogue | ProductTable | None = None,
+    explain: bool = False,
     threads: int | None = None,
 ) -> Recommendations:
     """Return the k products that each user would most likely buy next, what they bought left out.
 
-    ``include_purchased`` lets what they bought come again, by how often each bought it, where the model learned that it does.
-    Whoever bought nothing gets the best sellers. Newer purchases join a model by `joined`.
-    ``users`` are ids. ``candidates`` (of `product_candidates`) saves packing when many calls follow; those of `load_index` are
-    found approximately, and the lists say so. Raises `UnknownId` and, for k < 1, `SettingProblem`.
+    ``users`` are ids. Whoever bought nothing gets the best sellers; newer purchases join a model by `fold_in`.
+    ``include_purchased`` lets what they bought come again, by how often each bought it, where the model learned that it does;
+    ``None`` leaves that to the rules. ``rules`` (a file, or the table that such a file holds) say what may be listed, and
+    ``catalogue`` is the table of products whose columns they name. With ``explain``, `Recommendations.about` says why each product
+    is listed. Many calls are quicker with what `pack` returns in the place of the model, which also holds the catalogue, and an
+    index where there is one. Raises `UnknownId`, `SettingProblem`, and `ColumnProblem` for a column that the catalogue lacks.
+
+    >>> import tastemaker as tm
+    >>> log = pl.DataFrame({"user": ["ann", "ann", "bob"], "product": ["hat", "sock", "hat"]})
+    >>> lists = tm.recommend(tm.best_sellers(tm.read_purchases(log)), ["bob"], rules={"deny": ["tie"]}, explain=True)
+    >>> lists.of(0), lists.about(0).source, lists.about(0).removals
+    ([('sock', 1.0)], 'personal', (Removal(rule='purchased', removed=1),))
     """
+    packed = pack(model, catalogue=catalogue)
+    model = packed.model
     rows = model.users.rows(users)
-    candidates = candidates or product_candidates(model)
-    lists = rank_users(model, rows, candidates, k=k, include_purchased=include_purchased, threads=threads)
-    return Recommendations(model.users.original(model.users.at(rows)).alias("user_id"), lists, model.products)
+    book = book_of(packed, rules)
+    parts = [
+        rank_visitors(
+            packed, Visitors.of_users(model, rows[low : low + USERS_AT_ONCE]), book,
+            k=k, include_purchased=include_purchased, explain=explain, threads=threads,
+        )
+        for low in range(0, max(len(rows), 1), USERS_AT_ONCE)
+    ]  # fmt: skip
+    found = VisitorLists.joined(parts)
+    asked = model.users.original(model.users.at(rows)).alias("user_id")
+    return Recommendations(asked, found.lists, model.products, found=found, book=book)
 
 
 def recommend_baskets(
-    model: TasteModel,
+    model: TasteModel | PackedModel,
     baskets: Sequence[Iterable[object]],
     *,
     k: int = 10,
-    include_purchased: bool = False,
-    candidates: AnyCandidates | None = None,
+    include_purchased: bool | None = None,
+    rules: AnyRules | None = None,
+    catalogue: Catalogue | ProductTable | None = None,
+    explain: bool = False,
     threads: int | None = None,
 ) -> Recommendations:
     """Return the k products that fit each basket best, the basket's own products left out.
 
-    ``include_purchased`` lets them come again; each then counts as bought once. A basket is product ids; its visitor need not be in
-    the log. An empty one gets the best sellers. Raises `UnknownId`
-    (`known_part` parts the products that the model knows from those that it does not) and `SettingProblem`.
+    A basket is product ids; its visitor need not be in the log. An empty one gets the best sellers, and one of products that only
+    the catalogue knows gets those of their categories. ``include_purchased`` lets the basket's own products come again; each then
+    counts as bought once. The other options are those of `recommend`. Raises `UnknownId` (`known_part` parts the products that
+    the model knows from those that it does not), `SettingProblem` and `ColumnProblem`.
     """
-    rows = [np.unique(model.products.rows(basket)) for basket in baskets]
-    candidates = candidates or product_candidates(model)
-    lists = rank_baskets(model, rows, candidates, k=k, include_purchased=include_purchased, threads=threads)
-    return Recommendations(pl.Series("basket", np.arange(len(rows))), lists, model.products)
+    packed = pack(model, catalogue=catalogue)
+    book = book_of(packed, rules)
+    visitors = Visitors.of([_with_basket(packed, basket) for basket in baskets])
+    found = rank_visitors(
+        packed, visitors, book, k=k, include_purchased=include_purchased, explain=explain, threads=threads
+    )
+    numbers = pl.Series("basket", np.arange(len(visitors)))
+    return Recommendations(numbers, found.lists, packed.model.products, found=found, book=book)
+
+
+def similar(
+    model: TasteModel | PackedModel,
+    products: pl.Series | Iterable[object],
+    *,
+    k: int = 10,
+    similarity: Similarity = "dot",
+    include_self: bool = False,
+    rules: AnyRules | None = None,
+    catalogue: Catalogue | ProductTable | None = None,
+    threads: int | None = None,
+) -> Recommendations:
+    """Return the k products whose vectors are nearest to each product's, by dot product or cosine.
+
+    ``similarity="dot", k=100, include_self=True`` is what the workshop's service answers. Of the rules, `allow`, `deny`,
+    `where` and `minimum_price` hold. The other options are those of `recommend`. Raises `UnknownId`, `SettingProblem` and
+    `ColumnProblem`.
+    """
+    packed = pack(model, catalogue=catalogue)
+    model = packed.model
+    rows = model.products.rows(products)
+    book = None if rules is None else book_of(packed, rules)
+    lists = rank_neighbours(
+        packed, rows, book, k=k, similarity=similarity, include_self=include_self, threads=threads
+    )
+    asked = model.products.original(model.products.at(rows)).alias("product_id")
+    return Recommendations(asked, lists, model.products, "similar_id", book=book)
+
+
+def book_of(packed: PackedModel, rules: AnyRules | None) -> RuleBook:
+    """Return what rules come to for a model; raise `SettingProblem` or `ColumnProblem` for those that cannot hold."""
+    if isinstance(rules, RuleBook):
+        return rules
+    if rules is None:
+        rules = NO_RULES
+    elif isinstance(rules, str | Path):
+        rules = read_rules(rules)
+    elif not isinstance(rules, Rules):
+        rules = Rules.from_json(rules)
+    products = packed.model.products
+    return compile_rules([rules], products, packed.catalogue or empty_table(products))
 
 
 def known_part(model: TasteModel, basket: Iterable[object]) -> tuple[list[object], list[object]]:
@@ -132,137 +222,14 @@ def known_part(model: TasteModel, basket: Iterable[object]) -> tuple[list[object
     )
 
 
-def similar(
-    model: TasteModel,
-    products: pl.Series | Iterable[object],
-    *,
-    k: int = 10,
-    similarity: Similarity = "dot",
-    include_self: bool = False,
-    space: tuple[Floats, AnyCandidates] | None = None,
-    threads: int | None = None,
-) -> Recommendations:
-    """Return the k products whose vectors are nearest to each product's, by dot product or cosine.
-
-    ``similarity="dot", k=100, include_self=True`` is what the workshop's service answers. ``space`` (of
-    `similarity_candidates`) saves packing, and decides in the place of ``similarity``. Raises `UnknownId`, `SettingProblem`.
-    """
-    rows = model.products.rows(products)
-    space = space or similarity_candidates(model, similarity)
-    lists = nearest(space, rows, k=k, include_self=include_self, threads=threads)
-    asked = model.products.original(model.products.at(rows)).alias("product_id")
-    return Recommendations(asked, lists, model.products, "similar_id")
-
-
-def product_candidates(model: TasteModel) -> Candidates:
-    """Pack a model's products for `top_k`."""
-    return Candidates.of(model.product_vectors, model.product_bias)
-
-
-def rank_users(
-    model: TasteModel,
-    users: AnyArray,
-    candidates: AnyCandidates,
-    *,
-    k: int,
-    include_purchased: bool = False,
-    threads: int | None = None,
-) -> RankedLists:
-    """Rank for the users at these rows, in blocks, so that no more than one block's queries are held."""
-    parts = []
-    for low in range(0, max(len(users), 1), USERS_AT_ONCE):
-        block = users[low : low + USERS_AT_ONCE]
-        parts.append(
-            _rank(
-                model,
-                user_queries(model, block, threads=threads),
-                histories_of(model, block),
-                times_of(model, block) if include_purchased else None,
-                candidates,
-                k=k,
-                include_purchased=include_purchased,
-                threads=threads,
-            )
-        )
-    return parts[0] if len(parts) == 1 else RankedLists.joined(parts)
-
-
-def rank_baskets(
-    model: TasteModel,
-    baskets: Sequence[Rows],
-    candidates: AnyCandidates,
-    *,
-    k: int,
-    include_purchased: bool = False,
-    threads: int | None = None,
-) -> RankedLists:
-    """Rank for baskets of distinct, ascending product rows."""
-    held = Histories.from_lists(baskets)
-    return _rank(
-        model,
-        basket_queries(model, held, threads=threads),
-        held,
-        None,
-        candidates,
-        k=k,
-        include_purchased=include_purchased,
-        threads=threads,
-    )
-
-
-def similarity_candidates(model: TasteModel, similarity: Similarity = "dot") -> tuple[Floats, Candidates]:
-    """Return the product vectors among which neighbours are sought, scaled to length 1 for cosine, and packed."""
-    vectors = np.asarray(model.product_vectors)
-    if similarity == "cosine":
-        lengths = np.sqrt(np.einsum("pd,pd->p", vectors, vectors, dtype=np.float64))
-        vectors = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]).astype(np.float32)
-    elif similarity != "dot":
-        raise SettingProblem(f"similarity is {similarity!r}; it must be 'dot' or 'cosine'.")
-    return vectors, Candidates.of(vectors)
-
-
-def nearest(
-    space: tuple[Floats, AnyCandidates],
-    products: Rows,
-    *,
-    k: int,
-    include_self: bool = False,
-    threads: int | None = None,
-) -> RankedLists:
-    """Rank the products of `similarity_candidates` by nearness to those at these rows."""
-    vectors, candidates = space
-    exclude = (
-        None if include_self else Exclusions(np.arange(len(products) + 1), np.asarray(products, np.int32))
-    )
-    return best_of(np.ascontiguousarray(vectors[products]), candidates, k, exclude=exclude, threads=threads)
-
-
-def _rank(
-    model: TasteModel,
-    queries: Queries,
-    baskets: Histories,
-    times: Counts | None,
-    candidates: AnyCandidates,
-    *,
-    k: int,
-    include_purchased: bool,
-    threads: int | None,
-) -> RankedLists:
-    """Rank for queries that stand for these baskets; the empty ones of a model without a bias share one list of best sellers."""
-    if include_purchased:
-        queries = with_repeats(model, queries, baskets, times, threads=threads)
-    exclude = None if include_purchased else _leave_out(baskets)
-    lists = best_of(queries.vectors, candidates, k, exclude=exclude, extra=queries.extra, threads=threads)
-    empty = np.flatnonzero(np.diff(baskets.offsets) == 0)
-    buyers = buyers_for_nobody(model) if len(empty) else None
-    if buyers is None:
-        return lists
-    extra = ExtraScores(np.array([0, len(buyers)]), np.arange(len(buyers), dtype=np.int32), buyers)
-    best = top_k(queries.vectors[empty[:1]], exact_of(candidates), k, extra=extra, threads=threads)
-    places = lists.offsets[empty][:, None] + np.arange(len(best.rows))  # nothing is left out of these lists
-    lists.rows[places], lists.scores[places] = best.rows, best.scores
-    return lists
-
-
-def _leave_out(bought: Histories) -> Exclusions:
-    return Exclusions(bought.offsets, bought.products)
+def _with_basket(packed: PackedModel, basket: Iterable[object]) -> Visitor:
+    """Return a visitor of whom nothing but a basket is known; raise `UnknownId` for what not even the catalogue knows."""
+    products, ids = packed.model.products, list(basket)
+    table = packed.catalogue
+    if table is None or not len(table.strangers):
+        return Visitor(basket=np.unique(products.rows(ids)).astype(np.int32))
+    known, unknown = known_part(packed.model, ids)
+    described = set(table.strangers.get_column("id"))
+    products.rows([product for product in unknown if str(product) not in described])
+    rows = np.unique(products.rows(known)).astype(np.int32)
+    return Visitor(basket=rows, categories=() if len(rows) else categories_of(table, unknown))

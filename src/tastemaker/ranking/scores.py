@@ -22,10 +22,10 @@ from tastemaker.types import Floats, Rows
 
 __all__ = ["score", "score_each", "score_rows"]
 
-Ids = pl.Series | Iterable[object]
+AnyIds = pl.Series | Iterable[object]
 
 
-def score(model: TasteModel, users: Ids, products: Ids, *, include_purchased: bool = False) -> Floats:
+def score(model: TasteModel, users: AnyIds, products: AnyIds, *, include_purchased: bool = False) -> Floats:
     """Return the score of every given product for every given user, ``float32[Q, C]``; raises `UnknownId`.
 
     A score is the very number by which `recommend` ranks, given the same ``include_purchased``.
@@ -36,7 +36,9 @@ def score(model: TasteModel, users: Ids, products: Ids, *, include_purchased: bo
     return score_rows(model, user_rows, candidates, include_purchased=include_purchased)
 
 
-def score_each(model: TasteModel, users: Ids, products: Ids, *, include_purchased: bool = False) -> Floats:
+def score_each(
+    model: TasteModel, users: AnyIds, products: AnyIds, *, include_purchased: bool = False
+) -> Floats:
     """Return the score of each (user, product) pair of two lists of one length, ``float32[n]``; raises `UnknownId`."""
     user_rows, rows = model.users.rows(users), model.products.rows(products)
     return score_rows(model, user_rows, rows[:, None], include_purchased=include_purchased)[:, 0]

@@ -12,11 +12,14 @@ from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.ranking.queries import buyers_for_nobody, repeat_scores
 from tastemaker.types import AnyArray, Counts, Doubles, Floats, Offsets, Rows
 
-__all__ = ["Buyers", "Parts", "Spoken", "own_vector", "parts_of", "spoken_for"]
+__all__ = ["Buyers", "Reason", "ScoreParts", "Spoken", "own_vector", "parts_of", "reasons_for", "spoken_for"]
+
+MOST = 3
+"""How many purchases are named as reasons for a product; the rest is summed up."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parts:
+class ScoreParts:
     """What the scores of K products for one query are made of, each part ``float64``.
 
     score[j] = own_taste[j] + Σ_i taste[i, j] + Σ_i memory[i, j] + popularity[j] + repeat[j]
@@ -64,6 +67,28 @@ class Spoken:
         return self.taste + self.memory
 
 
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one product is in a list: what its score is made of."""
+
+    popularity: float
+    taste: float
+    """Of a user with a vector of their own"""
+    repeat: float
+    """For having been bought before"""
+    purchases: tuple[Spoken, ...]
+    """The purchases that say most for it, strongest first"""
+    others_taste: float
+    """Of all other purchases together"""
+    others_memory: float
+
+    @property
+    def total(self) -> float:
+        """Return the sum of all parts: the score."""
+        rest = self.popularity + self.taste + self.repeat + self.others_taste + self.others_memory
+        return rest + sum(purchase.weight for purchase in self.purchases)
+
+
 class Buyers:
     """Who bought each product: the histories turned around. Built once for a model; counts common buyers."""
 
@@ -90,7 +115,7 @@ def parts_of(
     user: int | None = None,
     times: Counts | None = None,
     include_purchased: bool = False,
-) -> Parts:
+) -> ScoreParts:
     """Part the scores of the products at these rows, ``int32[K]``, for the query of a basket of distinct rows, ``int32[n]``.
 
     taste[i, j] = n^-damping · basket_vectors[i] · product_vectors[j],  memory[i, j] = n^-memory_damping · memory[i, j]
@@ -110,7 +135,7 @@ def parts_of(
     memory = np.zeros((count, width))
     if count and model.memory is not None:
         memory = _remembered(model.memory, basket, products) * float(count) ** -model.memory_damping
-    return Parts(
+    return ScoreParts(
         np.asarray(basket, np.int32), np.asarray(products, np.int32), taste, memory, own,
         _popularity(model, products, empty=not count),
         _repeat(model, basket, products, times) if include_purchased else np.zeros(width),
@@ -125,7 +150,9 @@ def own_vector(model: TasteModel, user: int | None) -> Floats | None:
     return model.user_vectors[user] if offsets[user] < offsets[user + 1] else None
 
 
-def spoken_for(parts: Parts, place: int, *, most: int = 3, buyers: Buyers | None = None) -> list[Spoken]:
+def spoken_for(
+    parts: ScoreParts, place: int, *, most: int = MOST, buyers: Buyers | None = None
+) -> list[Spoken]:
     """Return the purchases that say most for the product at this place of ``parts``, strongest first; only what speaks for it.
 
     With ``buyers`` it is counted how many users bought both.
@@ -143,6 +170,37 @@ def spoken_for(parts: Parts, place: int, *, most: int = 3, buyers: Buyers | None
         for i in order.tolist()
         if weights[i] > 0
     ]
+
+
+def reasons_for(
+    model: TasteModel,
+    held: Rows,
+    products: Rows,
+    *,
+    user: int | None = None,
+    times: Counts | None = None,
+    include_purchased: bool = False,
+    buyers: Buyers | None = None,
+) -> tuple[Reason, ...]:
+    """Return why each of the products at these rows is listed for who holds ``held``, in the order of ``products``.
+
+    The arguments are those of `parts_of`; with ``buyers`` it is counted how many users bought both.
+    """
+    parts = parts_of(model, held, products, user=user, times=times, include_purchased=include_purchased)
+    reasons = []
+    for place in range(len(products)):
+        spoken = tuple(spoken_for(parts, place, buyers=buyers))
+        reasons.append(
+            Reason(
+                float(parts.popularity[place]),
+                float(parts.own_taste[place]),
+                float(parts.repeat[place]),
+                spoken,
+                float(parts.taste[:, place].sum()) - sum(purchase.taste for purchase in spoken),
+                float(parts.memory[:, place].sum()) - sum(purchase.memory for purchase in spoken),
+            )
+        )
+    return tuple(reasons)
 
 
 def _remembered(memory: Memory, basket: Rows, products: Rows) -> Doubles:

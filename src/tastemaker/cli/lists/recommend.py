@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tastemaker.cli.lists.index import Approximately, approximate_of
-from tastemaker.cli.lists.recommend_ruled import Wishes, recommend_ruled
-from tastemaker.cli.terminal.console import counting, output, print_json, say
-from tastemaker.cli.terminal.interrupts import raise_at_once
+from tastemaker.cli.lists.showing import print_lists, say_rules, say_written, some, write
+from tastemaker.cli.terminal.console import print_json, say
 from tastemaker.cli.terminal.options import (
     AsJson,
     ModelFolder,
@@ -25,16 +26,31 @@ from tastemaker.cli.terminal.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import polars as pl
 
     from tastemaker.data.reading.columns import Columns
     from tastemaker.model.taste_model import TasteModel
-    from tastemaker.ranking.fallbacks import Visitor
-    from tastemaker.ranking.index.approximate import Approximate
-    from tastemaker.ranking.lists import RankedLists
+    from tastemaker.ranking.packed import PackedModel
     from tastemaker.ranking.recommend import Recommendations
+    from tastemaker.ranking.rules.rule_book import RuleBook
 
-__all__ = ["as_json_lists", "print_lists", "recommend", "said_exact"]
+__all__ = ["recommend"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How the lists are made and shown."""
+
+    k: int
+    include_purchased: bool | None
+    """``None`` leaves it to the rules"""
+    explain: bool
+    threads: int | None
+    rules: Path | None
+    out: Path | None
+    as_json: bool
 
 
 def recommend(
@@ -86,8 +102,7 @@ def recommend(
     """
     from tastemaker.data.reading.columns import Columns
     from tastemaker.model.folder import load
-    from tastemaker.ranking.recommend import recommend as rank
-    from tastemaker.ranking.to_file import check_file, write_recommendations
+    from tastemaker.ranking.packed import pack
 
     given: dict[str, object] = {
         "--user": user,
@@ -102,131 +117,123 @@ def recommend(
         raise typer.BadParameter(
             "--approximate is for plain lists; lists under --rules or with --why are exact."
         )
-    wishes = None
-    if rules is not None or why:
-        wishes = Wishes(k, include_purchased, threads, rules, catalogue, why, out, as_json)
+    wishes = Wishes(k, include_purchased or None, why, threads, rules, out, as_json)
     model = load(folder)
-    candidates = approximate_of(folder, model, approximate)
-    if basket is not None and wishes is not None:
-        _basket_under_rules(model, basket, wishes)
-        return
-    if basket is not None:
-        _recommend_basket(
-            model, basket, candidates, out, as_json, k=k, include_purchased=include_purchased, threads=threads
-        )
-        return
+    index = approximate_of(folder, model, approximate)
     facts: dict[str, object] = {}
     if with_purchases is not None:
         # a time would say nothing here
         columns = Columns(user=user_column, product=product_column, time="", quantity=quantity_column)
-        model, facts = _joined(model, with_purchases, columns)
-    asked = _users(model, chosen, user, users)
-    best_sellers = _without_purchases(model, asked)
-    if any(best_sellers):
-        say(f"{sum(best_sellers):,} of these users have no purchase; they get the best sellers.")
-    if wishes is not None:
-        visitors = (_visitor(model, row) for row in model.users.rows(asked).tolist())
-        names = model.users.original(model.users.at(model.users.rows(asked))).alias("user_id")
-        recommend_ruled(model, names, visitors, wishes, facts)
-        return
-    if out is None:
-        lists = rank(
-            model, asked, k=k, include_purchased=include_purchased, candidates=candidates, threads=threads
-        )
-        _render(lists, None, as_json, best_sellers, facts)
-        return
-    check_file(out)
-    with raise_at_once(), counting("users", len(asked)) as bar:
-        lines = write_recommendations(
-            model,
-            asked,
-            out,
-            k=k,
-            include_purchased=include_purchased,
-            candidates=candidates,
-            threads=threads,
-            on_progress=lambda done: bar.update(bar.task_ids[0], advance=done),
-        )
-    _say_written(out, lines, as_json, facts)
+        model, facts = _folded_in(model, with_purchases, columns)
+    packed = pack(model, catalogue=catalogue, candidates=index)
+    if basket is not None:
+        _for_basket(packed, basket, wishes)
+    else:
+        _for_users(packed, _users(model, chosen, user, users), wishes, facts)
 
 
-def _recommend_basket(
-    model: TasteModel,
-    basket: str,
-    candidates: Approximate | None,
-    out: Path | None,
-    as_json: bool,
-    *,
-    k: int,
-    include_purchased: bool,
-    threads: int | None,
-) -> None:
+def _for_users(packed: PackedModel, asked: pl.Series, wishes: Wishes, facts: dict[str, object]) -> None:
+    """Rank for users, and show or write their lists."""
+    from tastemaker.ranking.recommend import recommend
+
+    without = _without_purchases(packed.model, asked)
+    if without:
+        say(f"{without:,} of these users have no purchase; they get the best sellers.")
+    book = _book(packed, wishes)
+    rank = partial(
+        recommend, packed, k=wishes.k, include_purchased=wishes.include_purchased,
+        rules=book, explain=wishes.explain, threads=wishes.threads,
+    )  # fmt: skip
+    _answer(rank, asked, book, wishes, facts)
+
+
+def _for_basket(packed: PackedModel, basket: str, wishes: Wishes) -> None:
+    """Rank for a basket, and show or write its list."""
     from tastemaker.ranking.recommend import recommend_baskets
 
-    known, unknown = _known(model, basket)
-    lists = recommend_baskets(
-        model,
-        [typed([str(product) for product in known])],
-        k=k,
-        include_purchased=include_purchased,
-        candidates=candidates,
-        threads=threads,
-    )
-    _render(lists, out, as_json, [not known], {"unknown_products": unknown})
+    products, unknown = _products(packed, basket)
+    book = _book(packed, wishes)
+
+    def rank(ids: pl.Series) -> Recommendations:
+        return recommend_baskets(
+            packed, [ids], k=wishes.k, include_purchased=wishes.include_purchased,
+            rules=book, explain=wishes.explain, threads=wishes.threads,
+        )  # fmt: skip
+
+    _answer(rank, products, book, wishes, {"unknown_products": unknown})
 
 
-def _known(model: TasteModel, basket: str) -> tuple[list[object], list[object]]:
-    """Part a basket into what the model knows and what it does not; say so on stderr."""
+def _answer(
+    rank: Callable[[pl.Series], Recommendations],
+    asked: pl.Series,
+    book: RuleBook,
+    wishes: Wishes,
+    facts: dict[str, object],
+) -> None:
+    """Write the lists, or show them as a table or as JSON."""
+    from tastemaker.ranking.as_json import COMMAND_LINE, rules_json
+
+    if wishes.out is not None:
+        say_written(wishes.out, write(rank, asked, wishes.out, "users"), wishes.as_json, facts)
+        return
+    lists = rank(asked)
+    if not wishes.as_json:
+        print_lists(lists)
+        return
+    answers = [
+        answer | {"best_sellers": answer["source"] not in ("personal", "basket")}
+        for answer in lists.to_json(COMMAND_LINE)
+    ]
+    ruled = wishes.rules is not None or wishes.explain
+    rules = {"rules": rules_json(book, book.removals)} if ruled else {}
+    exact = {} if lists.lists.exact else {"exact": False}
+    print_json({"recommendations": answers} | rules | exact | facts)
+
+
+def _book(packed: PackedModel, wishes: Wishes) -> RuleBook:
+    """Read the rules, and say what they come to."""
+    from tastemaker.ranking.recommend import book_of
+
+    book = book_of(packed, wishes.rules)
+    if wishes.rules is not None:
+        say_rules(book)
+    return book
+
+
+def _products(packed: PackedModel, basket: str) -> tuple[pl.Series, list[object]]:
+    """Return the products of a basket that can be used, and those that the model does not know, which are said on stderr."""
     from tastemaker.ranking.recommend import known_part
 
+    model, table = packed.model, packed.catalogue
     ids = [text.strip() for text in basket.split(",") if text.strip()]
     known, unknown = known_part(model, typed(ids))
+    described = set() if table is None else set(table.strangers.get_column("id"))
+    used = [*known, *(product for product in unknown if str(product) in described)]
     if unknown:
         s, are = ("", "is") if len(unknown) == 1 else ("s", "are")
         rest = "the rest is used" if known else "no product is left"
-        say(f"Product{s} {_some(unknown)} {are} not among the {len(model.products):,} known; {rest}.")
+        say(f"Product{s} {some(unknown)} {are} not among the {len(model.products):,} known; {rest}.")
     if not known:
-        say("The basket holds no product that the model knows; these are the best sellers.")
-    return known, unknown
+        said = " of the categories that the catalogue names" if used else ""
+        say(f"The basket holds no product that the model knows; these are the best sellers{said}.")
+    return typed([str(product) for product in used]), unknown
 
 
-def _basket_under_rules(model: TasteModel, basket: str, wishes: Wishes) -> None:
-    import numpy as np
-    import polars as pl
-
-    from tastemaker.ranking.fallbacks import Visitor
-
-    known, unknown = _known(model, basket)
-    rows = np.unique(model.products.rows(typed([str(product) for product in known]))).astype(np.int32)
-    names = pl.Series("basket", [0])
-    recommend_ruled(model, names, iter([Visitor(basket=rows)]), wishes, {"unknown_products": unknown})
-
-
-def _visitor(model: TasteModel, row: int) -> Visitor:
-    import numpy as np
-
-    from tastemaker.ranking.fallbacks import Visitor
-
-    low, high = model.histories.offsets[row : row + 2]
-    times = None if model.history_times is None else np.asarray(model.history_times[low:high])
-    return Visitor(row, np.asarray(model.histories.products[low:high]), times)
-
-
-def _joined(model: TasteModel, file: Path, columns: Columns) -> tuple[TasteModel, dict[str, object]]:
-    """Join the purchases of a file; return the facts for ``--json`` too, having said them on stderr."""
+def _folded_in(model: TasteModel, file: Path, columns: Columns) -> tuple[TasteModel, dict[str, object]]:
+    """Let the purchases of a file join the histories; return the facts for ``--json`` too, having said them on stderr."""
     from tastemaker.data.reading.readers import read_purchases
-    from tastemaker.ranking.fold_in import joined, unknown_products
+    from tastemaker.ranking.fold_in import fold_in, unknown_products
 
     log = read_purchases(file, columns=columns)
     say(f"{file}: {log.summary.sentence()}")
     unknown, left_out = unknown_products(model, log)
-    longer = joined(model, log)
+    longer = fold_in(model, log)
     strangers = len(longer.users) - len(model.users)
     text = f"{len(log) - left_out:,} purchases joined the histories, {strangers:,} users are new"
     if left_out:
         text += (
             f"; {left_out:,} purchases of {len(unknown):,} products that the model does not know are left out: "
-            f"{_some(unknown.to_list())}"
+            f"{some(unknown.to_list())}"
         )
     say(f"{text}.")
     facts: dict[str, object] = {
@@ -238,14 +245,10 @@ def _joined(model: TasteModel, file: Path, columns: Columns) -> tuple[TasteModel
     return longer, {"with_purchases": facts}
 
 
-def _without_purchases(model: TasteModel, users: pl.Series) -> list[bool]:
+def _without_purchases(model: TasteModel, users: pl.Series) -> int:
+    """Return how many of these users have no purchase."""
     offsets, rows = model.histories.offsets, model.users.rows(users)
-    return [bool(empty) for empty in offsets[rows] == offsets[rows + 1]]
-
-
-def _some(ids: list[object]) -> str:
-    more = f" and {len(ids) - 5:,} more" if len(ids) > 5 else ""
-    return ", ".join(repr(one) for one in ids[:5]) + more
+    return int((offsets[rows] == offsets[rows + 1]).sum())
 
 
 def _users(model: TasteModel, chosen: str, user: list[str] | None, users: Path | None) -> pl.Series:
@@ -254,67 +257,3 @@ def _users(model: TasteModel, chosen: str, user: list[str] | None, users: Path |
     if users is not None:
         return ids_in(users, model.users)
     return typed(user or [])
-
-
-def _render(
-    lists: Recommendations,
-    out: Path | None,
-    as_json: bool,
-    best_sellers: list[bool],
-    facts: dict[str, object],
-) -> None:
-    if out is not None:
-        from tastemaker.ranking.to_file import check_file, write_frame
-
-        with raise_at_once():
-            write_frame(lists.to_frame(), check_file(out))
-        _say_written(out, len(lists.lists.rows), as_json, facts)
-    elif as_json:
-        answers = [
-            answer | {"best_sellers": best}
-            for answer, best in zip(as_json_lists(lists), best_sellers, strict=True)
-        ]
-        print_json({"recommendations": answers} | said_exact(lists.lists) | facts)
-    else:
-        print_lists(lists)
-
-
-def _say_written(out: Path, lines: int, as_json: bool, facts: dict[str, object]) -> None:
-    if as_json:
-        print_json({"out": str(out), "rows": lines} | facts)
-    else:
-        say(f"Wrote {lines:,} lines to {out}.")
-
-
-def as_json_lists(lists: Recommendations) -> list[dict[str, object]]:
-    """Return each query with its list, for ``--json``."""
-    return [
-        {
-            lists.queries.name: query,
-            "products": [
-                {lists.answer: product, "rank": rank, "score": score}
-                for rank, (product, score) in enumerate(lists.of(q), start=1)
-            ],
-        }
-        for q, query in enumerate(lists.queries.to_list())
-    ]
-
-
-def said_exact(lists: RankedLists) -> dict[str, object]:
-    """Return what ``--json`` says of lists that an index found; nothing where they are exact."""
-    return {} if lists.exact else {"exact": False}
-
-
-def print_lists(lists: Recommendations) -> None:
-    """Print a table of all lists for people."""
-    from rich.table import Table
-
-    table = Table(
-        lists.queries.name, "rank", lists.answer, "score", box=None, header_style="bold", padding=(0, 2)
-    )
-    for q, query in enumerate(lists.queries.to_list()):
-        for rank, (product, score) in enumerate(lists.of(q), start=1):
-            table.add_row(str(query) if rank == 1 else "", str(rank), str(product), f"{score:.4f}")
-        if not len(lists.lists[q][0]):
-            table.add_row(str(query), "", "(nothing left to recommend)", "")
-    output().print(table)

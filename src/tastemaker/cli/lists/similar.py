@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 import typer
 
 from tastemaker.cli.lists.index import Approximately, approximate_of
-from tastemaker.cli.lists.recommend import as_json_lists, print_lists, said_exact
-from tastemaker.cli.terminal.console import counting, print_json, say
-from tastemaker.cli.terminal.interrupts import raise_at_once
+from tastemaker.cli.lists.showing import print_lists, say_written, write
+from tastemaker.cli.terminal.console import print_json
 from tastemaker.cli.terminal.options import AsJson, ModelFolder, OutFile, Threads, first_existing, typed
 
 __all__ = ["similar"]
@@ -36,39 +36,23 @@ def similar(
     `--out` writes the columns product_id, similar_id, rank, score. The workshop's lists: `--k 100 --similarity dot --include-self`.
     """
     from tastemaker.model.folder import load
-    from tastemaker.ranking.recommend import similar as rank
-    from tastemaker.ranking.to_file import check_file, write_similar
+    from tastemaker.ranking.as_json import COMMAND_LINE
+    from tastemaker.ranking.packed import pack
+    from tastemaker.ranking.recommend import similar as near
 
     first_existing({"--product": product, "--all-products": all_products}, "--product, --all-products")
     if approximate and similarity != "dot":
         raise typer.BadParameter("--approximate finds by dot product; leave --similarity at dot.")
     model = load(folder)
-    found = approximate_of(folder, model, approximate)
-    space = None if found is None else (found.vectors, found.by_dot())
+    packed = pack(model, candidates=approximate_of(folder, model, approximate))
     asked = model.products.ids if all_products else typed(product or [])
-    if out is None:
-        lists = rank(
-            model, asked, k=k, similarity=similarity, include_self=include_self, space=space, threads=threads
-        )
-        if as_json:
-            print_json({"similar": as_json_lists(lists)} | said_exact(lists.lists))
-        else:
-            print_lists(lists)
+    rank = partial(near, packed, k=k, similarity=similarity, include_self=include_self, threads=threads)
+    if out is not None:
+        say_written(out, write(rank, asked, out, "products"), as_json, {})
         return
-    check_file(out)
-    with raise_at_once(), counting("products", len(asked)) as bar:
-        lines = write_similar(
-            model,
-            asked,
-            out,
-            k=k,
-            similarity=similarity,
-            include_self=include_self,
-            space=space,
-            threads=threads,
-            on_progress=lambda done: bar.update(bar.task_ids[0], advance=done),
-        )
+    lists = rank(asked)
     if as_json:
-        print_json({"out": str(out), "rows": lines})
+        exact = {} if lists.lists.exact else {"exact": False}
+        print_json({"similar": lists.to_json(COMMAND_LINE)} | exact)
     else:
-        say(f"Wrote {lines:,} lines to {out}.")
+        print_lists(lists)

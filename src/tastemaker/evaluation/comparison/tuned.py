@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 from tastemaker.data.purchases import Purchases
 from tastemaker.evaluation.metrics import measure
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.ranking.recommend import product_candidates, rank_users
+from tastemaker.ranking.packed import product_candidates
+from tastemaker.ranking.rank import rank_users
 from tastemaker.training.selection.validation import MEASURED_AT, Validation, hold_out
 
 __all__ = ["Setting", "tuned"]

@@ -27,7 +27,8 @@ from tastemaker.model.folder import (
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.index.approximate import Approximate, faiss, make_index
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.ranking.recommend import product_candidates, rank_users
+from tastemaker.ranking.packed import product_candidates
+from tastemaker.ranking.rank import rank_users
 from tastemaker.ranking.top_k import Candidates
 from tastemaker.storage import writing_folder
 from tastemaker.types import Rows

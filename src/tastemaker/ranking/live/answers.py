@@ -11,8 +11,8 @@ import polars as pl
 from tastemaker.data.purchases import Histories
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.live.timeline import Known, Timeline
+from tastemaker.ranking.packed import product_candidates
 from tastemaker.ranking.queries import Queries, basket_queries, buyers_for_nobody, with_repeats
-from tastemaker.ranking.recommend import product_candidates
 from tastemaker.ranking.top_k import Candidates, ExtraScores
 from tastemaker.types import Counts, Floats, Offsets, Rows, Times
 

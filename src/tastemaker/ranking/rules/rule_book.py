@@ -14,7 +14,7 @@ from tastemaker.errors import ColumnProblem, SettingProblem
 from tastemaker.ranking.rules.rules import Condition, Id, Rules, Value
 from tastemaker.types import Booleans, Rows
 
-__all__ = ["FEW", "Cap", "Removal", "RuleBook", "compile_rules"]
+__all__ = ["FEW", "Cap", "Removal", "RuleBook", "compile_rules", "open_book"]
 
 FEW = 16
 """Where at most one of so many candidates may be shown, those are packed anew and nothing else is read"""
@@ -59,6 +59,11 @@ class RuleBook:
     """All conditions on columns, those of a request before those of the file"""
 
     @property
+    def candidates(self) -> int:
+        """Return how many products there are, P."""
+        return self.remaining if self.allowed is None else len(self.allowed)
+
+    @property
     def leaves_few(self) -> bool:
         """Return whether so few may be shown that those alone are scored."""
         return self.allowed is not None and self.remaining * FEW <= len(self.allowed)
@@ -83,14 +88,14 @@ def compile_rules(rules: Sequence[Rules], products: Vocabulary, table: ProductTa
     ([True, False, False], Removal(rule='where.price', removed=1), ('cap',))
     """
     sheet = _Sheet(products)
-    for one in rules:
-        if one.allow is not None:
-            sheet.keep("allow", sheet.mask_of(one.allow))
-        if one.deny:
-            sheet.keep("deny", ~sheet.mask_of(one.deny))
-        for condition in one.where:
+    for each in rules:
+        if each.allow is not None:
+            sheet.keep("allow", sheet.mask_of(each.allow))
+        if each.deny:
+            sheet.keep("deny", ~sheet.mask_of(each.deny))
+        for condition in each.where:
             sheet.keep(f"where.{condition.column}", holds(condition, table))
-        if one.minimum_price is not None:
+        if each.minimum_price is not None:
             price = table.named("price")
             if price is None:
                 columns = ", ".join(map(repr, table.frame.columns)) or "none; give a catalogue"
@@ -98,13 +103,13 @@ def compile_rules(rules: Sequence[Rules], products: Vocabulary, table: ProductTa
                     f"minimum_price needs a column of prices, and {table.label} has none with a usual name. "
                     f"Its columns are: {columns}."
                 )
-            sheet.keep("minimum_price", holds(Condition(price, minimum=one.minimum_price), table))
-    caps = tuple(Cap(column, most, table.codes(column)) for one in rules for column, most in one.at_most)
-    pins = np.concatenate([sheet.rows_of(one.pin) for one in reversed(rules)] or [np.zeros(0, np.int32)])
+            sheet.keep("minimum_price", holds(Condition(price, minimum=each.minimum_price), table))
+    caps = tuple(Cap(column, most, table.codes(column)) for each in rules for column, most in each.at_most)
+    pins = np.concatenate([sheet.rows_of(each.pin) for each in reversed(rules)] or [np.zeros(0, np.int32)])
     _, first = np.unique(pins, return_index=True)
     pins = pins[np.sort(first)]
     allowed = sheet.allowed
-    include = [one.include_purchased for one in rules if one.include_purchased is not None]
+    include = [each.include_purchased for each in rules if each.include_purchased is not None]
     return RuleBook(
         allowed,
         len(products) if allowed is None else int(allowed.sum()),
@@ -113,8 +118,13 @@ def compile_rules(rules: Sequence[Rules], products: Vocabulary, table: ProductTa
         pins if allowed is None else pins[allowed[pins]],
         tuple(dict.fromkeys(sheet.unknown)),
         include[-1] if include else None,
-        tuple(condition for one in reversed(rules) for condition in one.where),
+        tuple(condition for each in reversed(rules) for condition in each.where),
     )
+
+
+def open_book(products: int) -> RuleBook:
+    """Return the book without rules for a model of so many products."""
+    return RuleBook(None, products, (), (), np.zeros(0, np.int32), (), None)
 
 
 def holds(condition: Condition, table: ProductTable) -> Booleans:
@@ -190,7 +200,7 @@ class _Sheet:
         """Return the rows of those ids that are known, and note the others."""
         if not ids:
             return np.zeros(0, np.int32)
-        found = self._products.find(pl.Series("id", [str(one) for one in ids], dtype=pl.String))
+        found = self._products.find(pl.Series("id", [str(product) for product in ids], dtype=pl.String))
         self.unknown += [ids[place] for place in np.flatnonzero(found.is_null().to_numpy()).tolist()]
         return found.drop_nulls().to_numpy().astype(np.int32)
 

@@ -18,18 +18,18 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 import numpy as np
 
 from tastemaker.errors import ServerBusy
-from tastemaker.ranking.index.approximate import AnyCandidates
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.ranking.recommend import nearest, rank_baskets, rank_users
+from tastemaker.ranking.rank import VisitorList, VisitorLists, nearest, rank_visitors
 from tastemaker.ranking.rules.rule_book import RuleBook
+from tastemaker.ranking.visitors import Visitor, Visitors
 from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.types import Floats, Rows
 
-__all__ = ["Engine", "Ranked", "Ranking"]
+__all__ = ["Engine", "Ranked", "Ranking", "rank_alone"]
 
 T = TypeVar("T")
 Ranked: TypeAlias = tuple[Rows, Floats]
-"""The product rows and the scores of one list, best first"""
+"""The product rows and the scores of neighbours, nearest first"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,25 @@ class Ranking:
     approximate: bool = False
     """Whether the version's index finds the lists"""
     book: RuleBook | None = None
-    """Rules that are a mask over the products, and no more; ``None`` shows every product"""
+    """The rules; ``None`` shows every product"""
+    explain: bool = False
+    """Whether each product comes with the reasons for its score"""
+
+    @property
+    def has_no_rules(self) -> bool:
+        """Return whether lists are plain."""
+        return self.book is None or self.book.is_empty
+
+    @property
+    def is_quick(self) -> bool:
+        """Return whether lists are ranked as fast as plain ones, and shorter ones are the beginnings of longer ones."""
+        book = self.book
+        if self.explain:
+            return False
+        return book is None or not (book.caps or len(book.pinned) or book.leaves_few)
 
 
-Group: TypeAlias = tuple[Ranking, Literal["user", "basket", "product"]]
+Group: TypeAlias = tuple[Ranking, Literal["visitor", "product"]]
 
 AT_ONCE = 64
 """Most queries of one call of the kernel"""
@@ -60,7 +75,7 @@ class _Ask:
 
     queries: Sequence[Any]
     k: int
-    answer: asyncio.Future[list[Ranked]]
+    answer: asyncio.Future[list[Any]]
 
 
 class Engine:
@@ -83,22 +98,20 @@ class Engine:
         finally:
             self._held -= 1
 
-    async def rank_users(self, how: Ranking, users: Sequence[int], k: int) -> list[Ranked]:
-        """Return the k best products of each user at these rows."""
-        return await self._ask((how, "user"), users, k)
-
-    async def rank_baskets(self, how: Ranking, baskets: Sequence[Rows], k: int) -> list[Ranked]:
-        """Return the k best products for each basket, given as ascending product rows."""
-        return await self._ask((how, "basket"), baskets, k)
+    async def rank(self, how: Ranking, visitors: Sequence[Visitor], k: int) -> list[VisitorList]:
+        """Return the k best products of each visitor; ``how`` is quick."""
+        found: list[VisitorList] = await self._ask((how, "visitor"), visitors, k)
+        return found
 
     async def nearest(self, how: Ranking, products: Sequence[int], k: int) -> list[Ranked]:
         """Return the k products nearest, by dot product, to each product at these rows; rules hold for other lists."""
         table = None if how.approximate else how.loaded.neighbours
         if table is not None:
             known = [table.of(product, k, include_self=how.include_own) for product in products]
-            if all(one is not None for one in known):
+            if all(found is not None for found in known):
                 return cast("list[Ranked]", known)
-        return await self._ask((how, "product"), products, k)
+        found: list[Ranked] = await self._ask((how, "product"), products, k)
+        return found
 
     def close(self) -> None:
         """End the threads."""
@@ -109,7 +122,7 @@ class Engine:
             raise ServerBusy("too many requests wait for an answer; try again.")
         self._held += 1
 
-    async def _ask(self, group: Group, queries: Sequence[Any], k: int) -> list[Ranked]:
+    async def _ask(self, group: Group, queries: Sequence[Any], k: int) -> list[Any]:
         self._admit()
         try:
             ask = _Ask(queries, k, asyncio.get_running_loop().create_future())
@@ -169,7 +182,7 @@ class Engine:
         return asks
 
     def _rank_here(self, group: Group, asks: list[_Ask]) -> None:
-        done: Future[list[list[Ranked]]] = Future()
+        done: Future[list[list[Any]]] = Future()
         try:
             done.set_result(_rank(group, asks))
         except Exception as error:
@@ -183,11 +196,11 @@ class Engine:
         future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finish_aside, asks, done))
         self._start_soon()
 
-    def _finish_aside(self, asks: list[_Ask], done: Future[list[list[Ranked]]]) -> None:
+    def _finish_aside(self, asks: list[_Ask], done: Future[list[list[Any]]]) -> None:
         self._free += 1
         self._finish(asks, done)
 
-    def _finish(self, asks: list[_Ask], done: Future[list[list[Ranked]]]) -> None:
+    def _finish(self, asks: list[_Ask], done: Future[list[list[Any]]]) -> None:
         error = done.exception()
         for number, ask in enumerate(asks):
             if ask.answer.done():
@@ -199,27 +212,38 @@ class Engine:
         self._start_soon()
 
 
-def _rank(group: Group, asks: list[_Ask]) -> list[list[Ranked]]:
+def rank_alone(how: Ranking, visitors: Sequence[Visitor], k: int) -> list[VisitorList]:
+    """Return the lists of the visitors of one request, without company."""
+    lists = _visitor_lists(how, visitors, k)
+    return [lists.of(q) for q in range(len(lists))]
+
+
+def _rank(group: Group, asks: list[_Ask]) -> list[list[Any]]:
     """Rank the queries of several requests in one call; a shorter list is the beginning of a longer one."""
-    lists = _lists(group, [query for ask in asks for query in ask.queries], max(ask.k for ask in asks))
+    how, kind = group
+    queries, k = [query for ask in asks for query in ask.queries], max(ask.k for ask in asks)
+    cut: Callable[[int, int], Any]
+    if kind == "visitor":
+        visitor_lists = _visitor_lists(how, queries, k)
+        cut = lambda q, most: visitor_lists.of(q, k=most)  # noqa: E731
+    else:
+        neighbours = _neighbours(how, queries, k)
+        cut = lambda q, most: tuple(part[:most] for part in neighbours[q])  # noqa: E731
     answers, place = [], 0
     for ask in asks:
-        own = [lists[place + number] for number in range(len(ask.queries))]
-        answers.append([(rows[: ask.k], scores[: ask.k]) for rows, scores in own])
+        answers.append([cut(q, ask.k) for q in range(place, place + len(ask.queries))])
         place += len(ask.queries)
     return answers
 
 
-def _lists(group: Group, queries: list[Any], k: int) -> RankedLists:
-    how, kind = group
-    loaded, include = how.loaded, how.include_own
-    if kind == "product":
-        space = loaded.index_by_dot if how.approximate else loaded.by_dot
-        return nearest(space, np.array(queries, np.int32), k=k, include_self=include, threads=1)
-    candidates: AnyCandidates = loaded.candidates if how.book is None else loaded.allowed_by(how.book)
-    if how.approximate and loaded.index is not None:
-        candidates = loaded.index
-    if kind == "user":
-        users = np.array(queries, np.int32)
-        return rank_users(loaded.model, users, candidates, k=k, include_purchased=include, threads=1)
-    return rank_baskets(loaded.model, queries, candidates, k=k, include_purchased=include, threads=1)
+def _visitor_lists(how: Ranking, visitors: Sequence[Visitor], k: int) -> VisitorLists:
+    loaded = how.loaded
+    return rank_visitors(
+        loaded.packed_with_index if how.approximate else loaded.packed, Visitors.of(visitors), how.book,
+        k=k, include_purchased=how.include_own, explain=how.explain, threads=1,
+    )  # fmt: skip
+
+
+def _neighbours(how: Ranking, products: Sequence[int], k: int) -> RankedLists:
+    space = how.loaded.index_by_dot if how.approximate else how.loaded.by_dot
+    return nearest(space, np.array(products, np.int32), k=k, include_self=how.include_own, threads=1)

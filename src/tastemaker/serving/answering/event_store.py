@@ -40,6 +40,9 @@ CREATE TABLE IF NOT EXISTS answered (
 KEPT_SECONDS = 7 * 24 * 3600
 """So long an idempotency key is remembered."""
 
+USERS_AT_ONCE = 10_000
+"""Most users of one query; SQLite takes 32,766 parameters."""
+
 WAIT_SECONDS = 5.0
 """So long a writer waits for another process's commit."""
 
@@ -130,17 +133,23 @@ class Events:
                 )
             connection.executemany(
                 "INSERT INTO purchases (user, product, time, quantity) VALUES (?, ?, ?, ?)",
-                [(one.user, one.product, one.time, one.quantity) for one in events],
+                [(event.user, event.product, event.time, event.quantity) for event in events],
             )
             return len(events), False
 
-    def purchases_of(self, user: str) -> list[tuple[str, int]]:
-        """Return the product and the time (microseconds since 1970) of each live purchase of a user."""
+    def purchases_of(self, users: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+        """Return the product and the time (microseconds since 1970) of each live purchase, for those of the users who have some."""
+        found: dict[str, list[tuple[str, int]]] = {}
         with self._reading, _translated(self._file):
             assert self._reader is not None
-            found: list[tuple[str, int]] = self._reader.execute(
-                "SELECT product, time FROM purchases WHERE user = ?", (user,)
-            ).fetchall()
+            for low in range(0, len(users), USERS_AT_ONCE):
+                some = users[low : low + USERS_AT_ONCE]
+                marks = "?" if len(some) == 1 else ", ".join("?" * len(some))
+                rows = self._reader.execute(
+                    f"SELECT user, product, time FROM purchases WHERE user IN ({marks})", tuple(some)
+                )
+                for user, product, time_ in rows:
+                    found.setdefault(user, []).append((product, time_))
         return found
 
     def count(self) -> int:

@@ -1,171 +1,96 @@
-"""`lists_for`: the lists of some guests, under rules: those that the model knows ranked together, the others one by one."""
+"""`lists_for` and `neighbours_for`: what a request gets, ranked beside others where that is quick, else alone in a thread."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from tastemaker.ranking.fallbacks import Answer, Visitor, answer
-from tastemaker.ranking.lists import RankedLists
-from tastemaker.ranking.rules.rule_book import Removal, RuleBook
-from tastemaker.ranking.rules.ruled import Ruled, best_allowed
-from tastemaker.ranking.top_k import Exclusions
-from tastemaker.serving.answering.batcher import Engine, Ranked, Ranking
-from tastemaker.serving.answering.visitors import Guest
+from tastemaker.ranking.packed import Similarity
+from tastemaker.ranking.rank import VisitorList, rank_neighbours
+from tastemaker.ranking.visitors import Visitor, demanded_categories
+from tastemaker.serving.answering.batcher import Engine, Ranked, Ranking, rank_alone
 from tastemaker.serving.front.metrics import Metrics
-from tastemaker.serving.models.loaded_model import LoadedModel
-from tastemaker.types import Booleans, Floats, Rows
 
-__all__ = ["Explain", "GuestList", "Reasons", "lists_for", "neighbours_for"]
-
-Reasons: TypeAlias = list[Any]
-"""Why each product of a list is in it"""
-Explain: TypeAlias = Callable[[Visitor, Answer], Reasons]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GuestList:
-    """One list, and how it came about."""
-
-    answer: Answer
-    reasons: Reasons | None
-    by_index: bool
-    """Whether an approximate index found it"""
+__all__ = ["lists_for", "neighbours_for"]
 
 
 async def lists_for(
-    guests: list[Guest],
-    loaded: LoadedModel,
-    book: RuleBook,
-    engine: Engine,
-    metrics: Metrics,
-    *,
-    k: int,
-    include_purchased: bool,
-    explain: Explain | None = None,
-    approximate: bool = False,
-) -> list[GuestList]:
-    """Return the list of each guest, and its reasons where they are wanted; count what each rests on.
+    visitors: Sequence[Visitor], how: Ranking, engine: Engine, metrics: Metrics, *, k: int
+) -> list[VisitorList]:
+    """Return the list of each visitor, and count what each rests on.
 
-    ``approximate`` allows that lists without rules, reasons and live purchases are found by the version's index where it has one.
+    Where ``how`` allows the version's index, it finds the lists of those whom the model itself knows, without rules and reasons;
+    all others are exact.
     """
-    by_index = approximate and loaded.index is not None and book.allowed is None
-    quick = [
-        explain is None and _is_quick(guest, loaded, book, include_purchased, by_index) for guest in guests
-    ]
-    rest = [guest.visitor for guest, one in zip(guests, quick, strict=True) if not one]
-    known = [guest for guest, one in zip(guests, quick, strict=True) if one]
-    found = iter(await _ranked(known, loaded, book, engine, k, include_purchased, by_index) if known else ())
-    slow = iter(
-        await engine.run(_rank_each, loaded, rest, book, k, include_purchased, explain) if rest else ()
-    )
-    lists = [next(found) if one else next(slow) for one in quick]
-    for one in lists:
-        metrics.fallback(loaded.name, one.answer.source)
-        metrics.empty_answers(loaded.name, int(not len(one.answer.ruled.rows)))
+    if how.approximate and (how.loaded.index is None or how.explain or not how.has_no_rules):
+        how = replace(how, approximate=False)
+    if how.approximate:
+        lists = await _partly_by_index(visitors, how, engine, k)
+    else:
+        lists = await _lists(visitors, how, engine, k)
+    for found in lists:
+        metrics.fallback(how.loaded.name, found.source)
+        metrics.empty_answers(how.loaded.name, int(not len(found.rows)))
     return lists
-
-
-def _is_quick(guest: Guest, loaded: LoadedModel, book: RuleBook, include: bool, by_index: bool) -> bool:
-    """Return whether a guest's list is the plain ranking for a user or a basket, under a mask at most.
-
-    Whoever bought more since, or has a basket too, is a basket of all that, unless the user has a vector of their own or how often
-    they bought counts. Of whom nothing is known, an empty basket.
-    """
-    if book.caps or len(book.pinned) or book.leaves_few or guest.source == "category best sellers":
-        return False
-    if guest.source == "best sellers":
-        return not by_index
-    return guest.plain or (loaded.model.user_vectors is None and not include and not by_index)
 
 
 async def neighbours_for(
     products: list[int],
-    loaded: LoadedModel,
-    book: RuleBook,
+    how: Ranking,
     engine: Engine,
     metrics: Metrics,
     *,
     k: int,
-    include_self: bool,
-    approximate: bool = False,
+    similarity: Similarity = "dot",
 ) -> tuple[list[Ranked], bool]:
-    """Return the nearest products that may be shown of each product, and whether an approximate index found them."""
-    if book.allowed is not None:
-        found = await engine.run(_nearest_allowed, loaded, products, book.allowed, k, include_self)
-        lists, by_index = [found[number] for number in range(len(products))], False
+    """Return the nearest products that may be shown of each product, and whether they are surely the nearest.
+
+    Where ``how`` allows the version's index, it finds those by dot product, without rules, until all neighbours are worked out.
+    """
+    loaded, book = how.loaded, how.book
+    if similarity != "dot" or (book is not None and book.allowed is not None):
+        lists, exact = await engine.run(_nearest_alone, how, products, k, similarity), True
     else:
-        # neighbours that are worked out are exact, and as quick
-        by_index = approximate and loaded.index is not None and loaded.neighbours is None
-        lists = await engine.nearest(Ranking(loaded, include_self, by_index), products, k)
+        by_index = how.approximate and loaded.index is not None and loaded.neighbours is None
+        lists = await engine.nearest(replace(how, approximate=by_index, book=None), products, k)
+        exact = not by_index
     metrics.empty_answers(loaded.name, sum(not len(rows) for rows, _ in lists))
-    return lists, by_index
+    return lists, exact
 
 
-async def _ranked(
-    guests: list[Guest],
-    loaded: LoadedModel,
-    book: RuleBook,
-    engine: Engine,
-    k: int,
-    include: bool,
-    by_index: bool,
-) -> list[GuestList]:
-    """Rank for users and baskets together with what other requests ask for."""
-    how = Ranking(loaded, include, by_index, None if book.allowed is None else book)
-    users = [cast(int, guest.visitor.user) for guest in guests if _is_user(guest)]
-    baskets = [guest.visitor.held for guest in guests if not _is_user(guest)]
-    of_users = iter(await engine.rank_users(how, users, k) if users else ())
-    of_baskets = iter(await engine.rank_baskets(how, baskets, k) if baskets else ())
-    return [
-        _plain(guest, *next(of_users if _is_user(guest) else of_baskets), book, include, by_index)
-        for guest in guests
-    ]
+def _nearest_alone(how: Ranking, products: list[int], k: int, similarity: Similarity) -> list[Ranked]:
+    found = rank_neighbours(
+        how.loaded.packed, np.array(products, np.int32), how.book,
+        k=k, similarity=similarity, include_self=how.include_own, threads=1,
+    )  # fmt: skip
+    return list(found)
 
 
-def _is_user(guest: Guest) -> bool:
-    """Return whether the model ranks for the row of a user, not for a basket."""
-    return guest.plain and guest.source == "personal"
+async def _partly_by_index(
+    visitors: Sequence[Visitor], how: Ranking, engine: Engine, k: int
+) -> list[VisitorList]:
+    by_index = [visitor.is_learned and len(visitor.held) > 0 for visitor in visitors]
+    known = [visitor for visitor, found in zip(visitors, by_index, strict=True) if found]
+    others = [visitor for visitor, found in zip(visitors, by_index, strict=True) if not found]
+    found_lists = iter(await _lists(known, how, engine, k))
+    exact_lists = iter(await _lists(others, replace(how, approximate=False), engine, k))
+    return [next(found_lists if found else exact_lists) for found in by_index]
 
 
-def _plain(
-    guest: Guest, rows: Rows, scores: Floats, book: RuleBook, include: bool, by_index: bool
-) -> GuestList:
-    held = guest.visitor.held
-    removals: tuple[Removal, ...] = ()
-    if not include:
-        gone = len(held) if book.allowed is None else int(book.allowed[held].sum())
-        removals = (Removal("purchased", gone),)
-    return GuestList(Answer(guest.source, Ruled(rows, scores, 0, removals), held), None, by_index)
+async def _lists(visitors: Sequence[Visitor], how: Ranking, engine: Engine, k: int) -> list[VisitorList]:
+    if not visitors:
+        return []
+    if how.is_quick and not _care_about_categories(visitors, how):
+        return await engine.rank(how, visitors, k)
+    return await engine.run(rank_alone, how, visitors, k)
 
 
-def _rank_each(
-    loaded: LoadedModel,
-    visitors: list[Visitor],
-    book: RuleBook,
-    k: int,
-    include: bool,
-    explain: Explain | None,
-) -> list[GuestList]:
-    """Rank in a thread of the engine, and give reasons where they are wanted."""
-    found = []
-    for visitor in visitors:
-        one = answer(
-            loaded.model, loaded.candidates, loaded.catalogue, visitor, book,
-            k=k, include_purchased=include, threads=1,
-        )  # fmt: skip
-        found.append(GuestList(one, None if explain is None else explain(visitor, one), False))
-    return found
-
-
-def _nearest_allowed(
-    loaded: LoadedModel, products: list[int], allowed: Booleans, k: int, include_self: bool
-) -> RankedLists:
-    vectors, candidates = loaded.by_dot
-    own = np.array(products, np.int32)
-    exclude = None if include_self else Exclusions(np.arange(len(own) + 1), own)
-    queries = np.ascontiguousarray(vectors[own])
-    return best_allowed(queries, candidates, k, allowed, exclude=exclude, vectors=vectors, threads=1)
+def _care_about_categories(visitors: Sequence[Visitor], how: Ranking) -> bool:
+    """Return whether anybody gets best sellers of categories: less is filled up in a shorter list than in a longer one."""
+    nobody = [visitor for visitor in visitors if not len(visitor.held)]
+    if not nobody:
+        return False
+    demanded = how.book is not None and bool(demanded_categories(how.book, how.loaded.catalogue))
+    return demanded or any(visitor.categories for visitor in nobody)

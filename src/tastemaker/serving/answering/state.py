@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from tastemaker.ranking.why import Buyers
 from tastemaker.serving.answering.active_rules import RulesInForce
 from tastemaker.serving.answering.event_store import Events
 from tastemaker.serving.answering.product_search import ProductIndex
@@ -40,10 +39,6 @@ class ApiState:
         """Close the events."""
         if self.events is not None:
             self.events.close()
-
-    def buyers(self, loaded: LoadedModel) -> Buyers:
-        """Return who bought each product, made when first asked for."""
-        return self._once(loaded, "buyers", lambda: Buyers(loaded.model))
 
     def index(self, loaded: LoadedModel) -> ProductIndex:
         """Return what products are searched with, made when first asked for."""

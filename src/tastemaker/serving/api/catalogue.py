@@ -12,7 +12,7 @@ from tastemaker.errors import SettingProblem
 from tastemaker.ranking.rules.rules import Rules, write_rules
 from tastemaker.serving.answering.active_rules import FILE
 from tastemaker.serving.answering.product_search import about
-from tastemaker.serving.answering.visitors import guest_of
+from tastemaker.serving.answering.visitors import visitor_of
 from tastemaker.serving.api import schemas as bodies
 from tastemaker.serving.api.model_choice import chosen
 from tastemaker.serving.api.rules import rules_of_body
@@ -69,8 +69,7 @@ async def product(request: RequestInfo, query: bodies.ModelQuery, product: str) 
 async def history(request: RequestInfo, query: bodies.HistoryQuery, user: str) -> bodies.HistoryAnswer:
     """Answer ``GET /api/v1/users/{user}/history``."""
     loaded = chosen(request, query)
-    guest = guest_of(request.service.state, loaded, user, ())
-    visitor = guest.visitor
+    visitor = visitor_of(request.service.state, loaded, user, ())
     if visitor.user is None and not len(visitor.history):
         request.service.metrics.unknown_ids(loaded.name, "user")
         raise Refusal(404, "the model does not know this user.", missing="user")
@@ -82,7 +81,7 @@ async def history(request: RequestInfo, query: bodies.HistoryQuery, user: str) -
     return bodies.HistoryAnswer(
         model=loaded.name,
         version=loaded.version,
-        user=guest.asked["user"],
+        user=visitor.named["user"],
         purchases=[
             bodies.Purchased(
                 product=loaded.product_ids.one(row),

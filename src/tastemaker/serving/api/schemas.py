@@ -199,6 +199,12 @@ class SimilarQuery(ModelQuery, kw_only=True):
 
     k: Length = 10
     include_self: Annotated[bool, Meta(description="Whether the product itself is listed.")] = False
+    similarity: Annotated[
+        Literal["dot", "cosine"],
+        Meta(
+            description="By dot product, or by cosine: then only the direction of the taste vectors counts."
+        ),
+    ] = "dot"
     details: Details = False
 
 

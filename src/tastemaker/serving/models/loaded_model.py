@@ -20,9 +20,9 @@ from tastemaker.model.folder import load, read_manifest
 from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.ranking.index.approximate import AnyCandidates, Approximate
 from tastemaker.ranking.index.index_folder import index_folder, load_index
+from tastemaker.ranking.packed import PackedModel, product_candidates
 from tastemaker.ranking.queries import basket_queries, user_queries
-from tastemaker.ranking.recommend import nearest, product_candidates, rank_users
-from tastemaker.ranking.rules.rule_book import RuleBook
+from tastemaker.ranking.rank import nearest, rank_users
 from tastemaker.ranking.top_k import Candidates, top_k
 from tastemaker.serving.models.id_lookup import Ids
 from tastemaker.serving.models.neighbour_table import NeighbourTable
@@ -56,8 +56,6 @@ class LoadedModel:
 
     neighbours: NeighbourTable | None = None
     """The nearest products of all, once they are worked out"""
-
-    _narrowed: tuple[RuleBook, Candidates] | None = None
 
     @property
     def key(self) -> str:
@@ -95,13 +93,17 @@ class LoadedModel:
         low, high = offsets[user], offsets[user + 1]
         return products[low:high], None if times is None else times[low:high]
 
-    def allowed_by(self, book: RuleBook) -> Candidates:
-        """Return the candidates under the mask of a book. Those of the last book are kept: most requests come under the same."""
-        kept = self._narrowed
-        if kept is None or kept[0] is not book:
-            mask = book.allowed
-            kept = self._narrowed = (book, self.candidates if mask is None else self.candidates.only(mask))
-        return kept[1]
+    @cached_property
+    def packed(self) -> PackedModel:
+        """Return the version as `rank_visitors` takes it."""
+        return PackedModel(self.model, self.catalogue, self.candidates, {"dot": self.by_dot})
+
+    @cached_property
+    def packed_with_index(self) -> PackedModel:
+        """Return the same with its index, where there is one."""
+        return PackedModel(
+            self.model, self.catalogue, self.index or self.candidates, {"dot": self.index_by_dot}
+        )
 
     @cached_property
     def _purchases(self) -> tuple[AnyArray, Rows, Counts | None]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tastemaker.ranking.recommend import nearest
+from tastemaker.ranking.rank import nearest
 from tastemaker.ranking.top_k import Candidates
 from tastemaker.serving.models.shared_pages import shared
 from tastemaker.storage import writing

@@ -12,7 +12,8 @@ from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.kernels.compiling import on_compile
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
-from tastemaker.ranking.recommend import nearest, product_candidates, rank_baskets, rank_users
+from tastemaker.ranking.packed import product_candidates
+from tastemaker.ranking.rank import nearest, rank_baskets, rank_users
 
 __all__ = ["warm"]
 

@@ -107,10 +107,6 @@ OPERATIONS = (
         "GET", "/api/page/session", "session", "What the caller may do", questions.session, role="read"
     ),
     Operation("GET", "/api/page/users", "users", "Some users, or those sought", questions.users, role="read"),
-    Operation(
-        "GET", "/api/page/cosine/{product:path}", "cosine", "Products near a product by cosine",
-        questions.cosine, role="read",
-    ),
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from tastemaker.ranking.rules.rule_book import RuleBook
 from tastemaker.serving.answering.batcher import Engine, Ranked, Ranking
 from tastemaker.serving.answering.lists import lists_for, neighbours_for
 from tastemaker.serving.answering.state import ApiState
-from tastemaker.serving.answering.visitors import guest_of
+from tastemaker.serving.answering.visitors import count_unknown, visitors_of
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.front.settings import Settings
@@ -62,7 +62,7 @@ class Call:
     """The rules in force and the live purchases"""
 
 
-Answer: TypeAlias = tuple[bool, list[Ranked]]
+Lists: TypeAlias = tuple[bool, list[Ranked]]
 """Whether there is one list, which stands without an outer list, and the lists"""
 
 
@@ -74,7 +74,7 @@ class Signature:
     inputs: tuple[Input, ...]
     outputs: tuple[str, str]
     """The names of the ids and of the scores"""
-    answer: Callable[[Call], Awaitable[Answer]]
+    answer: Callable[[Call], Awaitable[Lists]]
     length: int | None = None
     """How long a list is where no input says so"""
     batches: bool = True
@@ -92,7 +92,7 @@ def dtype_of(one: Input, loaded: LoadedModel) -> DataType:
     return {"number": "DT_INT32", "flag": "DT_BOOL", "word": "DT_STRING"}[one.of]
 
 
-async def _item_item(call: Call) -> Answer:
+async def _item_item(call: Call) -> Lists:
     """Answer as the notebook's function: the nearest by dot product, the product itself among them, whatever the rules say."""
     asked = call.values["item"]
     products = asked if isinstance(asked, list) else [asked]
@@ -104,18 +104,16 @@ async def _item_item(call: Call) -> Answer:
     return True, await call.engine.nearest(Ranking(call.loaded, include_own=True), rows, NOTEBOOK_K)
 
 
-async def _similar(call: Call) -> Answer:
+async def _similar(call: Call) -> Lists:
     asked = call.values["product"]
     products = asked if isinstance(asked, list) else [asked]
     rows = _known_products(call, products)
-    lists, _ = await neighbours_for(
-        rows, call.loaded, _book(call), call.engine, call.metrics,
-        k=_length(call), include_self=call.values["include_self"],
-    )  # fmt: skip
+    how = Ranking(call.loaded, call.values["include_self"], book=_book(call))
+    lists, _ = await neighbours_for(rows, how, call.engine, call.metrics, k=_length(call))
     return not isinstance(asked, list), lists
 
 
-async def _user(call: Call) -> Answer:
+async def _user(call: Call) -> Lists:
     """Answer for users, what they bought since included; whoever is not known gets best sellers."""
     asked = call.values["user"]
     users = asked if isinstance(asked, list) else [asked]
@@ -123,7 +121,7 @@ async def _user(call: Call) -> Answer:
     return not isinstance(asked, list), await _lists(call, [(user, ()) for user in users])
 
 
-async def _basket(call: Call) -> Answer:
+async def _basket(call: Call) -> Lists:
     """Answer for baskets; products that are not known are left out, and without any other one gets best sellers."""
     asked = call.values["basket"]
     asked = asked if isinstance(asked, list) else [asked]
@@ -140,16 +138,11 @@ async def _basket(call: Call) -> Answer:
 async def _lists(call: Call, asked: list[tuple[Any, Sequence[Any]]]) -> list[Ranked]:
     """Rank for users and baskets, under the rules in force."""
     book, said = _book(call), call.values["include_purchased"]
-    guests = [
-        guest_of(call.api, call.loaded, user, basket).minding(book, call.loaded) for user, basket in asked
-    ]
-    for guest in guests:
-        guest.count_unknown(call.metrics, call.loaded.name)
-    lists = await lists_for(
-        guests, call.loaded, book, call.engine, call.metrics,
-        k=_length(call), include_purchased=bool(book.include_purchased if said is None else said),
-    )  # fmt: skip
-    return [(one.answer.ruled.rows, one.answer.ruled.scores) for one in lists]
+    visitors = visitors_of(call.api, call.loaded, asked)
+    count_unknown(visitors, call.metrics, call.loaded.name)
+    how = Ranking(call.loaded, bool(book.include_purchased if said is None else said), book=book)
+    lists = await lists_for(visitors, how, call.engine, call.metrics, k=_length(call))
+    return [(found.rows, found.scores) for found in lists]
 
 
 def _book(call: Call) -> RuleBook:

@@ -84,7 +84,7 @@ export const models = (signal) => get("/api/v1/models", {}, signal);
 export const products = (at, search, limit, signal) => get("/api/v1/products", { ...at, search, limit }, signal);
 export const product = (at, id, signal) => get(`/api/v1/products/${part(id)}`, at, signal);
 export const neighbours = (at, id, by, k, signal) =>
-  by === "cosine" ? get(`/api/page/cosine/${part(id)}`, { ...at, k }, signal) : get(`/api/v1/products/${part(id)}/similar`, { ...at, k, details: true }, signal);
+  get(`/api/v1/products/${part(id)}/similar`, { ...at, k, similarity: by, details: true }, signal);
 export const users = (at, search, limit, signal) => get("/api/page/users", { ...at, search, limit }, signal);
 export const history = (at, id, signal) => get(`/api/v1/users/${part(id)}/history`, { ...at, details: true }, signal);
 

@@ -1,0 +1,122 @@
+"""`PackedModel`: a model made ready for ranking, once for many calls: its products packed, its catalogue beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from tastemaker.data.reading.catalogues import Catalogue
+from tastemaker.data.reading.product_table import ProductTable, read_product_table
+from tastemaker.errors import SettingProblem
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.index.approximate import AnyCandidates, Approximate, exact_of
+from tastemaker.ranking.rules.rule_book import RuleBook
+from tastemaker.ranking.top_k import Candidates
+from tastemaker.ranking.why import Buyers
+from tastemaker.types import Floats
+
+__all__ = [
+    "PackedModel",
+    "Similarity",
+    "Space",
+    "pack",
+    "product_candidates",
+    "similarity_candidates",
+]
+
+Similarity = Literal["dot", "cosine"]
+
+Space: TypeAlias = tuple[Floats, AnyCandidates]
+"""Product vectors, ``float32[P, D]``, and the same packed: where neighbours are sought"""
+
+
+@dataclass(eq=False)
+class PackedModel:
+    """A model and all that lists are made from beside it. What is known of the shop as it is now (live rates, say) belongs here.
+
+    What is computed from it is kept when it is first needed, and changes no answer.
+    """
+
+    model: TasteModel
+    catalogue: ProductTable | None = None
+    packed: AnyCandidates | None = None
+    """The products with their bias, where they are packed already; those of an index are found approximately"""
+    spaces: dict[Similarity, Space] = field(default_factory=dict)
+    """Where neighbours are sought; made when first asked for"""
+    _narrowed: tuple[RuleBook, Candidates] | None = None
+
+    @cached_property
+    def candidates(self) -> AnyCandidates:
+        """Return the products with their bias, packed when first asked for."""
+        return self.packed or product_candidates(self.model)
+
+    @property
+    def exact(self) -> Candidates:
+        """Return the products as they are ranked exactly."""
+        return exact_of(self.candidates)
+
+    @cached_property
+    def buyers(self) -> Buyers:
+        """Return who bought each product."""
+        return Buyers(self.model)
+
+    def allowed_by(self, book: RuleBook) -> Candidates:
+        """Return the products under the mask of a book. Those of the last book are kept: most requests come under the same."""
+        kept = self._narrowed
+        if kept is None or kept[0] is not book:
+            mask = book.allowed
+            kept = self._narrowed = (book, self.exact if mask is None else self.exact.only(mask))
+        return kept[1]
+
+    def space(self, similarity: Similarity = "dot") -> Space:
+        """Return where neighbours are sought; raise `SettingProblem` for a similarity that there is not."""
+        found = self.spaces.get(similarity)
+        if found is None:
+            found = self.spaces[similarity] = self._space(similarity)
+        return found
+
+    def _space(self, similarity: Similarity) -> Space:
+        if similarity == "dot" and isinstance(self.packed, Approximate):
+            return self.packed.vectors, self.packed.by_dot()
+        return similarity_candidates(self.model, similarity)
+
+
+def pack(
+    model: TasteModel | PackedModel,
+    *,
+    catalogue: Catalogue | ProductTable | None = None,
+    candidates: AnyCandidates | None = None,
+) -> PackedModel:
+    """Make a model ready for many calls of `recommend`, `recommend_baskets` and `similar`, which take what this returns.
+
+    ``catalogue`` is a table of products (a file, a frame, or one that was read), for rules on its columns. ``candidates`` of
+    `load_index` are found approximately.
+    """
+    if isinstance(model, PackedModel):
+        if catalogue is None and candidates is None:
+            return model
+        candidates = candidates or model.packed
+        catalogue = model.catalogue if catalogue is None else catalogue
+        model = model.model
+    if catalogue is not None and not isinstance(catalogue, ProductTable):
+        catalogue = read_product_table(catalogue, model.products)
+    return PackedModel(model, catalogue, candidates)
+
+
+def product_candidates(model: TasteModel) -> Candidates:
+    """Pack a model's products for `top_k`."""
+    return Candidates.of(model.product_vectors, model.product_bias)
+
+
+def similarity_candidates(model: TasteModel, similarity: Similarity = "dot") -> tuple[Floats, Candidates]:
+    """Return the product vectors among which neighbours are sought, scaled to length 1 for cosine, and packed."""
+    vectors = np.asarray(model.product_vectors)
+    if similarity == "cosine":
+        lengths = np.sqrt(np.einsum("pd,pd->p", vectors, vectors, dtype=np.float64))
+        vectors = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]).astype(np.float32)
+    elif similarity != "dot":
+        raise SettingProblem(f"similarity is {similarity!r}; it must be 'dot' or 'cosine'.")
+    return vectors, Candidates.of(vectors)
