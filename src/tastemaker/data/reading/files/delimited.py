@@ -23,7 +23,7 @@ from tastemaker.errors import ColumnProblem, UnreadableFile
 
 __all__ = ["open_delimited"]
 
-START: Final = 1 << 20
+START: Final = 1 << 17
 """Bytes in which the dialect shows"""
 
 UNIT: Final = "\x1f"
@@ -41,6 +41,8 @@ class _Text:
     dialect: Dialect
     quotes: bool
     notes: tuple[str, ...] = ()
+    may_repeat: bool = True
+    """Whether a line further down may be a header, since it holds the longest cell of the first"""
 
 
 @dataclass(slots=True)
@@ -54,8 +56,6 @@ class _Parsed:
     dropped: dict[str, int] = field(default_factory=dict)
     columns: frozenset[str] = frozenset()
     frame: pl.LazyFrame | None = None
-    may_repeat: bool | None = None
-    """Whether a line further down may be a header; ``None`` when not looked for yet"""
 
     def select(self, wanted: Sequence[str]) -> pl.LazyFrame:
         """Return columns, parsed the first time that they are asked for."""
@@ -80,9 +80,7 @@ class _Parsed:
         )
         own = {name: raw[self.names.index(name)] for name in wanted}
         frame = frame.with_columns(pl.col(column).alias(name) for name, column in own.items())
-        if self.may_repeat is None:
-            self.may_repeat = self.has_header and _may_repeat(text, self.names)
-        if self.may_repeat:
+        if self.has_header and text.may_repeat:
             frame = self._without_headers(frame, dict.fromkeys([*own.values(), *raw[:2]]), list(own))
         self.frame, self.columns = frame.select(list(own)), frozenset(own)
 
@@ -117,21 +115,6 @@ class _Parsed:
             f"{text.place.label} has another header in line {line:,}: {', '.join(map(repr, row[:6]))}, where the first is "
             f"{', '.join(map(repr, self.names[:6]))}; part the file there and give both parts."
         )
-
-
-def _may_repeat(text: _Text, names: Sequence[str]) -> bool:
-    """Tell whether the longest name of a column stands below the first line: a header further down would hold it, too."""
-    longest = max(names, key=len).encode()
-    with text.path.open("rb") as file:
-        file.seek(text.dialect.skip)
-        for _ in range(_lines_of_header(text)):
-            file.readline(LONGEST_LINE)
-        last = b""
-        while chunk := file.read(CHUNK):
-            if longest in chunk or longest in last + chunk[: len(longest)]:
-                return True
-            last = chunk[-len(longest) :]
-    return False
 
 
 _OTHER: Final = "\0"
@@ -233,20 +216,16 @@ def _mended(text: _Text, spool: Spool, columns: Columns) -> _Text:
     elif text.dialect.comments and _has_more_comments(text.path, text.dialect.skip):
         return _without_comments(text, spool, columns)
     dialect = text.dialect
-    if check_fields(
+    longest = max((cell for cell in dialect.rows[0] if '"' not in cell), key=len, default="")
+    right, found = check_fields(
         text.path,
         separator=dialect.separator,
         width=len(dialect.rows[0]),
         quotes=text.quotes,
-        skip=_skip(text),
-    ):
-        return text
-    return _looked_at_closely(text, spool, columns)
-
-
-def _skip(text: _Text) -> int:
-    """Return where the rows begin that are counted; the ``#`` of a header does not disturb the count."""
-    return text.dialect.skip
+        skip=dialect.skip,
+        needle=longest.strip(_PADDING).encode(),
+    )
+    return replace(text, may_repeat=found) if right else _looked_at_closely(text, spool, columns)
 
 
 def _looked_at_closely(text: _Text, spool: Spool, columns: Columns) -> _Text:

@@ -46,25 +46,34 @@ class _Counts:
     right: bool
 
 
-def check_fields(path: Path, *, separator: str, width: int, quotes: bool, skip: int) -> bool:
+def check_fields(
+    path: Path, *, separator: str, width: int, quotes: bool, skip: int, needle: bytes
+) -> tuple[bool, bool]:
     """Tell whether every line from byte ``skip`` on has ``width`` fields, and quotes enclose whole fields and nothing else.
 
-    Blank lines are right. A ``False`` calls for a real parser (`first_flaw`).
+    Blank lines are right. A ``False`` calls for a real parser (`first_flaw`). Told, too, is whether ``needle`` stands in a line
+    below the first.
     """
     wanted = width - 1
     carried, fresh = 0, True  # separators since the last line end; whether nothing of the line was seen
+    found = False
     with path.open("rb") as file, ThreadPoolExecutor(THREADS) as pool:
         file.seek(skip)
-        for counts in _counted(_file_chunks(file), pool, ord(separator), wanted, quotes):
+        first = len(file.readline())
+        file.seek(skip)
+        for place, (counts, chunk) in enumerate(
+            _counted(_file_chunks(file), pool, ord(separator), wanted, quotes)
+        ):
             if counts is None or not counts.right:
-                return False
+                return False, True
+            found = found or chunk.find(needle, 0 if place else first) >= 0
             if not counts.has_line_end:
                 carried, fresh = carried + counts.head, False
                 continue
             if carried + counts.head != wanted and not (fresh and counts.head == 0):
-                return False
+                return False, True
             carried, fresh = counts.tail, counts.tail == 0
-    return carried == wanted or fresh
+    return carried == wanted or fresh, found
 
 
 def _file_chunks(file: IO[bytes]) -> Iterator[bytes]:
@@ -84,19 +93,20 @@ def _file_chunks(file: IO[bytes]) -> Iterator[bytes]:
 
 def _counted(
     chunks: Iterator[bytes], pool: ThreadPoolExecutor, separator: int, wanted: int, quotes: bool
-) -> Iterator[_Counts | None]:
-    waiting: list[Future[_Counts | None]] = []
+) -> Iterator[tuple[_Counts | None, bytes]]:
+    waiting: list[tuple[Future[_Counts | None], bytes]] = []
     inside = False
     for chunk in chunks:
-        waiting.append(pool.submit(_count, chunk, separator, wanted, quotes, inside))
+        waiting.append((pool.submit(_count, chunk, separator, wanted, quotes, inside), chunk))
         if quotes:
             inside ^= bool(chunk.count(b'"') & 1)
         if len(waiting) > THREADS:
-            yield waiting.pop(0).result()
-    for future in waiting:
-        yield future.result()
+            future, done = waiting.pop(0)
+            yield future.result(), done
+    for future, done in waiting:
+        yield future.result(), done
     if inside:
-        yield None
+        yield None, b""
 
 
 def _count(chunk: bytes, separator: int, wanted: int, quotes: bool, inside: bool) -> _Counts | None:

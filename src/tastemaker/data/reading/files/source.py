@@ -40,7 +40,7 @@ class Source:
     """Its columns; of a file without a header, their positions: ``"1"``, ``"2"``, …"""
 
     select: Callable[[Sequence[str]], pl.LazyFrame]
-    """Returns these columns, unread."""
+    """Returns these columns, unread; they can be read as long as the source lives, which holds what it unpacked."""
 
     is_text: bool = False
     """Whether it has no types of its own, as CSV has none: every column is text."""

@@ -92,7 +92,7 @@ def survey(path: Path, label: str) -> Survey:
     with path.open("rb") as file:
         encoding = encoding_of(file.read(4096))
         file.seek(0)
-        found = _Bytes(label, encoding)
+        found = _Bytes(path, label, encoding)
         for chunk in within_limits(iter(lambda: file.read(CHUNK), b""), label):
             found.look_at(chunk)
     return found.survey()
@@ -101,11 +101,11 @@ def survey(path: Path, label: str) -> Survey:
 class _Bytes:
     """Counts over the chunks of a file."""
 
-    def __init__(self, label: str, encoding: Encoding) -> None:
-        self._label, self._encoding = label, encoding
+    def __init__(self, path: Path, label: str, encoding: Encoding) -> None:
+        self._path, self._label, self._encoding = path, label, encoding
         self._wide = encoding.startswith(("utf-16", "utf-32"))
-        self._quotes = self._returns = False
-        self._lines = self._size = 0
+        self._quotes = self._returns = self._lines = False
+        self._size = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._pending = self._bad_line = self._valid = self._invalid = self._high = 0
 
@@ -113,7 +113,7 @@ class _Bytes:
         if self._wide:
             return
         if b"\0" in chunk:
-            line = self._lines + chunk.count(b"\n", 0, chunk.find(b"\0")) + 1
+            line = _line_of(self._path, self._size + chunk.find(b"\0"))
             raise UnreadableFile(
                 f"{self._label} holds a NUL byte in line {line:,}; it is damaged, or no text. Write it anew."
             )
@@ -121,7 +121,7 @@ class _Bytes:
         self._returns = self._returns or b"\r" in chunk
         if self._pending or not chunk.isascii():
             self._decode(chunk)
-        self._lines += chunk.count(b"\n")
+        self._lines = self._lines or b"\n" in chunk
         self._size += len(chunk)
 
     def _decode(self, chunk: bytes) -> None:
@@ -130,7 +130,7 @@ class _Bytes:
             self._valid += len(chunk) - len(self._decoder.decode(chunk))
         except UnicodeDecodeError as error:
             start = max(0, error.start - self._pending)
-            self._bad_line = self._bad_line or self._lines + chunk.count(b"\n", 0, start) + 1
+            self._bad_line = self._bad_line or _line_of(self._path, self._size + start)
             self._decoder.reset()
             text = chunk.decode("utf-8", errors="ignore")
             kept = len(text.encode())
@@ -143,7 +143,8 @@ class _Bytes:
         if self._wide:
             return Survey(self._encoding, True, False, f"{self._label} was read as {SPOKEN[self._encoding]}.")
         if self._pending:
-            self._bad_line, self._invalid = self._bad_line or self._lines + 1, self._invalid + self._pending
+            self._bad_line = self._bad_line or _line_of(self._path, self._size)
+            self._invalid += self._pending
         return self._western(returns) if self._bad_line else Survey("utf-8", self._quotes, returns)
 
     def _western(self, returns: bool) -> Survey:
@@ -162,6 +163,16 @@ class _Bytes:
 
 
 _ASCII: Final = bytes(range(128))
+
+
+def _line_of(path: Path, offset: int) -> int:
+    """Return the number of the line, from 1, in which the byte at an offset stands."""
+    line = 1
+    with path.open("rb") as file:
+        while offset > 0 and (chunk := file.read(min(CHUNK, offset))):
+            line += chunk.count(b"\n")
+            offset -= len(chunk)
+    return line
 
 
 def recoded(path: Path, found: Survey, label: str) -> Iterator[bytes]:
