@@ -145,6 +145,14 @@ def test_ids_that_begin_with_a_hash_are_ids(tmp_path: Path):
     ]
 
 
+def test_a_row_that_may_be_a_comment_among_comments_is_refused(tmp_path: Path):
+    assert rows(written(tmp_path / "a.csv", "#u1,p1\n#u2,p2\nu3,p3\n"), ["1", "2"], Reading(header=False))[
+        0
+    ] == ("#u1", "p1")
+    text = "# made by the till\nuser_id,product_id\n#7,10\nb,11\n"
+    assert "'#7,10'; take the comments out" in refusal(written(tmp_path / "b.csv", text))
+
+
 def test_a_header_behind_a_hash_is_a_header(tmp_path: Path):
     assert rows(written(tmp_path / "a.csv", "# user_id,product_id,price\n" + CSV.split("\n", 1)[1])) == ROWS
 

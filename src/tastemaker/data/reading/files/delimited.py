@@ -330,6 +330,8 @@ def _without_comments(text: _Text, spool: Spool, columns: Columns) -> _Text:
             yield first
             while lines := file.readlines(CHUNK):
                 kept = [line for line in lines if not line.startswith(b"#")]
+                if len(kept) < len(lines):
+                    _refuse_likely_rows(lines, text)
                 passed += len(lines) - len(kept)
                 yield b"".join(kept)
 
@@ -345,6 +347,17 @@ def _without_comments(text: _Text, spool: Spool, columns: Columns) -> _Text:
         dialect=replace(text.dialect, skip=0, skipped_lines=0, comments=0),
     )
     return _mended(clean, spool, columns)
+
+
+def _refuse_likely_rows(lines: Sequence[bytes], text: _Text) -> None:
+    """Raise `UnreadableFile` where a line that begins with ``#`` may be a row among comments."""
+    separator, width = text.dialect.separator.encode(), len(text.dialect.rows[0])
+    for line in lines:
+        if line.startswith(b"#") and not line.startswith(b"# ") and line.count(separator) == width - 1 > 0:
+            raise UnreadableFile(
+                f"{text.place.label} has comments, and a line that begins with # and has as many fields as a row: "
+                f"{line.strip()[:60].decode()!r}; take the comments out, or put the first field in quotes."
+            )
 
 
 def _lines_of_header(text: _Text) -> int:

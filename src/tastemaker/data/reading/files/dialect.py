@@ -53,8 +53,8 @@ def dialect_of(start: bytes, *, tabs: bool, columns: Columns) -> Dialect:
         if telling:
             said = telling[1]
         elif bare.startswith("#") and rest:
-            if _is_header_behind(bare, rest, columns):
-                hashed = True
+            hashed = _is_header_behind(bare, rest, columns)
+            if hashed or _is_row_with_hash(bare, rest):
                 break
             comments += 1
         elif bare.strip() or not rest:
@@ -72,6 +72,14 @@ def _is_header_behind(line: str, rest: str, columns: Columns) -> bool:
         if len(cells) > 1 and len(cells) == following.count(separator) + 1 and _names_a_role(cells, columns):
             return True
     return False
+
+
+def _is_row_with_hash(line: str, rest: str) -> bool:
+    """Tell whether a line that begins with ``#`` is a row: it has as many fields as the next, and no space after the sign."""
+    following = next((one for one in rest.split("\n") if one.strip() and not one.startswith("#")), "")
+    return not line.startswith("# ") and any(
+        following.count(separator) == line.count(separator) > 0 for separator in SEPARATORS
+    )
 
 
 def _rows(text: str, separator: str) -> tuple[tuple[str, ...], ...]:

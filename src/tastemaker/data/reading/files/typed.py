@@ -85,6 +85,7 @@ def open_workbook(place: Place, *, columns: Columns, header: bool | None, asks: 
         raise UnreadableFile(
             f"cannot read {label}: its workbook is damaged or of a kind that is not read; save it as .xlsx or CSV."
         ) from error
+    frame = frame.with_columns(_whole(column) for column in frame.iter_columns())
     if not found:
         frame = frame.rename({name: str(place + 1) for place, name in enumerate(frame.columns)})
     notes: tuple[str, ...] = ()
@@ -95,3 +96,15 @@ def open_workbook(place: Place, *, columns: Columns, header: bool | None, asks: 
         label, opened.names, opened.select, has_header=bool(found), head=rows[1:] if found else rows,
         notes=notes, files=(label,),
     )  # fmt: skip
+
+
+def _whole(column: pl.Series) -> pl.Series:
+    """Return numbers that are all whole as integers; a workbook knows no others than floats."""
+    if column.dtype != pl.Float64:
+        return column
+    whole = column.cast(pl.Int64, strict=False)
+    return (
+        whole
+        if bool((whole.cast(pl.Float64).eq_missing(column) & (whole.abs() < 2**53).fill_null(True)).all())
+        else column
+    )
