@@ -21,7 +21,7 @@ PIECES = frozenset(
 """Units that mean one piece each; beside them no other unit may stand."""
 
 _NUMBER = re.compile(
-    r"(?P<open>\()?(?P<sign>[+-−])?\s*(?:[xX]\s*)?(?P<digits>\d[\d.,'’\s_]*)(?P<after>-)?\s*(?P<unit>[A-Za-zÀ-ÿ]+\.?)?(?(open)\))"
+    r"(?P<open>\()?(?P<sign>[+\-−])?\s*(?:[xX]\s*)?(?P<digits>\d[\d.,'’\s_]*)(?P<after>-)?\s*(?P<unit>[A-Za-zÀ-ÿ]+\.?)?(?(open)\))"
 )
 
 
