@@ -19,9 +19,13 @@
     ├── RulesProblem                rules that cannot hold for a version of a model
     ├── NotServed                   a model, version or label that the server does not have
     ├── ServerBusy                  too many requests wait for the server's ranking threads
+    ├── EventsProblem               the file of live events cannot be read or written
+    │   ├── EventsFull              the disk has no room for further events
+    │   └── KeyUsedOtherwise        an idempotency key came again with another content
     └── ServerProblem               the server cannot start: the port is taken, there is no model or no keys
 
-The command line prints the message in one line and exits with 1.
+The command line prints the message in one line and exits with 1. Three more never reach a caller: ``Refusal`` becomes the answer
+to a request, and ``EndedOnPurpose`` and ``_Stopped`` end a process that was told to.
 """
 
 from __future__ import annotations
@@ -33,7 +37,10 @@ __all__ = [
     "ColumnProblem",
     "DamagedModel",
     "DataError",
+    "EventsFull",
+    "EventsProblem",
     "FolderExists",
+    "KeyUsedOtherwise",
     "ModelFolderProblem",
     "NewerFormat",
     "NoPurchases",
@@ -124,6 +131,18 @@ class RulesProblem(TastemakerError):
 
 class ServerBusy(TastemakerError):
     """Too many requests wait for the server's ranking threads; the same request may succeed a moment later."""
+
+
+class EventsProblem(TastemakerError):
+    """The file of events cannot be read or written."""
+
+
+class EventsFull(EventsProblem):
+    """The disk has no room for further events; nothing of the request was kept."""
+
+
+class KeyUsedOtherwise(EventsProblem):
+    """An idempotency key came again with another content."""
 
 
 class ServerProblem(TastemakerError):

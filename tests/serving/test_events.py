@@ -20,12 +20,10 @@ from api_worlds import api_world
 from serving_worlds import client_of, make_model, product_id
 
 import tastemaker as tm
+from tastemaker.errors import EventsFull, EventsProblem, KeyUsedOtherwise
 from tastemaker.serving.answering.event_store import (
     Event,
     Events,
-    EventsFull,
-    EventsProblem,
-    KeyUsedOtherwise,
     read_events,
 )
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import polars as pl
 
 from tastemaker.data.identifiers import integers_if_all
-from tastemaker.errors import TastemakerError
+from tastemaker.errors import EventsFull, EventsProblem, KeyUsedOtherwise
 
-__all__ = ["Event", "Events", "EventsFull", "EventsProblem", "KeyUsedOtherwise", "as_bytes", "read_events"]
+__all__ = ["Event", "Events", "as_bytes", "read_events"]
 
 FORMAT = 1
 
@@ -45,18 +45,6 @@ USERS_AT_ONCE = 10_000
 
 WAIT_SECONDS = 5.0
 """So long a writer waits for another process's commit."""
-
-
-class EventsProblem(TastemakerError):
-    """The file of events cannot be read or written."""
-
-
-class EventsFull(EventsProblem):
-    """The disk has no room for further events; nothing of the request was kept."""
-
-
-class KeyUsedOtherwise(EventsProblem):
-    """An idempotency key came again with another content."""
 
 
 @dataclass(frozen=True, slots=True)

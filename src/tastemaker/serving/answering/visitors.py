@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tastemaker.errors import EventsProblem
 from tastemaker.ranking.visitors import NOTHING, Visitor, categories_of
-from tastemaker.serving.answering.event_store import EventsProblem
 from tastemaker.serving.answering.state import ApiState
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.models.loaded_model import LoadedModel

@@ -10,12 +10,10 @@ from datetime import UTC, datetime, timedelta
 from msgspec import UNSET
 from starlette.concurrency import run_in_threadpool
 
+from tastemaker.errors import EventsFull, EventsProblem, KeyUsedOtherwise
 from tastemaker.serving.answering.event_store import (
     Event,
     Events,
-    EventsFull,
-    EventsProblem,
-    KeyUsedOtherwise,
     as_bytes,
     read_events,
 )
