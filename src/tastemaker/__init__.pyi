@@ -21,6 +21,7 @@ from tastemaker.data.vocabulary import Vocabulary as Vocabulary
 from tastemaker.errors import TastemakerError as TastemakerError
 from tastemaker.evaluation.comparison.compare import compare as compare
 from tastemaker.evaluation.comparison.entries import Comparison as Comparison
+from tastemaker.evaluation.comparison.measurement import Measurement as Measurement
 from tastemaker.evaluation.evaluate import evaluate as evaluate
 from tastemaker.evaluation.paired import compare_paired as compare_paired
 from tastemaker.evaluation.protocol import Report as Report

@@ -27,6 +27,8 @@ from tastemaker.evaluation.paired import Paired
 from tastemaker.evaluation.segments import Segments
 from tastemaker.training.selection.validation import hold_out
 
+AT_10 = tm.Measurement(at=[10])
+
 
 def log_of(*pairs: tuple[object, str]) -> Purchases:
     users, products = zip(*pairs, strict=True)
@@ -39,8 +41,7 @@ def found(split, model_folder):
         split.train,
         split.held_out,
         models=["cosine", str(model_folder)],
-        metrics=["ndcg@10", "recall@10"],
-        at=[5, 10],
+        measure=tm.Measurement(metrics=["ndcg@10", "recall@10"], at=[5, 10]),
         seed=3,
     )
 
@@ -59,7 +60,9 @@ def test_each_models_numbers_are_those_of_evaluate(found, split, model_folder):
 def test_a_model_that_is_learned_is_the_one_that_train_gives(split, small_config, monkeypatch):
     small = Contestant("default", lambda log, terms: tm.train(log, small_config, seed=terms.seed))
     monkeypatch.setattr(room, "CONTESTANTS", {"default": small, "best-sellers": CONTESTANTS["best-sellers"]})
-    report = compare(split.train, split.held_out, models=["default"], at=[10], seed=5).of("default").report
+    report = (
+        compare(split.train, split.held_out, models=["default"], measure=AT_10, seed=5).of("default").report
+    )
     assert report == evaluate(tm.train(split.train, small_config, seed=5), split.held_out, at=[10], seed=5)
 
 
@@ -89,7 +92,9 @@ def test_best_sellers_are_always_in_and_all_baselines_when_none_is_named(split, 
     monkeypatch.setattr(room, "CONTESTANTS", few)
 
     def names(*models):
-        return [entry.name for entry in compare(split.train, split.held_out, models=models, at=[10]).entries]
+        return [
+            entry.name for entry in compare(split.train, split.held_out, models=models, measure=AT_10).entries
+        ]
 
     assert names() == names("default", "ease") == ["default", "best-sellers", "ease"]
     assert names("ease") == ["best-sellers", "ease"]
@@ -98,7 +103,12 @@ def test_best_sellers_are_always_in_and_all_baselines_when_none_is_named(split, 
 
 
 def test_a_folder_is_the_chosen_one_however_its_path_is_written(split, model_folder):
-    found = compare(split.train, split.held_out, models=[f"{model_folder}/", "best-sellers"], at=[10])
+    found = compare(
+        split.train,
+        split.held_out,
+        models=[f"{model_folder}/", "best-sellers"],
+        measure=AT_10,
+    )
     assert found.chosen == str(model_folder)
     assert found.of(found.chosen).model is not None
 
@@ -116,7 +126,7 @@ def test_who_cannot_take_part_is_left_out_with_the_reason(split, monkeypatch):
         split.train,
         split.held_out,
         models=["large", "absent"],
-        at=[10],
+        measure=AT_10,
         onlooker=Onlooker(measured=heard.append),
     )
     assert found.of("large").skipped == "more than 100 products"
@@ -139,9 +149,14 @@ def test_a_model_is_not_learned_twice_from_the_same_purchases_settings_and_seed(
     )
 
     def run(log=split.train, seed=0):
-        return compare(log, split.held_out, models=["counted"], at=[10], seed=seed, workspace=tmp_path).of(
-            "counted"
-        )
+        return compare(
+            log,
+            split.held_out,
+            models=["counted"],
+            measure=AT_10,
+            seed=seed,
+            workspace=tmp_path,
+        ).of("counted")
 
     first, again = run(), run()
     assert (calls, first.reused, again.reused) == ([0], False, True)
@@ -158,9 +173,13 @@ def test_a_model_is_not_learned_twice_from_the_same_purchases_settings_and_seed(
 
 def test_a_kept_model_that_was_damaged_is_learned_again(split, tmp_path):
     def run():
-        return compare(split.train, split.held_out, models=["best-sellers"], at=[10], workspace=tmp_path).of(
-            "best-sellers"
-        )
+        return compare(
+            split.train,
+            split.held_out,
+            models=["best-sellers"],
+            measure=AT_10,
+            workspace=tmp_path,
+        ).of("best-sellers")
 
     folder = run().folder
     (folder / "product_bias.npy").write_bytes(b"nonsense")
@@ -176,7 +195,7 @@ def test_a_comparison_that_is_stopped_half_way_keeps_what_was_whole(split, tmp_p
     floor = CONTESTANTS["best-sellers"]
     monkeypatch.setattr(room, "CONTESTANTS", {"best-sellers": floor, "failing": Contestant("failing", fail)})
     with pytest.raises(TrainingFailed):
-        compare(split.train, split.held_out, at=[10], workspace=tmp_path)
+        compare(split.train, split.held_out, measure=AT_10, workspace=tmp_path)
     kept = list(tmp_path.iterdir())
     assert [folder.name.rpartition("-")[0] for folder in kept] == ["best-sellers"]
     assert tm.load(kept[0]).record.purchases == len(split.train)
@@ -184,8 +203,8 @@ def test_a_comparison_that_is_stopped_half_way_keeps_what_was_whole(split, tmp_p
 
 def test_held_out_purchases_may_have_vocabularies_of_their_own(split, tmp_path):
     file = write_log(split.held_out, tmp_path / "held.parquet")
-    one = compare(split.train, split.held_out, models=["cosine"], at=[10])
-    other = compare(split.train, tm.read_purchases(file), models=["cosine"], at=[10])
+    one = compare(split.train, split.held_out, models=["cosine"], measure=AT_10)
+    other = compare(split.train, tm.read_purchases(file), models=["cosine"], measure=AT_10)
     assert one.of("cosine").report == other.of("cosine").report
 
 
@@ -194,7 +213,9 @@ def test_a_folder_of_other_vocabularies_is_measured_by_ids_on_the_users_known_to
     held = log_of((1, "scarf"), (2, "sock"), (3, "hat"), (3, "kilt"), (9, "hat"))
     older = tm.best_sellers(log_of((3, "boot"), (2, "sock"), (2, "hat"), (7, "sock")))
     folder = tm.save(older, tmp_path / "older")
-    found = compare(train, held, models=["best-sellers", folder], metrics=["recall@2"], at=[2])
+    found = compare(
+        train, held, models=["best-sellers", folder], measure=tm.Measurement(metrics=["recall@2"], at=[2])
+    )
     assert found.users == 2  # 2 and 3; the older model has not heard of 1, and nobody of 9
     assert found.of("best-sellers").report.metrics["recall@2"].mean == (1 + 1 / 2) / 2
     # to 2 it shows the boot; to 3 sock and hat, of hat and kilt
@@ -212,7 +233,9 @@ def test_a_folder_of_other_vocabularies_is_measured_by_ids_on_the_users_known_to
 
 def test_purchases_that_stand_in_train_too_are_noted():
     train = log_of((1, "hat"), (1, "sock"), (2, "hat"))
-    found = compare(train, log_of((1, "hat"), (2, "sock")), models=["best-sellers"], at=[2])
+    found = compare(
+        train, log_of((1, "hat"), (2, "sock")), models=["best-sellers"], measure=tm.Measurement(at=[2])
+    )
     assert found.notes == (
         "50.0% of the held-out pairs stand in train, too: purchases made again, or a leak.",
         "Of 2 users 1 have any ndcg@10 from best-sellers: with so few, intervals and p-values say little.",
@@ -228,7 +251,7 @@ def test_the_same_purchases_on_both_sides_are_refused_before_anything_is_learned
 
 
 def test_a_train_that_is_later_than_what_is_held_out_is_noted(split):
-    found = compare(split.train, split.held_out, models=["best-sellers"], at=[10])
+    found = compare(split.train, split.held_out, models=["best-sellers"], measure=AT_10)
     assert "purchases in train are later than the first one held out" in found.notes[0]
 
 
@@ -240,7 +263,7 @@ def test_without_a_common_user_there_is_nothing_to_compare():
 @pytest.mark.parametrize("metric", ["ndcg", "ndcg@0", "ndcg@-1", "coverage@10", "nonsense@10", "@10", ""])
 def test_what_is_no_metric_of_a_user_is_refused(split, metric):
     with pytest.raises(SettingProblem, match="NAME@K"):
-        compare(split.train, split.held_out, metrics=[metric])
+        compare(split.train, split.held_out, measure=tm.Measurement(metrics=[metric]))
 
 
 def test_an_unknown_model_is_refused_before_anything_is_learned(split):
@@ -249,7 +272,12 @@ def test_an_unknown_model_is_refused_before_anything_is_learned(split):
 
 
 def test_a_metric_at_a_length_that_was_not_asked_for_is_measured_too(split):
-    found = compare(split.train, split.held_out, models=["best-sellers"], metrics=["mrr@7"], at=[5])
+    found = compare(
+        split.train,
+        split.held_out,
+        models=["best-sellers"],
+        measure=tm.Measurement(metrics=["mrr@7"], at=[5]),
+    )
     assert "mrr@7" in found.of("best-sellers").report.metrics
     assert found.verdict == "In mrr@7 there is nothing to compare best-sellers with."
 
@@ -380,4 +408,6 @@ def test_few_hits_and_products_unknown_to_train_are_told(split):
 def test_segments_of_other_users_are_refused(split):
     other = Segments("city", "user", ("here", "unknown"), np.zeros(3, np.int32))
     with pytest.raises(DataError, match="by city are of 3 users"):
-        compare(split.train, split.held_out, models=["best-sellers"], segments=[other])
+        compare(
+            split.train, split.held_out, models=["best-sellers"], measure=tm.Measurement(segments=[other])
+        )

@@ -31,7 +31,7 @@ def found(split, model_folder):
         split.train,
         split.held_out,
         models=[str(model_folder), "co-purchase"],
-        metrics=["ndcg@10", "recall@20"],
+        measure=tm.Measurement(metrics=["ndcg@10", "recall@20"]),
     )
 
 
@@ -110,7 +110,7 @@ def test_every_drawing_has_a_title_a_description_and_its_numbers_in_a_table(page
 
 
 def test_a_page_without_a_catalogue_vectors_or_rivals_is_whole(split):
-    alone = compare(split.train, split.held_out, models=["best-sellers"], at=[10])
+    alone = compare(split.train, split.held_out, models=["best-sellers"], measure=tm.Measurement(at=[10]))
     page = report_page(alone, split.train, split.held_out)
     assert "best-sellers stands alone in ndcg@10" in page
     assert 'id="map"' not in page
@@ -124,7 +124,7 @@ def test_a_chosen_model_that_was_left_out_is_said_to_be(split, monkeypatch):
 
     large = replace(room.CONTESTANTS["cosine"], name="large", most_products=1)
     monkeypatch.setattr(room, "CONTESTANTS", {"large": large, **room.CONTESTANTS})
-    found = compare(split.train, split.held_out, models=["large"], at=[10])
+    found = compare(split.train, split.held_out, models=["large"], measure=tm.Measurement(at=[10]))
     page = report_page(found, split.train, split.held_out)
     assert "<h1>large was not measured.</h1>" in page
     assert "left out: more than 1 products" in page

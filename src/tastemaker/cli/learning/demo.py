@@ -39,37 +39,14 @@ def demo(
     Everything is made up, from the customers to the jumpers, and needs no network. `--out DIR` keeps the files, so that every other
     command can be tried on them.
     """
-    import numpy as np
-
-    from tastemaker.data.splits import hold_out_random
-    from tastemaker.data.synthetic.shop import make_shop
-    from tastemaker.evaluation.evaluate import evaluate
-    from tastemaker.model.config import preset
     from tastemaker.model.folder import check_target
-    from tastemaker.training.baselines.best_sellers import best_sellers
-    from tastemaker.training.train import train
 
     began = time.perf_counter()
     target = None if out is None else check_target(out / "models" / "demo" / "1")
-    shop = make_shop(seed=seed)
-    split = hold_out_random(shop.purchases, rng=np.random.default_rng(seed))
-    say(
-        f"A shop with {len(shop.purchases.users):,} customers, {len(shop.purchases.products):,} products and "
-        f"{len(shop.purchases):,} purchases; {len(split.held_out):,} of them are held out to measure with."
-    )
-    with training_bar() as watch:
-        model = train(split.train, preset("default"), seed=seed, threads=threads, watch=watch)
-    reports = {
-        "best sellers": evaluate(best_sellers(split.train), split.held_out, seed=seed, threads=threads),
-        "tastemaker": evaluate(model, split.held_out, seed=seed, threads=threads),
-    }
+    shop, split, model = _learn(seed, threads)
+    reports = _measure(split, model, seed, threads)
     if not as_json:
-        output().print()
-        _show_customer(shop, model, split.held_out.user_rows)
-        output().print()
-        _show_neighbours(shop, model)
-        output().print()
-        output().print(_quality(reports))
+        _show(shop, split, model, reports)
     folder = None if out is None or target is None else _keep(shop, split, model, out, target)
     seconds = time.perf_counter() - began
     if as_json:
@@ -88,6 +65,46 @@ def demo(
         say(
             "Next: tastemaker demo --out DIR keeps the files; tastemaker train LOG --out models/recommender/1 takes yours."
         )
+
+
+def _learn(seed: int, threads: int | None) -> tuple[Shop, Split, TasteModel]:
+    """Make a shop, hold out a part of its purchases, and learn the default model from the rest."""
+    import numpy as np
+
+    from tastemaker.data.splits import hold_out_random
+    from tastemaker.data.synthetic.shop import make_shop
+    from tastemaker.model.config import preset
+    from tastemaker.training.train import train
+
+    shop = make_shop(seed=seed)
+    split = hold_out_random(shop.purchases, rng=np.random.default_rng(seed))
+    say(
+        f"A shop with {len(shop.purchases.users):,} customers, {len(shop.purchases.products):,} products and "
+        f"{len(shop.purchases):,} purchases; {len(split.held_out):,} of them are held out to measure with."
+    )
+    with training_bar() as watch:
+        model = train(split.train, preset("default"), seed=seed, threads=threads, watch=watch)
+    return shop, split, model
+
+
+def _measure(split: Split, model: TasteModel, seed: int, threads: int | None) -> dict[str, Report]:
+    from tastemaker.evaluation.evaluate import evaluate
+    from tastemaker.training.baselines.best_sellers import best_sellers
+
+    return {
+        "best sellers": evaluate(best_sellers(split.train), split.held_out, seed=seed, threads=threads),
+        "tastemaker": evaluate(model, split.held_out, seed=seed, threads=threads),
+    }
+
+
+def _show(shop: Shop, split: Split, model: TasteModel, reports: dict[str, Report]) -> None:
+    out = output()
+    out.print()
+    _show_customer(shop, model, split.held_out.user_rows)
+    out.print()
+    _show_neighbours(shop, model)
+    out.print()
+    out.print(_quality(reports))
 
 
 def _show_customer(shop: Shop, model: TasteModel, held_out_users: object) -> None:

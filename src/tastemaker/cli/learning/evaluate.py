@@ -10,7 +10,9 @@ import typer
 from tastemaker.cli.learning.replayed import replay_terms, show_replay
 from tastemaker.cli.terminal.console import output, print_json, say
 from tastemaker.cli.terminal.options import (
+    STANDARD_LENGTHS,
     AsJson,
+    Lengths,
     ModelFolder,
     RankPurchased,
     Threads,
@@ -22,46 +24,50 @@ from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tastemaker.data.reading.readers import HeldOut
     from tastemaker.evaluation.protocol import Report
     from tastemaker.evaluation.replay.bench import Terms
+    from tastemaker.model.taste_model import TasteModel
 
 __all__ = ["evaluate", "report_table"]
+
+
+HeldOutLog = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="HELD_OUT...", help="A log that the model has not seen, or its parts.", show_default=False
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Decides the intervals' resampling and the workshop's draws.")]
+
+Replay = Annotated[
+    bool,
+    typer.Option(
+        "--replay", help="Ask for each purchase at its time what would have been shown just before it."
+    ),
+]
+Frozen = Annotated[bool, typer.Option("--frozen", help="With --replay: only the user's own history grows.")]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="first-event",
+        help="With --replay: a product is a candidate from its first event on.",
+        show_default="always",
+    ),
+]
 
 
 @takes_reading
 def evaluate(
     folder: ModelFolder,
-    held_out: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="HELD_OUT...", help="A log that the model has not seen, or its parts.", show_default=False
-        ),
-    ],
-    at: Annotated[
-        list[int] | None, typer.Option(help="List length; repeatable.", show_default="10, 20, 100")
-    ] = None,
+    held_out: HeldOutLog,
+    at: Lengths = None,
     include_purchased: RankPurchased = False,
-    replay: Annotated[
-        bool,
-        typer.Option(
-            "--replay", help="Ask for each purchase at its time what would have been shown just before it."
-        ),
-    ] = False,
-    frozen: Annotated[
-        bool, typer.Option("--frozen", help="With --replay: only the user's own history grows.")
-    ] = False,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="first-event",
-            help="With --replay: a product is a candidate from its first event on.",
-            show_default="always",
-        ),
-    ] = None,
+    replay: Replay = False,
+    frozen: Frozen = False,
+    since: Since = None,
     reading: ReadingOptions = ReadingOptions(),
-    seed: Annotated[
-        int, typer.Option(help="Decides the intervals' resampling and the workshop's draws.")
-    ] = 0,
+    seed: Seed = 0,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -79,15 +85,37 @@ def evaluate(
         return
     if frozen or since is not None:
         raise typer.BadParameter("--frozen and --since go with --replay.")
-    from tastemaker.data.reading.readers import read_held_out
-    from tastemaker.evaluation.comparison.common_users import learned_from, share_seen
     from tastemaker.evaluation.evaluate import evaluate as measure
     from tastemaker.model.folder import load
 
     model = load(folder)
+    held = _read(held_out, model, reading)
+    report = measure(
+        model,
+        held.to_measure,
+        at=tuple(at or STANDARD_LENGTHS),
+        include_purchased=include_purchased,
+        seed=seed,
+        threads=threads,
+    )
+    if as_json:
+        unknown = {
+            "unknown_user_rows": held.unknown_user_rows,
+            "unknown_product_rows": held.unknown_product_rows,
+        }
+        print_json(report.as_dict() | unknown)
+    else:
+        _show(report)
+
+
+def _read(files: list[Path], model: TasteModel, reading: ReadingOptions) -> HeldOut:
+    """Read what is held out, and say what of it cannot be measured or was seen in training."""
+    from tastemaker.data.reading.readers import read_held_out
+    from tastemaker.evaluation.comparison.common_users import learned_from, share_seen
+
     columns, how = reading.columns(), reading.reading()
-    held = read_held_out(log_of(held_out), model.users, model.products, columns, reading=how)
-    say(f"{spoken(held_out)}: {held.purchases.summary.sentence()}")
+    held = read_held_out(log_of(files), model.users, model.products, columns, reading=how)
+    say(f"{spoken(files)}: {held.purchases.summary.sentence()}")
     if held.unknown_user_rows:
         say(
             f"{held.unknown_user_rows:,} rows are of users that the model does not know; they are not measured."
@@ -101,21 +129,10 @@ def evaluate(
         say(
             f"The model has seen {seen:.1%} of the pairs held out: purchases made again, or not held out at all."
         )
-    report = measure(
-        model,
-        held.to_measure,
-        at=tuple(at or (10, 20, 100)),
-        include_purchased=include_purchased,
-        seed=seed,
-        threads=threads,
-    )
-    if as_json:
-        unknown = {
-            "unknown_user_rows": held.unknown_user_rows,
-            "unknown_product_rows": held.unknown_product_rows,
-        }
-        print_json(report.as_dict() | unknown)
-        return
+    return held
+
+
+def _show(report: Report) -> None:
     output().print(f"{report.users:,} users, {report.products:,} products ranked; mean and 95 % interval:")
     output().print(report_table(report))
     if report.workshop is not None:

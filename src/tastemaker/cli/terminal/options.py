@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from tastemaker.data.vocabulary import Vocabulary
 
 __all__ = [
+    "STANDARD_LENGTHS",
     "AsJson",
+    "Lengths",
     "Logs",
     "ModelFolder",
     "OutFile",
@@ -34,6 +36,10 @@ __all__ = [
     "typed",
 ]
 
+STANDARD_LENGTHS = (10, 20, 100)
+Lengths = Annotated[
+    list[int] | None, typer.Option("--at", help="List length; repeatable.", show_default="10, 20, 100")
+]
 RankPurchased = Annotated[
     bool,
     typer.Option(

@@ -24,10 +24,10 @@ def by_columns(
     >>> import tastemaker as tm
     >>> log = tm.read_purchases(pl.DataFrame({"user": [1, 2], "product": ["hat", "sock"]}))
     >>> people = pl.DataFrame({"user": [1, 2], "city": ["Leeds", "York"]})
-    >>> [(one.noun, one.name, one.codes.tolist()) for one in by_columns(["city"], log, users=people)]
+    >>> [(way.noun, way.name, way.codes.tolist()) for way in by_columns(["city"], log, users=people)]
     [('user', 'city', [0, 1])]
     """
-    return tuple(one for column in columns for one in _by(column, log, users, products))
+    return tuple(found for column in columns for found in _by(column, log, users, products))
 
 
 def _by(column: str, log: Purchases, users: Catalogue, products: Catalogue) -> Iterator[Segments]:
@@ -50,10 +50,10 @@ def _by(column: str, log: Purchases, users: Catalogue, products: Catalogue) -> I
 
 def check_segments(segments: Sequence[Segments], log: Purchases) -> None:
     """Raise `DataError` unless the segments hold a label for each user, or each product, of the log."""
-    for one in segments:
-        rows = len(log.users if one.noun == "user" else log.products)
-        if len(one.codes) != rows:
+    for way in segments:
+        rows = len(log.users if way.noun == "user" else log.products)
+        if len(way.codes) != rows:
             raise DataError(
-                f"the segments by {one.name} are of {len(one.codes):,} {one.noun}s and the log to learn from has {rows:,}; "
+                f"the segments by {way.name} are of {len(way.codes):,} {way.noun}s and the log to learn from has {rows:,}; "
                 "make them for all of its rows."
             )

@@ -88,10 +88,10 @@ def _tuned(
     most_products: int | None = None,
 ) -> Contestant:
     def learn_tuned(log: Purchases, terms: Terms) -> TasteModel:
-        def one(part: Purchases, setting: Setting) -> TasteModel:
+        def learn_part(part: Purchases, setting: Setting) -> TasteModel:
             return learn(part, terms, setting)
 
-        return tuned(one, grid, log, seed=terms.seed, threads=terms.threads)
+        return tuned(learn_part, grid, log, seed=terms.seed, threads=terms.threads)
 
     settings = {"grid": [dict(setting) for setting in grid]}
     return Contestant(name, learn_tuned, settings, package, most_products)
@@ -145,8 +145,8 @@ FLOOR = "best-sellers"
 """The contestant that is always in: a model that does not beat it is worth nothing."""
 
 CONTESTANTS: Mapping[str, Contestant] = {
-    one.name: one
-    for one in (
+    entrant.name: entrant
+    for entrant in (
         _of_preset("default"),
         Contestant(FLOOR, lambda log, _: best_sellers(log)),
         _tuned("co-purchase", _of_pairs, TWO_SIDED),
@@ -167,7 +167,7 @@ CONTESTANTS: Mapping[str, Contestant] = {
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all contestants, the one that is chosen without a word first."""
+    """Return the names of all contestants, the default choice first."""
     return tuple(CONTESTANTS)
 
 
@@ -184,4 +184,4 @@ def contestant(name: str) -> Contestant:
 def named(asked: Sequence[str]) -> list[Contestant]:
     """Return these contestants and best sellers, or all of them when no name is given, in the order of the table."""
     wanted = {contestant(name).name for name in asked}
-    return [one for one in CONTESTANTS.values() if not wanted or one.name in wanted | {FLOOR}]
+    return [model for name, model in CONTESTANTS.items() if not wanted or name in wanted | {FLOOR}]

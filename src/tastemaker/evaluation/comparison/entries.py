@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tastemaker.data.purchases import Purchases
+from tastemaker.evaluation.comparison.common_users import seen_by
 from tastemaker.evaluation.comparison.cost import Cost
-from tastemaker.evaluation.comparison.list_samples import SHOWN, Kept, Parts, kept_of
+from tastemaker.evaluation.comparison.list_samples import SHOWN, ListSamples, Segmentation, sample_lists
+from tastemaker.evaluation.comparison.measurement import Conditions
 from tastemaker.evaluation.comparison.verdict import Test, headline, sentences
-from tastemaker.evaluation.comparison.workspace import Learned
+from tastemaker.evaluation.comparison.workspace import LearnedModel
 from tastemaker.evaluation.evaluate import rank_held_out, report_on
 from tastemaker.evaluation.protocol import Report, those_with_held_out
-from tastemaker.evaluation.segments import Segments
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 
@@ -34,7 +33,7 @@ class Entry:
     """Where the model is kept"""
     reused: bool = False
     """Whether it was found in the workspace, not learned"""
-    kept: Kept | None = field(default=None, repr=False)
+    samples: ListSamples | None = field(default=None, repr=False)
     model: TasteModel | None = field(default=None, repr=False)
     """The model itself, of the chosen one only"""
     skipped: str | None = None
@@ -54,7 +53,7 @@ class Entry:
             "folder": None if self.folder is None else str(self.folder),
             "data_fingerprint": self.record.data_fingerprint,
             **self.report.as_dict(),
-            "segments": [] if self.kept is None else [parts.as_dict() for parts in self.kept.parts],
+            "segments": [] if self.samples is None else [way.as_dict() for way in self.samples.segmentations],
         }
 
 
@@ -94,10 +93,10 @@ class Comparison:
         return tuple(dict.fromkeys(wanted))
 
     @property
-    def parts(self) -> tuple[Parts, ...]:
-        """Return what the chosen model is worth to parts of the users and products, or the first one if that was left out."""
+    def segmentations(self) -> tuple[Segmentation, ...]:
+        """Return how good the chosen model is for parts of the users and products, or the first model if that was left out."""
         entries = (self.of(self.chosen), *self.measured)
-        return next((entry.kept.parts for entry in entries if entry.kept is not None), ())
+        return next((entry.samples.segmentations for entry in entries if entry.samples is not None), ())
 
     @property
     def users(self) -> int:
@@ -144,26 +143,27 @@ def skipped_entry(name: str, why: str) -> Entry:
 
 
 def measured_entry(
-    name: str,
-    made: Learned,
-    held_out: Purchases,
-    train: Purchases,
-    *,
-    at: Sequence[int],
-    include_purchased: bool,
-    seed: int,
-    threads: int | None,
-    notes: tuple[str, ...],
-    metric: str,
-    segments: Sequence[Segments] = (),
-    keep_model: bool,
+    name: str, made: LearnedModel, conditions: Conditions, notes: tuple[str, ...] = ()
 ) -> Entry:
-    """Measure a model exactly as `evaluate` does, and keep of its lists what pictures need."""
-    model = made.model
+    """Measure a model exactly as `evaluate` does, and keep samples of its lists."""
+    model, measure = made.model, conditions.measure
+    held_out = seen_by(conditions.held_out, model.users, model.products)
     lists, wanted = rank_held_out(
-        model, held_out, k=max(*at, SHOWN), include_purchased=include_purchased, threads=threads
+        model,
+        held_out,
+        k=max(*measure.lengths, SHOWN),
+        include_purchased=measure.include_purchased,
+        threads=conditions.threads,
     )
-    report = report_on(model, held_out, lists, wanted, at=at, seed=seed, threads=threads)
+    report = report_on(
+        model,
+        held_out,
+        lists,
+        wanted,
+        at=measure.lengths,
+        seed=conditions.seed,
+        threads=conditions.threads,
+    )
     users, _ = those_with_held_out(held_out.histories())
     return Entry(
         name,
@@ -172,7 +172,7 @@ def measured_entry(
         model.record,
         made.folder,
         made.reused,
-        kept_of(lists, wanted, users, model, train, metric, seed, segments),
-        model if keep_model else None,
+        sample_lists(lists, wanted, users, model, conditions),
+        model if name == conditions.chosen else None,
         notes=notes,
     )

@@ -1,15 +1,16 @@
-"""What is kept of a model's lists when they have been measured: little, for tables and pictures."""
+"""Samples of a model's lists, kept after they were measured, for tables and pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Noun, Vocabulary
+from tastemaker.evaluation.comparison.measurement import Conditions
 from tastemaker.evaluation.exposure import exposure
 from tastemaker.evaluation.metrics import find_hits, recall
 from tastemaker.evaluation.segments import (
@@ -23,20 +24,20 @@ from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import AnyArray, Doubles, Offsets, Rows
 
-__all__ = ["SHOWN", "Kept", "Parts", "kept_of"]
+__all__ = ["SHOWN", "ListSamples", "Segmentation", "sample_lists"]
 
 SHOWN = 10
-"""So many places count as what a user is shown."""
+"""The places of a list that count as shown to its user."""
 
 EXAMPLES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What a model is worth to the parts of the users, or of the products."""
+class Segmentation:
+    """One way to part the users, or the products, and how good a model is for each part."""
 
     by: str
-    """What parts them, such as ``products bought before`` or the column of a catalogue"""
+    """What the parts differ in, such as ``products bought before`` or the column of a catalogue"""
     noun: Noun
     metric: str
     """Of users the first metric of the comparison, of products recall at its length"""
@@ -54,8 +55,8 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kept:
-    """What pictures need of a model's lists."""
+class ListSamples:
+    """What tables and pictures need of a model's lists."""
 
     recall: Doubles
     """``float64[longest]``: recall at 1, 2, …, the mean over users"""
@@ -63,35 +64,33 @@ class Kept:
     """``int64[P]``, how often each product of TRAIN stands among the first 10 of a list"""
     examples: Mapping[int, tuple[object, ...]]
     """The first 10 products that a few users are shown, as ids, by the users' rows in TRAIN"""
-    parts: tuple[Parts, ...]
-    """By how much the users bought in TRAIN, by how popular the product is there, then by whatever else was asked for"""
+    segmentations: tuple[Segmentation, ...]
+    """By how much the users bought in TRAIN, by how popular the product is there, then by each segmentation that was asked for"""
 
 
-def kept_of(
-    lists: RankedLists,
-    wanted: Histories,
-    users: Rows,
-    model: TasteModel,
-    train: Purchases,
-    metric: str,
-    seed: int,
-    segments: Sequence[Segments] = (),
-) -> Kept:
-    """Keep what pictures need of Q lists, for the users at these rows of the model, ``int32[Q]``.
+def sample_lists(
+    lists: RankedLists, wanted: Histories, users: Rows, model: TasteModel, conditions: Conditions
+) -> ListSamples:
+    """Return what tables and pictures need of Q lists, for the users at these rows of the model, ``int32[Q]``.
 
-    Parts are those of TRAIN, and ``segments`` have a label for each of its rows.
+    ``wanted`` is what is held out of each. Segments are of the users and products of TRAIN.
     """
+    train, metric = conditions.train, conditions.measure.metrics[0]
     histories = train.histories()
     user_rows = _rows_in(train.users, model.users, users)
     product_rows = _rows_in(train.products, model.products, np.arange(len(model.products)))
     name, _, length = metric.partition("@")
     k = int(length)
     everyone = np.arange(len(train.users), dtype=np.int32)
-    ways = (by_history_length(histories, everyone), by_popularity(histories, products=len(train.products)), *segments)  # fmt: skip
+    ways = (
+        by_history_length(histories, everyone),
+        by_popularity(histories, products=len(train.products)),
+        *conditions.measure.segments,
+    )
     rows = {"user": user_rows, "product": product_rows}
     hits = find_hits(lists, wanted)
     longest = int(lists.lengths.max(initial=1))
-    return Kept(
+    return ListSamples(
         np.array([recall(hits, length).mean() for length in range(1, longest + 1)]),
         _moved(exposure(lists, SHOWN, products=len(model.products)), product_rows, len(train.products)),
         {
@@ -99,12 +98,17 @@ def kept_of(
             for place, row in _examples(user_rows, histories)
         },
         tuple(
-            Parts(
+            Segmentation(
                 way.name,
                 way.noun,
                 metric if way.noun == "user" else f"recall@{k}",
                 measure_segments(
-                    lists, wanted, _of_rows(way, rows[way.noun]), at=[k], metrics=[name], seed=seed
+                    lists,
+                    wanted,
+                    _for_rows(way, rows[way.noun]),
+                    at=[k],
+                    metrics=[name],
+                    seed=conditions.seed,
                 ),
             )
             for way in ways
@@ -119,8 +123,8 @@ def _rows_in(known: Vocabulary, asked: Vocabulary, rows: AnyArray) -> Rows:
     return known.find(asked.at(rows)).fill_null(-1).to_numpy().astype(np.int32)
 
 
-def _of_rows(segments: Segments, rows: Rows) -> Segments:
-    """Give users or products at other rows, ``int32[n]``, their labels; those without a row get the label of whoever is unknown."""
+def _for_rows(segments: Segments, rows: Rows) -> Segments:
+    """Give users or products at other rows, ``int32[n]``, their labels; those without a row get the label for unknown ones."""
     beyond = np.append(segments.codes, np.int32(segments.beyond))
     return replace(segments, codes=beyond[np.where(rows < 0, len(segments.codes), rows)].astype(np.int32))
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tastemaker.evaluation.paired import Paired, compare_paired, holm
-
-if TYPE_CHECKING:
-    from tastemaker.evaluation.comparison.entries import Entry
+from tastemaker.types import Doubles
 
 __all__ = ["SIGNIFICANT", "Gate", "Test", "against_others", "gate", "headline", "p_text", "sentences"]
 
@@ -56,10 +54,12 @@ def _plain(value: object) -> object:
 
 
 def against_others(
-    entries: Sequence[Entry], chosen: str, metrics: Sequence[str], *, seed: int
+    values: Mapping[str, Mapping[str, Doubles]], chosen: str, metrics: Sequence[str], *, seed: int
 ) -> tuple[Test, ...]:
-    """Test the chosen model against every other measured one by each metric, p-values corrected for all of these tests."""
-    values = {entry.name: entry.report.values for entry in entries if entry.report is not None}
+    """Test the chosen model against every other one by each metric, p-values corrected for all of these tests.
+
+    ``values`` holds each measured model's value of each metric for each user, ``float64[users]``.
+    """
     if chosen not in values:
         return ()
     pairs = [(metric, other) for metric in metrics for other in values if other != chosen]
@@ -67,10 +67,10 @@ def against_others(
         compare_paired(values[chosen][metric], values[other][metric], rng=np.random.default_rng(seed))
         for metric, other in pairs
     ]
-    corrected = holm([one.p_value for one in found])
+    corrected = holm([paired.p_value for paired in found])
     return tuple(
-        Test(metric, other, one, float(p))
-        for (metric, other), one, p in zip(pairs, found, corrected, strict=True)
+        Test(metric, other, paired, float(p))
+        for (metric, other), paired, p in zip(pairs, found, corrected, strict=True)
     )
 
 

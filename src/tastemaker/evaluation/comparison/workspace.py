@@ -16,14 +16,14 @@ from tastemaker.evaluation.comparison.cost import Cost, costing
 from tastemaker.model.folder import load, save
 from tastemaker.model.taste_model import TasteModel
 
-__all__ = ["Learned", "found_again", "learned"]
+__all__ = ["LearnedModel", "found_again", "learned"]
 
 COST = "cost"
 """The key under which a kept model's record tells what learning it took."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Learned:
+class LearnedModel:
     """A model and where it comes from."""
 
     model: TasteModel
@@ -37,7 +37,7 @@ class Learned:
 
 def learned(
     contestant: Contestant, log: Purchases, terms: Terms, *, fingerprint: str, workspace: Path | None
-) -> Learned:
+) -> LearnedModel:
     """Return the contestant's model of the log: from the workspace if it is there, learned now (and kept) if not.
 
     A kept model is found by the log's fingerprint, the seed, the settings and the versions of the packages that learn; a folder of
@@ -48,18 +48,18 @@ def learned(
         return kept
     model, cost = costing(lambda: contestant.learn(log, terms))
     if workspace is None:
-        return Learned(model, cost)
+        return LearnedModel(model, cost)
     place = workspace / _name(contestant, fingerprint, terms.seed)
     record = replace(model.record, metrics={**model.record.metrics, COST: asdict(cost)})
     model = replace(model, record=record)
     with contextlib.suppress(FolderExists):  # another comparison was quicker; its model is the same
         save(model, place)
-    return Learned(model, cost, folder=place)
+    return LearnedModel(model, cost, folder=place)
 
 
 def found_again(
     contestant: Contestant, seed: int, *, fingerprint: str, workspace: Path | None
-) -> Learned | None:
+) -> LearnedModel | None:
     """Return the contestant's model from the workspace, ``None`` if it must be learned; throw a damaged one away."""
     place = None if workspace is None else workspace / _name(contestant, fingerprint, seed)
     if place is None or not place.is_dir():
@@ -69,7 +69,7 @@ def found_again(
     except DamagedModel:
         shutil.rmtree(place)
         return None
-    return Learned(kept, _cost_of(kept), reused=True, folder=place)
+    return LearnedModel(kept, _cost_of(kept), reused=True, folder=place)
 
 
 def _name(contestant: Contestant, fingerprint: str, seed: int) -> str:

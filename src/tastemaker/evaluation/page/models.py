@@ -6,7 +6,7 @@ import json
 
 from tastemaker.evaluation.comparison.contestants import FLOOR
 from tastemaker.evaluation.comparison.entries import Comparison, Entry
-from tastemaker.evaluation.comparison.list_samples import Parts
+from tastemaker.evaluation.comparison.list_samples import Segmentation
 from tastemaker.evaluation.comparison.verdict import p_text
 from tastemaker.evaluation.page.charts import Chart, Dot, Line, Strip, StripRow, line_chart, strip
 from tastemaker.evaluation.page.scales import linear, logarithmic
@@ -106,10 +106,10 @@ def tests(found: Comparison) -> list[Strip]:
 
 def segments(found: Comparison) -> list[Strip]:
     """Draw the first metric by what users bought before, recall by how popular the products are, then columns of catalogues."""
-    return [_segments(found, place, *_told(way)) for place, way in enumerate(found.parts)]
+    return [_segments(found, place, *_told(way)) for place, way in enumerate(found.segmentations)]
 
 
-def _told(way: Parts) -> tuple[str, str, str]:
+def _told(way: Segmentation) -> tuple[str, str, str]:
     """Return the metric, title and note of a way to part users or products."""
     if way.by == HABITS:
         note = "A model that wins by serving only heavy buyers shows it here."
@@ -124,10 +124,14 @@ def _told(way: Parts) -> tuple[str, str, str]:
 
 
 def _segments(found: Comparison, way: int, metric: str, title: str, note: str) -> Strip:
-    measured = {entry.name: entry.kept.parts[way].parts for entry in found.measured if entry.kept is not None}
+    measured = {
+        entry.name: entry.samples.segmentations[way].parts
+        for entry in found.measured
+        if entry.samples is not None
+    }
     hues = colours(found)
     rows = []
-    for place, label in enumerate(one.label for one in next(iter(measured.values()), ())):
+    for place, label in enumerate(segment.label for segment in next(iter(measured.values()), ())):
         users, dots = 0, []
         for entry in reversed(ranked(found)):  # the best is drawn last, on top
             segment = measured[entry.name][place]
@@ -153,8 +157,8 @@ def recall_by_k(found: Comparison) -> Chart | None:
     hues = colours(found)
     lines, longest = [], 1
     for entry in found.measured:
-        assert entry.kept is not None
-        values = entry.kept.recall
+        assert entry.samples is not None
+        values = entry.samples.recall
         longest = max(longest, len(values))
         lengths = [k for k in range(1, len(values) + 1) if k <= 20 or k % 5 == 0 or k == len(values)]
         lines.append(Line(entry.name, hues[entry.name], tuple((k, float(values[k - 1])) for k in lengths)))
@@ -178,9 +182,9 @@ def training(found: Comparison) -> list[Chart]:
             ("loss", "Softmax cross-entropy over the product bought and those drawn, in nats: no quality."),
             ("accuracy", "How often the product bought scores above those drawn: no quality."),
         ):
-            course = tuple((one.epoch, float(getattr(one, what))) for one in epochs)
+            course = tuple((epoch.epoch, float(getattr(epoch, what))) for epoch in epochs)
             lines = [Line("learned from", colours(found)[entry.name], course)]
-            measured = [(one.epoch, getattr(one, f"valid_{what}")) for one in epochs]
+            measured = [(epoch.epoch, getattr(epoch, f"valid_{what}")) for epoch in epochs]
             if all(value is not None for _, value in measured):
                 held_out = tuple((epoch, float(value)) for epoch, value in measured)
                 lines.append(Line("held out", "floor", held_out))

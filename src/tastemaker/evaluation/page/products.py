@@ -80,8 +80,8 @@ def exposure(found: Comparison, train: Purchases, held_out: Purchases) -> Stacks
     bought = np.bincount(labels, minlength=len(parts.labels))
     rows = [_stack("bought later", "bought", bought)]
     for entry in ranked(found):
-        assert entry.kept is not None
-        counts = np.bincount(parts.codes, weights=entry.kept.shown, minlength=len(parts.labels))
+        assert entry.samples is not None
+        counts = np.bincount(parts.codes, weights=entry.samples.shown, minlength=len(parts.labels))
         rows.append(_stack(entry.name, colours(found)[entry.name], counts))
     sizes = np.bincount(parts.codes, minlength=len(parts.labels))
     legend = tuple(f"{label}: {size:,} products" for label, size in zip(parts.labels, sizes, strict=True))
@@ -159,7 +159,7 @@ def _span(low: int, high: int | None) -> str:
 def examples(found: Comparison, train: Purchases, held_out: Purchases, names: Names) -> list[Example]:
     """Return a few users with what the chosen model and its strongest rival show them."""
     models = [found.of(found.chosen), *(entry for entry in ranked(found) if entry.name != found.chosen)]
-    shown = [(entry.name, entry.kept.examples) for entry in models if entry.kept is not None][:2]
+    shown = [(entry.name, entry.samples.examples) for entry in models if entry.samples is not None][:2]
     histories = train.histories()
     later = seen_by(held_out, train.users, train.products).histories()
     told = []

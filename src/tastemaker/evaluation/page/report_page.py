@@ -101,7 +101,7 @@ def _room() -> Environment:
     from jinja2 import DictLoader, Environment, StrictUndefined
 
     folder = files("tastemaker.evaluation.page") / "templates"
-    texts = {one.name: one.read_text(encoding="utf-8") for one in folder.iterdir() if one.is_file()}
+    texts = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.is_file()}
     room = Environment(
         loader=DictLoader(texts),
         autoescape=True,

@@ -84,7 +84,7 @@ def plain(value: float) -> str:
 
 def _share(value: float, low: float, high: float, is_log: bool) -> float:
     if is_log:
-        value, low, high = (math.log(max(one, 1e-300)) for one in (value, low, high))
+        value, low, high = (math.log(max(number, 1e-300)) for number in (value, low, high))
     return min(100.0, max(0.0, 100 * (value - low) / (high - low)))
 
 
