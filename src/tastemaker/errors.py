@@ -6,6 +6,7 @@
     ├── DataError                   the input is not a usable log or catalogue
     │   ├── UnreadableFile          missing, a folder, empty, truncated, not what its name says
     │   ├── ColumnProblem           a column is missing, ambiguous or of an unusable type
+    │   │   └── TimesUndecided      nothing tells whether the day or the month comes first
     │   ├── NoPurchases             every row was dropped, or there was none
     │   ├── CatalogueMismatch       the log holds ids that the given catalogue lacks
     │   └── UnknownId               an id that the vocabulary does not hold
@@ -50,6 +51,7 @@ __all__ = [
     "ServerProblem",
     "SettingProblem",
     "TastemakerError",
+    "TimesUndecided",
     "TrainingFailed",
     "TrainingInterrupted",
     "UnknownId",
@@ -71,6 +73,10 @@ class UnreadableFile(DataError):
 
 class ColumnProblem(DataError):
     """A column is missing, ambiguous or of a type that cannot hold what it should."""
+
+
+class TimesUndecided(ColumnProblem):
+    """Nothing tells whether the day or the month comes first in a column of times."""
 
 
 class NoPurchases(DataError):

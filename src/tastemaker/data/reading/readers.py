@@ -20,10 +20,10 @@ from tastemaker.data.reading.sources import Readable, Source, open_source, trans
 from tastemaker.data.reading.values.doubts import doubts_of_columns, doubts_of_rows, doubts_of_times
 from tastemaker.data.reading.values.ids import CodedIds, typed
 from tastemaker.data.reading.values.kinds import beside, features, further_columns
-from tastemaker.data.reading.values.times import TimesUndecided, plan_times, settle_times
+from tastemaker.data.reading.values.times import plan_times, settle_times
 from tastemaker.data.summary import IdKind, ReadSummary, TimeSummary
 from tastemaker.data.vocabulary import Noun, Vocabulary
-from tastemaker.errors import ColumnProblem, NoPurchases
+from tastemaker.errors import ColumnProblem, NoPurchases, TimesUndecided
 from tastemaker.types import AnyArray
 
 __all__ = ["HeldOut", "read_held_out", "read_purchases"]

@@ -17,14 +17,13 @@ from tastemaker.data.reading.values.kinds import Kinds, kinds_of
 from tastemaker.data.reading.values.quantities import SettledQuantities, plan_quantities, settle_quantities
 from tastemaker.data.reading.values.times import (
     SettledTimes,
-    TimesUndecided,
     plan_times,
     replanned,
     settle_times,
 )
 from tastemaker.data.summary import ReadSummary
 from tastemaker.data.vocabulary import Noun
-from tastemaker.errors import ColumnProblem, NoPurchases
+from tastemaker.errors import ColumnProblem, NoPurchases, TimesUndecided
 from tastemaker.types import Booleans
 
 __all__ = ["Rows", "read_rows"]

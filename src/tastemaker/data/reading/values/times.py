@@ -14,10 +14,10 @@ from tastemaker.data.reading.options import Reading
 from tastemaker.data.reading.values.numbers import Numbers, times_of_numbers
 from tastemaker.data.reading.values.spellings import Spelling, read_as, recognised, words_of
 from tastemaker.data.summary import TimeUnit
-from tastemaker.errors import ColumnProblem, SettingProblem
+from tastemaker.errors import ColumnProblem, SettingProblem, TimesUndecided
 from tastemaker.types import AnyArray, Booleans, Times
 
-__all__ = ["SettledTimes", "TimePlan", "TimesUndecided", "plan_times", "replanned", "settle_times"]
+__all__ = ["SettledTimes", "TimePlan", "plan_times", "replanned", "settle_times"]
 
 SAMPLE = 2_000
 """So many given values are looked at before the column is read."""
@@ -38,10 +38,6 @@ MANY = 10
 
 RARE = 0.05
 """So small a share of the witnesses may contradict the rest; they are then unreadable."""
-
-
-class TimesUndecided(ColumnProblem):
-    """Nothing tells whether the day or the month comes first."""
 
 
 @dataclass(frozen=True, slots=True)
