@@ -31,6 +31,7 @@ DEEPEST = 32
 """Levels that a manifest may have."""
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Power = Annotated[float, Meta(ge=-16, le=16)]
 Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^/\x00-\x1f]+$")]
 
 
@@ -55,9 +56,9 @@ class _Epoch(Struct):
 
 class _Basket(Struct):
     tied: bool
-    damping: float
-    memory_damping: float
-    repeat_weight: float = 0.0
+    damping: Power
+    memory_damping: Power
+    repeat_weight: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
 
 
 class _Past(Struct):

@@ -1,0 +1,176 @@
+"""A version is tried outside the process that serves: a child loads it and answers a few requests, within a limit of time.
+
+A folder that got past every check and still kills whoever loads it then kills the child alone. `Tryout` is one process, started
+with the server and kept idle; it forks a child for each version. Workers reach it through a socket in the scratch folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tastemaker.errors import DamagedModel, ModelFolderProblem
+
+__all__ = ["SOCKET", "Tryout", "try_version"]
+
+SOCKET = "tryout.socket"
+
+LONGEST = 300.0
+"""Seconds that a child may take by default; the largest model that was measured takes ten."""
+
+PROBES = 16
+"""Users, spread over all, for whom a child ranks; and as many products whose neighbours it looks for."""
+
+LARGEST = 64 << 10
+"""Bytes of a request or an answer"""
+
+
+class Tryout:
+    """The process that tries versions. `start` before models are loaded, `stop` at the end."""
+
+    def __init__(self, scratch: Path, *, seconds: float = LONGEST) -> None:
+        self._path, self._seconds = scratch / SOCKET, seconds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process; it is ready a moment later, and whoever asks waits for it."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with listener:
+            listener.bind(str(self._path))
+            listener.listen(64)
+            command = [sys.executable, "-m", "tastemaker.serving.models.tryout", str(listener.fileno())]
+            self._process = subprocess.Popen(
+                [*command, str(self._seconds)], pass_fds=[listener.fileno()], stdin=subprocess.PIPE
+            )
+
+    def stop(self) -> None:
+        """End the process and what it is trying."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._path.unlink(missing_ok=True)
+
+
+def try_version(scratch: Path, folder: Path, *, seconds: float = LONGEST) -> None:
+    """Have a folder tried; raise `DamagedModel` with the reason where it fails, `ModelFolderProblem` where it cannot be tried."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.settimeout(2 * seconds)
+            asking.connect(str(scratch / SOCKET))
+            asking.sendall(os.fsencode(folder))
+            asking.shutdown(socket.SHUT_WR)
+            answer = json.loads(_all_of(asking))
+    except (OSError, ValueError) as error:
+        raise ModelFolderProblem(
+            f"{folder.name} could not be tried ({error}); it is tried again later."
+        ) from error
+    if answer["problem"] is not None:
+        raise DamagedModel(str(answer["problem"]))
+
+
+def main(descriptor: int, seconds: float) -> None:
+    """Try what workers ask for, one version after another, until the parent ends."""
+    from tastemaker.serving.models.warmup import warm
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this process
+    listener = socket.socket(fileno=descriptor)
+    warm()
+    parent = sys.stdin.fileno()  # ends when the server does, however it does
+    while True:
+        ready, _, _ = select.select([listener, parent], [], [])
+        if parent in ready:
+            return
+        asked, _ = listener.accept()
+        with asked, contextlib.suppress(OSError):
+            asked.settimeout(10)
+            folder = Path(os.fsdecode(_all_of(asked)))
+            asked.sendall(json.dumps({"problem": _outcome(folder, seconds)}).encode())
+
+
+def _outcome(folder: Path, seconds: float) -> str | None:
+    """Return what is wrong with a version: what a child says of it, or how the child ended."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        os._exit(_try(folder, writing))
+    os.close(writing)
+    end = time.monotonic() + seconds
+    said = b""
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        while (left := end - time.monotonic()) > 0 and select.select([pipe], [], [], left)[0]:
+            part = pipe.read(LARGEST)
+            if not part:
+                break
+            said += part
+        else:
+            os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        name = signal.Signals(os.WTERMSIG(status)).name
+        late = (
+            f"took more than {seconds:g} s"
+            if name == "SIGKILL" and time.monotonic() >= end
+            else f"ended by {name}"
+        )
+        return f"{folder.name} was tried and {late}; train the model again."
+    return said.decode() or None
+
+
+def _try(folder: Path, writing: int) -> int:
+    """Load and probe in the child; write what is wrong."""
+    try:
+        _probe(folder)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.write(writing, f"{error or type(error).__name__}".encode()[:LARGEST])
+        return 1
+    return 0
+
+
+def _probe(folder: Path) -> None:
+    """Do what a worker will do with a version: load it, and rank for users and products spread over all."""
+    import numpy as np
+
+    from tastemaker.model.folder import load
+    from tastemaker.ranking.recommend import nearest, product_candidates, rank_users, similarity_candidates
+
+    model = load(folder)
+    candidates = product_candidates(model)
+    users, products = len(model.users), len(model.products)
+    some = np.unique(np.linspace(0, max(users - 1, 0), PROBES).astype(np.int64))[: users or 0]
+    for include in (False, True):
+        lists = rank_users(model, some, candidates, k=10, include_purchased=include, threads=1)
+        _check(lists, products)
+    if model.dimensions:
+        rows = np.unique(np.linspace(0, max(products - 1, 0), PROBES).astype(np.int32))
+        _check(nearest(similarity_candidates(model), rows, k=10, threads=1), products)
+
+
+def _check(lists: Any, products: int) -> None:
+    import numpy as np
+
+    if len(lists.rows) and not (0 <= int(lists.rows.min()) <= int(lists.rows.max()) < products):
+        raise DamagedModel("a list held a product that is none; train the model again.")
+    if not np.isfinite(lists.scores).all():
+        raise DamagedModel("a list held a score that is not finite; train the model again.")
+
+
+def _all_of(connection: socket.socket) -> bytes:
+    parts = []
+    while part := connection.recv(LARGEST):
+        parts.append(part)
+    return b"".join(parts)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]))
