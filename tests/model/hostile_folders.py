@@ -84,6 +84,8 @@ def set_values(folder: Path, rng: np.random.Generator) -> str:
         return "nothing"
     flat = array.reshape(-1)
     places = [0, -1, *rng.integers(0, len(flat), 2)][: int(rng.integers(1, 5))]
+    if array.dtype.kind not in "fiu":
+        return "nothing"
     if array.dtype.kind == "f":
         flat[places] = rng.choice([np.nan, np.inf, -np.inf, 1e38, -1e38, 1e-45])
     else:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tastemaker.data.identifiers import IdForm
 from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Noun, Vocabulary
@@ -205,11 +206,21 @@ def _vocabulary(path: Path, manifest: dict[str, Any], noun: Noun, verify: bool) 
             f"{file} holds {len(ids):,} ids of type {ids.dtype}; this model needs {count:,} texts or whole numbers. "
             "Train the model again."
         )
+    if not _may_have_come_as(ids, facts["form"]):
+        raise DamagedModel(f"{file} holds no ids that came as {facts['form']}; train the model again.")
     if verify and _has_gap_or_repeat(ids, facts["sorted"]):
         raise DamagedModel(
             f"{file} holds an id that is missing, stands twice or is out of order; train the model again."
         )
     return Vocabulary(ids, noun, facts["form"], facts["sorted"])
+
+
+def _may_have_come_as(ids: pl.Series, form: IdForm) -> bool:
+    if form == "plain":
+        return True
+    if ids.dtype != pl.String:
+        return False
+    return form != "uuid bytes" or bool(ids.str.contains("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$").fill_null(False).all())
 
 
 def _has_gap_or_repeat(ids: pl.Series, is_sorted: bool) -> bool:

@@ -7,6 +7,7 @@ rows, so everything they trust is checked here, once, when a model is loaded.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,8 +25,11 @@ __all__ = ["PARTS", "Part", "check_values", "expected_files", "map_part", "open_
 BLOCK = 1 << 16
 """Values checked at a time: they stay in the processor's cache, and no copy of an array is made."""
 
-HEADER = 4096
-"""Bytes that the header of an array may take; ours take 128."""
+MAGIC = b"\x93NUMPY\x01\x00"
+HEADER = re.compile(
+    rb"\{'descr': '(?P<type>[<|][fiu][1248])', 'fortran_order': (?P<order>True|False), "
+    rb"'shape': \((?P<shape>(?:\d{1,18}, ?){0,2}(?:\d{1,18})?)\), \} *\n"
+)
 
 Rule = Literal["any", "finite", "natural", "offsets", "positive", "rows"]
 
@@ -154,14 +158,15 @@ def check_values(
 
 
 def _header(file: BufferedReader) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    version = np.lib.format.read_magic(file)
-    reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in reader:
-        raise ValueError(f"its format is {version[0]}.{version[1]}")
-    shape, fortran, dtype = reader[version](file, max_header_size=HEADER)
-    if len(shape) > 2 or any(length < 0 for length in shape):
-        raise ValueError(f"its shape is {shape}")
-    return shape, fortran and len(shape) > 1 and min(shape) > 1, dtype
+    """Read the header as NumPy writes it for a plain array; anything else is refused rather than parsed."""
+    if file.read(8) != MAGIC:
+        raise ValueError("it does not begin as one")
+    found = HEADER.fullmatch(file.read(int.from_bytes(file.read(2), "little")))
+    if found is None:
+        raise ValueError("its header is not one of a plain array")
+    shape = tuple(int(length) for length in found["shape"].split(b",") if length.strip())
+    fortran = found["order"] == b"True"
+    return shape, fortran and len(shape) > 1 and min(shape) > 1, np.dtype(found["type"].decode())
 
 
 def _size(axis: str, sizes: Mapping[str, int], length: int) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from tastemaker.data.identifiers import IdForm
 from tastemaker.errors import DamagedModel, ModelFolderProblem, NewerFormat
 from tastemaker.model.layout import open_regular
 
@@ -66,7 +67,7 @@ class _Past(Struct):
 
 
 class _Ids(Struct):
-    form: str
+    form: IdForm
     sorted: bool
 
 

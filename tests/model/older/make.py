@@ -20,13 +20,13 @@ PRESETS = {
 
 
 def make_log():
-    """70 users in four tastes buy 40 products in 120 days, some of them again."""
+    """70 users in four tastes buy 40 products in 120 days of 2020, some of them again."""
     rng = np.random.default_rng(20)
     users = rng.integers(0, 70, 900)
     loyal = rng.random(900) < 0.8
     own = users % 4 * 10 + np.minimum(rng.geometric(0.25, 900) - 1, 9)
     products = np.where(loyal, own, rng.integers(0, 40, 900))
-    days = pl.Series(np.sort(rng.integers(0, 120, 900)).astype(np.int32)).cast(pl.Date)
+    days = pl.Series(np.sort(rng.integers(18_262, 18_382, 900)).astype(np.int32)).cast(pl.Date)
     return pl.DataFrame({"user_id": [f"u{u}" for u in users], "product_id": 1000 + products, "date": days})
 
 
