@@ -220,7 +220,9 @@ def _may_have_come_as(ids: pl.Series, form: IdForm) -> bool:
         return True
     if ids.dtype != pl.String:
         return False
-    return form != "uuid bytes" or bool(ids.str.contains("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$").fill_null(False).all())
+    return form != "uuid bytes" or bool(
+        ids.str.contains("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$").fill_null(False).all()
+    )
 
 
 def _has_gap_or_repeat(ids: pl.Series, is_sorted: bool) -> bool:

@@ -142,27 +142,23 @@ def _probe(folder: Path) -> None:
     import numpy as np
 
     from tastemaker.model.folder import load
-    from tastemaker.ranking.recommend import nearest, product_candidates, rank_users, similarity_candidates
+    from tastemaker.ranking.recommend import recommend, similar
 
     model = load(folder)
-    candidates = product_candidates(model)
-    users, products = len(model.users), len(model.products)
-    some = np.unique(np.linspace(0, max(users - 1, 0), PROBES).astype(np.int64))[: users or 0]
-    for include in (False, True):
-        lists = rank_users(model, some, candidates, k=10, include_purchased=include, threads=1)
-        _check(lists, products)
+
+    def some(ids: Any) -> Any:
+        rows = np.linspace(0, max(len(ids) - 1, 0), PROBES).astype(np.int64)
+        return ids.ids.gather(np.unique(rows)) if len(ids) else ids.ids
+
+    lists = [
+        recommend(model, some(model.users), k=10, include_purchased=again, threads=1).lists
+        for again in (False, True)
+    ]
     if model.dimensions:
-        rows = np.unique(np.linspace(0, max(products - 1, 0), PROBES).astype(np.int32))
-        _check(nearest(similarity_candidates(model), rows, k=10, threads=1), products)
-
-
-def _check(lists: Any, products: int) -> None:
-    import numpy as np
-
-    if len(lists.rows) and not (0 <= int(lists.rows.min()) <= int(lists.rows.max()) < products):
-        raise DamagedModel("a list held a product that is none; train the model again.")
-    if not np.isfinite(lists.scores).all():
-        raise DamagedModel("a list held a score that is not finite; train the model again.")
+        lists.append(similar(model, some(model.products), k=10, threads=1).lists)
+    for found in lists:
+        if not np.isfinite(found.scores).all():
+            raise DamagedModel("a list held a score that is not finite; train the model again.")
 
 
 def _all_of(connection: socket.socket) -> bytes:
