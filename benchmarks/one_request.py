@@ -178,7 +178,7 @@ def shop(rng: np.random.Generator, products: int, dimensions: int) -> tuple[Any,
 
 
 def some_of(rng: np.random.Generator, lists: int, length: int, products: int) -> tuple[Any, Any]:
-    """Return ragged lists of distinct ascending rows: one from each of so many equal ranges."""
+    """Return ragged lists of distinct ascending rows: one row from each of a number of equal ranges."""
     width = products // length
     rows = rng.integers(0, width, (lists, length)) + width * np.arange(length)
     return np.arange(lists + 1, dtype=np.int64) * length, rows.astype(np.int32).reshape(-1)

@@ -1,6 +1,6 @@
 """What a server answers: ``python benchmarks/serving.py [--model FOLDER] [--synthetic]``.
 
-The load comes from wrk on loopback: so many connections, each of which asks as soon as it has its answer. Users and products are
+The load comes from wrk on loopback: a number of connections, each of which asks as soon as it has its answer. Users and products are
 drawn at random, and nothing is cached. Constant answers of the same bytes, by the same server through the same gate, take turns
 with the real ones: a share is of the constant answer beside it. Then fresh servers: the time from their start until they are
 ready, and the memory of one worker and of four, after they have answered all kinds of requests.
@@ -34,9 +34,9 @@ from common import add_data_options, machine, markdown, missing, parser_of, rati
 HERE = Path(__file__).parent
 PREDICT = "/v1/models/recommender:predict"
 REQUESTS = 20_000
-"""So many requests are drawn beforehand for each kind"""
+"""The requests drawn beforehand for each kind"""
 LATE = 10
-"""The 99th percentile may be so many times the median"""
+"""The most that the 99th percentile may be, in medians"""
 START_SECONDS = 2.0
 MORE_MEMORY, MEBIBYTES_A_WORKER = 1.5, 80
 
@@ -170,7 +170,7 @@ def processor_seconds(process: int) -> float:
 
 
 def load(address: str, requests: Path, connections: int, seconds: int) -> dict[str, float]:
-    """Ask for so many seconds; return answers a second, and milliseconds of the median and of the 99th percentile."""
+    """Send requests for a number of seconds; return answers a second, and milliseconds of the median and of the 99th percentile."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
     command += ["-s", str(HERE / "requests.lua"), address, "--", str(requests), str(time.time_ns() % 2**31)]
     ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30)

@@ -18,10 +18,10 @@ __all__ = ["Noun", "Vocabulary"]
 Noun = Literal["user", "product"]
 
 FEW = 64
-"""Up to so many ids are looked up one by one; more are joined, which hashes the whole vocabulary."""
+"""The most ids that are looked up one by one; more are joined, which hashes the whole vocabulary."""
 
 RARE = 16
-"""Sorted ids are bisected where at most one of so many is wanted; hashing them all would cost more."""
+"""Sorted ids are bisected where at most one in this many is wanted; hashing them all would cost more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from tastemaker.types import AnyArray, Doubles, Floats, Rows
 __all__ = ["category_diversity", "vector_diversity"]
 
 BLOCK = 1 << 22
-"""So many numbers (places × dimensions) are held at once: 32 MiB."""
+"""The numbers (places × dimensions) held at once: 32 MiB."""
 
 
 def vector_diversity(lists: RankedLists, k: int, *, vectors: Floats) -> Doubles:

@@ -52,7 +52,7 @@ def report_on(
     seed: int,
     threads: int | None,
 ) -> Report:
-    """Measure the lists that `rank_held_out` returned: all of `evaluate` but the ranking, for who needs the lists, too."""
+    """Measure the lists that `rank_held_out` returned: all of `evaluate` but the ranking, for callers that need the lists, too."""
     workshop = _workshop(model, held_out, seed, threads)
     return report_of(
         lists,

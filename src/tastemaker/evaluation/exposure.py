@@ -1,4 +1,4 @@
-"""What lists show, whoever they are for: how evenly, how new, how much of the best sellers."""
+"""What lists show, regardless of hits: how evenly products are shown, how new they are, how many are best sellers."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from tastemaker.types import Doubles
 __all__ = ["Interval", "bca_ends", "bootstrap_mean", "resampled_means"]
 
 BLOCK = 1 << 16
-"""So many counts (users × resamples) are held at once: half a MiB, which stays near the processor."""
+"""The counts (users × resamples) held at once: half a MiB, which fits the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Hits:
     """``int32[H]``, the place of each hit in its list, counted from 1"""
 
     def ordinals(self) -> Rows:
-        """Return for each hit the how-manieth hit of its list it is, ``int32[H]``, counted from 1."""
+        """Return the ordinal of each hit within its list, ``int32[H]``: 1 for a list's first hit, 2 for its second."""
         starts = np.searchsorted(self.users, self.users, side="left")
         return (np.arange(len(self.users)) - starts + 1).astype(np.int32)
 

@@ -16,7 +16,7 @@ from tastemaker.types import Doubles
 __all__ = ["Paired", "compare_paired", "holm", "sign_flip_p_value", "users_needed"]
 
 BLOCK = 1 << 21
-"""So many partial sums (flips × eights of users) are held at once: 16 MiB."""
+"""The partial sums (flips × groups of eight users) held at once: 16 MiB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tastemaker.types import AnyArray, Doubles, Floats, Rows
 __all__ = ["Draw", "Score", "Workshop", "sampled_accuracy"]
 
 BLOCK = 1 << 17
-"""So many candidates are scored at once: 32 MiB for a scorer that gathers their vectors of 64 dimensions."""
+"""The candidates scored at once: 32 MiB for a scorer that gathers their vectors of 64 dimensions."""
 
 Score = Callable[[Rows, Rows], Floats]
 """``(user rows int32[B], product rows int32[B, 1 + S]) -> scores float32[B, 1 + S]``"""

@@ -1,4 +1,4 @@
-"""Ctrl-C and polite kills (SIGTERM), each taken at a moment that suits.
+"""Ctrl-C (SIGINT) and SIGTERM, each handled at a moment when nothing is lost.
 
 An exception raised wherever the program happens to be may be lost (imports and finalisers swallow some), come out of Polars as
 a panic, or stop one half of a training step. So the process ends on the spot while it writes nothing, training stops between two
@@ -50,7 +50,7 @@ def raise_at_once() -> Iterator[None]:
 
 @contextmanager
 def stop_between_steps() -> Iterator[Stop]:
-    """Note the wish, for whoever calls `Stop.check` between two steps; a second one raises `KeyboardInterrupt` at once."""
+    """Note the signal, for code that calls `Stop.check` between two steps; a second one raises `KeyboardInterrupt` at once."""
     stop = Stop()
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -11,7 +11,7 @@ from tastemaker.types import Doubles, Floats, Offsets, Rows
 __all__ = ["MOST_POINTS", "ProductMap", "product_map"]
 
 MOST_POINTS = 2_000
-"""So many products are drawn, those with the most buyers: more could not be told apart, and would weigh on the page."""
+"""The number of products drawn, those with the most buyers: more could not be told apart and would make the page heavy."""
 
 
 @dataclass(frozen=True, slots=True)

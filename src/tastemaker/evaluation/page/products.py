@@ -20,10 +20,10 @@ from tastemaker.types import AnyArray, Offsets, Rows
 __all__ = ["Example", "Listed", "Names", "examples", "exposure", "product_cloud"]
 
 CATEGORIES = 7
-"""So many categories have a colour; the others share one."""
+"""The number of categories with a colour of their own; the others share one."""
 
 NAMED = 8
-"""So many of a user's purchases are named."""
+"""The number of a user's purchases that are named."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
