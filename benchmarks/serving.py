@@ -1,6 +1,6 @@
 """What a server answers: ``python benchmarks/serving.py [--model FOLDER] [--synthetic]``.
 
-The load comes from wrk on loopback: a number of connections, each of which asks as soon as it has its answer. Users and products are
+The load comes from wrk on loopback: some connections, each of which asks as soon as it has its answer. Users and products are
 drawn at random, and nothing is cached. Constant answers of the same bytes, by the same server through the same gate, take turns
 with the real ones: a share is of the constant answer beside it. Then fresh servers: the time from their start until they are
 ready, and the memory of one worker and of four, after they have answered all kinds of requests.
