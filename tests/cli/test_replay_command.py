@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from tastemaker.data.reading.readers import read_purchases
+from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.model.folder import save
 from tastemaker.training.baselines.best_sellers import best_sellers
 
@@ -59,3 +60,54 @@ def test_flags_of_a_replay_without_one_are_a_usage_error(tastemaker, files):
     assert (ran.returncode, "go with --replay" in ran.stderr) == (2, True)
     ran = tastemaker("evaluate", *files, "--replay", "--since", "ever")
     assert (ran.returncode, "must be first-event" in ran.stderr) == (2, True)
+
+
+@pytest.fixture(scope="module")
+def dated_logs(tmp_path_factory):
+    """The synthetic shop, cut in time."""
+    log = make_shop(users=120, products=40, purchases=900, seed=3).purchases
+    users, products = (
+        one.at(rows) for one, rows in ((log.users, log.user_rows), (log.products, log.product_rows))
+    )
+    frame = pl.DataFrame(
+        {"user": users, "product": products, "time": pl.Series(log.times).cast(pl.Datetime("us"))}
+    ).sort("time")
+    folder = tmp_path_factory.mktemp("dated")
+    frame[:800].write_parquet(folder / "train.parquet")
+    frame[800:].write_parquet(folder / "later.parquet")
+    return folder / "train.parquet", folder / "later.parquet"
+
+
+def test_compare_replays_models_and_rules_and_writes_a_page(tastemaker, dated_logs, tmp_path):
+    page = tmp_path / "page.html"
+    ran = tastemaker(
+        "compare",
+        *dated_logs,
+        "--replay",
+        "--model",
+        "co-purchase",
+        "--model",
+        "ease",
+        "--report",
+        page,
+        "--json",
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["chosen"] == "co-purchase"
+    assert list(found["models"]) == ["co-purchase", "ease"]
+    rivals = {"ease", *found["baselines"]}
+    assert {test["other"] for test in found["tests"]} == rivals
+    assert found["verdict"].startswith("In ndcg@100, co-purchase is ")
+    text = page.read_text()
+    assert "The demand, and how much of it is served" in text
+    assert "<script" not in text
+    for name in rivals:
+        assert name in text
+
+
+def test_compare_replay_refuses_what_it_does_not_do(tastemaker, dated_logs, tmp_path):
+    ran = tastemaker("compare", *dated_logs, "--replay", "--by", "country")
+    assert (ran.returncode, "neither --by" in ran.stderr) == (2, True)
+    ran = tastemaker("compare", *dated_logs, "--replay", "--model", "co-purchase", "--metric", "recall@10")
+    assert (ran.returncode, "is no metric of this replay" in ran.stderr) == (1, True)

@@ -15,12 +15,13 @@ from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
 
 DAY = 86_400_000_000
+START = 1_704_067_200_000_000  # 2024-01-01, day 0 of every log here
 
 
-def dated(rows, *, start=0, products=None):
+def dated(rows, *, products=None):
     """A log of (user, product, day) rows; with ``products``, a catalogue of them."""
     users, bought, days = zip(*rows, strict=True)
-    frame = pl.DataFrame({"user": users, "product": bought, "time": [start + DAY * day for day in days]})
+    frame = pl.DataFrame({"user": users, "product": bought, "time": [START + DAY * day for day in days]})
     frame = frame.with_columns(pl.col("time").cast(pl.Datetime("us")))
     return read_purchases(frame, products=products)
 
@@ -56,7 +57,7 @@ def with_events(log, rng, first_day, days):
         rng.integers(0, len(log.products), count).astype(np.int32),
         rng.integers(0, 2, count).astype(np.int16),
         ("view", "cart"),
-        (DAY * (first_day + rng.integers(0, days, count))).astype(np.int64),
+        (START + DAY * (first_day + rng.integers(0, days, count))).astype(np.int64),
     )
     return replace(log, events=events)
 

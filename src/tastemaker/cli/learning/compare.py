@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tastemaker.cli.learning.comparison_view import show_comparison
+from tastemaker.cli.learning.replayed import (
+    Frozen,
+    Replay,
+    Since,
+    check_replay_flags,
+    replay_terms,
+    show_replay_comparison,
+)
 from tastemaker.cli.terminal.console import print_json, say, training_bar
 from tastemaker.cli.terminal.interrupts import Stop, raise_at_once, stop_between_steps
 from tastemaker.cli.terminal.options import (
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
     from tastemaker.evaluation.comparison.compare import Onlooker
     from tastemaker.evaluation.comparison.entries import Comparison, Entry
     from tastemaker.evaluation.comparison.verdict import Gate
+    from tastemaker.evaluation.replay.bench import Terms
+    from tastemaker.evaluation.replay.compare import ReplayComparison
     from tastemaker.evaluation.segments import Segments
     from tastemaker.training.progress import Progress, Watcher
 
@@ -107,6 +117,9 @@ def compare(
     workspace: Workspace = None,
     fail_if_worse_than: Rival = None,
     include_purchased: RankPurchased = False,
+    replay: Replay = False,
+    frozen: Frozen = False,
+    since: Since = None,
     by: By = None,
     users: Users = None,
     products: Products = None,
@@ -119,13 +132,19 @@ def compare(
 
     Models to learn: default, best-sellers (always in), co-purchase, cosine, ease, als, lenskit-als, rectools-svd, workshop. With
     `--fail-if-worse-than` only the new model (default, or the first `--model`) and best sellers stand beside the older one, unless
-    more are named.
+    more are named. With --replay every purchase in HELD_OUT is asked for in the order of time, by new users and of new
+    products, too; the default model is learned, and simple rules that move with time stand beside it.
     """
     from tastemaker.evaluation.comparison.compare import compare as run
     from tastemaker.evaluation.comparison.measurement import DEFAULT_METRIC, Measurement
 
     _check_report(report)
+    check_replay_flags(replay, frozen, since, others=bool(by or fail_if_worse_than or len(metric or []) > 1))
     logs = _read(train, held_out, reading, users, products)
+    if replay:
+        terms = replay_terms(at, include_purchased, frozen=frozen, since=since, seed=seed, threads=threads)
+        in_time = _replayed(logs, model or [], terms, metric, workspace)
+        return show_replay_comparison(in_time, report=report, as_json=as_json)
     measure = Measurement(
         metrics=tuple(metric or [DEFAULT_METRIC]),
         at=tuple(at or STANDARD_LENGTHS),
@@ -133,17 +152,13 @@ def compare(
         segments=logs.segments(by or []),
     )
     names = None if report is None else logs.names()
+    models = _models(model or [], fail_if_worse_than)
     with stop_between_steps() as stop:
+        onlooker = _onlooker(stop, measure.metrics[0])
         found = run(
-            logs.train,
-            logs.held_out,
-            models=_models(model or [], fail_if_worse_than),
-            measure=measure,
-            seed=seed,
-            threads=threads,
-            workspace=workspace,
-            onlooker=_onlooker(stop, measure.metrics[0]),
-        )
+            logs.train, logs.held_out, models=models, measure=measure, seed=seed, threads=threads,
+            workspace=workspace, onlooker=onlooker,
+        )  # fmt: skip
         stop.check()
     gate = None if fail_if_worse_than is None else _gate(found, fail_if_worse_than)
     if report is not None:
@@ -151,6 +166,24 @@ def compare(
     _render(found, gate, as_json)
     if gate is not None and not gate.passed:
         raise typer.Exit(1)
+    return None
+
+
+def _replayed(
+    logs: _Logs, models: list[str], terms: Terms, metric: list[str] | None, workspace: Path | None
+) -> ReplayComparison:
+    from tastemaker.evaluation.replay.compare import compare_replay
+
+    with stop_between_steps() as stop:
+        return compare_replay(
+            logs.train,
+            logs.held_out,
+            models=models,
+            terms=terms,
+            metric=metric[0] if metric else None,
+            workspace=workspace,
+            onlooker=_onlooker(stop, ""),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tastemaker.cli.learning.replayed import replay_terms, show_replay
+from tastemaker.cli.learning.replayed import (
+    Frozen,
+    Replay,
+    Since,
+    check_replay_flags,
+    replay_terms,
+    show_replay,
+)
 from tastemaker.cli.terminal.console import output, print_json, say
 from tastemaker.cli.terminal.options import (
     STANDARD_LENGTHS,
@@ -40,22 +47,6 @@ HeldOutLog = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Decides the intervals' resampling and the workshop's draws.")]
 
-Replay = Annotated[
-    bool,
-    typer.Option(
-        "--replay", help="Ask for each purchase at its time what would have been shown just before it."
-    ),
-]
-Frozen = Annotated[bool, typer.Option("--frozen", help="With --replay: only the user's own history grows.")]
-Since = Annotated[
-    str | None,
-    typer.Option(
-        metavar="first-event",
-        help="With --replay: a product is a candidate from its first event on.",
-        show_default="always",
-    ),
-]
-
 
 @takes_reading
 def evaluate(
@@ -77,14 +68,11 @@ def evaluate(
     every purchase in HELD_OUT is a question, asked in the order of time: new users and new products count, too, and simple rules
     are measured beside the model.
     """
+    check_replay_flags(replay, frozen, since)
     if replay:
-        terms = replay_terms(
-            at, include_purchased=include_purchased, frozen=frozen, since=since, seed=seed, threads=threads
-        )
+        terms = replay_terms(at, include_purchased, frozen=frozen, since=since, seed=seed, threads=threads)
         _replay(folder, held_out, reading, terms, as_json=as_json)
         return
-    if frozen or since is not None:
-        raise typer.BadParameter("--frozen and --since go with --replay.")
     from tastemaker.evaluation.evaluate import evaluate as measure
     from tastemaker.model.folder import load
 

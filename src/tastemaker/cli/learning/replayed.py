@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from tastemaker.cli.terminal.console import output, print_json, say
 
@@ -11,23 +16,56 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tastemaker.evaluation.replay.bench import Terms
+    from tastemaker.evaluation.replay.compare import ReplayComparison
     from tastemaker.evaluation.replay.report import Measured, ReplayReport
 
-__all__ = ["replay_table", "replay_terms", "segments_table", "show_replay"]
+__all__ = [
+    "Frozen",
+    "Replay",
+    "Since",
+    "check_replay_flags",
+    "replay_table",
+    "replay_terms",
+    "segments_table",
+    "show_replay",
+    "show_replay_comparison",
+]
+
+Replay = Annotated[
+    bool,
+    typer.Option(
+        "--replay", help="Ask for each purchase at its time what would have been shown just before it."
+    ),
+]
+Frozen = Annotated[bool, typer.Option("--frozen", help="With --replay: only the user's own history grows.")]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="first-event",
+        help="With --replay: a product is a candidate from its first event on.",
+        show_default="always",
+    ),
+]
+
+
+def check_replay_flags(replay: bool, frozen: bool, since: str | None, *, others: bool = False) -> None:
+    """Refuse flags of a replay without one, and with one the ``others`` that it does not take."""
+    if not replay and (frozen or since is not None):
+        raise typer.BadParameter("--frozen and --since go with --replay.")
+    if replay and others:
+        raise typer.BadParameter("--replay takes one --metric, and neither --by nor --fail-if-worse-than.")
 
 
 def replay_terms(
     at: list[int] | None,
-    *,
     include_purchased: bool,
+    *,
     frozen: bool,
     since: str | None,
     seed: int,
     threads: int | None,
 ) -> Terms:
     """Return how a replay asks, as the options say it; raise a usage error for a word that is none."""
-    import typer
-
     from tastemaker.evaluation.replay.bench import FIRST_EVENT, Terms
 
     if since is not None and since.replace("-", " ") != FIRST_EVENT:
@@ -49,6 +87,33 @@ def show_replay(report: ReplayReport, *, as_json: bool) -> None:
     if as_json:
         print_json(report.as_dict())
         return
+    _show_questions(report)
+    measured = {"the model": report.model, **report.baselines}
+    _show_measured(report, measured)
+
+
+def show_replay_comparison(found: ReplayComparison, *, report: Path | None, as_json: bool) -> None:
+    """Print a comparison in time, and write its page where one is wanted."""
+    if report is not None:
+        from tastemaker.evaluation.page.replay_page import replay_page
+        from tastemaker.evaluation.page.report_page import write_page
+
+        command = shlex.join(["tastemaker", *sys.argv[1:]])
+        write_page(replay_page(found, command=command), report)
+        say(f"Wrote {report}.")
+    for note in found.report.notes:
+        say(note)
+    if as_json:
+        print_json(found.as_dict())
+        return
+    _show_questions(found.report)
+    _show_measured(found.report, found.measured)
+    output().print()
+    output().print(found.verdict, soft_wrap=True, markup=False)
+
+
+def _show_questions(report: ReplayReport) -> None:
+    """Say what was asked, and what was not."""
     out = output()
     left = ", ".join(f"{count:,} {reason}" for reason, count in report.left_out.items())
     out.print(
@@ -59,7 +124,11 @@ def show_replay(report: ReplayReport, *, as_json: bool) -> None:
     )
     if report.not_findable:
         out.print(f"{report.not_findable:,} ask for a product that is no candidate; they count as missed.")
-    measured = {"the model": report.model, **report.baselines}
+
+
+def _show_measured(report: ReplayReport, measured: Mapping[str, Measured]) -> None:
+    """Print the tables of what was measured, the main model first."""
+    out = output()
     out.print("\nMean over questions and 95 % interval over users:")
     out.print(replay_table(measured))
     metric = _main_metric(report.model)

@@ -26,7 +26,7 @@ from tastemaker.storage import replace_text
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["report_page", "write_page"]
+__all__ = ["report_page", "room", "trusted", "versions", "write_page"]
 
 
 def report_page(
@@ -44,10 +44,10 @@ def report_page(
     (`read_product_table`), whose names and categories are shown; ``command`` is what printed it. All that comes from data is
     escaped, and the page's policy lets no script run but its own, which only shows names on the map.
     """
-    room = _room()
+    templates = room()
     names = shelf.Names(products or empty_table(train.products))
-    script = room.get_template("map.js").render()
-    return room.get_template("report.html.j2").render(
+    script = templates.get_template("map.js").render()
+    return templates.get_template("report.html.j2").render(
         found=found,
         train=train,
         sentences=list(sentences(found.tests, found.chosen, found.metrics))
@@ -68,9 +68,9 @@ def report_page(
         settings=models.settings(found),
         command=command,
         created=f"{now or datetime.now(UTC):%Y-%m-%d}",
-        versions=_versions(),
-        style=_trusted(room.get_template("style.css").render()),
-        script=_trusted(script),
+        versions=versions(),
+        style=trusted(templates.get_template("style.css").render()),
+        script=trusted(script),
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
     )
 
@@ -97,22 +97,23 @@ def _doubts(found: Comparison) -> Iterator[str]:
 
 
 @cache
-def _room() -> Environment:
+def room() -> Environment:
+    """Return the templates of the pages."""
     from jinja2 import DictLoader, Environment, StrictUndefined
 
     folder = files("tastemaker.evaluation.page") / "templates"
     texts = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.is_file()}
-    room = Environment(
+    made = Environment(
         loader=DictLoader(texts),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    room.filters["pc"] = lambda value: f"{value:.2f}%"
-    room.filters["plain"] = plain
-    room.filters["whole"] = _unbroken
-    return room
+    made.filters["pc"] = lambda value: f"{value:.2f}%"
+    made.filters["plain"] = plain
+    made.filters["whole"] = _unbroken
+    return made
 
 
 def _unbroken(text: str) -> str:
@@ -120,13 +121,14 @@ def _unbroken(text: str) -> str:
     return text.replace(" %", "\u00a0%").replace("–", "\u2060–\u2060")
 
 
-def _trusted(text: str) -> object:
+def trusted(text: str) -> object:
     """Mark a text of our own, which holds nothing of the data, as HTML."""
     from markupsafe import Markup
 
     return Markup(text)
 
 
-def _versions() -> str:
+def versions() -> str:
+    """Return the versions of what made a page."""
     packages = [f"{name} {version(name)}" for name in ("tastemaker", "numpy", "numba", "polars")]
     return ", ".join([f"Python {platform.python_version()}", *packages])

@@ -17,7 +17,6 @@ from tastemaker.evaluation.replay.ranks import ranks_of
 from tastemaker.evaluation.replay.report import Measured, measured_of
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.live.answers import Answers
-from tastemaker.ranking.live.sales import Sales
 from tastemaker.ranking.live.timeline import Timeline, timeline_of
 from tastemaker.types import Booleans, Times
 
@@ -51,7 +50,6 @@ class Bench:
     """What was learned from, over the model's vocabularies"""
     timeline: Timeline
     questions: Questions
-    sales: Sales
     terms: Terms
     cut: int
     """The time of the last event that was learned from"""
@@ -119,7 +117,7 @@ def bench_of(model: TasteModel, later: Purchases, terms: Terms) -> Bench:
         )
     cut = int(train.times.max(initial=0)) if train.times is not None else int(timeline.times[places[0]]) - 1
     since, candidates = _since(terms, timeline, products)
-    return Bench(train, timeline, questions, Sales.of(timeline, products), terms, cut, since, candidates)
+    return Bench(train, timeline, questions, terms, cut, since, candidates)
 
 
 def _since(terms: Terms, timeline: Timeline, products: int) -> tuple[Times | None, str]:

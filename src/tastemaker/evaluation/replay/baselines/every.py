@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 from tastemaker.errors import SettingProblem
+from tastemaker.evaluation.replay.baselines.folded_als import FoldedFactors
 from tastemaker.evaluation.replay.baselines.own_lists import BASKET_KINDS, OwnFirst
 from tastemaker.evaluation.replay.baselines.recent import RecentBestSellers, choose_half_life
+from tastemaker.evaluation.replay.baselines.session_neighbours import SessionNeighbours, choose_neighbours
 from tastemaker.evaluation.replay.bench import Bench
 from tastemaker.evaluation.replay.report import Measured
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.live.answers import PlainAnswers
+from tastemaker.ranking.live.timeline import Timeline
+from tastemaker.training.baselines.als import als
 from tastemaker.training.baselines.best_sellers import best_sellers
 from tastemaker.training.baselines.co_purchase import co_purchase
 
 __all__ = ["BASELINES", "Beside", "baselines"]
+
+ALS = {"factors": 64, "regularization": 3.0, "alpha": 6.0, "iterations": 15}
+"""Settings of ALS in the middle of what `compare` tries: a replay does not tune it."""
 
 
 class Beside:
@@ -22,27 +30,25 @@ class Beside:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
-        self._half_life: float | None = None
 
-    @property
+    @cached_property
+    def train(self) -> Timeline:
+        """Return what was learned from, as a timeline of its own."""
+        return self.bench.timeline.learned_part()
+
+    @cached_property
     def half_life(self) -> float:
         """Return the half-life, in days, that was best inside train."""
-        if self._half_life is None:
-            bench, terms = self.bench, self.bench.terms
-            self._half_life = choose_half_life(
-                bench.timeline.learned_part(),
-                bench.products,
-                include_purchased=terms.include_purchased,
-                threads=terms.threads,
-            )
-        return self._half_life
+        bench, terms = self.bench, self.bench.terms
+        return choose_half_life(
+            self.train, bench.products, include_purchased=terms.include_purchased, threads=terms.threads
+        )
 
     def recent(self) -> RecentBestSellers:
         """Return recent best sellers, from the beginning of the timeline."""
         bench = self.bench
         return RecentBestSellers(
             bench.timeline,
-            bench.sales,
             bench.products,
             half_life=self.half_life,
             frozen_at=bench.frozen_at,
@@ -63,8 +69,6 @@ def _best_sellers(beside: Beside) -> Measured:
 
 
 def _recent(beside: Beside) -> Measured:
-    if beside.bench.train.times is None:
-        raise SettingProblem("TRAIN has no times")
     return beside.bench.measured(beside.recent(), settings={"half_life_days": beside.half_life})
 
 
@@ -82,8 +86,30 @@ def _basket(beside: Beside) -> Measured:
     return bench.measured(OwnFirst(bench.timeline, beside.recent(), "basket"))
 
 
+def _neighbours(beside: Beside) -> Measured:
+    bench, terms = beside.bench, beside.bench.terms
+    if terms.frozen:
+        raise SettingProblem("it is nothing but what others did of late")
+    settings = choose_neighbours(
+        beside.train,
+        bench.products,
+        half_life=beside.half_life,
+        include_purchased=terms.include_purchased,
+        threads=terms.threads,
+    )
+    rule = SessionNeighbours(bench.timeline, beside.recent(), bench.products, settings, threads=terms.threads)
+    return bench.measured(rule, settings=settings.as_dict())
+
+
 def _co_purchase(beside: Beside) -> Measured:
     return _plain(beside, co_purchase(beside.bench.train, threads=beside.bench.terms.threads))
+
+
+def _als(beside: Beside) -> Measured:
+    bench, terms = beside.bench, beside.bench.terms
+    model = als(bench.train, **ALS, seed=terms.seed, threads=terms.threads)  # type: ignore[arg-type]
+    rule = FoldedFactors(model, regularization=float(ALS["regularization"]), alpha=float(ALS["alpha"]))
+    return bench.measured(rule, settings=ALS)
 
 
 BASELINES: Mapping[str, Callable[[Beside], Measured]] = {
@@ -91,7 +117,9 @@ BASELINES: Mapping[str, Callable[[Beside], Measured]] = {
     "recent best sellers": _recent,
     "bought before": _bought_before,
     "in the basket, not yet bought": _basket,
+    "session neighbours": _neighbours,
     "co-purchase": _co_purchase,
+    "als, users folded in": _als,
 }
 """Every baseline, in the order of the report."""
 
@@ -105,10 +133,12 @@ def baselines(bench: Bench, names: Sequence[str] | None = None) -> tuple[dict[st
     for name in wanted:
         if name not in BASELINES:
             raise SettingProblem(f"{name!r} is no baseline of a replay; those are {', '.join(BASELINES)}.")
-    beside, found, skipped = Beside(bench), {}, {}
+    beside = Beside(bench)
+    found: dict[str, Measured] = {}
+    skipped: dict[str, str] = {}
     for name in wanted:
         try:
             found[name] = BASELINES[name](beside)
         except SettingProblem as obstacle:
-            skipped[name] = str(obstacle)
+            skipped[name] = str(obstacle).rstrip(".")
     return found, skipped

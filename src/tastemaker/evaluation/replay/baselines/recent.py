@@ -6,25 +6,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tastemaker.evaluation.replay.questions import questions_of
+from tastemaker.evaluation.replay.questions import Questions, questions_of
 from tastemaker.evaluation.replay.ranks import ranks_of
 from tastemaker.ranking.live.answers import Asked, Scoring
 from tastemaker.ranking.live.rates import Rates
 from tastemaker.ranking.live.sales import RatesThrough, Sales
 from tastemaker.ranking.live.timeline import Timeline
 from tastemaker.ranking.top_k import Candidates
-from tastemaker.types import Booleans
+from tastemaker.types import Rows
 
-__all__ = ["HALF_LIVES", "RecentBestSellers", "choose_half_life"]
+__all__ = ["HALF_LIVES", "RecentBestSellers", "choose_half_life", "last_questions", "ndcg_of"]
 
 HALF_LIVES = (1.0, 3.0, 7.0, 14.0, 30.0, 60.0, 120.0, 365.0, 1_095.0)
 """Days"""
 
 LAST = 0.1
-"""The half-life is chosen on the last tenth of the time that train spans."""
+"""Settings are chosen on the last tenth of the time that train spans."""
 
 MOST_QUESTIONS = 20_000
-"""So many of them at most, evenly spread."""
+
+MOST_SCORES = 150_000_000
+"""Settings are chosen on so many questions at most, and so many scores of products, the questions evenly spread."""
 
 
 class RecentBestSellers:
@@ -33,7 +35,6 @@ class RecentBestSellers:
     def __init__(
         self,
         timeline: Timeline,
-        sales: Sales,
         products: int,
         *,
         half_life: float,
@@ -42,6 +43,7 @@ class RecentBestSellers:
     ) -> None:
         origin = int(timeline.times[-1]) if len(timeline) else 0
         rates = Rates(products, half_life=half_life, origin=origin)
+        sales = Sales.of(timeline, products)
         self._through = RatesThrough(rates, sales, frozen_at=frozen_at, threads=threads)
         self._candidates = Candidates.of(np.zeros((products, 0), np.float32))
 
@@ -63,25 +65,35 @@ def choose_half_life(
 
     ``train`` holds nothing but what a model learned from.
     """
-    purchases = np.flatnonzero((train.kinds == 0) & (train.product_rows < products))
-    times = train.times[purchases]
-    last = purchases[times > times[-1] - LAST * (times[-1] - times[0])] if len(times) else purchases
-    if len(last) > MOST_QUESTIONS:
-        last = last[np.linspace(0, len(last) - 1, MOST_QUESTIONS).astype(np.int64)]
-    sold: Booleans = np.ones(products, bool)
-    asked = questions_of(train, last, products=products, sold=sold, include_purchased=include_purchased)
-    sales = Sales.of(train, products)
+    asked = last_questions(train, products, include_purchased=include_purchased)
     best, found = -1.0, max(half_lives)
     for half_life in sorted(half_lives, reverse=True):
         if not len(asked):
             break
-        rule = RecentBestSellers(train, sales, products, half_life=half_life, threads=threads)
+        rule = RecentBestSellers(train, products, half_life=half_life, threads=threads)
         ranks = ranks_of(
             rule, train, asked, products=products, include_purchased=include_purchased, threads=threads
         )
-        gain = float(
-            np.where((ranks > 0) & (ranks <= 100), 1 / np.log2(ranks + 1.0 + (ranks == 0)), 0).mean()
-        )
-        if gain > best:
-            best, found = gain, half_life
+        if ndcg_of(ranks) > best:
+            best, found = ndcg_of(ranks), half_life
     return found
+
+
+def last_questions(
+    train: Timeline, products: int, *, include_purchased: bool, most: int = MOST_QUESTIONS
+) -> Questions:
+    """Return the questions of the last tenth of the time that train spans; of many, some that are evenly spread."""
+    purchases = np.flatnonzero((train.kinds == 0) & (train.product_rows < products))
+    times = train.times[purchases]
+    last = purchases[times > times[-1] - LAST * (times[-1] - times[0])] if len(times) else purchases
+    most = min(most, max(MOST_SCORES // max(products, 1), 1))
+    if len(last) > most:
+        last = last[np.linspace(0, len(last) - 1, most).astype(np.int64)]
+    sold = np.ones(products, np.bool_)
+    return questions_of(train, last, products=products, sold=sold, include_purchased=include_purchased)
+
+
+def ndcg_of(ranks: Rows, k: int = 100) -> float:
+    """Return the mean of 1 / log2(rank + 1) within k; rank 0 is worth nothing."""
+    inside = (ranks > 0) & (ranks <= k)
+    return float(np.sum(1 / np.log2(ranks[inside] + 1.0)) / max(len(ranks), 1))

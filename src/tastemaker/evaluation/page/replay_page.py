@@ -1,0 +1,134 @@
+"""`replay_page`: a replay as one file of HTML: how good, for whom and of what, week by week, by what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tastemaker.evaluation.page.charts import Chart, Dot, Line, Strip, StripRow, line_chart, strip
+from tastemaker.evaluation.page.report_page import room, trusted, versions
+from tastemaker.evaluation.page.scales import linear
+from tastemaker.evaluation.replay.compare import ReplayComparison
+from tastemaker.evaluation.replay.report import Measured, Part
+
+__all__ = ["Tile", "mosaic", "replay_page"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A segment of the mosaic: its width is its share of the demand, its filled height how well it is served."""
+
+    name: str
+    left: float
+    """Per cent of the width"""
+    width: float
+    """Per cent of the width: the share of the questions"""
+    height: float
+    """Per cent of the height: the chosen model's hit rate"""
+    best: float
+    """Per cent of the height: the best baseline's"""
+    best_name: str
+    purchases: int
+
+
+def replay_page(found: ReplayComparison, *, command: str = "", now: datetime | None = None) -> str:
+    """Return the page of a replay; all that comes from data is escaped, and no script runs."""
+    report = found.report
+    longest = f"hit_rate@{_longest(report.model)}"
+    return (
+        room()
+        .get_template("replay.html.j2")
+        .render(
+            found=found,
+            report=report,
+            quality=_quality(found),
+            tiles=mosaic(found, longest),
+            longest=longest,
+            weeks=_course(
+                found, report.model.weeks, "week", f"{found.metric} week by week", "Does the model age?"
+            ),
+            known=_course(
+                found,
+                report.model.by_known,
+                "events of the user known at that moment",
+                f"{found.metric} by what is known",
+                "From newcomers to regulars.",
+            ),
+            command=command,
+            created=f"{now or datetime.now(UTC):%Y-%m-%d}",
+            versions=versions(),
+            style=trusted(room().get_template("style.css").render()),
+        )
+    )
+
+
+def mosaic(found: ReplayComparison, metric: str) -> list[Tile]:
+    """Return the segments that hold a question, side by side."""
+    tiles, left = [], 0.0
+    total = found.report.model.whole.purchases
+    for place, part in enumerate(found.report.model.segments):
+        if not part.purchases:
+            continue
+        width = 100 * part.purchases / total
+        served = {name: one.segments[place].metrics[metric].mean for name, one in found.measured.items()}
+        mine = served.pop(found.chosen)
+        best = max(served, key=lambda name: served[name], default="")
+        tiles.append(
+            Tile(part.label, left, width, 100 * mine, 100 * served.get(best, 0.0), best, part.purchases)
+        )
+        left += width
+    return tiles
+
+
+def _longest(one: Measured) -> int:
+    return max(int(name.partition("@")[2]) for name in one.whole.metrics)
+
+
+def _colour(found: ReplayComparison, name: str) -> str:
+    return "chosen" if name == found.chosen else "floor"
+
+
+def _quality(found: ReplayComparison) -> Strip:
+    rows = []
+    for name, one in sorted(
+        found.measured.items(), key=lambda pair: -pair[1].whole.metrics[found.metric].mean
+    ):
+        value = one.whole.metrics[found.metric]
+        dot = Dot(name, _colour(found, name), value.mean, value.low, value.high)
+        users = one.over_users[found.metric].mean
+        rows.append(StripRow(name, f"{value.mean:.4f}", f"{users:.4f} over users", (dot,)))
+    note = (
+        "A mean over questions; whiskers are 95 % intervals from drawing users with all of their questions."
+    )
+    return strip(found.metric, note, rows)
+
+
+def _course(
+    found: ReplayComparison, parts: Sequence[Part], x_name: str, title: str, note: str
+) -> Chart | None:
+    """Return the course of the chosen model over some parts, numbered from 1, or ``None`` where there are less than two."""
+    there = [part for part in parts if part.purchases]
+    if len(there) < 2:
+        return None
+    ends = {"mean": "chosen", "low": "floor", "high": "floor"}
+    lines = [
+        Line(
+            name if name != "mean" else found.chosen,
+            colour,
+            tuple(
+                (float(place), getattr(part.metrics[found.metric], name))
+                for place, part in enumerate(there, 1)
+            ),
+        )
+        for name, colour in ends.items()
+    ]
+    labels = ", ".join(f"{place}: {part.label} ({part.purchases:,})" for place, part in enumerate(there, 1))
+    return line_chart(
+        title,
+        f"{note} {labels}.",
+        lines,
+        linear([1.0, float(len(there))], from_zero=False),
+        x_name=x_name,
+        columns=[float(place) for place in range(1, len(there) + 1)],
+    )

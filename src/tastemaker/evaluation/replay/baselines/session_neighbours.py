@@ -1,0 +1,146 @@
+"""*Session neighbours*: what those did whose histories are most like the asking user's, as of the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from tastemaker.data.ragged import offsets_of, places_in
+from tastemaker.evaluation.replay.baselines.recent import RecentBestSellers, last_questions, ndcg_of
+from tastemaker.evaluation.replay.ranks import ranks_of
+from tastemaker.kernels.neighbours import neighbour_scores
+from tastemaker.kernels.threads import ThreadPool
+from tastemaker.ranking.live.answers import Asked, Scoring
+from tastemaker.ranking.live.timeline import Timeline
+from tastemaker.ranking.top_k import ExtraScores
+from tastemaker.types import Floats, Offsets, Rows
+
+__all__ = ["NeighbourSettings", "SessionNeighbours", "choose_neighbours"]
+
+DAY = 86_400_000_000
+"""Microseconds"""
+
+RECENT = 500
+"""So many of the latest events with a product are looked at."""
+
+LONGEST = 50
+"""So many of the latest events of a user are a history."""
+
+OWN = 20
+"""So many of the asking user's latest products are compared."""
+
+REST = np.float32(1e-6)
+"""What the rate of a best seller weighs: it parts equals, and answers who has no history."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourSettings:
+    """What is chosen inside train."""
+
+    place_decay: float = 0.8
+    """What a product of the user's own weighs beside the next newer one"""
+    neighbours: int = 100
+    half_life: float = 365.0
+    """Days after which what a neighbour did counts half"""
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the settings as the report says them."""
+        return {
+            "place_decay": self.place_decay,
+            "neighbours": self.neighbours,
+            "neighbours_half_life_days": self.half_life,
+        }
+
+
+GRID = tuple(
+    NeighbourSettings(decay, neighbours, half_life)
+    for decay, neighbours, half_life in product((0.8, 1.0), (100, 500), (30.0, 3_650.0))
+)
+
+
+class SessionNeighbours:
+    """Ranks by what the users did whose histories are most alike, each event less the older it is; then by what sells of late."""
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        rest: RecentBestSellers,
+        products: int,
+        settings: NeighbourSettings,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        self.timeline, self.rest, self.products = timeline, rest, products
+        self.settings, self.threads = settings, threads
+        rows = timeline.product_rows
+        known = np.flatnonzero(rows < products)
+        self._places = known[np.argsort(rows[known], kind="stable")]
+        self._offsets = offsets_of(np.bincount(rows[known], minlength=products))
+
+    def answer(self, asked: Asked) -> Scoring:
+        """Return how the queries of a block score every product."""
+        plain = self.rest.answer(asked)
+        timeline, settings = self.timeline, self.settings
+        own_offsets, own, weights = self._own(asked)
+        width = min(settings.neighbours * LONGEST, self.products)
+        rows = np.empty((len(asked), width), np.int32)
+        scores, counts = np.empty((len(asked), width), np.float32), np.zeros(len(asked), np.int64)
+
+        def some(low: int, high: int) -> None:
+            neighbour_scores(
+                low, high, asked.users, asked.known, asked.times, own_offsets, own, weights,
+                timeline.user_rows, timeline.product_rows, timeline.times, self._offsets, self._places,
+                timeline.offsets, timeline.places, RECENT, settings.neighbours, LONGEST, settings.half_life * DAY,
+                self.products, rows, scores, counts,
+            )  # fmt: skip
+
+        with ThreadPool(self.threads) as pool:
+            pool.run(some, len(asked))
+        there = np.arange(width) < counts[:, None]
+        extra = ExtraScores(offsets_of(counts), rows[there], scores[there])
+        return Scoring(plain.vectors, plain.candidates, REST * plain.biases, plain.bias_of, extra)
+
+    def _own(self, asked: Asked) -> tuple[Offsets, Rows, Floats]:
+        """Return the latest distinct products of each asking user, newest first, and what each weighs."""
+        timeline = self.timeline
+        known = timeline.of(asked.users, asked.known)
+        known = known.only(timeline.product_rows[known.places] < self.products)
+        pairs = known.queries.astype(np.int64) * self.products + timeline.product_rows[known.places]
+        _, newest = np.unique(pairs[::-1], return_index=True)
+        chosen = len(pairs) - 1 - newest
+        queries, places = known.queries[chosen], known.places[chosen]
+        order = np.lexsort((-places, queries))
+        queries, places = queries[order], places[order]
+        turn = places_in(offsets_of(np.bincount(queries, minlength=len(asked))))
+        kept = turn < OWN
+        offsets = offsets_of(np.bincount(queries[kept], minlength=len(asked)))
+        weights = (self.settings.place_decay ** turn[kept]).astype(np.float32)
+        return offsets, timeline.product_rows[places[kept]], weights
+
+
+def choose_neighbours(
+    train: Timeline,
+    products: int,
+    *,
+    half_life: float,
+    include_purchased: bool = False,
+    grid: Sequence[NeighbourSettings] = GRID,
+    threads: int | None = None,
+) -> NeighbourSettings:
+    """Return the settings with the best ndcg@100 on the last tenth of train, replayed; of equals the first."""
+    asked = last_questions(train, products, include_purchased=include_purchased, most=2_000)
+    best, found = -1.0, grid[0]
+    for settings in grid:
+        if not len(asked):
+            break
+        rest = RecentBestSellers(train, products, half_life=half_life, threads=threads)
+        rule = SessionNeighbours(train, rest, products, settings, threads=threads)
+        ranks = ranks_of(
+            rule, train, asked, products=products, include_purchased=include_purchased, threads=threads
+        )
+        if ndcg_of(ranks) > best:
+            best, found = ndcg_of(ranks), settings
+    return found
