@@ -12,6 +12,7 @@ from tastemaker.cli.learning.compare import compare
 from tastemaker.cli.learning.demo import demo
 from tastemaker.cli.learning.evaluate import evaluate
 from tastemaker.cli.learning.inspect import inspect
+from tastemaker.cli.learning.split import split
 from tastemaker.cli.learning.train import train
 from tastemaker.cli.lists.index import index
 from tastemaker.cli.lists.recommend import recommend
@@ -56,6 +57,7 @@ for command in (
     demo,
     fetch,
     inspect,
+    split,
     train,
     evaluate,
     compare,

@@ -26,7 +26,7 @@ from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import ColumnProblem, NoPurchases, TimesUndecided
 from tastemaker.types import AnyArray
 
-__all__ = ["HeldOut", "read_held_out", "read_purchases"]
+__all__ = ["HeldOut", "open_rows", "purchases_of", "read_held_out", "read_purchases"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,8 @@ def read_purchases(
     '3 rows read, 2 kept; dropped 1 without a user id.'
     """
     with told_to_caller():
-        rows = _open(source, columns, reading)
-        all_users, user_rows = _learned(rows, "user", users)
-        all_products, product_rows = _learned(rows, "product", products)
-        log = _purchases(rows, all_users, all_products, user_rows, product_rows)
+        rows = open_rows(source, columns, reading)
+        log = purchases_of(rows, users=users, products=products)
         log = _with_features(log, rows, reading, users=users, products=products)
         return replace(log, summary=_summary(log, rows))
 
@@ -101,7 +99,7 @@ def read_held_out(
     """
     with told_to_caller():
         return _held_out(
-            _open(source, columns, reading, needs_times=needs_times), train_users, train_products
+            open_rows(source, columns, reading, needs_times=needs_times), train_users, train_products
         )
 
 
@@ -142,7 +140,8 @@ def _held_out(rows: Rows, users: Vocabulary, products: Vocabulary) -> HeldOut:
     return held_out
 
 
-def _open(source: Readable, columns: Columns, reading: Reading, *, needs_times: bool = True) -> Rows:
+def open_rows(source: Readable, columns: Columns, reading: Reading, *, needs_times: bool = True) -> Rows:
+    """Open a log and return its rows as they were understood; raise what `read_purchases` raises."""
     opened = open_source(source, columns=columns, reading=reading, asks=True)
     with translated(opened.label):
         chosen = _choose(opened, columns, reading)
@@ -200,6 +199,15 @@ def _codes_kept(rows: Rows, noun: Noun) -> AnyArray:
     if rows.kinds is not None:
         kept[codes[rows.other]] = True
     return np.flatnonzero(kept[:-1])
+
+
+def purchases_of(
+    rows: Rows, *, users: Catalogue | None = None, products: Catalogue | None = None
+) -> Purchases:
+    """Return the purchases among rows, over the ids that they hold or those of catalogues; raise `CatalogueMismatch`."""
+    all_users, user_rows = _learned(rows, "user", users)
+    all_products, product_rows = _learned(rows, "product", products)
+    return _purchases(rows, all_users, all_products, user_rows, product_rows)
 
 
 def _learned(rows: Rows, noun: Noun, catalogue: Catalogue | None) -> tuple[Vocabulary, AnyArray]:
