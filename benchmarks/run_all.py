@@ -35,6 +35,7 @@ NAMES = [
     "metrics",
     "throughput",
     "vocabulary",
+    "reading",
     "scaling",
     "warm_start",
     "against_als",

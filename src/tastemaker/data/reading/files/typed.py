@@ -50,12 +50,12 @@ def _of_frame(frame: pl.LazyFrame, place: Place, notes: tuple[str, ...] = ()) ->
 def open_workbook(place: Place, *, columns: Columns, header: bool | None, asks: bool) -> Source:
     """Open the first filled sheet of an Excel workbook, read whole; say so where there are others.
 
-    Raises `UnreadableFile`, also where the extra ``excel`` is not installed, and `ColumnProblem`.
+    Raises `UnreadableFile`, also where fastexcel is not installed, and `ColumnProblem`.
     """
     label = place.label
     if importlib.util.find_spec("fastexcel") is None:
         raise UnreadableFile(
-            f"{label} is an Excel workbook; install the extra to read it, pip install 'tastemaker[excel]', or save it as CSV."
+            f"{label} is an Excel workbook; install fastexcel to read it, or save it as CSV."
         )
     if zipfile.is_zipfile(place.path):
         size = sum(info.file_size for info in zipfile.ZipFile(place.path).infolist())
