@@ -109,12 +109,12 @@ def requests(products: int, dimensions: int, threads: int, k: int) -> dict[str, 
     from tastemaker.ranking.rules.rule_book import compile_rules
     from tastemaker.ranking.rules.rules import NO_RULES, Rules
     from tastemaker.ranking.visitors import Visitor, Visitors
-    from tastemaker.serving.models.id_lookup import Ids
+    from tastemaker.serving.models.id_lookup import IdLookup
 
     rng = np.random.default_rng(7)
     model, table = shop(rng, products, dimensions)
     packed = pack(model, catalogue=table)
-    users, ids = Ids(model.users), Ids(model.products)
+    users, ids = IdLookup(model.users), IdLookup(model.products)
     matrix = model.product_vectors
     vectors = rng.normal(size=(64, dimensions)).astype(np.float32)
     asked = users_at_random(rng)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tastemaker.data.vocabulary import FEW, Vocabulary
+from tastemaker.data.vocabulary import MOST_ONE_BY_ONE, Vocabulary
 from tastemaker.errors import ColumnProblem, DataError, UnknownId
 
-texts = st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=2 * FEW)
-integers = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=2 * FEW)
+texts = st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=2 * MOST_ONE_BY_ONE)
+integers = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=2 * MOST_ONE_BY_ONE)
 
 
 @given(st.one_of(texts, integers))
@@ -41,7 +41,7 @@ def test_few_and_many_are_looked_up_alike(known: list[str], asked: list[str]):
     rows = {name: row for row, name in enumerate(dict.fromkeys(known))}
     expected = [rows.get(name) for name in asked]
     assert vocabulary.find(asked).to_list() == expected
-    assert vocabulary.find(asked * (FEW + 1)).to_list() == expected * (FEW + 1)
+    assert vocabulary.find(asked * (MOST_ONE_BY_ONE + 1)).to_list() == expected * (MOST_ONE_BY_ONE + 1)
 
 
 @given(st.lists(st.uuids(), min_size=1, max_size=20))
@@ -72,7 +72,7 @@ def test_wide_integers_that_do_not_fit_are_unknown_rather_than_wrapped():
 def test_nothing_is_found_in_an_empty_vocabulary():
     empty = Vocabulary.of(pl.Series([], dtype=pl.String), noun="user")
     assert len(empty) == 0
-    assert empty.find(["a"] * (FEW + 1)).to_list() == [None] * (FEW + 1)
+    assert empty.find(["a"] * (MOST_ONE_BY_ONE + 1)).to_list() == [None] * (MOST_ONE_BY_ONE + 1)
     with pytest.raises(UnknownId, match="not among the 0 users"):
         empty.rows(["a"])
 

@@ -291,7 +291,7 @@ def test_rules_that_cannot_hold_are_refused_and_the_former_stay(own_api):
     assert api.put("/api/v1/rules", json={"ban": [1000]}).status_code == 400
     assert api.get("/api/v1/rules").json()["rules"] == {"deny": [1000]}
     (world.settings.models / "recommender" / "rules.json").write_text("{")
-    api.app.state.api.rules.look()
+    api.app.state.service.state.rules.look()
     found = api.get("/api/v1/rules").json()
     assert found["rules"] == {"deny": [1000]}
     assert "holds no rules" in found["problem"]

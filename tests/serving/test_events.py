@@ -257,7 +257,7 @@ def test_processes_that_open_a_new_file_together_all_get_it(tmp_path):
 def test_lists_are_served_without_live_purchases_when_their_file_is_damaged(world):
     with api_of(world) as api:
         before = products(api.get(f"{USERS}/u003"))
-        store = api.app.state.api.events
+        store = api.app.state.service.state.events
         api.post(EVENTS, json=purchase("u003", product_id(90)))
         store._reader.close()
         assert products(api.get(f"{USERS}/u003")) == before
@@ -376,7 +376,7 @@ def test_a_server_without_a_file_of_events_takes_none(world):
 
 def test_a_full_disk_is_said_and_lists_are_served_on(world):
     with api_of(world) as api:
-        store = api.app.state.api.events
+        store = api.app.state.service.state.events
         assert api.post(EVENTS, json=purchase("u003", product_id(90))).status_code == 200
         before = products(api.get(f"{USERS}/u003"))
         pages = store._writer.execute("PRAGMA page_count").fetchone()[0]

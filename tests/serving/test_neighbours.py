@@ -79,7 +79,7 @@ def test_a_server_answers_alike_before_and_after_its_table_is_there(tmp_path):
     with client_of(tmp_path / "models") as client:
         before = ask(client)
     with client_of(tmp_path / "models", scratch=scratch) as client:
-        while client.app.state.shelf.get("recommender").neighbours is None:
+        while client.app.state.service.registry.get("recommender").neighbours is None:
             time.sleep(0.01)
         assert ask(client) == before
 
@@ -97,7 +97,7 @@ def test_a_version_whose_table_fails_keeps_no_other_from_its_own(tmp_path, monke
 
     monkeypatch.setattr(background, "make_table_aside", fails_for_the_newest)
     with client_of(tmp_path / "models", scratch=scratch) as client:
-        shelf = client.app.state.shelf
+        shelf = client.app.state.service.registry
         while shelf.get("recommender", 1).neighbours is None:
             time.sleep(0.01)
         assert shelf.get("recommender", 2).neighbours is None
@@ -129,7 +129,7 @@ def test_work_that_is_ended_with_the_server_is_no_error_and_is_not_begun_anew(
         while "work ahead was ended from outside" not in caplog.messages:
             time.sleep(0.01)
         time.sleep(0.1)
-        assert client.app.state.shelf.get("recommender").neighbours is None
+        assert client.app.state.service.registry.get("recommender").neighbours is None
     assert [-one.returncode for one in begun] == [number]
     assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
 
@@ -146,12 +146,12 @@ def test_what_is_made_for_a_version_that_was_removed_meanwhile_is_removed_too(tm
         make_table_aside(made, *arguments)
         if made.name == "2":
             (folder / "2").rename(tmp_path / "gone")
-            removed.append(client.app.state.shelf.get("recommender", 2).key)
-            client.app.state.shelf.look()
+            removed.append(client.app.state.service.registry.get("recommender", 2).key)
+            client.app.state.service.registry.look()
 
     monkeypatch.setattr(background, "make_table_aside", removes_the_newest)
     with client_of(tmp_path / "models", scratch=scratch) as client:
-        while client.app.state.shelf.get("recommender", 1).neighbours is None:
+        while client.app.state.service.registry.get("recommender", 1).neighbours is None:
             time.sleep(0.01)
         assert removed
         assert not [path.name for path in scratch.iterdir() if path.name.startswith(removed[0])]

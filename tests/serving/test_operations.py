@@ -121,7 +121,7 @@ def test_json_that_nests_too_deep_is_refused(client, deep):
 
 def test_a_request_that_takes_too_long_is_a_504(models):
     with client_of(models, seconds=0.05) as client:
-        engine = client.app.state.engine
+        engine = client.app.state.service.engine
 
         async def never(*_, **__):
             await asyncio.sleep(60)
@@ -133,7 +133,7 @@ def test_a_request_that_takes_too_long_is_a_504(models):
 
 def test_a_server_with_too_much_to_do_says_so(models):
     with client_of(models, waiting=1) as client:
-        client.app.state.engine._held = 1
+        client.app.state.service.engine._held = 1
         answer = client.post(PREDICT, json=BODY)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
@@ -171,7 +171,7 @@ def test_a_mistake_of_the_server_shows_nothing_of_its_inside(models):
         async def broken(*_, **__):
             raise RuntimeError("/secret/path and a trace")
 
-        client.app.state.engine.nearest = broken
+        client.app.state.service.engine.nearest = broken
         answer = client.post(PREDICT, json=BODY)
         assert answer.status_code == 500
         assert "secret" not in answer.text

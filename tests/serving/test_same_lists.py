@@ -83,8 +83,8 @@ def test_both_kinds_of_routes_list_the_same_for_users_baskets_and_products(world
 def test_what_is_ranked_in_company_is_what_the_library_ranks_alone(world, rules):
     """A mask, live purchases and a basket beside a user are all ranked with other requests, by the same sums."""
     with client_with(world, rules) as client:
-        loaded = client.app.state.shelf.get("recommender")
-        book = client.app.state.api.rules.book(loaded)
+        loaded = client.app.state.service.registry.get("recommender")
+        book = client.app.state.service.state.rules.book(loaded)
         rows = np.array([4, 8], np.int32)
         basket = np.array([3, 30], np.int32)
         visitor = Visitor(4, rows, None, basket)
@@ -166,7 +166,7 @@ def test_a_user_with_a_vector_of_their_own_keeps_it_when_they_bought_since(tmp_p
     own = np.random.default_rng(8).normal(size=(len(model.users), 8)).astype(np.float32)
     save(replace(model, user_vectors=own, basket_vectors=None), world.settings.models / "recommender" / "2")
     with client_with(world, {}) as client:
-        loaded = client.app.state.shelf.get("recommender")
+        loaded = client.app.state.service.registry.get("recommender")
         assert loaded.version == 2
         kept = client.post(
             "/api/v1/events",

@@ -107,7 +107,7 @@ def test_whoever_bought_since_gets_an_exact_list(rough):
     client, _ = rough
     path = "/api/v1/recommendations/users/u022"
     assert lists_of(client.get(path))["exact"] is False
-    client.app.state.api.events.add([Event("u022", str(product_id(2000)), time.time_ns() // 1000)])
+    client.app.state.service.state.events.add([Event("u022", str(product_id(2000)), time.time_ns() // 1000)])
     assert "exact" not in lists_of(client.get(path))
     asked = {"user": "u021", "basket": [product_id(2000)]}
     assert "exact" not in lists_of(client.post("/api/v1/recommendations/basket", json=asked))
@@ -115,7 +115,7 @@ def test_whoever_bought_since_gets_an_exact_list(rough):
 
 def test_an_index_finds_the_same_in_any_company(rough):
     client, _ = rough
-    loaded = client.app.state.shelf.get("recommender")
+    loaded = client.app.state.service.registry.get("recommender")
 
     async def ask(lengths):
         engine = Engine(1, 512)

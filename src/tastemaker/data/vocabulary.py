@@ -17,7 +17,7 @@ __all__ = ["Noun", "Vocabulary"]
 
 Noun = Literal["user", "product"]
 
-FEW = 64
+MOST_ONE_BY_ONE = 64
 """The most ids that are looked up one by one; more are joined, which hashes the whole vocabulary."""
 
 RARE = 16
@@ -76,7 +76,7 @@ class Vocabulary:
         wanted = self._coerce(ids)
         if self.is_sorted and RARE * len(wanted) <= len(self):
             return self._bisect(wanted)
-        if len(wanted) <= FEW:
+        if len(wanted) <= MOST_ONE_BY_ONE:
             return pl.Series("row", [self._find_one(value) for value in wanted.to_list()], dtype=pl.Int32)
         table = pl.DataFrame({"id": self.ids, "row": pl.int_range(len(self), dtype=pl.Int32, eager=True)})
         found = wanted.alias("id").to_frame().join(table, on="id", how="left", maintain_order="left")

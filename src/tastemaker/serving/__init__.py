@@ -1,1 +1,1 @@
-"""The HTTP service: models on a shelf, the TensorFlow-Serving-shaped routes, the clean API, the page."""
+"""The HTTP service: the models, the TensorFlow-Serving-shaped routes, the clean API, the page."""

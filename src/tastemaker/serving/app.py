@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,11 +16,11 @@ from tastemaker.serving.answering.state import ApiState
 from tastemaker.serving.api import routes as api
 from tastemaker.serving.front.api_keys import Keys, WatchedKeys
 from tastemaker.serving.front.metrics import Metrics
-from tastemaker.serving.front.middleware import Gate
+from tastemaker.serving.front.middleware import RequestMiddleware
 from tastemaker.serving.front.problems import Refusal, html_not_found, refuse
 from tastemaker.serving.front.settings import Settings
 from tastemaker.serving.models.background import Background
-from tastemaker.serving.models.gc_freeze import Garbage
+from tastemaker.serving.models.gc_freeze import GarbageFreezer
 from tastemaker.serving.models.registry import Registry
 from tastemaker.serving.operations.endpoint import routes_of
 from tastemaker.serving.operations.operation import open_paths
@@ -28,69 +28,87 @@ from tastemaker.serving.operations.service import Service
 from tastemaker.serving.pages import routes as pages
 from tastemaker.serving.tensorflow.routes import TensorFlowRoutes
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "registry_of"]
 
 
-def create_app(settings: Settings, *, shelf: Registry | None = None) -> Starlette:
-    """Return the application. ``app.state`` holds ``settings``, ``shelf``, ``engine`` and ``metrics``.
-
-    The shelf is looked at once before the application answers (unless a filled one is given) and watched until it ends. Raises
-    `SettingProblem` when there is no usable keys file where one is named.
-    """
-    books = shelf or Registry(
+def registry_of(settings: Settings) -> Registry:
+    """Return the registry of the models that the settings name; nothing is loaded yet."""
+    return Registry(
         settings.models,
         catalogue=settings.catalogue,
         scratch=settings.scratch,
         keep=settings.keep_versions,
         approximate=settings.approximate,
     )
-    metrics = Metrics(books)
-    books.on_change(metrics.change)
-    watched_keys = WatchedKeys(settings.keys) if settings.keys is not None else None
+
+
+def create_app(settings: Settings, *, registry: Registry | None = None) -> Starlette:
+    """Return the application; while it runs, ``app.state.service`` is the `Service` that its handlers share.
+
+    A ``registry`` that is given has its models already; without one, the models are loaded before the application answers. Raises
+    `SettingProblem` when there is no usable keys file where one is named.
+    """
+    models = registry_of(settings) if registry is None else registry
+    metrics = Metrics(models)
+    models.on_change(metrics.change)
+    keys = None if settings.keys is None else WatchedKeys(settings.keys)
 
     @asynccontextmanager
-    async def life(app: Starlette) -> AsyncIterator[None]:
-        app.state.engine = Engine(settings.threads, settings.waiting)
-        if shelf is None:
-            books.look()
-        if watched_keys is not None:
-            books.with_each_look(watched_keys.look)
-        app.state.api = ApiState.open(settings, books)
-        app.state.service = Service(settings, books, app.state.engine, metrics, app.state.api)
-        books.with_each_look(app.state.api.rules.look)
-        garbage = Garbage(forked=settings.workers > 1)
-        books.on_change(garbage.change)
-        books.with_each_look(garbage.look)
-        garbage.look()
-        books.watch(settings.poll_seconds)
-        ahead = Background(books, settings.scratch) if settings.scratch is not None else None
-        if ahead is not None:
-            ahead.start()
-        try:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        if registry is None:
+            models.look()
+        if keys is not None:
+            models.with_each_look(keys.look)
+        with _running(settings, models, metrics) as app.state.service:
             yield
-        finally:
-            if ahead is not None:
-                ahead.close()
-            books.close()
-            app.state.engine.close()
-            app.state.api.close()
-            garbage.close()
-
-    def keys() -> Keys | None:
-        return None if watched_keys is None else watched_keys.keys
 
     operations = (*api.operations(), *pages.OPERATIONS)
-    is_open = open_paths(operations)
     app = Starlette(
-        # tried in this order, so what is asked for most stands first
+        # routes are tried in this order, so what is asked for most comes first
         routes=[TensorFlowRoutes(), *routes_of(operations)],
-        middleware=[Middleware(Gate, settings=settings, metrics=metrics, keys=keys, is_open=is_open)],
+        middleware=[
+            Middleware(
+                RequestMiddleware,
+                settings=settings,
+                metrics=metrics,
+                keys=_current(keys),
+                is_open=open_paths(operations),
+            )
+        ],
         exception_handlers={HTTPException: _refused},
-        lifespan=life,
+        lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # /v1 is not /v1/
-    app.state.settings, app.state.shelf, app.state.metrics = settings, books, metrics
     return app
+
+
+def _current(keys: WatchedKeys | None) -> Callable[[], Keys | None]:
+    return lambda: None if keys is None else keys.keys
+
+
+@contextmanager
+def _running(settings: Settings, models: Registry, metrics: Metrics) -> Iterator[Service]:
+    """Start everything that runs beside the requests, and end it again."""
+    engine = Engine(settings.threads, settings.waiting)
+    state = ApiState.open(settings, models)
+    models.with_each_look(state.rules.look)
+    freezer = GarbageFreezer(forked=settings.workers > 1)
+    models.on_change(freezer.change)
+    models.with_each_look(freezer.look)
+    freezer.look()
+    models.watch(settings.poll_seconds)
+    background = None if settings.scratch is None else Background(models, settings.scratch)
+    if background is not None:
+        background.start()
+    try:
+        yield Service(settings, models, engine, metrics, state)
+    finally:
+        if background is not None:
+            background.close()
+        models.close()
+        engine.close()
+        state.close()
+        freezer.close()
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""One process that answers: the shelf, the application and the web server around them."""
+"""One process that answers: the models, the application and the web server around them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from tastemaker.errors import ServerProblem
-from tastemaker.serving.app import create_app
+from tastemaker.serving.app import create_app, registry_of
 from tastemaker.serving.front.settings import Settings
-from tastemaker.serving.models.registry import Registry
 
 __all__ = ["work"]
 
@@ -26,18 +25,12 @@ def work(settings: Settings, listener: socket.socket, tell: Callable[[list[str]]
     """Load the models, tell what is served once requests are answered, and serve until a signal; raise `ServerProblem`."""
     sys.setswitchinterval(SWITCH_SECONDS)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    shelf = Registry(
-        settings.models,
-        catalogue=settings.catalogue,
-        scratch=settings.scratch,
-        keep=settings.keep_versions,
-        approximate=settings.approximate,
-    )
-    app = create_app(settings, shelf=shelf)
-    shelf.look()
-    served = [f"{name}/{version}" for name, one in shelf.models.items() for version in one.ready]
+    registry = registry_of(settings)
+    app = create_app(settings, registry=registry)
+    registry.look()
+    served = [f"{name}/{version}" for name, one in registry.models.items() for version in one.ready]
     if not served:
-        reasons = "; ".join(reason for one in shelf.models.values() for reason in one.refused.values())
+        reasons = "; ".join(reason for one in registry.models.values() for reason in one.refused.values())
         raise ServerProblem(f"no model of {settings.models} can be served: {reasons or 'none was found.'}")
     config = uvicorn.Config(
         app,

@@ -12,61 +12,68 @@ from tastemaker.cli.terminal.console import say
 
 __all__ = ["serve"]
 
+Models = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODELS",
+        help="The folder that holds NAME/VERSION; one model's folder, or one version's, will do too.",
+        show_default=False,
+    ),
+]
+Host = Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every one.")]
+Port = Annotated[int, typer.Option(help="The port; 0 takes any free one.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that answer; they share their memory.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of each worker that rank.")]
+Catalogue = Annotated[
+    Path | None,
+    typer.Option(metavar="F", help="A table of products, for rules and for the page.", show_default=False),
+]
+IndexOption = Annotated[
+    bool,
+    typer.Option(
+        "--approximate", help="Use the index of `tastemaker index` where a version has one; /api/v1 says so."
+    ),
+]
+KeysFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="F", help="The API keys of `tastemaker key new`; each request needs one.", show_default=False
+    ),
+]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Listen on a public address without keys.")]
+EventsFile = Annotated[
+    Path | None,
+    typer.Option(metavar="F.sqlite", help="Accept live purchases and keep them here.", show_default=False),
+]
+Poll = Annotated[float, typer.Option(help="Seconds between two looks for new versions.")]
+Keep = Annotated[int, typer.Option(min=1, help="Newest versions of a model that are loaded.")]
+Rate = Annotated[float, typer.Option(help="Requests a second of one client, per worker; 0 sets no limit.")]
+Burst = Annotated[int, typer.Option(min=1, help="Requests of one client at once, with --rate.")]
+Timeout = Annotated[
+    float, typer.Option(help="Seconds that a request may take to arrive, and then to be answered.")
+]
+MaxBody = Annotated[int, typer.Option(metavar="BYTES", help="Longest body of a request.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Log failures only, not each request.")]
+
 
 def serve(
-    models: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODELS",
-            help="The folder that holds NAME/VERSION; one model's folder, or one version's, will do too.",
-            show_default=False,
-        ),
-    ],
-    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every one.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; 0 takes any free one.")] = 8501,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that answer; they share their memory.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each worker that rank.")] = 1,
-    catalogue: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="F", help="A table of products, for rules and for the page.", show_default=False
-        ),
-    ] = None,
-    approximate: Annotated[
-        bool,
-        typer.Option(
-            "--approximate",
-            help="Use the index of `tastemaker index` where a version has one; /api/v1 says so.",
-        ),
-    ] = False,
-    keys: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="F",
-            help="The API keys of `tastemaker key new`; each request needs one.",
-            show_default=False,
-        ),
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen on a public address without keys.")
-    ] = False,
-    events: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="F.sqlite", help="Accept live purchases and keep them here.", show_default=False
-        ),
-    ] = None,
-    poll: Annotated[float, typer.Option(help="Seconds between two looks for new versions.")] = 1.0,
-    keep: Annotated[int, typer.Option(min=1, help="Newest versions of a model that are loaded.")] = 10,
-    rate: Annotated[
-        float, typer.Option(help="Requests a second of one client, per worker; 0 sets no limit.")
-    ] = 0.0,
-    burst: Annotated[int, typer.Option(min=1, help="Requests of one client at once, with --rate.")] = 100,
-    timeout: Annotated[
-        float, typer.Option(help="Seconds that a request may take to arrive, and then to be answered.")
-    ] = 10.0,
-    max_body: Annotated[int, typer.Option(metavar="BYTES", help="Longest body of a request.")] = 1 << 20,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Log failures only, not each request.")] = False,
+    models: Models,
+    host: Host = "127.0.0.1",
+    port: Port = 8501,
+    workers: Workers = 1,
+    threads: Threads = 1,
+    catalogue: Catalogue = None,
+    approximate: IndexOption = False,
+    keys: KeysFile = None,
+    insecure: Insecure = False,
+    events: EventsFile = None,
+    poll: Poll = 1.0,
+    keep: Keep = 10,
+    rate: Rate = 0.0,
+    burst: Burst = 100,
+    timeout: Timeout = 10.0,
+    max_body: MaxBody = 1 << 20,
+    quiet: Quiet = False,
 ) -> None:
     """Serve every model of a folder over HTTP, until Ctrl-C or SIGTERM.
 
@@ -84,33 +91,19 @@ def serve(
     from tastemaker.serving.server import serve as run
 
     settings = Settings(
-        models=models,
-        host=host,
-        port=port,
-        workers=workers,
-        threads=threads,
-        catalogue=catalogue,
-        approximate=approximate,
-        keys=keys,
-        insecure=insecure,
-        events=events,
-        poll_seconds=poll,
-        keep_versions=keep,
-        requests_per_second=rate,
-        burst=burst,
-        seconds=timeout,
-        body_seconds=timeout,
-        body_bytes=max_body,
-        log_requests=not quiet,
-    )
+        models=models, host=host, port=port, workers=workers, threads=threads, catalogue=catalogue,
+        approximate=approximate, keys=keys, insecure=insecure, events=events, poll_seconds=poll,
+        keep_versions=keep, requests_per_second=rate, burst=burst, seconds=timeout, body_seconds=timeout,
+        body_bytes=max_body, log_requests=not quiet,
+    )  # fmt: skip
     if approximate:
         from tastemaker.ranking.index.approximate import faiss
 
         faiss()
     log_in_json()
-
-    def announce(address: str, served: list[str]) -> None:
-        print(f"Serving {', '.join(served)} at {address}", flush=True)
-
-    run(settings, announce)
+    run(settings, _announce)
     say(f"tastemaker: served by process {os.getpid()} until now; all requests were answered.")
+
+
+def _announce(address: str, served: list[str]) -> None:
+    print(f"Serving {', '.join(served)} at {address}", flush=True)

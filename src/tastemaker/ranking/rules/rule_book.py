@@ -14,9 +14,9 @@ from tastemaker.errors import ColumnProblem, SettingProblem
 from tastemaker.ranking.rules.rules import Condition, Id, Rules, Value
 from tastemaker.types import Booleans, Rows
 
-__all__ = ["FEW", "Cap", "Removal", "RuleBook", "compile_rules", "open_book"]
+__all__ = ["REPACKED_FROM", "Cap", "Removal", "RuleBook", "compile_rules", "open_book"]
 
-FEW = 16
+REPACKED_FROM = 16
 """Where at most one of so many candidates may be shown, those are packed anew and nothing else is read"""
 
 
@@ -66,7 +66,7 @@ class RuleBook:
     @property
     def leaves_few(self) -> bool:
         """Return whether so few may be shown that those alone are scored."""
-        return self.allowed is not None and self.remaining * FEW <= len(self.allowed)
+        return self.allowed is not None and self.remaining * REPACKED_FROM <= len(self.allowed)
 
     @property
     def is_empty(self) -> bool:

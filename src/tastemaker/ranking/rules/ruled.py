@@ -13,7 +13,7 @@ from tastemaker.kernels.pairs import score_pairs
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.queries import Queries
-from tastemaker.ranking.rules.rule_book import FEW, Cap, Removal, RuleBook
+from tastemaker.ranking.rules.rule_book import REPACKED_FROM, Cap, Removal, RuleBook
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, no_extra, top_k
 from tastemaker.types import Booleans, Floats, Offsets, Rows
 
@@ -98,7 +98,7 @@ def best_allowed(
     """
     if allowed is not None and vectors is not None:
         rows = np.flatnonzero(allowed).astype(np.int32)
-        if len(rows) * FEW <= len(allowed):
+        if len(rows) * REPACKED_FROM <= len(allowed):
             return _best_of_few(queries, candidates, k, rows, vectors, exclude, extra, threads)
     if allowed is not None:
         candidates = candidates.only(allowed)

@@ -37,10 +37,10 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 class Metrics:
     """The counters of one application; with `SHARED_FOLDER` set they are the sums over all its processes."""
 
-    def __init__(self, shelf: Registry) -> None:
+    def __init__(self, registry: Registry) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
-        self._shelf = shelf
+        self._models = registry
         self._children: dict[tuple[Any, ...], Any] = {}
         self._requests = Counter(
             "tastemaker_requests",
@@ -104,7 +104,7 @@ class Metrics:
         self._child(self._fallbacks, model, source).inc(count)
 
     def change(self, change: Change) -> None:
-        """Count a change of the shelf."""
+        """Count a version that came, went or was refused."""
         if change.what != "labels":
             self._loads.labels(change.name, change.what).inc()
 
@@ -116,16 +116,16 @@ class Metrics:
         else:
             registry = self._registry
         own = CollectorRegistry()
-        own.register(_OfShelf(self._shelf))
+        own.register(_ModelGauges(self._models))
         process_collector.ProcessCollector(registry=own)
         return generate_latest(registry) + generate_latest(own)
 
 
-class _OfShelf(Collector):
-    """What a look at the shelf tells, at the moment of asking; every worker has the same shelf."""
+class _ModelGauges(Collector):
+    """Gauges of the models, read when asked for; every worker has the same models."""
 
-    def __init__(self, shelf: Registry) -> None:
-        self._shelf = shelf
+    def __init__(self, registry: Registry) -> None:
+        self._models = registry
 
     def collect(self) -> Iterator[Metric]:
         labels = ["model", "version"]
@@ -138,7 +138,7 @@ class _OfShelf(Collector):
         refused = GaugeMetricFamily(
             "tastemaker_model_refused", "1 for a version that was refused", labels=labels
         )
-        for name, served in self._shelf.models.items():
+        for name, served in self._models.models.items():
             for version, loaded in served.ready.items():
                 age.add_metric([name, str(version)], time.time() - loaded.created.timestamp())
                 default.add_metric([name, str(version)], float(version == served.default))

@@ -1,4 +1,4 @@
-"""`Gate`: what every request passes: an id, keys, rates, limits of size and time, the log and the counters."""
+"""`RequestMiddleware`: what every request passes: an id, keys, rates, limits of size and time, the log and the counters."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tastemaker.serving.front.problems import Refusal, refusal_of, refuse
 from tastemaker.serving.front.rate_limit import Rates
 from tastemaker.serving.front.settings import Settings
 
-__all__ = ["Gate", "check_role", "header"]
+__all__ = ["RequestMiddleware", "check_role", "header"]
 
-log = logging.getLogger("tastemaker.gate")
+log = logging.getLogger("tastemaker.requests")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 
@@ -45,7 +45,7 @@ def _no_key() -> Refusal:
     )
 
 
-class Gate:
+class RequestMiddleware:
     """The one middleware, in plain ASGI, since each request pays for it."""
 
     def __init__(
@@ -184,7 +184,7 @@ class Gate:
 
 
 class _Visit:
-    """One request on its way through the gate."""
+    """One request on its way through the middleware."""
 
     __slots__ = ("_header", "_send", "began", "client", "key", "request_id", "status")
 

@@ -14,7 +14,7 @@ __all__ = ["Refusal", "html_not_found", "problem", "refusal_of", "refuse", "tens
 
 
 class Refusal(Exception):
-    """A request that cannot be answered: handlers raise it, the gate answers it in the shape of the route."""
+    """A request that cannot be answered: handlers raise it, the middleware answers it in the shape of the route."""
 
     def __init__(
         self, status: int, detail: str, *, headers: dict[str, str] | None = None, **facts: Any

@@ -20,10 +20,10 @@ SECONDS = 1.0
 
 
 class Background:
-    """Gives each version on the shelf its table of neighbours, those first that requests get by default."""
+    """Gives each loaded version its table of neighbours, those first that requests get by default."""
 
-    def __init__(self, shelf: Registry, scratch: Path) -> None:
-        self._shelf, self._scratch = shelf, scratch
+    def __init__(self, registry: Registry, scratch: Path) -> None:
+        self._registry, self._scratch = registry, scratch
         self._given_up: WeakSet[LoadedModel] = WeakSet()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._work, name="background", daemon=True)
@@ -62,10 +62,10 @@ class Background:
             forget(self._scratch, loaded.key)
 
     def _serves(self, loaded: LoadedModel) -> bool:
-        return any(loaded in one.ready.values() for one in self._shelf.models.values())
+        return any(loaded in one.ready.values() for one in self._registry.models.values())
 
     def _missing(self) -> list[LoadedModel]:
-        models = self._shelf.models.values()
+        models = self._registry.models.values()
         every = [(number != one.default, loaded) for one in models for number, loaded in one.ready.items()]
         return [
             loaded

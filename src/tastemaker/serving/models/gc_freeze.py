@@ -1,7 +1,8 @@
-"""`Garbage`: keep what a model is made of out of Python's collections of garbage.
+"""`GarbageFreezer`: keep what a model is made of out of Python's garbage collection.
 
-A full collection visits every object: tens of thousands of ids take it tens of milliseconds, in which no request is answered, and
-it comes several times a second under load. What is there after a change of the shelf stays until the next one.
+A full collection visits every object. The tens of thousands of ids of a model take it tens of milliseconds, in which no request
+is answered, and under load it comes several times a second. So everything that is there once models were loaded is frozen
+(`gc.freeze`): no collection visits it until the models change again.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import gc
 
 from tastemaker.serving.models.registry import Change
 
-__all__ = ["Garbage"]
+__all__ = ["GarbageFreezer"]
 
 
-class Garbage:
-    """Sets aside what is there after each change of the shelf; a listener and a chore of its watch."""
+class GarbageFreezer:
+    """Collects and freezes once after the models changed. `change` listens to the registry, `look` runs with each of its looks."""
 
     def __init__(self, *, forked: bool = False) -> None:
-        """``forked`` says that memory is shared with a parent process, page by page, as long as nobody touches it."""
+        """``forked`` says that this process shares memory with its parent: pages that nobody writes to stay shared."""
         self._changed, self._forked = True, forked
 
     def change(self, change: Change) -> None:
@@ -25,10 +26,10 @@ class Garbage:
         self._changed = self._changed or change.what != "labels"
 
     def look(self) -> None:
-        """Collect once, if anything changed, and set aside all that is left.
+        """Collect and freeze, if anything changed since the last time.
 
-        What was set aside before is looked through too, unless that would part it from the parent's: some of it may have become
-        garbage since, such as a request that was under way.
+        What was frozen before is thawed first, since some of it may have become garbage, such as a version that was removed or a
+        request that was under way. A forked process leaves it frozen: thawing writes to the pages that it shares.
         """
         if self._changed:
             self._changed = False
@@ -38,6 +39,6 @@ class Garbage:
             gc.freeze()
 
     def close(self) -> None:
-        """Give everything back to the collections."""
+        """Thaw everything."""
         if not self._forked:
             gc.unfreeze()

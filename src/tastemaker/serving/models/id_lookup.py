@@ -1,4 +1,4 @@
-"""`Ids`: a vocabulary for one request at a time, where a few microseconds count."""
+"""`IdLookup`: ids and rows of a few users or products, as each request needs them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ import polars as pl
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.types import AnyArray
 
-__all__ = ["Ids"]
+__all__ = ["IdLookup"]
 
-FEW = 100_000
+MOST_AS_OBJECTS = 100_000
 """Up to so many ids are kept as Python objects (about 150 bytes each in every worker); more are sought in the column."""
-
 
 _INTEGER = re.compile(r"-?[1-9][0-9]{0,19}|0", re.ASCII)
 
 
-class Ids:
-    """Looks up a few ids, or gives the ids of a few rows, much quicker than `Vocabulary`, whose strength are many.
+class IdLookup:
+    """Looks up a few ids, or gives the ids of a few rows, in microseconds; `Vocabulary` is made for many at once.
 
-    >>> ids = Ids(Vocabulary.of(["b", "a"], noun="product"))
+    >>> ids = IdLookup(Vocabulary.of(["b", "a"], noun="product"))
     >>> ids.row("b"), ids.row("c"), ids.row(7), list(ids.at(np.array([1, 0])))
     (1, None, None, ['b', 'a'])
     """
@@ -36,7 +35,7 @@ class Ids:
         self._few: list[Any] | None = None
         self._rows: dict[Any, int] = {}
         self._numbers: AnyArray | None = None if self.is_text else vocabulary.ids.to_numpy()
-        if len(vocabulary) <= FEW:
+        if len(vocabulary) <= MOST_AS_OBJECTS:
             self._few = vocabulary.ids.to_list()
             self._rows = {one: row for row, one in enumerate(self._few)}
 

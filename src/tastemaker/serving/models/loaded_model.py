@@ -24,7 +24,7 @@ from tastemaker.ranking.packed import PackedModel, product_candidates
 from tastemaker.ranking.queries import basket_queries, user_queries
 from tastemaker.ranking.rank import nearest, rank_users
 from tastemaker.ranking.top_k import Candidates, top_k
-from tastemaker.serving.models.id_lookup import Ids
+from tastemaker.serving.models.id_lookup import IdLookup
 from tastemaker.serving.models.neighbour_table import NeighbourTable
 from tastemaker.serving.models.shared_pages import shared
 from tastemaker.types import AnyArray, Counts, Floats, Rows
@@ -36,7 +36,7 @@ log = logging.getLogger("tastemaker.loaded")
 
 @dataclass(eq=False)
 class LoadedModel:
-    """One version of a model. Requests hold on to the one they began with, whatever happens to the shelf meanwhile.
+    """One version of a model. Requests hold on to the one they began with, whatever happens to the registry meanwhile.
 
     Only ``neighbours`` and what is kept to be quicker are set later, and change no answer.
     """
@@ -73,14 +73,14 @@ class LoadedModel:
         return datetime.fromisoformat(self.manifest["created"])
 
     @cached_property
-    def user_ids(self) -> Ids:
+    def user_ids(self) -> IdLookup:
         """Return the users' ids, for a few look-ups at a time."""
-        return Ids(self.model.users)
+        return IdLookup(self.model.users)
 
     @cached_property
-    def product_ids(self) -> Ids:
+    def product_ids(self) -> IdLookup:
         """Return the products' ids, for a few look-ups at a time."""
-        return Ids(self.model.products)
+        return IdLookup(self.model.products)
 
     @cached_property
     def label(self) -> str:

@@ -26,7 +26,7 @@ from tastemaker.storage import mark_of
 
 __all__ = ["Change", "Registry", "Served", "find_versions"]
 
-log = logging.getLogger("tastemaker.shelf")
+log = logging.getLogger("tastemaker.registry")
 
 RETRY_SECONDS = 30.0
 
@@ -38,7 +38,7 @@ Mark: TypeAlias = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened on the shelf, for the log and the metrics."""
+    """A version or label that came, went or was refused, for the log and the metrics."""
 
     what: Literal["loaded", "refused", "removed", "labels"]
     name: str
@@ -88,7 +88,7 @@ class Served:
 class Registry:
     """The models of a folder. `look` brings it up to date, `watch` does so again and again in a thread of its own.
 
-    What is on the shelf is one immutable mapping that is replaced whole, so that readers need no lock.
+    The models are one immutable mapping that is replaced whole, so that readers need no lock.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Registry:
 
     def watch(self, seconds: float) -> None:
         """Look every so many seconds, in a thread, until `close`."""
-        self._thread = threading.Thread(target=self._watch, args=(seconds,), name="shelf", daemon=True)
+        self._thread = threading.Thread(target=self._watch, args=(seconds,), name="registry", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -185,7 +185,7 @@ class Registry:
         return folder.parent if folder.absolute().name.isdigit() else folder
 
     def _wanted(self, found: Mapping[Version, Path]) -> list[Version]:
-        """Return what is to be on the shelf, in the order in which requests will want it: first what they get by default."""
+        """Return the versions to be loaded, in the order in which requests want them: first the ones they get by default."""
         wanted = []
         for name in {name for name, _ in found}:
             numbers = sorted((version for one, version in found if one == name), reverse=True)

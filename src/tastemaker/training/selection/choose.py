@@ -17,7 +17,7 @@ from tastemaker.training.learners.learner import Taste
 from tastemaker.training.loop import Run, run_epochs
 from tastemaker.training.memory.co_occurrence import memories
 from tastemaker.training.progress import Watcher
-from tastemaker.training.selection.choose_repeats import Learned, choose_repeats, never_again
+from tastemaker.training.selection.choose_repeats import LearnedTables, choose_repeats, never_again
 from tastemaker.training.selection.validation import (
     MEASURED_AT,
     Validation,
@@ -65,7 +65,7 @@ def choose_settings(
     if config.chooses_repeats and times_bought(log) is None:
         config = never_again(config)
     told: dict[str, Any] = {}
-    learned: Learned | None = None
+    learned: LearnedTables | None = None
     if config.chooses:
         horizon = config.taste.horizon or config.taste.epochs or horizon_for(len(log))
         validation = hold_out(log, seed)
@@ -83,7 +83,7 @@ def choose_settings(
 
 def _choose(
     validation: Validation, planned: Config, given: Config, seed: int, pool: ThreadPool, watch: Watcher
-) -> tuple[Config, dict[str, Any], Learned]:
+) -> tuple[Config, dict[str, Any], LearnedTables]:
     """Choose the epochs and then the weights; also return what was learned until that epoch."""
     wanted = None if given.taste.epochs is None else planned.taste.epochs
     epoch, curve, learned = _choose_epoch(validation, planned, wanted, seed, pool, watch)
@@ -101,7 +101,7 @@ def _choose(
         "taste": curve[str(epoch)],
         "with_memory": best,
     }
-    return _settled(given, planned.taste.horizon, epoch, weights), told, Learned(learned, tables)
+    return _settled(given, planned.taste.horizon, epoch, weights), told, LearnedTables(learned, tables)
 
 
 def _choose_epoch(

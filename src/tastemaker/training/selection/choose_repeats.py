@@ -30,7 +30,7 @@ from tastemaker.training.selection.validation import (
 )
 from tastemaker.types import Floats
 
-__all__ = ["Learned", "choose_repeats", "never_again"]
+__all__ = ["LearnedTables", "choose_repeats", "never_again"]
 
 GRIDS = (
     (0.0, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0),
@@ -45,7 +45,7 @@ MODESTY = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class LearnedTables:
     """What was learned from the log of a validation."""
 
     taste: Taste
@@ -65,7 +65,13 @@ def never_again(config: Config) -> Config:
 
 
 def choose_repeats(
-    log: Purchases, config: Config, seed: int, by_time: Learned | None, *, pool: ThreadPool, watch: Watcher
+    log: Purchases,
+    config: Config,
+    seed: int,
+    by_time: LearnedTables | None,
+    *,
+    pool: ThreadPool,
+    watch: Watcher,
 ) -> tuple[Config, Mapping[str, Any]]:
     """Return the settings with nothing left to choose about repeats, and what was measured.
 
@@ -90,14 +96,16 @@ def choose_repeats(
     return settled, {"repeats": told}
 
 
-def _learn(validation: Validation, config: Config, seed: int, pool: ThreadPool, watch: Watcher) -> Learned:
+def _learn(
+    validation: Validation, config: Config, seed: int, pool: ThreadPool, watch: Watcher
+) -> LearnedTables:
     products = len(validation.log.products)
     learner = kind_of(config).start(validation.log, config, seed)
     run = Run(pool, watch, stage="choosing, repeats")
     run_epochs(learner, epochs=config.taste.epochs or 1, run=run)
     counts, ridge = bool(config.memory.count_weight), bool(config.memory.ridge_weight)
     tables = memories(validation.histories, products, config.memory, pool, counts=counts, ridge=ridge)
-    return Learned(learner.taste(), tables)
+    return LearnedTables(learner.taste(), tables)
 
 
 def _best(
