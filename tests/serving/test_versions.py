@@ -408,9 +408,9 @@ def test_a_catalogue_with_other_ids_is_warned_of(models, tmp_path, caplog):
 
 def test_a_refused_version_shows_in_status_metrics_and_not_in_answers(models):
     with client_of(models, poll_seconds=0.05) as client:
-        save(make_model(2), models / "waiting")
-        flip_a_byte(models / "waiting" / "product_bias.npy")
-        os.rename(models / "waiting", models / "recommender" / "2")
+        save(make_model(2), models.parent / "waiting")
+        flip_a_byte(models.parent / "waiting" / "product_bias.npy")
+        os.rename(models.parent / "waiting", models / "recommender" / "2")
         status = wait_for(
             lambda: (
                 (found := client.get("/v1/models/recommender").json()["model_version_status"])[1:] and found
