@@ -28,8 +28,8 @@ KEPT = 64
 class RulesInForce:
     """The rules that hold for every request to a model, and what rules come to for a version of it."""
 
-    def __init__(self, shelf: Registry) -> None:
-        self._shelf = shelf
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
         self._files: dict[str, RulesFile] = {}
         self._books: WeakKeyDictionary[LoadedModel, OrderedDict[tuple[Rules, ...], RuleBook]] = (
             WeakKeyDictionary()
@@ -38,9 +38,9 @@ class RulesInForce:
         self.look()
 
     def look(self) -> None:
-        """Read what changed; a chore of the shelf's watch."""
+        """Read what changed; called at each look of the registry."""
         with self._looking:  # whoever comes second waits, and finds what the first has read
-            for name, served in self._shelf.models.items():
+            for name, served in self._registry.models.items():
                 self._look_at(name, served)
 
     def _look_at(self, name: str, served: Served) -> None:
@@ -96,7 +96,7 @@ class RulesInForce:
             raise RulesProblem(str(error)) from None
 
     def _check(self, name: str, rules: Rules) -> None:
-        served = self._shelf.models.get(name)
+        served = self._registry.models.get(name)
         if served is not None and served.default is not None:
             loaded = served.get()
             compile_rules([rules], loaded.model.products, loaded.catalogue)

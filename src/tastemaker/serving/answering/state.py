@@ -30,10 +30,10 @@ class ApiState:
     _making: threading.RLock = field(default_factory=threading.RLock)
 
     @staticmethod
-    def open(settings: Settings, shelf: Registry) -> ApiState:
+    def open(settings: Settings, registry: Registry) -> ApiState:
         """Read the rules and open the events; raise `EventsProblem` when their file cannot be used."""
         events = None if settings.events is None else Events(settings.events)
-        return ApiState(RulesInForce(shelf), events)
+        return ApiState(RulesInForce(registry), events)
 
     def close(self) -> None:
         """Close the events."""
