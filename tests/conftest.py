@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from tastemaker.data.reading.readers import read_held_out, read_purchases
 from tastemaker.data.splits import Split, hold_out_random
@@ -22,6 +23,9 @@ from tastemaker.training.train import train
 
 collect_ignore = ["model/older/make.py"]
 """It runs with tastemaker as of ce4f77a only."""
+
+settings.register_profile("house", deadline=None)  # no test is about time, and cores are shared
+settings.load_profile("house")
 
 DATA = Path(os.environ.get("TASTEMAKER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 ASOS = DATA / "asos"
