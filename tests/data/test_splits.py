@@ -140,9 +140,30 @@ def test_time_by_hand_counts_repeats():
     split = hold_out_time(log(rows), 0.1)
     assert rows_of(split.held_out) == [(0, 1, 91), (2, 3, 100)]
     assert split.description == (
-        "Held out: the purchases after 1970-01-01 00:00 UTC, the last 10% of the time spanned "
+        "Held out: the purchases after 1970-01-01 00:00 UTC, the last 10% of the time in which purchases happened "
         "(1 of them repeat a pair of train); 2 of 5 purchases."
     )
+
+
+def test_one_stray_date_does_not_turn_a_split_by_time_over():
+    day = 86_400_000_000
+    rows = [(place % USERS, place % PRODUCTS, place * day) for place in range(200)]
+    clean = rows_of(hold_out_time(log(rows), 0.1).held_out)
+    assert len(clean) == 20
+    for stray in (200 + 400, 27_000, -19_000):
+        split = hold_out_time(log([*rows, (0, 0, stray * day)]), 0.1)
+        held = rows_of(split.held_out)
+        assert 15 <= len(held) <= 25
+        assert set(held) - {(0, 0, stray * day)} <= set(rows[-25:])
+        assert f"{len(held)} of 201 purchases" in split.description
+
+
+def test_nights_and_a_long_closing_are_time_like_any_other_where_they_are_usual():
+    hour = 3_600_000_000
+    rows = [(0, place % 6, (24 * (place // 8) + place % 8) * hour) for place in range(8 * 100)]
+    times = np.array([row[2] for row in rows])
+    held = rows_of(hold_out_time(log(rows), 0.1).held_out)
+    assert len(held) == int((times > times.max() - int((times.max() - times.min()) * 0.1)).sum())
 
 
 # Windows in time --------------------------------------------------------------------------------------------

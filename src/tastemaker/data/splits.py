@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ import polars as pl
 from tastemaker.data.leaks import check_no_leak
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.ragged import offsets_of, pair_keys, places_in
+from tastemaker.data.summary import PER_STEP
 from tastemaker.errors import DataError, SettingProblem
 from tastemaker.types import AnyArray, Booleans, Offsets, Rows, Times
 
@@ -23,6 +25,16 @@ __all__ = [
     "hold_out_users",
     "hold_out_windows",
 ]
+
+
+SHORT_GAP = 0.02
+"""A gap up to this share of the time that holds nearly all purchases is time in which purchases happen."""
+
+LONG_GAP = 3
+"""So is one up to so many times the median gap,"""
+
+FEW_MOMENTS, LONG_GAP_OF_FEW = 20, 20
+"""or, where there are fewer moments than the first, so many times: of a handful nobody can tell which one is astray."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +121,16 @@ def hold_out_random(purchases: Purchases, share: float = 0.2, *, rng: np.random.
 
 
 def hold_out_time(purchases: Purchases, share: float = 0.1) -> Split:
-    """Hold out every purchase of the last ``share`` of the time that the log spans.
+    """Hold out every purchase of the last ``share`` of the time in which purchases happened.
 
-    With first and last moment a and b, purchases after b − share · (b − a) are held out. Unlike the other
-    splits it may hold out pairs that train has too, and users or products that train lacks; the description
-    counts the pairs' purchases.
+    With first and last moment a and b, purchases after b − share · (b − a) are held out. Long gaps between purchases do not
+    count as time (`_active`), so that one stray date cannot turn the split over. Unlike the other splits it may hold out pairs
+    that train has too, and users or products that train lacks; the description counts the pairs' purchases.
 
     Raises `SettingProblem` unless 0 < share < 1, and `DataError` when the log has no times or but one.
     """
     _check_share(share)
-    times = _spanning_times(purchases)
+    times, spell = _spanning_times(purchases)
     first, last = int(times.min()), int(times.max())
     border = last - max(int((last - first) * share), 1)
     mask = times > border
@@ -129,7 +141,7 @@ def hold_out_time(purchases: Purchases, share: float = 0.1) -> Split:
     return _split(
         purchases,
         mask,
-        f"the purchases after {_day(border)} UTC, the last {share:.0%} of the time spanned"
+        f"the purchases after {spell(border)}, the last {share:.0%} of the time in which purchases happened"
         f" ({repeats:,} of them repeat a pair of train)",
     )
 
@@ -140,8 +152,8 @@ def hold_out_windows(
     """Hold out the last ``windows`` stretches of time, one in each split, the earliest first.
 
     They tell what would have been, had one trained anew at each border.
-    Each stretch is ``share`` of the time that the log spans. With first and last moment a and b, and w windows, split i of
-    0 … w − 1 holds out what was bought after ``b − (w − i) · share · (b − a)`` and not after the next border, and its train is all
+    Each stretch is ``share`` of the time in which purchases happened, as in `hold_out_time`. With first and last moment a and b,
+    and w windows, split i of 0 … w − 1 holds out what was bought after ``b − (w − i) · share · (b − a)`` and not after the next border, and its train is all
     that was bought before, or with ``memory`` the last ``memory`` of the span before. The last split is that of `hold_out_time`.
     A window in which nothing was bought, or before which nothing was, gives no split.
 
@@ -162,7 +174,7 @@ def hold_out_windows(
         )
     if memory is not None and not memory > 0:
         raise SettingProblem(f"memory, the share of time to learn from, must be above 0, not {memory}.")
-    times = _spanning_times(purchases)
+    times, spell = _spanning_times(purchases)
     first, last = int(times.min()), int(times.max())
     borders = [last - max(int((last - first) * share * left), left) for left in range(windows, -1, -1)]
     since = [first - 1 if memory is None else border - int((last - first) * memory) for border in borders]
@@ -170,7 +182,7 @@ def hold_out_windows(
     for place, (start, stop) in enumerate(pairwise(borders)):
         train, held = (times <= start) & (times > since[place]), (times > start) & (times <= stop)
         if train.any() and held.any():
-            what = f"the purchases after {_day(start)} UTC, not after {_day(stop)} UTC, window {place + 1} of {windows}"
+            what = f"the purchases after {spell(start)}, not after {spell(stop)}, window {place + 1} of {windows}"
             splits.append(_parted(purchases, train, held, what))
     if not splits:
         raise DataError(
@@ -225,14 +237,45 @@ def _check_share(share: float, what: str = "the share to hold out") -> None:
         raise SettingProblem(f"{what} must lie between 0 and 1, both excluded, not {share}.")
 
 
-def _spanning_times(purchases: Purchases) -> Times:
+def _spanning_times(purchases: Purchases) -> tuple[Times, Callable[[int], str]]:
+    """Return the times without long gaps, ``int64[N]``, and how a moment of them is said to people."""
     if purchases.times is None:
         raise DataError("the log has no times to split by; name its column with --time-column.")
     if not len(purchases):
         raise DataError("nothing can be held out of a log without purchases.")
     if int(purchases.times.min()) == int(purchases.times.max()):
         raise DataError("nothing can be held out by time: all purchases have the same moment.")
-    return purchases.times
+    times, active = purchases.times, _active(purchases.times)
+
+    def spell(moment: int) -> str:
+        """Say a moment; of times whose gaps were shortened it is the last one not after it."""
+        if active is not times:
+            moment = int(times[active <= moment].max())
+        if purchases.time_unit != "calendar":
+            return f"{purchases.time_unit.removesuffix('s')} {moment / PER_STEP[purchases.time_unit]:g}"
+        return f"{_day(moment)} UTC"
+
+    return active, spell
+
+
+def _active(times: Times) -> Times:
+    """Return the times with every gap between purchases shortened to ``cap``; the times themselves where no gap is longer.
+
+    ``cap`` is the greater of 2 % of the time that holds all but the first and last half per cent of the purchases, and ``LONG_GAP``
+    times the median gap between moments: nights, holidays and thin logs keep their gaps, a stray date loses its own.
+    """
+    moments = np.unique(times)
+    gaps = np.diff(moments)
+    edge = max(1, len(times) // 200)
+    ends = np.partition(times, (edge, len(times) - 1 - edge)) if len(times) > 2 * edge else moments
+    span = int(ends[len(ends) - 1 - edge] - ends[edge]) if len(times) > 2 * edge else 0
+    long = LONG_GAP if len(moments) >= FEW_MOMENTS else LONG_GAP_OF_FEW
+    cap = max(int(SHORT_GAP * max(span, 0)), int(long * np.median(gaps)), 1)
+    if int(gaps.max()) <= cap:
+        return times
+    shortened = np.concatenate(([0], np.cumsum(np.minimum(gaps, cap)))) + int(moments[0])
+    active: Times = shortened[np.searchsorted(moments, times)]
+    return active
 
 
 def _day(moment: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-__all__ = ["IdKind", "ReadSummary", "TimeSummary", "TimeUnit"]
+__all__ = ["PER_STEP", "IdKind", "ReadSummary", "TimeSummary", "TimeUnit"]
 
 IdKind = Literal["integer", "text"]
 
