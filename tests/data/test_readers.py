@@ -231,7 +231,7 @@ def test_fractions_and_truths_are_no_ids():
     with pytest.raises(ColumnProblem, match="of type Boolean"):
         read_purchases(pl.DataFrame({"user": [True], "item": [1]}))
     with pytest.raises(ColumnProblem, match="several types"):
-        read_purchases(pd.DataFrame({"user": ["a", 1], "item": [1, 2]}))
+        read_purchases(pd.DataFrame({"user": ["a", 1.5], "item": [1, 2]}))
 
 
 def test_odd_columns_beside_the_chosen_ones_do_no_harm():

@@ -164,12 +164,15 @@ def as_form(ids: pl.Series, form: IdForm) -> pl.Series:
 
 
 def series_of_objects(values: list[object]) -> pl.Series:
-    """Make a series of Python objects: UUIDs, and bytes beside text, become text; NaN becomes null.
+    """Make a series of Python objects: UUIDs, and bytes or integers beside text, become text; NaN becomes null.
 
-    Raises `ColumnProblem` when text stands beside numbers.
+    Raises `ColumnProblem` when text stands beside other numbers.
     """
     texts = [_plain(value) for value in values]
-    if {bytes, str} <= set(map(type, texts)):
+    types = set(map(type, texts)) - {type(None)}
+    if types == {int, str}:
+        texts = [str(value) if isinstance(value, int) else value for value in texts]
+    if {bytes, str} <= types:
         texts = [value.decode() if isinstance(value, bytes) else value for value in texts]
     try:
         return pl.Series("id", texts)

@@ -153,8 +153,9 @@ def hold_out_windows(
 
     They tell what would have been, had one trained anew at each border.
     Each stretch is ``share`` of the time in which purchases happened, as in `hold_out_time`. With first and last moment a and b,
-    and w windows, split i of 0 … w − 1 holds out what was bought after ``b − (w − i) · share · (b − a)`` and not after the next border, and its train is all
-    that was bought before, or with ``memory`` the last ``memory`` of the span before. The last split is that of `hold_out_time`.
+    and w windows, split i of 0 … w − 1 holds out what was bought after ``b − (w − i) · share · (b − a)`` and not after the next
+    border, and its train is all that was bought before, or with ``memory`` the last ``memory`` of the span before. The last split
+    is that of `hold_out_time`.
     A window in which nothing was bought, or before which nothing was, gives no split.
 
     Raises `SettingProblem` unless ``0 < windows · share < 1`` and ``memory`` is above 0, and `DataError` when the log has no

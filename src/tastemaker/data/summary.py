@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from html import escape
 from typing import Any, Literal
 
-__all__ = ["PER_STEP", "IdKind", "ReadSummary", "TimeSummary", "TimeUnit"]
+__all__ = ["PER_STEP", "FirstRow", "IdKind", "ReadSummary", "TimeSummary", "TimeUnit"]
 
 IdKind = Literal["integer", "text"]
 
@@ -59,6 +60,15 @@ class TimeSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstRow:
+    """A row as it stands in the log, and what was understood of it."""
+
+    raw: Mapping[str, str]
+    understood: Mapping[str, str]
+    """The value of each role; the one key *dropped* with the reason where the row is not kept"""
+
+
+@dataclass(frozen=True, slots=True)
 class ReadSummary:
     """Counts of one reading: ``rows = kept + dropped``, and a dropped row counts once, by the first rule it breaks.
 
@@ -89,6 +99,12 @@ class ReadSummary:
     time: TimeSummary | None = None
     events: Mapping[str, int] | None = None
     """How many rows each kind has, *purchase* among them, where kinds are read."""
+    first_rows: tuple[FirstRow, ...] = ()
+    """The first rows of the log, as they stand there and as they were understood."""
+    over_time: tuple[tuple[str, int], ...] = ()
+    """Purchases of each month, or of each stretch where times have no calendar."""
+    buyers: tuple[tuple[str, int], ...] = ()
+    """How many users made so many purchases."""
     warnings: tuple[str, ...] = ()
     """What a reader should know: a sentence each, with numbers and the remedy."""
 
@@ -116,6 +132,51 @@ class ReadSummary:
         if self.repeats:
             text += f"; {self.repeats:,} repeat an earlier (user, product) pair and are kept"
         return text + "."
+
+    def lines(self) -> list[str]:
+        """Say what was read in a few lines: rows, columns, ids, times."""
+        roles = {role: name for role, name in self.columns.items() if name and role != "context"}
+        told = ", ".join(f"{role} {name!r}" for role, name in roles.items())
+        lines = [self.sentence()]
+        if told:
+            lines.append(
+                f"Columns: {told}; {self.users:,} users ({self.user_ids} ids), {self.products:,} products "
+                f"({self.product_ids} ids), {self.pairs:,} pairs."
+            )
+        if self.time is not None:
+            first, last = (
+                self.time.spell(one).removesuffix("T00:00:00+00:00")
+                for one in (self.time.first, self.time.last)
+            )
+            lines.append(f"Times: {first} to {last}, written as {self.time.written_as}.")
+        if self.events is not None:
+            kinds = ", ".join(f"{kind} {rows:,}" for kind, rows in self.events.items())
+            lines.append(f"Kinds of events: {kinds}.")
+        return lines
+
+    def _repr_html_(self) -> str:
+        """Show the summary in a notebook: the lines, the warnings, first rows, purchases in time and users by purchases."""
+        parts = [f"<p>{escape(line)}</p>" for line in self.lines()]
+        parts += [f"<p><b>Beware:</b> {escape(warning)}</p>" for warning in self.warnings]
+        if self.first_rows:
+            names = list(self.first_rows[0].raw)
+            head = "".join(f"<th>{escape(name)}</th>" for name in [*names, "understood"])
+            rows = "".join(
+                "<tr>" + "".join(f"<td>{escape(row.raw.get(name, ''))}</td>" for name in names)
+                + f"<td>{escape(', '.join(f'{role} {value}' for role, value in row.understood.items()))}</td></tr>"
+                for row in self.first_rows
+            )  # fmt: skip
+            parts.append(f"<table><tr>{head}</tr>{rows}</table>")
+        for title, bars in (("Purchases in time", self.over_time), ("Users by purchases", self.buyers)):
+            most = max((count for _, count in bars), default=0)
+            rows = "".join(
+                f"<tr><td>{escape(label)}</td><td>{count:,}</td><td><div style='background:#4477aa;height:0.8em;"
+                f"width:{200 * count / most:.0f}px'></div></td></tr>"
+                for label, count in bars
+            )
+            if rows:
+                parts.append(f"<table><caption>{title}</caption>{rows}</table>")
+        return "".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``inspect --json`` prints, and the manifest holds under ``read``."""

@@ -100,6 +100,8 @@ class Vocabulary:
         return as_form(ids, self.form)
 
     def _coerce(self, ids: pl.Series | Iterable[object]) -> pl.Series:
+        if self.form == "integers and text" and not isinstance(ids, pl.Series):
+            ids = [None if one is None else str(one) for one in ids]
         series, _ = normalise_ids(ids, noun=self.noun)
         if series.dtype == self.ids.dtype:
             return series

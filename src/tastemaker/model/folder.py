@@ -164,6 +164,7 @@ def _manifest(model: TasteModel, target: Path, files: dict[str, dict[str, Any]])
             "memory_damping": model.memory_damping,
             "repeat_weight": model.repeat_weight,
         },
+        **({"read": dict(record.read)} if record.read else {}),
         **({} if model.past is None else {"past": {"kinds": list(model.past.names)}}),
         "ids": {
             vocabulary.noun: {"form": vocabulary.form, "sorted": vocabulary.is_sorted}
@@ -257,6 +258,7 @@ def _model(
             epochs=tuple(Epoch(**epoch) for epoch in manifest["epochs"]),
             metrics=manifest["metrics"],
             interrupted=manifest["interrupted"],
+            read=manifest.get("read") or {},
         ),
         damping=basket["damping"],
         memory_damping=basket["memory_damping"],

@@ -37,3 +37,5 @@ class TrainingRecord:
     """What was measured on a part held out of train, and what was chosen by it."""
     interrupted: bool = False
     """Whether the user stopped the training before its last epoch."""
+    read: Mapping[str, Any] = field(default_factory=dict)
+    """What was read of the log, as `tastemaker inspect --json` says it; empty where no log was read."""

@@ -79,6 +79,8 @@ def grown(known: Vocabulary, newer: Vocabulary) -> tuple[Vocabulary, AnyArray]:
     strangers = newer.ids.filter(rows.is_null())
     if not len(strangers):
         return known, rows.to_numpy()
+    if known.ids.dtype.is_integer() and strangers.dtype == pl.String and newer.form == "integers and text":
+        known = Vocabulary(known.ids.cast(pl.String), known.noun, "integers and text", False)
     ids = pl.concat([known.ids, _fitting(strangers, known)])
     numbers = rows.is_null().cum_sum() + (len(known) - 1)
     return Vocabulary(ids, known.noun, known.form, False), rows.fill_null(numbers).to_numpy()

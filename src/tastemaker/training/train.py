@@ -114,8 +114,9 @@ def _learn(
     metrics = begin.metrics
     if old is not None:
         metrics = {**metrics, "started_from": old.record.data_fingerprint}
+    read = learner.log.read.as_dict() if learner.log.read.rows else {}
     return TrainingRecord(
-        learner.config, plan.seed, plan.data, len(learner.log), tuple(course), metrics, interrupted
+        learner.config, plan.seed, plan.data, len(learner.log), tuple(course), metrics, interrupted, read
     )
 
 

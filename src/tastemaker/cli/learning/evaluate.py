@@ -102,7 +102,7 @@ def _read(files: list[Path], model: TasteModel, reading: ReadingOptions) -> Held
     from tastemaker.evaluation.comparison.common_users import learned_from, share_seen
 
     columns, how = reading.columns(), reading.reading()
-    held = read_held_out(log_of(files), model.users, model.products, columns, reading=how)
+    held = read_held_out(log_of(files), model.users, model.products, columns, reading=how, needs_times=False)
     say(f"{spoken(files)}: {held.purchases.summary.sentence()}")
     if held.unknown_user_rows:
         say(

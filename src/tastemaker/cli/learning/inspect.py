@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tastemaker.cli.terminal.console import print_json, say
-from tastemaker.cli.terminal.options import AsJson
+from tastemaker.cli.terminal.console import print_json
+from tastemaker.cli.terminal.options import AsJson, Logs, log_of, spoken
+from tastemaker.cli.terminal.read_report import show_read
 from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
 
 __all__ = ["inspect"]
@@ -16,9 +17,13 @@ __all__ = ["inspect"]
 
 @takes_reading
 def inspect(
-    logs: Annotated[
-        list[Path], typer.Argument(metavar="LOG...", help="The log, or its parts.", show_default=False)
-    ],
+    logs: Logs,
+    users: Annotated[
+        Path | None, typer.Option(metavar="F", help="A catalogue of all users.", show_default=False)
+    ] = None,
+    products: Annotated[
+        Path | None, typer.Option(metavar="F", help="A catalogue of all products.", show_default=False)
+    ] = None,
     reading: ReadingOptions = ReadingOptions(),
     as_json: AsJson = False,
 ) -> None:
@@ -26,9 +31,9 @@ def inspect(
     from tastemaker.data.reading.readers import read_purchases
 
     log = read_purchases(
-        logs[0] if len(logs) == 1 else logs, columns=reading.columns(), reading=reading.reading()
+        log_of(logs), users=users, products=products, columns=reading.columns(), reading=reading.reading()
     )
     if as_json:
-        print_json(log.summary.as_dict())
-        return
-    say(log.summary.sentence())
+        print_json(log.read.as_dict())
+    else:
+        show_read(log.read, spoken(logs))

@@ -32,6 +32,7 @@ from tastemaker.cli.terminal.options import (
     log_of,
     spoken,
 )
+from tastemaker.cli.terminal.read_report import say_read
 from tastemaker.cli.terminal.reading import ReadingOptions
 from tastemaker.errors import SettingProblem
 
@@ -251,7 +252,8 @@ def _print_json(model: TasteModel, log: Purchases, folder: Path, seconds: dict[s
             "epochs": [dataclasses.asdict(epoch) for epoch in model.record.epochs],
             "peak_memory_bytes": _peak_memory(),
             "interrupted": model.record.interrupted,
-            "summary": dataclasses.asdict(log.summary),
+            "read": log.read.as_dict(),
+            "summary": {"rows": log.read.rows, "repeats": log.read.repeats, **log.read.reasons()},
         }
     )
 
@@ -327,7 +329,7 @@ def _read(
 
     columns, reading = flags.columns(), flags.reading()
     log = read_purchases(log_of(files), users=users, products=products, columns=columns, reading=reading)
-    say(f"{spoken(files)}: {log.summary.sentence()}")
+    say_read(log.read, spoken(files))
     if valid is not None:
         held = read_held_out(valid, log.users, log.products, columns, reading=reading)
         unknown = held.unknown_user_rows + held.unknown_product_rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -205,7 +206,7 @@ def _products(packed: PackedModel, basket: str) -> tuple[pl.Series, list[object]
     from tastemaker.ranking.recommend import known_part
 
     model, table = packed.model, packed.catalogue
-    ids = [text.strip() for text in basket.split(",") if text.strip()]
+    ids = [text.strip() for text in next(csv.reader([basket], skipinitialspace=True), []) if text.strip()]
     known, unknown = known_part(model, typed(ids))
     described = set() if table is None else set(table.strangers.get_column("id"))
     used = [*known, *(product for product in unknown if str(product) in described)]

@@ -47,7 +47,7 @@ def _of_pandas(frame: Any) -> Source:
         columns = [_of_pandas_column(frame.iloc[:, names.index(name)], name) for name in wanted]
         return pl.DataFrame(columns).lazy()
 
-    return Source("the pandas DataFrame", names, select)
+    return Source("the pandas DataFrame", names, select, spells_mixtures=True)
 
 
 def _of_pandas_column(column: Any, name: str) -> pl.Series:

@@ -20,6 +20,7 @@ from tastemaker.data.reading.sources import Readable, Source, open_source, trans
 from tastemaker.data.reading.values.doubts import doubts_of_columns, doubts_of_rows, doubts_of_times
 from tastemaker.data.reading.values.ids import CodedIds, typed
 from tastemaker.data.reading.values.kinds import beside, features, further_columns
+from tastemaker.data.reading.values.pictures import buyers, first_rows, over_time
 from tastemaker.data.reading.values.times import plan_times, settle_times
 from tastemaker.data.summary import IdKind, ReadSummary, TimeSummary
 from tastemaker.data.vocabulary import Noun, Vocabulary
@@ -315,6 +316,9 @@ def _summary(log: Purchases, rows: Rows) -> ReadSummary:
         product_ids=_kind(log.products),
         time=time,
         events=events,
+        first_rows=first_rows(rows),
+        over_time=over_time(log),
+        buyers=buyers(log),
         warnings=summary.warnings + tuple(said),
     )
     return summary_for_caller(summary)

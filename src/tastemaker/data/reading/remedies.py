@@ -39,7 +39,7 @@ ARGUMENTS: Final = {
 }
 """The argument that each flag stands for."""
 
-_FLAG: Final = re.compile(r"(?<![\w-])(--[a-z]+(?:-[a-z]+)*)(?: ('[^']*'|\d+(?![\w,])))?")
+_FLAG: Final = re.compile(r"(?<![\w-])(--[a-z]+(?:-[a-z]+)*)(?: ('[^']*'|\d+(?!\w|,\d)))?")
 
 _flags: ContextVar[bool] = ContextVar("flags", default=False)
 

@@ -108,7 +108,11 @@ def read_rows(
             schema[name],
             noun=noun,
             name=name,
-            is_text=source.is_text,
+            written="without types"
+            if source.is_text
+            else "mixtures as text"
+            if source.spells_mixtures
+            else "with types",
             keep_null_words=reading.keep_null_words,
         )
         for noun, name in _id_columns(chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sqlite3
 import threading
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tastemaker.data.identifiers import integers_if_all
+from tastemaker.data.identifiers import integers_if_all, python_values, typed_ids
 from tastemaker.errors import EventsFull, EventsProblem, KeyUsedOtherwise
 
 __all__ = ["Event", "Events", "as_bytes", "read_events"]
@@ -195,7 +196,26 @@ def as_bytes(frame: pl.DataFrame, kind: str) -> bytes:
         frame.write_parquet(buffer)
         return buffer.getvalue()
     text = frame.with_columns(pl.col("time").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
-    return (text.write_csv() if kind == "csv" else text.write_ndjson()).encode()
+    return (text.write_csv() if kind == "csv" else _as_json_lines(text)).encode()
+
+
+def _as_json_lines(frame: pl.DataFrame) -> str:
+    """Write each id as what it is, a number or a text, also where both stand in one column."""
+    mixed = [
+        name
+        for name in ("user_id", "product_id")
+        if frame[name].dtype == pl.String and typed_ids(frame[name].unique())[1] == "integers and text"
+    ]
+    if not mixed:
+        return frame.write_ndjson()
+    values = {
+        name: python_values(frame[name], "integers and text") if name in mixed else frame[name].to_list()
+        for name in frame.columns
+    }
+    lines = zip(*values.values(), strict=True)
+    return "".join(
+        json.dumps(dict(zip(values, line, strict=True)), ensure_ascii=False) + "\n" for line in lines
+    )
 
 
 def _connect(file: Path) -> sqlite3.Connection:

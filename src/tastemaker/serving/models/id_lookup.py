@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tastemaker.data.identifiers import python_values
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.types import AnyArray
 
@@ -32,18 +33,22 @@ class IdLookup:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self.is_text = vocabulary.ids.dtype == pl.String
+        self.is_mixed = vocabulary.form == "integers and text"
         self._few: list[Any] | None = None
         self._rows: dict[Any, int] = {}
         self._numbers: AnyArray | None = None if self.is_text else vocabulary.ids.to_numpy()
         if len(vocabulary) <= MOST_AS_OBJECTS:
-            self._few = vocabulary.ids.to_list()
+            self._few = python_values(vocabulary.ids, vocabulary.form)
             self._rows = {one: row for row, one in enumerate(self._few)}
 
     @cached_property
     def dtype(self) -> str:
-        """Return the type of the ids as TensorFlow names it; integers are ``DT_INT32`` where all fit, as in the notebook."""
+        """Return the type of the ids as TensorFlow names it; integers are ``DT_INT32`` where all fit, as in the notebook.
+
+        Integers among which a few are text are ``DT_VARIANT``: numbers and texts are taken alike.
+        """
         if self._numbers is None:
-            return "DT_STRING"
+            return "DT_VARIANT" if self.is_mixed else "DT_STRING"
         numbers = self._numbers
         if not len(numbers) or (numbers.min() >= -(2**31) and numbers.max() < 2**31):
             return "DT_INT32"
@@ -51,6 +56,8 @@ class IdLookup:
 
     def row(self, one: object) -> int | None:
         """Return the row of an id, ``None`` when it is not known or not of the type of ids here."""
+        if self.is_mixed:
+            return self._row_of_mixed(one)
         if type(one) is not (str if self.is_text else int):
             return None
         if self._few is not None:
@@ -71,7 +78,9 @@ class IdLookup:
         """Return the id at a row, in its own type."""
         if self._few is not None:
             return self._few[row]
-        return self._vocabulary.ids[row] if self._numbers is None else self._numbers[row].item()
+        if self._numbers is not None:
+            return self._numbers[row].item()
+        return python_values(self._vocabulary.ids[row : row + 1], self._vocabulary.form)[0]
 
     def at(self, rows: AnyArray) -> Sequence[Any] | AnyArray:
         """Return the ids at these rows: an array of integers or a list of texts, which `orjson` writes either way."""
@@ -80,7 +89,18 @@ class IdLookup:
         if self._few is not None:
             few = self._few
             return [few[row] for row in rows.tolist()]
-        return self._vocabulary.at(rows).to_list()
+        return python_values(self._vocabulary.at(rows), self._vocabulary.form)
+
+    def _row_of_mixed(self, one: object) -> int | None:
+        """Find an integer, or a text; a text that spells an integer as integers are spelled is that integer."""
+        if type(one) not in (int, str):
+            return None
+        if self._few is None:
+            return self._row_of_text(str(one))
+        found = self._rows.get(one)
+        if found is None and isinstance(one, str) and _INTEGER.fullmatch(one):
+            found = self._rows.get(int(one))
+        return found
 
     def _row_of_number(self, numbers: AnyArray, one: Any) -> int | None:
         limits = np.iinfo(numbers.dtype)

@@ -22,6 +22,7 @@ _NAMES = {
     "DT_INT64": "int64",
     "DT_UINT64": "uint64",
     "DT_STRING": "string",
+    "DT_VARIANT": "int64 or string",
     "DT_BOOL": "bool",
 }
 _BOM = b"\xef\xbb\xbf"
@@ -57,6 +58,11 @@ def checked(value: Any, dtype: DataType) -> Any:
     kind = type(value)
     if dtype == "DT_STRING":
         if kind is str:
+            return value
+        if kind is dict:
+            return _decoded(value)
+    elif dtype == "DT_VARIANT":
+        if kind is str or (kind is int and abs(value) < 1 << 63):
             return value
         if kind is dict:
             return _decoded(value)

@@ -134,7 +134,13 @@ def open_lines(place: Place, spool: Spool) -> Source:
     _check_width(schema, place.label)
     lines.schema, lines.is_whole = schema, late
     return Source(
-        place.label, tuple(schema), lines.select, head=_head(path), notes=notes, files=(place.label,)
+        place.label,
+        tuple(schema),
+        lines.select,
+        head=_head(path),
+        notes=notes,
+        files=(place.label,),
+        spells_mixtures=True,
     )
 
 
@@ -223,6 +229,7 @@ def open_document(place: Place, spool: Spool, columns: Columns) -> Source:
         label, tuple(frame.columns), lambda wanted: lazy.select(wanted), has_header=has_header, notes=note,
         head=tuple(tuple("" if cell is None else str(cell) for cell in row) for row in frame.head(10).rows()),
         files=(label,),
+        spells_mixtures=True,
     )  # fmt: skip
 
 

@@ -56,6 +56,9 @@ class Source:
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Rows left out before any column was looked at, by reason; complete once `select` was called."""
 
+    spells_mixtures: bool = False
+    """Whether a column of numbers and texts came as text, as JSON's does: numbers there are numbers still."""
+
     files: tuple[str, ...] = ()
     """What the files that it consists of are called."""
 

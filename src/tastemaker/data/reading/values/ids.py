@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -27,8 +28,8 @@ class CodedIds:
     ids: pl.Series
     """The distinct ids, ``String`` or integers, in no order"""
     form: IdForm
-    is_text: bool
-    """Whether the file has no types, so that integers may be written here as text"""
+    written: Literal["with types", "without types", "mixtures as text"]
+    """Whether integers may stand here as text: always in a file without types, beside texts where JSON mixed both"""
     warnings: tuple[str, ...] = ()
 
 
@@ -50,7 +51,13 @@ def as_codes(name: str, dtype: pl.DataType, noun: Noun) -> pl.Expr:
 
 
 def coded(
-    column: pl.Series, dtype: pl.DataType, *, noun: Noun, name: str, is_text: bool, keep_null_words: bool
+    column: pl.Series,
+    dtype: pl.DataType,
+    *,
+    noun: Noun,
+    name: str,
+    written: Literal["with types", "without types", "mixtures as text"],
+    keep_null_words: bool,
 ) -> CodedIds:
     """Return the codes of all rows and the distinct tidy ids; raise `ColumnProblem` for values that cannot be ids."""
     distinct = column.unique().drop_nulls()
@@ -60,7 +67,7 @@ def coded(
         raw = raw.str.decode("hex")
     ids, form = normalise_ids(raw, noun=noun)
     if ids.dtype != pl.String:
-        return CodedIds(place_of(), ids, form, is_text)
+        return CodedIds(place_of(), ids, form, written)
     tidy = tidied(ids, keep_null_words=keep_null_words)
     codes = place_of()
     if tidy.ids.null_count() or bool((tidy.ids != ids).any()):
@@ -69,22 +76,24 @@ def coded(
         codes = table[codes]
     else:
         warnings = ()
-    return CodedIds(codes, ids, form, is_text, warnings)
+    return CodedIds(codes, ids, form, written, warnings)
 
 
 def typed(found: CodedIds, used: Rows, noun: Noun, name: str) -> tuple[pl.Series, IdForm, tuple[str, ...]]:
     """Return the ids of the codes that are used, in the type that all of them have, its form, and what should be said of it."""
     ids = found.ids.gather(pl.Series(used.astype(np.int64)))
-    if not found.is_text or ids.dtype != pl.String:
+    if found.written == "with types" or ids.dtype != pl.String:
         return ids, found.form, ()
-    ids, form = typed_ids(ids)
+    texts, (ids, form) = ids, typed_ids(ids)
+    if found.written == "mixtures as text" and form != "integers and text":
+        return texts, found.form, ()  # a text such as "7" is no number where all are texts
     if form != "integers and text":
         return ids, form if form != "plain" else found.form, ()
-    texts = [one for one in python_values(ids, form) if isinstance(one, str)]
-    shown = ", ".join(map(repr, sorted(texts)[:3]))
-    s, are = ("", "is") if len(texts) == 1 else ("s", "are")
+    odd = [one for one in python_values(ids, form) if isinstance(one, str)]
+    shown = ", ".join(map(repr, sorted(odd)[:3]))
+    s, are = ("", "is") if len(odd) == 1 else ("s", "are")
     note = (
-        f"{len(texts):,} of {len(ids):,} {noun} ids in column {name!r} {are} no integer{s} ({shown}); the others stay integers "
+        f"{len(odd):,} of {len(ids):,} {noun} ids in column {name!r} {are} no integer{s} ({shown}); the others stay integers "
         "beside the text, so that numbers and text both find them."
     )
     return ids, form, (note,)
