@@ -102,21 +102,7 @@ def read_rows(
     )
     if times is None and chosen.time is not None:
         chosen = Chosen(chosen.user, chosen.product, None, chosen.quantity)
-    ids = {
-        noun: coded(
-            table[noun],
-            schema[name],
-            noun=noun,
-            name=name,
-            written="without types"
-            if source.is_text
-            else "mixtures as text"
-            if source.spells_mixtures
-            else "with types",
-            keep_null_words=reading.keep_null_words,
-        )
-        for noun, name in _id_columns(chosen)
-    }
+    ids = _coded(source, chosen, table, schema, reading)
     quantities = None
     if chosen.quantity is not None:
         quantities = settle_quantities(chosen.quantity, frame, table["quantity"])
@@ -135,6 +121,26 @@ def read_rows(
     if not rows.bought.any():
         raise NoPurchases(f"no purchase is left of {label}: {rows.summary().sentence()}")
     return rows
+
+
+def _coded(
+    source: Source, chosen: Chosen, table: pl.DataFrame, schema: pl.Schema, reading: Reading
+) -> dict[Noun, CodedIds]:
+    return {
+        noun: coded(
+            table[noun],
+            schema[name],
+            noun=noun,
+            name=name,
+            written="without types"
+            if source.is_text
+            else "mixtures as text"
+            if source.spells_mixtures
+            else "with types",
+            keep_null_words=reading.keep_null_words,
+        )
+        for noun, name in _id_columns(chosen)
+    }
 
 
 def _id_columns(chosen: Chosen) -> tuple[tuple[Noun, str], tuple[Noun, str]]:
