@@ -1,4 +1,4 @@
-"""One shop, one answer: Python, the command line, both HTTP faces and the page list the same for one visitor under one set of rules."""
+"""One shop, one answer: Python, the command line, both HTTP faces and the page list the same for a visitor under some rules."""
 
 from __future__ import annotations
 

@@ -307,7 +307,7 @@ def _categories(
 
 
 def _sources(visitors: Visitors, held: Offsets, categories: tuple[Categories, ...] | None) -> AnyArray:
-    sources = np.where(visitors.bought, 0, 1).astype(np.int8)
+    sources = (~visitors.bought).view(np.int8)  # bought is personal, 0; else basket, 1
     empty = held == 0
     if empty.any():
         sources[empty] = BEST_SELLERS
