@@ -62,6 +62,9 @@ TIMES: dict[str, tuple[str, int]] = {
     "excel": ("", 86_400),
 }
 
+BARE_QUOTE = "\x02"
+"""Stands for a field with a quote in it that nobody doubled"""
+
 PLAIN = ("csv", "tsv", "semicolon", "pipe", "colons")
 KINDS = (
     *PLAIN,
@@ -129,6 +132,7 @@ def a_dialect(rng: random.Random) -> Dialect:
         "no last end": 0.2,
         "spaces": 0.1,
         "late comment": 0.05,
+        "bare quotes": 0.1,
     }
     return Dialect(
         kind=kind,
@@ -291,6 +295,8 @@ def _cell(rng: random.Random, dialect: Dialect, role: str, row: Row) -> str:
         return written_time(dialect.time or "", row[2] or 0)
     if role == "quantity":
         return _quantity(dialect.quantity or "", row[3] or 0.0)
+    if role == "note" and "bare quotes" in dialect.oddities:
+        return BARE_QUOTE
     return {"price": f"{rng.randrange(1, 9000) / 100:.2f}", "status": rng.choice(["paid", "open"]),
             "country": rng.choice(["DE", "FR"]), "note": rng.choice(["", "ok", "gift, wrapped"])}[role]  # fmt: skip
 
@@ -333,6 +339,7 @@ def _delimited(rng: random.Random, dialect: Dialect, rows: list[Row], names: lis
         lines.insert(0, f"sep={separator}")
     if "blank line" in dialect.oddities:
         lines.append("")
+    lines = [line.replace(BARE_QUOTE, '7" vinyl') for line in lines]
     text = dialect.ends.join(lines) + ("" if "no last end" in dialect.oddities else dialect.ends)
     ending = ".tsv" if dialect.kind == "tsv" and rng.random() < 0.5 else rng.choice([".csv", ".csv", ".txt"])
     return text.encode(dialect.encoding), ending
@@ -356,16 +363,15 @@ def judged(folder: Path, seed: int) -> tuple[str, Dialect, str]:
     except (UnicodeEncodeError, csv.Error):
         return "unwritable", dialect, ""
     columns = Columns()
-    if dialect.header == "other":
+    told = dialect.header == "none" and rng.random() < 0.5
+    if dialect.header == "other" and (dialect.kind not in PLAIN or rng.random() < 0.5):
         columns = Columns(**{role: OTHER[role] for role in USUAL if role in dialect.order})
-    elif dialect.header == "none":
+    elif dialect.header != "usual":  # by position; whether there is a header the rows tell, or a question
         columns = Columns(
             **{role: str(dialect.order.index(role) + 1) for role in USUAL if role in dialect.order}
         )
     try:
-        log = read_purchases(
-            source, columns=columns, reading=Reading(header=None if dialect.header != "none" else False)
-        )
+        log = read_purchases(source, columns=columns, reading=Reading(header=False if told else None))
     except TastemakerError as error:
         return "refused", dialect, str(error)
     users, products = (vocabulary.ids.cast(pl.String).to_list() for vocabulary in (log.users, log.products))

@@ -17,8 +17,9 @@ import pytest
 
 from tastemaker.data.reading.files import limits
 from tastemaker.data.reading.options import Reading
+from tastemaker.data.reading.readers import read_purchases
 from tastemaker.data.reading.sources import Source, open_source
-from tastemaker.errors import SettingProblem, TastemakerError
+from tastemaker.errors import ColumnProblem, SettingProblem, TastemakerError
 
 ROWS = [("u1", "10", "1.5"), ("u2", "11", "2"), ("ü3", "10", "")]
 CSV = "user_id,product_id,price\nu1,10,1.5\nu2,11,2\nü3,10,\n"
@@ -457,3 +458,15 @@ def test_odd_names_are_read_and_shown_in_escapes(tmp_path: Path, name: bytes):
     assert opened.label.isprintable()
     assert opened.label.isascii()
     assert refusal(written(path, "user_id,product_id\na\n")).isprintable()
+
+
+def test_an_id_that_is_a_page_of_text_is_refused(tmp_path: Path):
+    path = written(tmp_path / "a.csv", f"user_id,product_id\na,1\n{'b' * 5000},2\n")
+    with pytest.raises(ColumnProblem, match="up to 5,000 bytes long; at most 4,096"):
+        read_purchases(path)
+
+
+def test_an_empty_cell_changes_no_other_quantity(tmp_path: Path):
+    body = "user_id,product_id,quantity\na,1,432.625\nb,2,17.125\n"
+    for content in (body, body + "c,3,\n"):
+        assert read_purchases(written(tmp_path / "a.csv", content)).quantities.tolist() == [432.625, 17.125]

@@ -10,7 +10,9 @@ import numpy as np
 import polars as pl
 
 from tastemaker.data.identifiers import IdForm, normalise_ids, python_values, tidied, typed_ids
+from tastemaker.data.reading.files.limits import LONGEST_ID
 from tastemaker.data.vocabulary import Noun
+from tastemaker.errors import ColumnProblem
 from tastemaker.types import AnyArray, Rows
 
 __all__ = ["CodedIds", "as_codes", "coded", "typed"]
@@ -68,6 +70,12 @@ def coded(
     ids, form = normalise_ids(raw, noun=noun)
     if ids.dtype != pl.String:
         return CodedIds(place_of(), ids, form, written)
+    longest = ids.str.len_bytes().max()
+    if isinstance(longest, int) and longest > LONGEST_ID:
+        raise ColumnProblem(
+            f"{noun} ids in column {name!r} are up to {longest:,} bytes long; at most {LONGEST_ID:,} are read. "
+            f"Name another column with --{noun}-column, or mend the row."
+        )
     tidy = tidied(ids, keep_null_words=keep_null_words)
     codes = place_of()
     if tidy.ids.null_count() or bool((tidy.ids != ids).any()):

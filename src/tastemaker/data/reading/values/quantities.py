@@ -79,6 +79,12 @@ def settle_quantities(column: str, frame: pl.LazyFrame, plain: pl.Series) -> Set
     distinct = codes.unique().drop_nulls()
     texts = distinct.cast(pl.String).to_list()
     places = distinct.to_physical().cast(pl.Int64).to_numpy()
+    blank = [int(place) for place, text in zip(places, texts, strict=True) if not text]
+    given = codes.is_not_null() & ~codes.to_physical().cast(pl.Int64).is_in(blank)
+    if not bool(
+        (plain.is_null() & given).any()
+    ):  # the rest are empty, and an empty cell says nothing of the others
+        return settled
     values, strange = _read_all(texts)
     table = np.full(int(places.max(initial=-1)) + 2, np.nan)
     odd = np.zeros(len(table), np.bool_)
