@@ -19,9 +19,9 @@ from tastemaker.training.memory.co_occurrence import (
     buyers_of,
     count_memory,
     memories,
-    remember,
     ridge_memory,
 )
+from tastemaker.training.memory.remember import remember
 
 
 def histories_of(bought):

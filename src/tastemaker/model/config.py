@@ -72,7 +72,8 @@ class Config:
     def chooses(self) -> bool:
         """Return whether some setting of the lists without what a user bought is left to a part held out of train."""
         return None in (
-            self.taste.epochs, self.memory.count_weight, self.memory.ridge_weight, self.trend.weight,
+            self.taste.epochs, self.memory.count_weight, self.memory.ridge_weight, self.memory.spectral_weight,
+            self.trend.weight,
         )  # fmt: skip
 
     @property
@@ -216,7 +217,7 @@ DEFAULT = Config(
         rare_decay=3.5,
         damping=0.5,
     ),
-    memory=MemorySettings(count_weight=None, ridge_weight=None),
+    memory=MemorySettings(count_weight=None, ridge_weight=None, spectral_weight=None),
     trend=TrendSettings(weight=None),
     repeats=RepeatSettings(weight=None, sales=None, level=None),
 )

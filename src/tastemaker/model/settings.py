@@ -120,6 +120,21 @@ class MemorySettings:
         A user of n products counts as n^-damping in the regression. Larger: users who buy everything say less.
     ridge_neighbours
         The neighbours that explain a product. Larger: closer to EASE, at a cost of their cube. Smaller: faster.
+    spectral_weight
+        The weight of the spectral part, the projection on the strongest singular vectors. Larger: lists follow what long histories
+        have in common. 0: none. None: chosen on a held-out part (``auto`` as text), where histories are long.
+    spectral_rank
+        K, the singular vectors. Larger: finer, for long logs; in time and memory it costs as much more. Smaller: coarser.
+    spectral_partners
+        How many weights of a product are kept. Larger: closer to the whole projection, more memory, slower lists.
+    spectral_user_power
+        A user of n products counts as n^-power. Larger: users who buy everything say less.
+    spectral_product_power
+        A product of n buyers counts as n^-power. Larger: rare products shape the directions more.
+    spectral_tilt
+        A weight is multiplied by (buyers found / buyers in the basket)^tilt. Larger: best sellers are found more often.
+    spectral_passes
+        Passes over the purchases that find the vectors. Larger: closer to the true ones. Smaller: faster.
     """
 
     damping: float = 0.25
@@ -131,10 +146,23 @@ class MemorySettings:
     ridge_penalty: float = 10.0
     ridge_damping: float = 0.5
     ridge_neighbours: int = 50
+    spectral_weight: float | None = 0.0
+    spectral_rank: int = 512
+    spectral_partners: int = 200
+    spectral_user_power: float = 0.3
+    spectral_product_power: float = 0.4
+    spectral_tilt: float = 0.15
+    spectral_passes: int = 4
 
     def __post_init__(self) -> None:
-        weights = ("damping", "count_weight", "count_power", "count_damping", "ridge_weight", "ridge_damping")
-        counts = dict.fromkeys(("partners", "ridge_neighbours"), ONE_OR_MORE)
+        weights = (
+            "damping", "count_weight", "count_power", "count_damping", "ridge_weight", "ridge_damping",
+            "spectral_weight", "spectral_user_power", "spectral_product_power", "spectral_tilt",
+        )  # fmt: skip
+        counts = dict.fromkeys(
+            ("partners", "ridge_neighbours", "spectral_rank", "spectral_partners", "spectral_passes"),
+            ONE_OR_MORE,
+        )
         _check("memory", self, counts | dict.fromkeys(weights, ZERO_OR_MORE) | {"ridge_penalty": ABOVE_ZERO})
 
 

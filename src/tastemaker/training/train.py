@@ -16,6 +16,7 @@ from tastemaker.training.learners.kinds import kind_of
 from tastemaker.training.learners.learner import Learner
 from tastemaker.training.learners.tables import LANES
 from tastemaker.training.loop import Run, run_epochs
+from tastemaker.training.memory.spectral import spectral_bytes
 from tastemaker.training.progress import Watcher, nobody
 from tastemaker.training.selection.choose import choose_settings
 from tastemaker.training.warm_start import check_old, first_epoch
@@ -149,5 +150,6 @@ def estimate_bytes(purchases: Purchases, config: Config) -> int:
         4 * table_rows * (width + config.taste.dimensions)
         + per_purchase * len(purchases)
         + 2 * ids
+        + spectral_bytes(purchases, config.memory)
         + (120 << 20)
     )

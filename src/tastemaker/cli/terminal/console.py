@@ -163,8 +163,10 @@ def say_chosen(record: TrainingRecord) -> None:
     config, metrics = record.config, record.metrics
     if config is None or "with_memory" not in metrics:
         return
+    memory = config.memory
+    spectral = f" + {memory.spectral_weight:g} spectral" if memory.spectral_weight else ""
     say(
         f"Chosen on a part held out of the log ({metrics['users']:,} users): {config.taste.epochs} epochs, memory "
-        f"{config.memory.count_weight:g} counts + {config.memory.ridge_weight:g} ridge, trend {config.trend.weight:g}; "
+        f"{memory.count_weight:g} counts + {memory.ridge_weight:g} ridge{spectral}, trend {config.trend.weight:g}; "
         f"{metrics['measure']} there {metrics['taste']:.4f}, with memory {metrics['with_memory']:.4f}."
     )

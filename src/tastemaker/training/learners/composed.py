@@ -23,7 +23,7 @@ from tastemaker.training.learners.learner import Step, Taste
 from tastemaker.training.learners.sampled import sampled_loss
 from tastemaker.training.learners.tables import trimmed, zero_table
 from tastemaker.training.loop import Run, run_epochs
-from tastemaker.training.memory.co_occurrence import remember
+from tastemaker.training.memory.remember import remember
 from tastemaker.training.memory.repeats import repeat_bias
 from tastemaker.training.memory.trend import trend_of
 from tastemaker.training.progress import Watcher

@@ -12,7 +12,16 @@ from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
 from tastemaker.types import Floats, Offsets, Rows
 
-__all__ = ["added", "buyers_of", "count_memory", "memories", "remember", "ridge_memory"]
+__all__ = [
+    "added",
+    "buyers_of",
+    "by_blocks",
+    "count_memory",
+    "memories",
+    "no_memory",
+    "partners_among",
+    "ridge_memory",
+]
 
 LONGEST = 5_000
 """Users with more distinct products say nothing about which of them go together; they are passed over."""
@@ -23,19 +32,9 @@ RIDGE_POOL = 1_000
 """Among so many partners of a product are its neighbours, and their own common purchases, looked up."""
 
 
-def remember(
-    histories: Histories, products: int, settings: MemorySettings, pool: ThreadPool
-) -> Memory | None:
-    """Return the memory of the settings: common purchases and regression, weighted and added; ``None`` when neither weighs."""
-    counts, ridge = memories(
-        histories,
-        products,
-        settings,
-        pool,
-        counts=bool(settings.count_weight),
-        ridge=bool(settings.ridge_weight),
-    )
-    return added([(settings.count_weight or 0.0, counts), (settings.ridge_weight or 0.0, ridge)], products)
+def no_memory(products: int) -> Memory:
+    """Return a table that says nothing."""
+    return Memory(np.zeros(products + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
 def memories(
@@ -48,7 +47,7 @@ def memories(
     ridge: bool = True,
 ) -> tuple[Memory, Memory]:
     """Return the two tables unweighted; one that is not wanted is empty."""
-    empty = Memory(np.zeros(products + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    empty = no_memory(products)
     by_count, by_ridge = empty, empty
     if counts:
         by_count = count_memory(
@@ -83,7 +82,7 @@ def count_memory(
     """
     buyers = np.maximum(np.bincount(histories.products, minlength=products), 1)
     evened = (buyers ** -float(power)).astype(np.float32)
-    offsets, rows, co_occurrence = _partners(histories, products, damping, evened, partners, pool)
+    offsets, rows, co_occurrence = partners_among(histories, products, damping, evened, partners, pool)
     sources = np.repeat(evened, np.diff(offsets))
     return Memory(offsets, rows, co_occurrence * sources * evened[rows])
 
@@ -103,12 +102,12 @@ def ridge_memory(
     weights = np.repeat(np.where(lengths > LONGEST, 0, share), lengths)
     diagonal = np.bincount(histories.products, weights=weights, minlength=products).astype(np.float32)
     nearness = (np.maximum(diagonal, 1e-6) ** -0.5).astype(np.float32)
-    offsets, rows, co_occurrence = _partners(histories, products, damping, nearness, RIDGE_POOL, pool)
+    offsets, rows, co_occurrence = partners_among(histories, products, damping, nearness, RIDGE_POOL, pool)
 
     def solve(low: int, high: int, found: Rows, strength: Floats, count: Offsets) -> None:
         solve_neighbours(low, high, offsets, rows, co_occurrence, diagonal, penalty, found, strength, count)
 
-    targets, near, strength = _by_blocks(solve, products, min(neighbours, products), pool)
+    targets, near, strength = by_blocks(solve, products, min(neighbours, products), pool)
     candidates = owners_of(targets)
     order = np.lexsort(
         (candidates, near)
@@ -141,9 +140,10 @@ def buyers_of(histories: Histories, products: int) -> tuple[Offsets, Rows]:
     return offsets, histories.owners()[np.argsort(histories.products, kind="stable")]
 
 
-def _partners(
+def partners_among(
     histories: Histories, products: int, damping: float, product_weights: Floats, most: int, pool: ThreadPool
 ) -> tuple[Offsets, Rows, Floats]:
+    """Return the ``most`` partners of each product by co-occurrence · product_weights, ascending, and their co-occurrences."""
     buyer_offsets, buyers = buyers_of(histories, products)
     lengths = np.diff(histories.offsets)
     share = np.maximum(lengths, 1) ** -float(damping)
@@ -155,10 +155,10 @@ def _partners(
             found, co_occurrence, count,
         )  # fmt: skip
 
-    return _by_blocks(find, products, min(most, max(products - 1, 1)), pool)
+    return by_blocks(find, products, min(most, max(products - 1, 1)), pool)
 
 
-def _by_blocks(find: object, products: int, most: int, pool: ThreadPool) -> tuple[Offsets, Rows, Floats]:
+def by_blocks(find: object, products: int, most: int, pool: ThreadPool) -> tuple[Offsets, Rows, Floats]:
     """Run a kernel over blocks of products, each row of whose output is as long as it may get, and close the gaps."""
     rows, values, counts = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
     for low in range(0, products, PRODUCTS_AT_ONCE):

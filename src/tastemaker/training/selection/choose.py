@@ -16,6 +16,7 @@ from tastemaker.training.learners.kinds import kind_of
 from tastemaker.training.learners.learner import Taste
 from tastemaker.training.loop import Run, run_epochs
 from tastemaker.training.memory.co_occurrence import memories
+from tastemaker.training.memory.spectral import is_worth_trying, spectral_memory
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.choose_repeats import LearnedTables, choose_repeats, never_again
 from tastemaker.training.selection.validation import (
@@ -36,6 +37,9 @@ FIRST_LOOK = 0.4
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 MODESTY = 0.005
 """Of two weights, the smaller is taken unless the greater ranks better by so large a share: less to overfit with."""
+SPECTRAL_WEIGHTS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+SPECTRAL_GAIN = 0.01
+"""The spectral part must rank better than counts and ridge by so large a share: it costs more."""
 TRENDS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
@@ -57,13 +61,15 @@ def choose_settings(
 
     A fifth of the users' purchases, or the last tenth of the days where there are times, is held out of the log; a model is
     learned from the rest and looked at now and then; the epoch that ranks the held-out products best is taken, and then the weights
-    of the memory and the trend, one after the other. What repeats weigh is chosen last (`choose_repeats`) and changes none of that.
-    A log too small to hold anything out gets the middle of the road.
+    of the memory and the trend, one after the other, and the spectral part where histories are long. What repeats weigh is chosen
+    last (`choose_repeats`) and changes none of that. A log too small to hold anything out gets the middle of the road.
     """
     if config.taste.decay is None:
         config = config.changed(decay=decay_for(log))
     if config.chooses_repeats and times_bought(log) is None:
         config = never_again(config)
+    if config.memory.spectral_weight is None and not is_worth_trying(log):
+        config = config.changed(spectral_weight=0.0)
     told: dict[str, Any] = {}
     learned: LearnedTables | None = None
     if config.chooses:
@@ -91,8 +97,11 @@ def _choose(
     tables = memories(
         validation.histories, len(validation.log.products), planned.memory, pool, counts=counts, ridge=ridge
     )
-    taste = taste_scores(learned, validation, planned, pool)
-    weights, best = _choose_weights(validation, planned, taste, tables, pool)
+    spectral = None
+    if planned.memory.spectral_weight != 0:
+        spectral = spectral_memory(validation.histories, len(validation.log.products), planned.memory, pool)
+    whole = LearnedTables(learned, tables, spectral)
+    weights, best, weight = _choose_weights(validation, planned, whole, pool)
     told = {
         "held_out": validation.description,
         "users": len(validation.users),
@@ -101,7 +110,7 @@ def _choose(
         "taste": curve[str(epoch)],
         "with_memory": best,
     }
-    return _settled(given, planned.taste.horizon, epoch, weights), told, LearnedTables(learned, tables)
+    return _settled(given, planned.taste.horizon, epoch, weights, weight), told, whole
 
 
 def _choose_epoch(
@@ -131,6 +140,41 @@ def _choose_epoch(
 
 
 def _choose_weights(
+    validation: Validation, config: Config, learned: LearnedTables, pool: ThreadPool
+) -> tuple[Weights, float, float]:
+    """Return the best weights of counts, ridge and trend, the ndcg with them, and the weight of the spectral part.
+
+    Where histories are long, the spectral part is tried in the place of counts and ridge, not beside them: held-out parts flatter
+    a sum of many parts.
+    """
+    taste = taste_scores(learned.taste, validation, config, pool)
+    if learned.spectral is None:
+        return *_choose_sparse(validation, config, taste, learned.tables, pool), 0.0
+    given = config.memory.spectral_weight
+    weights, best = _choose_sparse(validation, config, taste, learned.tables, pool)
+    alone = config.changed(
+        count_weight=config.memory.count_weight or 0.0,
+        ridge_weight=config.memory.ridge_weight or 0.0,
+        trend_weight=weights[2],
+    )
+
+    def worth(spectral: float) -> float:
+        tables, mixed = learned.weighed(alone.changed(spectral_weight=spectral))
+        return ndcg(validation, config, taste, tables, mixed, pool)
+
+    tried = {weight: worth(weight) for weight in (SPECTRAL_WEIGHTS if given is None else (given,))}
+    enough = max(tried.values())
+    if given is None and enough < best * (1 + SPECTRAL_GAIN):
+        return weights, best, 0.0
+    chosen = next(weight for weight, value in tried.items() if value >= enough * (1 - MODESTY))
+    return (
+        (alone.memory.count_weight or 0.0, alone.memory.ridge_weight or 0.0, weights[2]),
+        tried[chosen],
+        chosen,
+    )
+
+
+def _choose_sparse(
     validation: Validation, config: Config, taste: Floats, tables: tuple[Memory, Memory], pool: ThreadPool
 ) -> tuple[Weights, float]:
     """Return the best weights of counts, ridge and trend and the ndcg with them: one by one, twice around."""
@@ -161,7 +205,7 @@ def _grid(given: float | None, grid: tuple[float, ...]) -> tuple[float, ...]:
     return grid if given is None else (given,)
 
 
-def _settled(config: Config, horizon: int, epochs: int, weights: Weights) -> Config:
+def _settled(config: Config, horizon: int, epochs: int, weights: Weights, spectral: float = 0.0) -> Config:
     counts, ridge, trend = weights
     return config.changed(
         horizon=horizon,
@@ -169,4 +213,5 @@ def _settled(config: Config, horizon: int, epochs: int, weights: Weights) -> Con
         count_weight=counts if config.memory.count_weight is None else config.memory.count_weight,
         ridge_weight=ridge if config.memory.ridge_weight is None else config.memory.ridge_weight,
         trend_weight=trend if config.trend.weight is None else config.trend.weight,
+        spectral_weight=spectral if config.memory.spectral_weight is None else config.memory.spectral_weight,
     )

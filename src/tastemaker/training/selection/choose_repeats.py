@@ -19,11 +19,13 @@ from tastemaker.model.taste_model import Memory
 from tastemaker.training.learners.kinds import kind_of
 from tastemaker.training.learners.learner import Taste
 from tastemaker.training.loop import Run, run_epochs
-from tastemaker.training.memory.co_occurrence import memories
+from tastemaker.training.memory.co_occurrence import added, memories, no_memory
+from tastemaker.training.memory.spectral import spectral_memory
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.validation import (
     MEASURED_AT,
     Validation,
+    Weights,
     hold_out_repeats,
     ndcg,
     taste_scores,
@@ -51,6 +53,17 @@ class LearnedTables:
     taste: Taste
     tables: tuple[Memory, Memory]
     """Common purchases and regression, unweighted."""
+    spectral: Memory | None = None
+
+    def weighed(self, config: Config) -> tuple[tuple[Memory, Memory], Weights]:
+        """Return two tables and the weights by which they and the trend add up to what the settings say."""
+        memory, trend = config.memory, config.trend.weight or 0.0
+        counts, ridge = memory.count_weight or 0.0, memory.ridge_weight or 0.0
+        if self.spectral is None or not memory.spectral_weight:
+            return self.tables, (counts, ridge, trend)
+        products = len(self.spectral.offsets) - 1
+        others = added([(counts, self.tables[0]), (ridge, self.tables[1])], products)
+        return (self.spectral, others or no_memory(products)), (memory.spectral_weight, 1.0, trend)
 
 
 def never_again(config: Config) -> Config:
@@ -84,7 +97,7 @@ def choose_repeats(
     earlier = by_time if validation.by_time else None
     learned = earlier or _learn(validation, config, seed, pool, watch)
     taste = taste_scores(learned.taste, validation, config, pool)
-    chosen, before, after = _best(validation, config, taste, learned.tables, pool)
+    chosen, before, after = _best(validation, config, taste, learned, pool)
     settled = config.changed(repeats=RepeatSettings(weight=chosen[0], sales=chosen[1], level=chosen[2]))
     told = {
         "held_out": validation.description,
@@ -105,18 +118,17 @@ def _learn(
     run_epochs(learner, epochs=config.taste.epochs or 1, run=run)
     counts, ridge = bool(config.memory.count_weight), bool(config.memory.ridge_weight)
     tables = memories(validation.histories, products, config.memory, pool, counts=counts, ridge=ridge)
-    return LearnedTables(learner.taste(), tables)
+    spectral = None
+    if config.memory.spectral_weight:
+        spectral = spectral_memory(validation.histories, products, config.memory, pool)
+    return LearnedTables(learner.taste(), tables, spectral)
 
 
 def _best(
-    validation: Validation, config: Config, taste: Floats, tables: tuple[Memory, Memory], pool: ThreadPool
+    validation: Validation, config: Config, taste: Floats, learned: LearnedTables, pool: ThreadPool
 ) -> tuple[tuple[float, ...], float, float]:
     """Return the best weights, one by one, and the ndcg without and with them."""
-    weights = (
-        config.memory.count_weight or 0.0,
-        config.memory.ridge_weight or 0.0,
-        config.trend.weight or 0.0,
-    )
+    tables, weights = learned.weighed(config)
     times = times_bought(validation.log)
     offsets, places = gather_lists(validation.histories.offsets, validation.users)
     by_times = np.log1p(

@@ -16,6 +16,7 @@ from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
 from tastemaker.model.taste_model import Memory
 from tastemaker.training.learners.learner import Taste
+from tastemaker.training.memory.co_occurrence import no_memory
 from tastemaker.training.memory.trend import trend_of
 from tastemaker.types import Floats, Rows
 
@@ -171,7 +172,7 @@ def ndcg(
     pool: ThreadPool,
 ) -> float:
     """Return the mean ndcg of the judged users, of taste alone or with the two tables of the memory and the trend."""
-    nothing = Memory(np.zeros(taste.shape[1] + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    nothing = no_memory(taste.shape[1])
     counts, ridge = tables or (nothing, nothing)
     trend = trend_of(validation.log) if weights[2] else np.zeros(taste.shape[1], np.float32)
     baskets, held_out, values = validation.baskets, validation.held_out, np.zeros(len(validation.users))

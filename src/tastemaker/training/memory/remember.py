@@ -1,0 +1,30 @@
+"""`remember`: the memory of a model, the weighted sum of what its sources say."""
+
+from __future__ import annotations
+
+from tastemaker.data.purchases import Histories
+from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.settings import MemorySettings
+from tastemaker.model.taste_model import Memory
+from tastemaker.training.memory.co_occurrence import added, memories
+from tastemaker.training.memory.spectral import spectral_memory
+
+__all__ = ["remember"]
+
+
+def remember(
+    histories: Histories, products: int, settings: MemorySettings, pool: ThreadPool
+) -> Memory | None:
+    """Return common purchases, regression and spectral part, weighted and added; ``None`` when none of them weighs."""
+    counts, ridge = memories(
+        histories,
+        products,
+        settings,
+        pool,
+        counts=bool(settings.count_weight),
+        ridge=bool(settings.ridge_weight),
+    )
+    parts = [(settings.count_weight or 0.0, counts), (settings.ridge_weight or 0.0, ridge)]
+    if settings.spectral_weight:
+        parts.append((settings.spectral_weight, spectral_memory(histories, products, settings, pool)))
+    return added(parts, products)

@@ -1,0 +1,140 @@
+"""The spectral part of the memory: what products say about each other along the strongest singular vectors of the purchases.
+
+Where histories are long, most of what they say lies in a few hundred directions and the rest is noise. Projected on these
+directions, purchases rank better than counts of pairs do (Y. SHEN et al. 2021, "How Powerful is Graph Convolution for
+Recommendation?"). The directions come from a randomised power iteration (N. HALKO, P. MARTINSSON, J. TROPP 2011); nothing is
+learned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.kernels.spectral import (
+    COLUMNS,
+    ROWS_AT_ONCE,
+    add_rows,
+    gram_columns,
+    inverse_cholesky,
+    multiply_rows,
+    weigh_partners,
+)
+from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.settings import MemorySettings
+from tastemaker.model.taste_model import Memory
+from tastemaker.training.memory.co_occurrence import buyers_of, by_blocks, partners_among
+from tastemaker.types import Floats, Offsets, Rows
+
+__all__ = ["Spectrum", "is_worth_trying", "rank_for", "spectral_bytes", "spectral_memory", "spectrum_of"]
+
+SEED = 512
+"""Of the random start. It is no setting: after a few passes hardly anything of the start is left."""
+SHIFT = 1e-7
+"""Of the mean of a Gram matrix's diagonal, added to the diagonal: rounding must not make directions alike."""
+CANDIDATES, CANDIDATE_POWER, CANDIDATE_DAMPING = 1_000, 0.4, 0.25
+"""So many partners of a product are weighed: those of the greatest common purchases, normalised as `count_memory` does."""
+LONG_HISTORIES = 20
+"""Users must have bought so many distinct products on average before a spectral part is tried."""
+FEWEST_PRODUCTS = 256
+PRODUCTS_A_DIRECTION = 16
+"""A catalogue has at most one direction for so many products."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """Two tables whose product is the spectral part: weight(p, r) = inside[p] · outside[r], whose root mean square is 1."""
+
+    inside: Floats
+    """``float32[P, K]``, what a product adds to a basket"""
+    outside: Floats
+    """``float32[P, K]``, how a product is found"""
+
+
+def is_worth_trying(log: Purchases) -> bool:
+    """Return whether the histories are long enough for a spectral part to be chosen: it costs time, and little fits in a few."""
+    users = len(np.unique(log.user_rows))
+    if len(log.products) < FEWEST_PRODUCTS or len(log) < LONG_HISTORIES * users:
+        return False
+    return len(log.histories().products) >= LONG_HISTORIES * users  # distinct products
+
+
+def spectral_bytes(log: Purchases, settings: MemorySettings) -> int:
+    """Return about how many bytes the spectral part needs at most: its tables and the partners that are weighed."""
+    if settings.spectral_weight == 0 or (settings.spectral_weight is None and not is_worth_trying(log)):
+        return 0
+    users, products = len(log.users), len(log.products)
+    return 4 * (4 * products + users) * rank_for(products, settings) + 16 * products * min(
+        CANDIDATES, products
+    )
+
+
+def rank_for(products: int, settings: MemorySettings) -> int:
+    """Return K: the rank of the settings, or less for a small catalogue."""
+    return min(settings.spectral_rank, products // PRODUCTS_A_DIRECTION)
+
+
+def spectrum_of(histories: Histories, products: int, settings: MemorySettings, pool: ThreadPool) -> Spectrum:
+    """Return the K strongest directions of the purchases, scaled.
+
+    X_up = n_u^-user_power · buyers_p^-product_power where user u bought p, and 0 elsewhere; V its K right singular vectors of the
+    greatest singular values; weight(p, r) = (buyers_r / buyers_p)^tilt · (V Vᵀ)_pr · P / √K. The same bytes at any number of
+    threads.
+    """
+    buyers, users = buyers_of(histories, products)
+    counts = np.maximum(np.diff(buyers), 1).astype(np.float64)
+    sizes = np.maximum(np.diff(histories.offsets), 1).astype(np.float64)
+    by_user = (sizes ** -float(settings.spectral_user_power)).astype(np.float32)
+    by_product = (counts ** -float(settings.spectral_product_power)).astype(np.float32)
+    shape = (products, rank_for(products, settings))
+    basis: Floats = np.random.default_rng(SEED).standard_normal(shape, np.float32)
+    across = np.empty((len(histories), shape[1]), np.float32)
+
+    def multiply(low: int, high: int) -> None:
+        add_rows(low, high, histories.offsets, histories.products, by_user, by_product, basis, across)
+
+    def turn_back(low: int, high: int) -> None:
+        add_rows(low, high, buyers, users, by_product, by_user, across, basis)
+
+    for _ in range(settings.spectral_passes):
+        pool.run(multiply, len(histories))
+        pool.run(turn_back, products)
+        basis = _orthonormal(basis, pool)
+    basis = _orthonormal(basis, pool)  # once more, since the first leaves rounding of the size of 1e-3
+    tilt = ((counts / counts.mean()) ** float(settings.spectral_tilt)).astype(np.float32)[:, None]
+    unit = np.float32(products / np.sqrt(shape[1]))
+    return Spectrum(basis * (unit / tilt), basis * tilt)
+
+
+def spectral_memory(
+    histories: Histories, products: int, settings: MemorySettings, pool: ThreadPool
+) -> Memory:
+    """Return the greatest weights of each product, among the products bought most often by the same users.
+
+    All pairs of a large catalogue would cost P² · K; hardly any of the greatest weights joins two products that nobody bought both.
+    """
+    spectrum = spectrum_of(histories, products, settings, pool)
+    buyers = np.maximum(np.bincount(histories.products, minlength=products), 1)
+    evened = (buyers**-CANDIDATE_POWER).astype(np.float32)
+    candidates = partners_among(histories, products, CANDIDATE_DAMPING, evened, CANDIDATES, pool)
+
+    def weigh(low: int, high: int, found: Rows, weights: Floats, counts: Offsets) -> None:
+        weigh_partners(
+            low, high, candidates[0], candidates[1], spectrum.inside, spectrum.outside, found, weights, counts
+        )
+
+    return Memory(*by_blocks(weigh, products, min(settings.spectral_partners, max(products - 1, 1)), pool))
+
+
+def _orthonormal(table: Floats, pool: ThreadPool) -> Floats:
+    """Return a basis of the columns of ``table[P, K]`` by the Cholesky factor of their Gram matrix."""
+    width = table.shape[1]
+    gram, inverse = np.empty((width, width)), np.empty((width, width))
+    pool.run(lambda low, high: gram_columns(low, high, table, gram), -(-width // COLUMNS))
+    inverse_cholesky(gram, SHIFT * float(np.trace(gram)) / width, inverse)
+    turned = np.ascontiguousarray(inverse.T.astype(np.float32))
+    out = np.empty_like(table)
+    pool.run(lambda low, high: multiply_rows(low, high, table, turned, out), -(-len(table) // ROWS_AT_ONCE))
+    return out
