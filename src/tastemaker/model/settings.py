@@ -148,7 +148,7 @@ class MemorySettings:
     ridge_neighbours: int = 50
     spectral_weight: float | None = 0.0
     spectral_rank: int = 512
-    spectral_partners: int = 200
+    spectral_partners: int = 400
     spectral_user_power: float = 0.3
     spectral_product_power: float = 0.4
     spectral_tilt: float = 0.15
