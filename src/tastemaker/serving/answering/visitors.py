@@ -17,6 +17,9 @@ from tastemaker.types import Counts, Rows
 
 __all__ = ["count_unknown", "visitor_of", "visitors_of"]
 
+DAY = 86_400_000_000
+"""Microseconds; what is bought twice on one day is one purchase."""
+
 log = logging.getLogger("tastemaker.visitors")
 
 Id: TypeAlias = str | int
@@ -91,12 +94,18 @@ def _bought_live(state: ApiState, users: Sequence[str]) -> dict[str, Bought]:
 
 
 def _newer(loaded: LoadedModel, history: Rows, bought: Bought) -> list[int]:
-    """Return the rows of live purchases that the model has not learned: one of before its training that is in it counts once."""
+    """Return the rows of live purchases that the model has not learned, one for each product and day.
+
+    One of before the model's last purchase that is in its history has been learned and counts once.
+    """
     if not bought:
         return []
-    learned, trained = set(history.tolist()), loaded.created.timestamp() * 1e6
+    learned, until = set(history.tolist()), loaded.learned_until
     rows = ((loaded.product_ids.row_of(product), time) for product, time in bought)
-    return [row for row, time in rows if row is not None and not (row in learned and time < trained)]
+    days = (
+        (row, time // DAY) for row, time in rows if row is not None and not (row in learned and time <= until)
+    )
+    return [row for row, _ in dict.fromkeys(days)]
 
 
 def _longer(history: Rows, times: Counts | None, newer: list[int]) -> tuple[Rows, Counts]:

@@ -87,6 +87,14 @@ class LoadedModel:
         """Return ``NAME/VERSION``, as answers name the version that made them."""
         return f"{quote(self.name)}/{self.version}"
 
+    @cached_property
+    def learned_until(self) -> int:
+        """Return the time of the last event that the model learned from, in microseconds; of its making, where it has no times."""
+        past = self.model.past
+        if past is None or not len(past):
+            return int(self.created.timestamp() * 1e6)
+        return int(np.max(past.times))
+
     def bought(self, user: int) -> tuple[Rows, Counts | None]:
         """Return what the user at this row bought, ``int32[n]``, and how often; ``None`` means once."""
         offsets, products, times = self._purchases
