@@ -135,7 +135,7 @@ def _show_measured(report: ReplayReport, measured: Mapping[str, Measured]) -> No
     out.print(f"\n{metric} by who asks and what was bought:")
     out.print(segments_table(measured, metric))
     for name, why in report.skipped.items():
-        out.print(f"{name} was left out: {why}.", soft_wrap=True, markup=False)
+        out.print(f"{name}: not measured, {why}.", soft_wrap=True, markup=False)
 
 
 def replay_table(measured: Mapping[str, Measured]) -> Table:

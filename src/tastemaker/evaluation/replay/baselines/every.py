@@ -75,7 +75,7 @@ def _recent(beside: Beside) -> Measured:
 def _bought_before(beside: Beside) -> Measured:
     bench = beside.bench
     if not bench.terms.include_purchased:
-        raise SettingProblem("what was bought before is left out")
+        raise SettingProblem("what was bought before is no question here")
     return bench.measured(OwnFirst(bench.timeline, beside.recent(), "bought before"))
 
 
