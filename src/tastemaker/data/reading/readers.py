@@ -303,7 +303,7 @@ def _summary(log: Purchases, rows: Rows) -> ReadSummary:
         events = {
             name: int((rows.kinds.places == place).sum()) for place, name in enumerate(rows.kinds.names)
         }
-    said += doubts_of_rows(log)
+    said += doubts_of_rows(log, rows.chosen.user)
     summary = rows.summary()
     pairs = len(log.histories().products)
     summary = replace(

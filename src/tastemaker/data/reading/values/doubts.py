@@ -88,7 +88,7 @@ def doubts_of_columns(
             yield from _id_doubt(source, chosen, name)
 
 
-def doubts_of_rows(log: Purchases) -> Iterator[str]:
+def doubts_of_rows(log: Purchases, user_column: str) -> Iterator[str]:
     """Doubt one user with an implausible share of the rows, and rows that repeat as a whole."""
     bought = np.bincount(log.user_rows, minlength=1)
     top, users = int(bought.max()), int(np.count_nonzero(bought))
@@ -102,7 +102,7 @@ def doubts_of_rows(log: Purchases) -> Iterator[str]:
         one = log.users.ids[int(bought.argmax())]
         yield (
             f"user {one!r} has {top:,} of {len(log):,} purchases ({share:.0%}), a usual user {usual:,.0f}: guests under one id? "
-            f"Leave them out with --where 'COLUMN != {one}'."
+            f"Leave them out with --where '{user_column} != {one}'."
         )
     if log.times is None:
         return
@@ -211,7 +211,7 @@ def _undone_doubt(source: Source, name: str, sample: pl.Series) -> str | None:
         return None
     return (
         f"column {name!r} is filled in {undone:,} of {rows:,} rows, which look cancelled or given back but count as "
-        f"purchases; leave them out with --where '{name} is null' or a condition like it."
+        f"purchases; take them out of the log, or read a column that tells them with --where."
     )
 
 

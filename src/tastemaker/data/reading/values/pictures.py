@@ -53,11 +53,13 @@ def over_time(log: Purchases) -> tuple[tuple[str, int], ...]:
             (f"{low / per:.4g}–{high / per:.4g}", int(many))
             for low, high, many in zip(edges, edges[1:], counts, strict=False)
         )
+    days, bought = np.unique(log.times // PER_STEP["days"], return_counts=True)
     for unit in ("M", "Y"):
-        parts = log.times.astype("datetime64[us]").astype(f"datetime64[{unit}]")
-        found, counts = np.unique(parts, return_counts=True)
+        parts = days.astype("datetime64[D]").astype(f"datetime64[{unit}]")
+        found, places = np.unique(parts, return_inverse=True)
         if len(found) <= MOST_BARS:
             break
+    counts = np.bincount(places, weights=bought)
     return tuple((str(part), int(many)) for part, many in zip(found, counts, strict=True))[-4 * MOST_BARS :]
 
 
