@@ -72,11 +72,14 @@ def after(log, moment, rng):
     users, products = log.user_rows.copy(), log.product_rows.copy()
     users[late] = rng.integers(0, len(log.users), len(late))
     products[late] = rng.integers(0, len(log.products), len(late))
+    times = log.times.copy()
+    times[late] += rng.integers(0, 40 * DAY, len(late))
     one = log.events
     later = np.flatnonzero(one.times > moment)
     rows = one.product_rows.copy()
     rows[later] = rng.permutation(rows[later])
-    return replace(log, user_rows=users, product_rows=products, events=replace(one, product_rows=rows))
+    changed = replace(one, product_rows=rows)
+    return replace(log, user_rows=users, product_rows=products, times=times, events=changed)
 
 
 def looks_ahead(model, later, answers, **options):

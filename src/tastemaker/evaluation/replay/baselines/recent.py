@@ -41,7 +41,9 @@ class RecentBestSellers:
         frozen_at: int | None = None,
         threads: int | None = None,
     ) -> None:
-        origin = int(timeline.times[-1]) if len(timeline) else 0
+        origin = (
+            int(timeline.times[0]) if len(timeline) else 0
+        )  # not the last: what is to come decides no bit
         rates = Rates(products, half_life=half_life, origin=origin)
         sales = Sales.of(timeline, products)
         self._through = RatesThrough(rates, sales, frozen_at=frozen_at, threads=threads)
