@@ -43,12 +43,12 @@ def test_the_parts_by_hand():
 
 def test_purchases_that_speak_for_a_product_stand_strongest_first():
     parts = parts_of(HAND, np.array([0, 1], np.int32), np.array([3, 2], np.int32))
-    spoken = spoken_for(parts, 0, buyers=Buyers(HAND))
+    spoken = spoken_for(parts, 0, Buyers(HAND))
     assert [(one.row, one.taste, one.memory, one.weight) for one in spoken] == [
         (1, 1, 2, 3),
         (0, 1.5, 1, 2.5),
     ]
-    assert [one.row for one in spoken_for(parts, 1, most=1)] == [0]
+    assert [one.row for one in spoken_for(parts, 1, Buyers(HAND), most=1)] == [0]
 
 
 def test_users_who_bought_both_are_counted():
@@ -60,7 +60,7 @@ def test_users_who_bought_both_are_counted():
 
 def test_what_speaks_against_a_product_is_no_reason_for_it():
     parts = parts_of(HAND, np.array([0, 1], np.int32), np.array([1], np.int32))
-    assert [one.row for one in spoken_for(parts, 0)] == [1]
+    assert [one.row for one in spoken_for(parts, 0, Buyers(HAND))] == [1]
 
 
 # The law ----------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_a_user_with_a_vector_of_their_own_has_one_taste(models):
     parts = parts_of(model, model.histories.of(4), np.arange(9, dtype=np.int32), user=4)
     assert not parts.taste.any()
     assert parts.own_taste.any()
-    assert spoken_for(parts, 0) == []
+    assert spoken_for(parts, 0, Buyers(model)) == []
 
 
 def test_counting_common_buyers_agrees_with_the_log(models, split):

@@ -1,40 +1,135 @@
 """Lists as JSON: the one place that says how a list, its reasons and its rules are written.
 
-The API, the page, the command line and Python all write a list this way. They differ in what `Form` says: the command line uses
-the names of its files' columns.
+The API, the page, the command line and Python all write a list as these structs say; the API's description is made from them.
+The command line writes the names of its files' columns in the place of some of theirs (`COMMAND_LINE`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
+import msgspec
 import numpy as np
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tastemaker.ranking.rank import VisitorList
 from tastemaker.ranking.rules.rule_book import Removal, RuleBook
+from tastemaker.ranking.visitors import Visitor
 from tastemaker.ranking.why import Reason
 from tastemaker.types import AnyArray, Floats, Rows
 
-__all__ = ["COMMAND_LINE", "PYTHON", "Form", "list_json", "products_json", "rules_json"]
+__all__ = [
+    "API_NAMES",
+    "COMMAND_LINE",
+    "Explained",
+    "FoundByIndex",
+    "Id",
+    "Listed",
+    "Names",
+    "Product",
+    "RemovedBy",
+    "RulesSaid",
+    "Speaker",
+    "list_json",
+    "plain",
+    "products_json",
+    "removals_json",
+    "rules_json",
+]
 
-
+Id: TypeAlias = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""An id as the shop's files have it: text or an integer"""
 Ids: TypeAlias = Sequence[Any] | AnyArray
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What a product and the products of a list are called, and how scores are given."""
-
-    product: str
-    products: str
-    scores: Callable[[Floats], Sequence[float]] = lambda scores: scores.tolist()
-    """Turns ``float32[n]`` into what is written: Python's floats, or the API's shortest spelling"""
+# What is declared -------------------------------------------------------------------------------------------
 
 
-PYTHON = Form("product", "recommendations")
-COMMAND_LINE = Form("product_id", "products")
+class Speaker(Struct):
+    """What one purchase says for a product."""
+
+    product: Id
+    taste: float
+    memory: float
+    together: Annotated[int, Meta(description="So many users bought both.")]
+
+
+class Explained(Struct):
+    """What a score is made of: all numbers but `together` add up to it."""
+
+    popularity: float
+    taste: Annotated[float, Meta(description="Of a user with a vector of their own.")]
+    repeat: Annotated[float, Meta(description="For having been bought before.")]
+    purchases: list[Speaker]
+    others_taste: Annotated[float, Meta(description="Of all other purchases together.")]
+    others_memory: float
+
+
+class Product(Struct):
+    """One product of a list."""
+
+    product: Id
+    rank: int
+    score: float
+    pinned: bool | UnsetType = UNSET
+    reasons: Explained | UnsetType = UNSET
+    about: dict[str, Any] | UnsetType = UNSET
+
+
+class RemovedBy(Struct):
+    """How many candidates a rule removed that no rule before it had removed."""
+
+    rule: str
+    removed: int
+
+
+class RulesSaid(Struct):
+    """What the rules came to."""
+
+    candidates: Annotated[int, Meta(description="So many products the model has.")]
+    allowed: Annotated[
+        int, Meta(description="So many of them the rules let through, before purchased ones leave.")
+    ]
+    removed: list[RemovedBy]
+    unknown: Annotated[list[Id], Meta(description="Ids in the rules that the model does not know.")]
+
+
+FoundByIndex: TypeAlias = (
+    Annotated[
+        bool,
+        Meta(description="False where an approximate index found the products; it may have missed some."),
+    ]
+    | UnsetType
+)
+
+
+class Listed(Struct, kw_only=True):
+    """One list and what it rests on."""
+
+    model: str | UnsetType = UNSET
+    version: int | UnsetType = UNSET
+    user: Id | UnsetType = UNSET
+    basket: list[Id] | UnsetType = UNSET
+    source: Literal["personal", "basket", "category best sellers", "best sellers"]
+    filled: Annotated[
+        int, Meta(description="So many products at the end are best sellers of other categories.")
+    ]
+    recommendations: list[Product]
+    rules: RulesSaid
+    unknown: (
+        Annotated[list[Id], Meta(description="Ids asked for that the model does not know.")] | UnsetType
+    ) = UNSET
+    exact: FoundByIndex = UNSET
+
+
+# How it is made from lists ----------------------------------------------------------------------------------
+
+Names: TypeAlias = Mapping[str, str]
+"""Other names for fields of the structs above"""
+
+API_NAMES: Final[Names] = {}
+COMMAND_LINE: Final[Names] = {"product": "product_id", "recommendations": "products"}
 
 
 def list_json(
@@ -42,72 +137,88 @@ def list_json(
     book: RuleBook,
     ids: Callable[[Rows], Ids],
     *,
-    named: Mapping[str, Any],
-    unknown: Sequence[object] | None = None,
-    form: Form = PYTHON,
-) -> dict[str, Any]:
-    """Return one list with what it is made from, its products, their reasons where there are some, and what the rules removed.
+    visitor: Visitor | None = None,
+    scores: Callable[[Floats], Sequence[float]] = lambda scores: scores.tolist(),
+) -> Listed:
+    """Return one list with its products, their reasons where there are some, what it is made from and what the rules removed.
 
-    ``ids`` gives the ids of products at some rows; ``named`` says whom the list is for and stands first, ``unknown`` which of
-    it the model does not know. ``exact`` is there only where it is false.
+    ``ids`` gives the ids of products at some rows; of ``visitor`` the list says the user, the basket and the unknown ids;
+    ``scores`` turns ``float32[n]`` into what is written. ``exact`` is there only where it is false.
     """
-    products = products_json(ids(found.rows), form.scores(found.scores), name=form.product)
+    products = products_json(ids(found.rows), scores(found.scores))
     for product in products[: found.pinned]:
-        product["pinned"] = True
+        product.pinned = True
     if found.reasons is not None:
-        for product, reason in zip(products, found.reasons, strict=True):
-            product["reasons"] = _reason(reason, ids, form)
-    content = {
-        **named,
-        "source": found.source,
-        "filled": found.filled,
-        form.products: products,
-        "rules": rules_json(book, (*book.removals, *found.removals)),
-    }
-    if unknown is not None:
-        content["unknown"] = list(unknown)
-    if not found.exact:
-        content["exact"] = False
-    return content
+        for product, explained in zip(products, _reasons(found.reasons, ids), strict=True):
+            product.reasons = explained
+    named: Mapping[str, Any] = {} if visitor is None else visitor.named
+    return Listed(
+        user=named.get("user", UNSET),
+        basket=named.get("basket", UNSET),
+        source=found.source,
+        filled=found.filled,
+        recommendations=products,
+        rules=rules_json(book, (*book.removals, *found.removals)),
+        unknown=UNSET if visitor is None else list(visitor.unknown),
+        exact=UNSET if found.exact else False,
+    )
 
 
-def products_json(ids: Ids, scores: Iterable[Any], *, name: str) -> list[dict[str, Any]]:
+def products_json(ids: Ids, scores: Iterable[float]) -> list[Product]:
     """Return products with rank, from 1, and score."""
     return [
-        {name: product, "rank": rank, "score": score}
-        for rank, (product, score) in enumerate(zip(_plain(ids), scores, strict=True), start=1)
+        Product(product, rank, score)
+        for rank, (product, score) in enumerate(zip(_listed(ids), scores, strict=True), start=1)
     ]
 
 
-def rules_json(book: RuleBook, removals: Sequence[Removal]) -> dict[str, Any]:
+def rules_json(book: RuleBook, removals: Sequence[Removal]) -> RulesSaid:
     """Return what rules came to: how many products there are, how many may be shown, and what each rule removed."""
-    return {
-        "candidates": book.candidates,
-        "allowed": book.remaining,
-        "removed": [{"rule": removal.rule, "removed": removal.removed} for removal in removals],
-        "unknown": list(book.unknown),
-    }
+    return RulesSaid(book.candidates, book.remaining, removals_json(removals), list(book.unknown))
 
 
-def _plain(ids: Ids) -> Sequence[Any]:
+def removals_json(removals: Sequence[Removal]) -> list[RemovedBy]:
+    """Return what each rule removed."""
+    return [RemovedBy(removal.rule, removal.removed) for removal in removals]
+
+
+def plain(value: Struct, names: Names = API_NAMES) -> dict[str, Any]:
+    """Return a struct as dictionaries and lists, its fields under other names where ``names`` has one.
+
+    >>> plain(RemovedBy("deny", 2)), plain(RemovedBy("deny", 2), {"removed": "gone"})
+    ({'rule': 'deny', 'removed': 2}, {'rule': 'deny', 'gone': 2})
+    """
+    content: dict[str, Any] = _renamed(msgspec.to_builtins(value), names)
+    return content
+
+
+def _renamed(value: Any, names: Names) -> Any:
+    if isinstance(value, list):
+        return [_renamed(entry, names) for entry in value]
+    if isinstance(value, dict):
+        return {names.get(key, key): _renamed(entry, names) for key, entry in value.items()}
+    return value
+
+
+def _listed(ids: Ids) -> Sequence[Any]:
     return ids.tolist() if isinstance(ids, np.ndarray) else ids
 
 
-def _reason(reason: Reason, ids: Callable[[Rows], Ids], form: Form) -> dict[str, Any]:
-    speakers = _plain(ids(np.array([spoken.row for spoken in reason.purchases], np.int32)))
-    return {
-        "popularity": reason.popularity,
-        "taste": reason.taste,
-        "repeat": reason.repeat,
-        "purchases": [
-            {
-                form.product: product,
-                "taste": spoken.taste,
-                "memory": spoken.memory,
-                "together": spoken.together,
-            }
-            for product, spoken in zip(speakers, reason.purchases, strict=True)
-        ],
-        "others_taste": reason.others_taste,
-        "others_memory": reason.others_memory,
-    }
+def _reasons(reasons: Sequence[Reason], ids: Callable[[Rows], Ids]) -> list[Explained]:
+    """Return the reasons of a list; the ids of all purchases that they name are looked up at once."""
+    rows = [spoken.row for reason in reasons for spoken in reason.purchases]
+    names = iter(_listed(ids(np.array(rows, np.int32))))
+    return [
+        Explained(
+            reason.popularity,
+            reason.taste,
+            reason.repeat,
+            [
+                Speaker(next(names), spoken.taste, spoken.memory, spoken.together)
+                for spoken in reason.purchases
+            ],
+            reason.others_taste,
+            reason.others_memory,
+        )
+        for reason in reasons
+    ]

@@ -334,10 +334,10 @@ def _reasons(
             packed.model,
             held.of(q),
             rows,
+            packed.buyers,
             user=None if visitors.users[q] < 0 else int(visitors.users[q]),
             times=None if times is None else times[held.offsets[q] : held.offsets[q + 1]],
             include_purchased=include,
-            buyers=packed.buyers,
         )
         for q, (rows, _) in enumerate(lists)
     )

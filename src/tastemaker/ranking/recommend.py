@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,7 +15,15 @@ from tastemaker.data.reading.catalogues import Catalogue
 from tastemaker.data.reading.product_table import ProductTable, empty_table
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.ranking.as_json import COMMAND_LINE, PYTHON, Form, list_json, products_json, rules_json
+from tastemaker.ranking.as_json import (
+    API_NAMES,
+    COMMAND_LINE,
+    Names,
+    list_json,
+    plain,
+    products_json,
+    rules_json,
+)
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.packed import PackedModel, Similarity, pack
 from tastemaker.ranking.rank import USERS_AT_ONCE, VisitorList, VisitorLists, rank_neighbours, rank_visitors
@@ -74,21 +82,27 @@ class Recommendations:
             raise TypeError("products near a product have no source, reasons or removals.")
         return self.found.of(query)
 
-    def to_json(self, form: Form = PYTHON) -> list[dict[str, Any]]:
-        """Return every list as the API writes it: source, products with rank and score, reasons, and what the rules removed."""
+    def to_json(self, names: Names = API_NAMES) -> list[dict[str, Any]]:
+        """Return every list as the API writes it: source, products with rank and score, reasons, and what the rules removed.
+
+        ``names`` are other names for some of the fields: with `COMMAND_LINE` those that the command line writes.
+        """
         asked, column = self.queries.to_list(), self.queries.name
-        name = column if form is COMMAND_LINE else column.removesuffix("_id")
+        name = column if names is COMMAND_LINE else column.removesuffix("_id")
         if self.found is None or self.book is None:
-            near, one = ("products", self.answer) if form is COMMAND_LINE else ("similar", form.product)
-            rules = {} if self.book is None else {"rules": rules_json(self.book, self.book.removals)}
-            return [
-                {name: query, near: products_json(self._ids(rows), scores.tolist(), name=one), **rules}
-                for query, (rows, scores) in zip(asked, self.lists, strict=True)
-            ]
+            return [{name: query} | near for query, near in zip(asked, self._neighbours(names), strict=True)]
         return [
-            list_json(self.found.of(q), self.book, self._ids, named={name: query}, form=form)
+            {name: query} | plain(list_json(self.found.of(q), self.book, self._ids), names)
             for q, query in enumerate(asked)
         ]
+
+    def _neighbours(self, names: Names) -> Iterator[dict[str, Any]]:
+        """Yield for each product its neighbours, and what the rules came to."""
+        near, names = ("products", {"product": self.answer}) if names is COMMAND_LINE else ("similar", names)
+        rules = {} if self.book is None else {"rules": plain(rules_json(self.book, self.book.removals))}
+        for rows, scores in self.lists:
+            products = products_json(self._ids(rows), scores.tolist())
+            yield {near: [plain(product, names) for product in products]} | rules
 
     def _ids(self, rows: Rows) -> list[Any]:
         return self.products.at(rows).to_list()

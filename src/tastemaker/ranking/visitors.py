@@ -61,7 +61,7 @@ class Visitor:
     """Whether the history holds purchases that the model has not learned from"""
     named: Mapping[str, Any] = field(default_factory=dict)
     """``user`` and ``basket`` as an answer repeats them"""
-    unknown: tuple[object, ...] = ()
+    unknown: tuple[str | int, ...] = ()
     """The ids among them that the model does not know"""
 
     @property

@@ -58,8 +58,8 @@ class Spoken:
     """The row of the purchased product"""
     taste: float
     memory: float
-    together: int | None
-    """How many users bought both, when that was counted"""
+    together: int
+    """How many users bought both"""
 
     @property
     def weight(self) -> float:
@@ -150,13 +150,8 @@ def own_vector(model: TasteModel, user: int | None) -> Floats | None:
     return model.user_vectors[user] if offsets[user] < offsets[user + 1] else None
 
 
-def spoken_for(
-    parts: ScoreParts, place: int, *, most: int = MOST, buyers: Buyers | None = None
-) -> list[Spoken]:
-    """Return the purchases that say most for the product at this place of ``parts``, strongest first; only what speaks for it.
-
-    With ``buyers`` it is counted how many users bought both.
-    """
+def spoken_for(parts: ScoreParts, place: int, buyers: Buyers, *, most: int = MOST) -> list[Spoken]:
+    """Return the purchases that say most for the product at this place of ``parts``, strongest first; only what speaks for it."""
     weights = parts.taste[:, place] + parts.memory[:, place]
     order = np.argsort(-weights, kind="stable")[:most]
     product = int(parts.products[place])
@@ -165,7 +160,7 @@ def spoken_for(
             int(parts.basket[i]),
             float(parts.taste[i, place]),
             float(parts.memory[i, place]),
-            None if buyers is None else buyers.together(int(parts.basket[i]), product),
+            buyers.together(int(parts.basket[i]), product),
         )
         for i in order.tolist()
         if weights[i] > 0
@@ -176,20 +171,20 @@ def reasons_for(
     model: TasteModel,
     held: Rows,
     products: Rows,
+    buyers: Buyers,
     *,
     user: int | None = None,
     times: Counts | None = None,
     include_purchased: bool = False,
-    buyers: Buyers | None = None,
 ) -> tuple[Reason, ...]:
     """Return why each of the products at these rows is listed for who holds ``held``, in the order of ``products``.
 
-    The arguments are those of `parts_of`; with ``buyers`` it is counted how many users bought both.
+    ``buyers`` counts how many users bought both; the other arguments are those of `parts_of`.
     """
     parts = parts_of(model, held, products, user=user, times=times, include_purchased=include_purchased)
     reasons = []
     for place in range(len(products)):
-        spoken = tuple(spoken_for(parts, place, buyers=buyers))
+        spoken = tuple(spoken_for(parts, place, buyers))
         reasons.append(
             Reason(
                 float(parts.popularity[place]),

@@ -172,7 +172,7 @@ def _answer(
     facts: dict[str, object],
 ) -> None:
     """Write the lists, or show them as a table or as JSON."""
-    from tastemaker.ranking.as_json import COMMAND_LINE, rules_json
+    from tastemaker.ranking.as_json import COMMAND_LINE, plain, rules_json
 
     if wishes.out is not None:
         say_written(wishes.out, write(rank, asked, wishes.out, "users"), wishes.as_json, facts)
@@ -186,7 +186,7 @@ def _answer(
         for answer in lists.to_json(COMMAND_LINE)
     ]
     ruled = wishes.rules is not None or wishes.explain
-    rules = {"rules": rules_json(book, book.removals)} if ruled else {}
+    rules = {"rules": plain(rules_json(book, book.removals))} if ruled else {}
     exact = {} if lists.lists.exact else {"exact": False}
     print_json({"recommendations": answers} | rules | exact | facts)
 

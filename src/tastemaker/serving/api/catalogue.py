@@ -9,6 +9,7 @@ from msgspec import UNSET
 from starlette.concurrency import run_in_threadpool
 
 from tastemaker.errors import SettingProblem
+from tastemaker.ranking.as_json import removals_json
 from tastemaker.ranking.rules.rules import Rules, write_rules
 from tastemaker.serving.answering.active_rules import FILE
 from tastemaker.serving.answering.product_search import about
@@ -137,7 +138,7 @@ def _rules(service: Service, loaded: LoadedModel, written: Rules | None = None) 
         unknown=list(book.unknown),
         candidates=len(loaded.model.products),
         allowed=book.remaining,
-        removed=[bodies.RemovedBy(removal.rule, removal.removed) for removal in book.removals],
+        removed=removals_json(book.removals),
     )
 
 

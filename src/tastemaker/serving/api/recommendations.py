@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec import UNSET
 
-from tastemaker.ranking.as_json import Form, list_json, products_json, rules_json
+from tastemaker.ranking.as_json import Listed, Product, list_json, products_json, rules_json
 from tastemaker.ranking.rank import VisitorList
 from tastemaker.ranking.rules.rule_book import RuleBook
 from tastemaker.ranking.visitors import Visitor
@@ -27,16 +26,14 @@ from tastemaker.types import Rows
 
 __all__ = ["basket", "batch", "similar", "user"]
 
-FORM = Form("product", "recommendations", spelled)
-
 
 async def user(request: RequestInfo, query: ListQuery, user: str) -> bodies.Answered:
     """Answer ``GET /api/v1/recommendations/users/{user}``."""
     loaded = chosen(request, query)
     state = request.service.state
     book = state.rules.book(loaded, rules_of_query(query, loaded.catalogue))
-    (content,) = await _lists(request.service, loaded, [visitor_of(state, loaded, user, ())], book, query)
-    return bodies.Answered(model=loaded.name, version=loaded.version, **content)
+    (listed,) = await _lists(request.service, loaded, [visitor_of(state, loaded, user, ())], book, query)
+    return bodies.Answered.by(loaded.name, loaded.version, listed)
 
 
 async def basket(request: RequestInfo, body: bodies.BasketBody) -> bodies.Answered:
@@ -45,8 +42,8 @@ async def basket(request: RequestInfo, body: bodies.BasketBody) -> bodies.Answer
     state = request.service.state
     book = state.rules.book(loaded, request_rules(body))
     visitor = visitor_of(state, loaded, None if body.user is UNSET else body.user, body.basket)
-    (content,) = await _lists(request.service, loaded, [visitor], book, body)
-    return bodies.Answered(model=loaded.name, version=loaded.version, **content)
+    (listed,) = await _lists(request.service, loaded, [visitor], book, body)
+    return bodies.Answered.by(loaded.name, loaded.version, listed)
 
 
 async def batch(request: RequestInfo, body: bodies.BatchBody) -> bodies.BatchAnswer:
@@ -61,7 +58,7 @@ async def batch(request: RequestInfo, body: bodies.BatchBody) -> bodies.BatchAns
         state, loaded, [*((user, ()) for user in body.users), *((None, basket) for basket in body.baskets)]
     )
     lists = await _lists(request.service, loaded, visitors, book, body)
-    return bodies.BatchAnswer(loaded.name, loaded.version, [bodies.Listed(**content) for content in lists])
+    return bodies.BatchAnswer(loaded.name, loaded.version, lists)
 
 
 async def similar(request: RequestInfo, query: bodies.SimilarQuery, product: str) -> bodies.SimilarAnswer:
@@ -77,17 +74,16 @@ async def similar(request: RequestInfo, query: bodies.SimilarQuery, product: str
     ((rows, scores),), exact = await neighbours_for(
         [row], how, service.engine, service.metrics, k=query.k, similarity=query.similarity
     )
-    products: list[Any] = products_json(loaded.product_ids.at(rows), spelled(scores), name=FORM.product)
+    products = products_json(loaded.product_ids.at(rows), spelled(scores))
     if query.details:
         _describe(loaded, products, rows)
-    ruled: Any = UNSET if book.is_empty else rules_json(book, book.removals)
     return bodies.SimilarAnswer(
         model=loaded.name,
         version=loaded.version,
         product=loaded.product_ids.one(row),
         similar=products,
         exact=UNSET if exact else False,
-        rules=ruled,
+        rules=UNSET if book.is_empty else rules_json(book, book.removals),
         about=about(loaded.catalogue, row) if query.details else UNSET,
     )
 
@@ -98,7 +94,7 @@ async def _lists(
     visitors: list[Visitor],
     book: RuleBook,
     asked: ListQuery | BodyOfList,
-) -> list[dict[str, Any]]:
+) -> list[Listed]:
     """Return the lists of some visitors as the answer shows them."""
     count_unknown(visitors, service.metrics, loaded.name)
     if asked.on_unknown == "error":
@@ -123,15 +119,13 @@ def _refuse_unknown(visitors: Sequence[Visitor]) -> None:
 
 def _listed(
     loaded: LoadedModel, visitor: Visitor, found: VisitorList, book: RuleBook, *, details: bool
-) -> dict[str, Any]:
-    content = list_json(
-        found, book, loaded.product_ids.at, named=visitor.named, unknown=visitor.unknown, form=FORM
-    )
+) -> Listed:
+    listed = list_json(found, book, loaded.product_ids.at, visitor=visitor, scores=spelled)
     if details:
-        _describe(loaded, content[FORM.products], found.rows)
-    return content
+        _describe(loaded, listed.recommendations, found.rows)
+    return listed
 
 
-def _describe(loaded: LoadedModel, products: list[dict[str, Any]], rows: Rows) -> None:
+def _describe(loaded: LoadedModel, products: list[Product], rows: Rows) -> None:
     for product, row in zip(products, rows.tolist(), strict=True):
-        product["about"] = about(loaded.catalogue, row)
+        product.about = about(loaded.catalogue, row)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+
+from tastemaker.ranking.as_json import FoundByIndex, Id, Listed, Product, RemovedBy, RulesSaid
 
 __all__ = [
     "Answered",
@@ -14,35 +16,26 @@ __all__ = [
     "BatchBody",
     "EventsAnswer",
     "EventsBody",
-    "Explained",
     "ExportQuery",
     "Found",
     "HistoryAnswer",
     "HistoryQuery",
-    "Id",
     "ListQuery",
-    "Listed",
     "ModelAnswer",
     "ModelQuery",
     "ModelsAnswer",
     "Problem",
-    "Product",
     "ProductsAnswer",
     "PurchaseBody",
     "Purchased",
-    "RemovedBy",
     "RulesAnswer",
     "RulesBody",
-    "RulesSaid",
     "SearchQuery",
     "SimilarAnswer",
     "SimilarQuery",
-    "Speaker",
     "VersionAnswer",
 ]
 
-Id = str | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-"""An id as the shop's files have it: text or an integer"""
 Number = Annotated[float, Meta(ge=-1e300, le=1e300)]
 Length = Annotated[
     int, Meta(ge=1, description="The length of the list.", extra_json_schema={"x-limit": "most_k"})
@@ -267,86 +260,27 @@ class Problem(Struct):
     detail: str
 
 
-class Speaker(Struct):
-    """What one purchase says for a product."""
-
-    product: Id
-    taste: float
-    memory: float
-    together: Annotated[int, Meta(description="So many users bought both.")]
-
-
-class Explained(Struct):
-    """What a score is made of: all numbers but `together` add up to it."""
-
-    popularity: float
-    taste: Annotated[float, Meta(description="Of a user with a vector of their own.")]
-    repeat: Annotated[float, Meta(description="For having been bought before.")]
-    purchases: list[Speaker]
-    others_taste: Annotated[float, Meta(description="Of all other purchases together.")]
-    others_memory: float
-
-
-class Product(Struct):
-    """One product of a list."""
-
-    product: Id
-    rank: int
-    score: float
-    pinned: bool | UnsetType = UNSET
-    reasons: Explained | UnsetType = UNSET
-    about: dict[str, Any] | UnsetType = UNSET
-
-
-class RemovedBy(Struct):
-    """How many candidates a rule removed that no rule before it had removed."""
-
-    rule: str
-    removed: int
-
-
-class RulesSaid(Struct):
-    """What the rules came to."""
-
-    candidates: Annotated[int, Meta(description="So many products the model has.")]
-    allowed: Annotated[
-        int, Meta(description="So many of them the rules let through, before purchased ones leave.")
-    ]
-    removed: list[RemovedBy]
-    unknown: Annotated[list[Id], Meta(description="Ids in the rules that the model does not know.")]
-
-
-FoundByIndex: TypeAlias = (
-    Annotated[
-        bool,
-        Meta(description="False where an approximate index found the products; it may have missed some."),
-    ]
-    | UnsetType
-)
-
-
-class Listed(Struct, kw_only=True):
-    """One list and what it rests on."""
-
-    model: str | UnsetType = UNSET
-    version: int | UnsetType = UNSET
-    user: Id | UnsetType = UNSET
-    basket: list[Id] | UnsetType = UNSET
-    source: Literal["personal", "basket", "category best sellers", "best sellers"]
-    filled: Annotated[
-        int, Meta(description="So many products at the end are best sellers of other categories.")
-    ]
-    recommendations: list[Product]
-    rules: RulesSaid
-    unknown: Annotated[list[Id], Meta(description="Ids asked for that the model does not know.")] = []
-    exact: FoundByIndex = UNSET
-
-
 class Answered(Listed, kw_only=True):
     """One list, and which model made it."""
 
     model: str
     version: int
+
+    @classmethod
+    def by(cls, model: str, version: int, listed: Listed) -> Answered:
+        """Return a list as the answer of a model's version."""
+        return cls(
+            model=model,
+            version=version,
+            user=listed.user,
+            basket=listed.basket,
+            source=listed.source,
+            filled=listed.filled,
+            recommendations=listed.recommendations,
+            rules=listed.rules,
+            unknown=listed.unknown,
+            exact=listed.exact,
+        )
 
 
 class BatchAnswer(Struct):

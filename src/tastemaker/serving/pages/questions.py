@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 from msgspec import Meta, Struct
 
+from tastemaker.ranking.as_json import Id
 from tastemaker.serving.api.model_choice import chosen
-from tastemaker.serving.api.schemas import Id, ModelQuery
+from tastemaker.serving.api.schemas import ModelQuery
 from tastemaker.serving.front.api_keys import Role
 from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.serving.operations.service import RequestInfo
