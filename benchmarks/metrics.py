@@ -232,7 +232,7 @@ def _prepare(path: Path, options: argparse.Namespace) -> int:
         log, held = split.train, split.held_out
     else:
         file = asos_folder(options.data) / HELD_OUT
-        held = tm.read_held_out(file, log.users, log.products).to_measure
+        held = tm.read_held_out(file, log.users, log.products).purchases
     model = tm.co_purchase(log, power=0.5, damping=1.0)
     lists, wanted = rank_held_out(model, held, k=LONGEST, include_purchased=False, threads=options.threads)
     save_arrays(

@@ -174,7 +174,7 @@ def read(shop: Shop, options: argparse.Namespace) -> Part:
             products=file.parent / "dsf_asos_productIds.csv",
         )
         test = file.parent / file.name.replace("train", "valid")
-        return Part(log, tm.read_held_out(test, log.users, log.products).to_measure, "The test file.")
+        return Part(log, tm.read_held_out(test, log.users, log.products).purchases, "The test file.")
     frame = pl.read_parquet(file)
     frame = frame if shop.keep is None else frame.filter(shop.keep)
     days = frame[shop.columns.time].cast(pl.Datetime("us"))
@@ -186,7 +186,7 @@ def read(shop: Shop, options: argparse.Namespace) -> Part:
         f"After {border:%Y-%m-%d}, the last tenth of the time; of its purchases {later.unknown_user_rows:,} are of unknown users "
         f"and not measured, {later.unknown_product_rows:,} of unknown products and missed by every model."
     )
-    return Part(log, later.to_measure, text)
+    return Part(log, later.purchases, text)
 
 
 def held_out_of(log: tm.Purchases) -> Part:

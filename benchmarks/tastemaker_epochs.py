@@ -46,7 +46,7 @@ def main() -> None:
                 began = time.perf_counter()
             last = step
 
-        tm.train(purchases, tm.preset("workshop").changed(changes), threads=options.threads, watch=watch)
+        tm.train(purchases, tm.preset("workshop").changed(changes), threads=options.threads, progress=watch)
         tell()
 
 

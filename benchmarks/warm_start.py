@@ -68,7 +68,7 @@ def one_log(title: str, log: tm.Purchases, rounds: int, threads: int) -> str:
             began = time.perf_counter()
             model = way.make(seed)
             way.seconds.append(time.perf_counter() - began)
-            measured = tm.read_held_out(held, model.users, model.products).to_measure
+            measured = tm.read_held_out(held, model.users, model.products).purchases
             way.ndcg.append(tm.evaluate(model, measured, at=(100,), threads=threads).metrics["ndcg@100"].mean)
             way.epochs.append(len(model.record.epochs) if model.record.purchases == len(longer) else 0)
     return (

@@ -76,7 +76,7 @@ class Asos(NamedTuple):
     def read(self):
         """Return the purchases to learn from and to measure with, over the catalogues."""
         log = read_purchases(self.train, users=self.users, products=self.products)
-        return log, read_held_out(self.valid, log.users, log.products).purchases
+        return log, read_held_out(self.valid, log.users, log.products).known
 
 
 @pytest.fixture(scope="session")

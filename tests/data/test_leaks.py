@@ -69,7 +69,7 @@ def test_parts_with_vocabularies_of_their_own_are_compared_by_id():
 def test_products_that_train_does_not_know_cannot_overlap():
     train = log(("ann", "hat"), ("bob", "sock"))
     frame = pl.DataFrame({"user": ["ann", "bob"], "product": ["sock", "vest"]})
-    check_no_leak(train, read_held_out(frame, train.users, train.products).to_measure)
+    check_no_leak(train, read_held_out(frame, train.users, train.products).purchases)
 
 
 rows = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(0, 3)), min_size=1, max_size=8)  # fmt: skip

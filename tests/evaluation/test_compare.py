@@ -11,10 +11,11 @@ import pytest
 
 import tastemaker as tm
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.reading.given import seen_by
 from tastemaker.data.synthetic.shop import write_log
 from tastemaker.errors import DataError, NoPurchases, SettingProblem, TrainingFailed
 from tastemaker.evaluation.comparison import contestants as room
-from tastemaker.evaluation.comparison.common_users import known_to_all, seen_by, share_seen
+from tastemaker.evaluation.comparison.common_users import known_to_all, share_seen
 from tastemaker.evaluation.comparison.compare import Onlooker, compare
 from tastemaker.evaluation.comparison.contestants import CONTESTANTS, Contestant
 from tastemaker.evaluation.comparison.cost import costing

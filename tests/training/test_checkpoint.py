@@ -43,7 +43,7 @@ def test_a_resumed_training_gives_the_same_bytes(split, tmp_path, name):
     with pytest.raises(
         TrainingInterrupted, match=r"checkpoint of epoch 4: go on with --resume .*\.1\.checkpoint"
     ):
-        train(split.train, config, seed=3, recovery=Recovery(checkpoints=kept), watch=stop_in(6))
+        train(split.train, config, seed=3, recovery=Recovery(checkpoints=kept), progress=stop_in(6))
     resumed = train(split.train, config, seed=3, recovery=Recovery(resume=kept.folder))
     assert arrays_of(resumed) == arrays_of(whole)
     assert [(e.epoch, e.loss) for e in resumed.record.epochs] == [
@@ -91,7 +91,7 @@ def interrupted(log, config, folder, *, epoch, every=1, resume=None):
             config,
             seed=3,
             recovery=Recovery(checkpoints=Checkpoints(folder, every), resume=resume),
-            watch=stop_in(epoch),
+            progress=stop_in(epoch),
         )
 
 
@@ -114,7 +114,7 @@ def test_settings_that_chose_themselves_are_not_chosen_again(split, tmp_path):
         config,
         seed=3,
         recovery=Recovery(resume=tmp_path),
-        watch=lambda step: stages.add(step.stage),
+        progress=lambda step: stages.add(step.stage),
     )
     assert stages == {"learning"}
     assert resumed.record.config == whole.record.config

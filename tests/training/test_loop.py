@@ -14,7 +14,7 @@ from tastemaker.training.train import Recovery, train
 
 def watched(log, config, **options):
     steps = []
-    model = train(log, config, watch=steps.append, **options)
+    model = train(log, config, progress=steps.append, **options)
     return model, [step for step in steps if not step.compiling]
 
 
@@ -51,7 +51,7 @@ def test_ctrl_c_ends_the_training_and_says_that_nothing_is_kept(split, small_con
     with pytest.raises(
         TrainingInterrupted, match=rf"interrupted in epoch {epoch} of 8; nothing was written.*keep"
     ):
-        train(split.train, small_config, watch=interrupt_at(epoch, done))
+        train(split.train, small_config, progress=interrupt_at(epoch, done))
 
 
 @pytest.mark.parametrize(("epoch", "done", "whole"), [(1, 0, 0), (1, 1, 0), (2, 0, 1), (4, 0, 3)])
@@ -60,7 +60,7 @@ def test_ctrl_c_keeps_what_was_learned_when_told(split, small_config, epoch, don
         split.train,
         small_config,
         seed=6,
-        watch=interrupt_at(epoch, done),
+        progress=interrupt_at(epoch, done),
         recovery=Recovery(keep_interrupted=True),
     )
     assert kept.record.interrupted
@@ -90,7 +90,7 @@ def test_an_interrupted_training_that_has_failed_already_is_not_kept(split, smal
         train(
             split.train,
             small_config.changed({"learning_rate": 1e38}),
-            watch=watch,
+            progress=watch,
             recovery=Recovery(keep_interrupted=True),
         )
 
@@ -100,7 +100,7 @@ def test_an_error_of_the_watcher_is_not_swallowed(split, small_config):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        train(split.train, small_config, watch=watch)
+        train(split.train, small_config, progress=watch)
 
 
 def test_loss_and_accuracy_are_means_over_the_purchases(shop):

@@ -166,7 +166,7 @@ def test_a_user_with_a_million_purchases_takes_no_more_than_their_share():
     log, config = hoarder(), preset("default").changed({"dimensions": 16, "negatives": 20, "horizon": 3})
     seen = []
     before, began = peak(), time.perf_counter()
-    model = train(log, config, seed=1, watch=lambda step: seen.append((step.stage, step.purchases)))
+    model = train(log, config, seed=1, progress=lambda step: seen.append((step.stage, step.purchases)))
     assert peak() - before < 1 << 30
     assert time.perf_counter() - began < 120  # a square of the history would take hours
     assert model.finite()

@@ -125,7 +125,7 @@ def test_a_warm_start_gives_the_same_bytes_at_any_number_of_threads_and_when_res
             seed=4,
             start_from=old,
             recovery=Recovery(checkpoints=Checkpoints(tmp_path)),
-            watch=watch,
+            progress=watch,
         )
     resumed = train(logs[1], config, seed=4, start_from=old, recovery=Recovery(resume=tmp_path))
     assert resumed.product_vectors.tobytes() == one.product_vectors.tobytes()
@@ -160,7 +160,7 @@ def test_chosen_settings_are_kept_unless_they_are_asked_to_choose_again(logs):
     again = warm_settings(old, {"count_weight": "auto", "epochs": "auto"})
     assert again.chooses
     stages = set()
-    train(logs[1], again, seed=1, start_from=old, watch=lambda step: stages.add(step.stage))
+    train(logs[1], again, seed=1, start_from=old, progress=lambda step: stages.add(step.stage))
     assert stages == {"choosing", "warming up", "learning"}
 
 

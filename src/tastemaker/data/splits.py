@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,9 @@ import polars as pl
 
 from tastemaker.data.leaks import check_no_leak
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.reading.given import AnyLog, log_given
 from tastemaker.data.ragged import offsets_of, pair_keys, places_in
+from tastemaker.data.reading.remedies import for_caller
 from tastemaker.data.summary import PER_STEP
 from tastemaker.errors import DataError, SettingProblem
 from tastemaker.types import AnyArray, Booleans, Offsets, Rows, Times
@@ -86,7 +89,7 @@ class _Pairs:
     """``int64[N]``, the pair of each purchase."""
 
 
-def hold_out_last(purchases: Purchases, n: int = 1) -> Split:
+def hold_out_last(purchases: AnyLog, n: int = 1) -> Split:
     """Hold out, of each user, the ``n`` products bought last: by time, or in file order where there is none.
 
     A product is as recent as its last purchase by the user; all its purchases by the user go to one side. Of
@@ -96,6 +99,7 @@ def hold_out_last(purchases: Purchases, n: int = 1) -> Split:
     """
     if n < 1:
         raise SettingProblem(f"n, the products of each user to hold out, must be 1 or more, not {n}.")
+    purchases = log_given(purchases)
     pairs = _pairs(purchases)
     quota = np.full(len(purchases.users), n, dtype=np.int64)
     mask = _first_of_each_user(pairs, -_recency(purchases, pairs), quota)[pairs.of_purchase]
@@ -104,8 +108,8 @@ def hold_out_last(purchases: Purchases, n: int = 1) -> Split:
     return _split(purchases, mask, f"{what} of each user {order}")
 
 
-def hold_out_random(purchases: Purchases, share: float = 0.2, *, rng: np.random.Generator) -> Split:
-    """Hold out, of each user, a random ``share`` of the products; the same ``rng`` gives the same split.
+def hold_out_random(purchases: AnyLog, share: float = 0.2, *, rng: np.random.Generator | int = 0) -> Split:
+    """Hold out, of each user, a random ``share`` of the products; the same ``rng``, a seed or a generator, gives the same split.
 
     Of d products, d · share are held out, rounded up or down at random so that it holds on average; but every
     user keeps at least one in train. All purchases of a product by a user go to one side.
@@ -113,6 +117,7 @@ def hold_out_random(purchases: Purchases, share: float = 0.2, *, rng: np.random.
     Raises `SettingProblem` unless 0 < share < 1, and `DataError` when nothing could be held out.
     """
     _check_share(share)
+    purchases, rng = log_given(purchases), np.random.default_rng(rng)
     pairs = _pairs(purchases)
     sizes = np.bincount(pairs.users, minlength=len(purchases.users))
     quota = np.floor(sizes * share + rng.random(len(sizes))).astype(np.int64)
@@ -120,34 +125,69 @@ def hold_out_random(purchases: Purchases, share: float = 0.2, *, rng: np.random.
     return _split(purchases, mask, f"a random {share:.0%} of the products of each user")
 
 
-def hold_out_time(purchases: Purchases, share: float = 0.1) -> Split:
-    """Hold out every purchase of the last ``share`` of the time in which purchases happened.
+def hold_out_time(purchases: AnyLog, since: float | str | date = 0.1) -> Split:
+    """Hold out every purchase of the last part of the time: a share of it, or all since a moment.
 
-    With first and last moment a and b, purchases after b − share · (b − a) are held out. Long gaps between purchases do not
-    count as time (`_active`), so that one stray date cannot turn the split over. Unlike the other splits it may hold out pairs
-    that train has too, and users or products that train lacks; the description counts the pairs' purchases.
+    With first and last moment a and b, a share holds out the purchases after b − share · (b − a). Long gaps between purchases do
+    not count as time (`_active`), so that one stray date cannot turn the split over. A date or a time, as text (``"2011-11-01"``,
+    in UTC where it has no zone) or as a `datetime.date`, holds out the purchases from then on. Unlike the other splits it may
+    hold out pairs that train has too, and users or products that train lacks; the description counts the pairs' purchases.
 
-    Raises `SettingProblem` unless 0 < share < 1, and `DataError` when the log has no times or but one.
+    Raises `SettingProblem` unless 0 < share < 1 or for text that is no time, and `DataError` when the log has no times or but
+    one, or no purchase before that moment or from then on.
+
+    >>> import tastemaker as tm
+    >>> log = pl.DataFrame({"user": [1, 1, 2], "product": list("abc"), "date": ["2011-10-30", "2011-11-01", "2011-11-02"]})
+    >>> len(hold_out_time(log, "2011-11-01").held_out), len(hold_out_time(log).held_out)
+    (2, 1)
     """
-    _check_share(share)
+    if isinstance(since, str | date):
+        purchases = log_given(purchases)
+        return _since(purchases, since)
+    _check_share(since)
+    purchases = log_given(purchases)
     times, spell = _spanning_times(purchases)
     first, last = int(times.min()), int(times.max())
-    border = last - max(int((last - first) * share), 1)
-    mask = times > border
+    border = last - max(int((last - first) * since), 1)
+    said = f"after {spell(border)}, the last {since:.0%} of the time in which purchases happened"
+    return _later(purchases, times > border, said)
+
+
+def _since(purchases: Purchases, since: str | date) -> Split:
+    _spanning_times(purchases)  # there are some, and more than one
+    if purchases.time_unit != "calendar":
+        raise SettingProblem(
+            f"{since} is a date, but the times of the log are {purchases.time_unit}; give a share, such as 0.1."
+        )
+    try:
+        moment = datetime.fromisoformat(since.strip() if isinstance(since, str) else since.isoformat())
+    except ValueError:
+        raise SettingProblem(
+            f"{since!r} is no time; write a date such as 2011-11-01, a time such as 2011-11-01T12:00, or a share such as 0.1."
+        ) from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    border = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    assert purchases.times is not None
+    later = purchases.times >= border
+    if later.all() or not later.any():
+        first, last = (_day(int(end)) for end in (purchases.times.min(), purchases.times.max()))
+        raise DataError(
+            f"no purchase is {'from' if not later.any() else 'before'} {since}; the log goes from {first} to {last} UTC."
+        )
+    return _later(purchases, later, f"from {since} on")
+
+
+def _later(purchases: Purchases, mask: Booleans, said: str) -> Split:
+    """Hold out the purchases under a mask of time."""
     pairs = _pairs(purchases)
     in_train = np.zeros(len(pairs.users), dtype=bool)
     in_train[pairs.of_purchase[~mask]] = True
     repeats = int((in_train[pairs.of_purchase] & mask).sum())
-    return _split(
-        purchases,
-        mask,
-        f"the purchases after {spell(border)}, the last {share:.0%} of the time in which purchases happened"
-        f" ({repeats:,} of them repeat a pair of train)",
-    )
+    return _split(purchases, mask, f"the purchases {said} ({repeats:,} of them repeat a pair of train)")
 
 
 def hold_out_windows(
-    purchases: Purchases, windows: int = 3, share: float = 0.1, *, memory: float | None = None
+    purchases: AnyLog, windows: int = 3, share: float = 0.1, *, memory: float | None = None
 ) -> tuple[Split, ...]:
     """Hold out the last ``windows`` stretches of time, one in each split, the earliest first.
 
@@ -175,6 +215,7 @@ def hold_out_windows(
         )
     if memory is not None and not memory > 0:
         raise SettingProblem(f"memory, the share of time to learn from, must be above 0, not {memory}.")
+    purchases = log_given(purchases)
     times, spell = _spanning_times(purchases)
     first, last = int(times.min()), int(times.max())
     borders = [last - max(int((last - first) * share * left), left) for left in range(windows, -1, -1)]
@@ -194,7 +235,7 @@ def hold_out_windows(
 
 
 def hold_out_users(
-    purchases: Purchases, share: float = 0.1, *, basket: float = 0.5, rng: np.random.Generator
+    purchases: AnyLog, share: float = 0.1, *, basket: float = 0.5, rng: np.random.Generator | int = 0
 ) -> Split:
     """Hold out whole users, a random ``share`` of those with two products or more: visitors whom the model has never seen.
 
@@ -214,6 +255,7 @@ def hold_out_users(
     """
     _check_share(share)
     _check_share(basket, "the share of each history that is the basket")
+    purchases, rng = log_given(purchases), np.random.default_rng(rng)
     pairs = _pairs(purchases)
     sizes = np.bincount(pairs.users, minlength=len(purchases.users))
     eligible = np.flatnonzero(sizes >= 2)
@@ -241,7 +283,7 @@ def _check_share(share: float, what: str = "the share to hold out") -> None:
 def _spanning_times(purchases: Purchases) -> tuple[Times, Callable[[int], str]]:
     """Return the times without long gaps, ``int64[N]``, and how a moment of them is said to people."""
     if purchases.times is None:
-        raise DataError("the log has no times to split by; name its column with --time-column.")
+        raise DataError(for_caller("the log has no times to split by; name its column with --time-column."))
     if not len(purchases):
         raise DataError("nothing can be held out of a log without purchases.")
     if int(purchases.times.min()) == int(purchases.times.max()):

@@ -82,14 +82,22 @@ class Vocabulary:
         found = wanted.alias("id").to_frame().join(table, on="id", how="left", maintain_order="left")
         return found.get_column("row")
 
-    def rows(self, ids: pl.Series | Iterable[object]) -> Rows:
-        """Return the row of each id, ``int32[n]``; raise `UnknownId` when one is not here."""
+    def rows(self, ids: pl.Series | Iterable[object] | object) -> Rows:
+        """Return the row of each id, or of one id, ``int32[n]``; raise `UnknownId` when one is not here."""
+        if isinstance(ids, str | bytes) or not isinstance(ids, pl.Series | Iterable):
+            ids = [ids]  # one id; the letters of a text are none
         series = ids if isinstance(ids, pl.Series) else pl.Series("id", list(ids))
         found = self.find(series)
         if found.null_count():
             unknown = series.filter(found.is_null()).unique(maintain_order=True)
             raise UnknownId(self._unknown_message(unknown), unknown.head(1000).to_list())
         return found.to_numpy().astype(np.int32, copy=False)
+
+    def rows_of(self, others: Vocabulary) -> Rows:
+        """Return the row here of each id of another vocabulary, ``int32[n]``, -1 where it has none."""
+        if others is self or others.ids.equals(self.ids):
+            return np.arange(len(others), dtype=np.int32)
+        return self.find(others.ids).fill_null(-1).to_numpy().astype(np.int32)
 
     def at(self, rows: AnyArray) -> pl.Series:
         """Return the ids that stand at ``rows[n]``, as text or integers."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.data.reading.given import AnyHeldOut, held_out_given
+from tastemaker.data.reading.remedies import told_to_caller
 from tastemaker.evaluation.protocol import Report, report_of, those_with_held_out
 from tastemaker.evaluation.sampled import Workshop, sampled_accuracy
 from tastemaker.kernels.sampling import draw_uniform, stream_key
@@ -24,22 +27,42 @@ WORKSHOP_NEGATIVES = 100
 
 def evaluate(
     model: TasteModel,
-    held_out: Purchases,
+    held_out: AnyHeldOut,
     *,
-    at: Sequence[int] = (10, 20, 100),
+    at: int | Sequence[int] = (10, 20, 100),
     include_purchased: bool = False,
     seed: int = 0,
     threads: int | None = None,
 ) -> Report:
     """Rank the whole catalogue for every user with a held-out purchase, and measure the lists.
 
-    ``held_out`` is over the model's own vocabularies (`read_held_out`); product rows of P and above are products that the model
-    does not know, which count as missed. What a user bought in train is left out of their list unless ``include_purchased``.
+    ``held_out`` may be a file, a frame, what `read_held_out` or `read_purchases` read, or a split; ids are what counts. Purchases
+    of users whom the model does not know are left out; products that it does not know count as missed. The report counts both.
+    What a user bought in train is left out of their list unless ``include_purchased``. ``at`` are the lengths of the lists.
+
+    Raises `NoPurchases` when the model knows none of the users, and what `read_held_out` raises.
+
+    >>> import polars as pl
+    >>> import tastemaker as tm
+    >>> log = [["ann", "hat"], ["ann", "sock"], ["bob", "hat"], ["cat", "sock"]]
+    >>> model = tm.best_sellers(pl.DataFrame(log, schema=["user", "product"], orient="row"))
+    >>> later = pl.DataFrame([["bob", "sock"], ["zoe", "hat"]], schema=["user", "product"], orient="row")
+    >>> report = tm.evaluate(model, later, at=1)
+    >>> report.metrics["recall@1"].mean, report.unknown_user_rows
+    (1.0, 1)
     """
+    at = [at] if isinstance(at, int) else at
+    with told_to_caller():
+        given = held_out_given(held_out, model.users, model.products)
     lists, wanted = rank_held_out(
-        model, held_out, k=max(at), include_purchased=include_purchased, threads=threads
+        model, given.purchases, k=max(at), include_purchased=include_purchased, threads=threads
     )
-    return report_on(model, held_out, lists, wanted, at=at, seed=seed, threads=threads)
+    report = report_on(model, given.purchases, lists, wanted, at=at, seed=seed, threads=threads)
+    return replace(
+        report,
+        unknown_user_rows=given.unknown_user_rows,
+        unknown_product_rows=given.unknown_product_rows,
+    )
 
 
 def report_on(

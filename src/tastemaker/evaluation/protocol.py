@@ -32,6 +32,10 @@ class Report:
     """``{"recall@10": Interval, …}``; coverage and Gini are no means over users: both ends of their intervals equal them."""
     workshop: Workshop | None = None
     """The workshop's sampled accuracy, when it was measured."""
+    unknown_user_rows: int = 0
+    """Held-out purchases left out because the model does not know their user."""
+    unknown_product_rows: int = 0
+    """Those of products that the model does not know, which count as missed."""
     queries: Rows = field(default_factory=lambda: np.zeros(0, np.int32), repr=False, compare=False)
     """``int32[users]``, the position among the ranked lists of each measured user."""
     values: dict[str, Doubles] = field(default_factory=dict, repr=False, compare=False)
@@ -94,7 +98,9 @@ def report_of(
             "hold out purchases of users that the model knows."
         )
     metrics = _intervals(measured, seed)
-    return Report(len(measured.queries), products, metrics, workshop, measured.queries, measured.values)
+    return Report(
+        len(measured.queries), products, metrics, workshop, queries=measured.queries, values=measured.values
+    )
 
 
 def _intervals(measured: Measurements, seed: int) -> dict[str, Interval]:

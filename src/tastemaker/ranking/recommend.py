@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,8 +12,10 @@ import polars as pl
 
 from tastemaker.data.ragged import owners_of, places_in
 from tastemaker.data.reading.catalogues import Catalogue
+from tastemaker.data.reading.given import AnyIds, ids_given
 from tastemaker.data.reading.product_table import ProductTable, empty_table
 from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.errors import SettingProblem
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.as_json import (
     API_NAMES,
@@ -110,7 +112,7 @@ class Recommendations:
 
 def recommend(
     model: TasteModel | PackedModel,
-    users: pl.Series | Iterable[object],
+    users: AnyIds,
     *,
     k: int = 10,
     include_purchased: bool | None = None,
@@ -121,7 +123,8 @@ def recommend(
 ) -> Recommendations:
     """Return the k products that each user would most likely buy next, what they bought left out.
 
-    ``users`` are ids. Whoever bought nothing gets the best sellers; newer purchases join a model by `fold_in`.
+    ``users`` are ids: one, or many in a list, a series or a frame's column. Whoever bought nothing gets the best sellers; newer
+    purchases join a model by `fold_in`.
     ``include_purchased`` lets what they bought come again, by how often each bought it, where the model learned that it does;
     ``None`` leaves that to the rules. ``rules`` (a file, or the table that such a file holds) say what may be listed, and
     ``catalogue`` is the table of products whose columns they name. With ``explain``, `Recommendations.about` says why each product
@@ -136,7 +139,7 @@ def recommend(
     """
     packed = pack(model, catalogue=catalogue)
     model = packed.model
-    rows = model.users.rows(users)
+    rows = model.users.rows(ids_given(users, "user"))
     book = book_of(packed, rules)
     parts = [
         rank_visitors(
@@ -152,7 +155,7 @@ def recommend(
 
 def recommend_baskets(
     model: TasteModel | PackedModel,
-    baskets: Sequence[Iterable[object]],
+    baskets: Iterable[Iterable[object] | object],
     *,
     k: int = 10,
     include_purchased: bool | None = None,
@@ -163,14 +166,15 @@ def recommend_baskets(
 ) -> Recommendations:
     """Return the k products that fit each basket best, the basket's own products left out.
 
-    A basket is product ids; its visitor need not be in the log. An empty one gets the best sellers, and one of products that only
+    A basket is product ids; its visitor need not be in the log. Ids without lists around them are one basket.
+    An empty one gets the best sellers, and one of products that only
     the catalogue knows gets those of their categories. ``include_purchased`` lets the basket's own products come again; each then
     counts as bought once. The other options are those of `recommend`. Raises `UnknownId` (`known_part` parts the products that
     the model knows from those that it does not), `SettingProblem` and `ColumnProblem`.
     """
     packed = pack(model, catalogue=catalogue)
     book = book_of(packed, rules)
-    visitors = Visitors.of([_with_basket(packed, basket) for basket in baskets])
+    visitors = Visitors.of([_with_basket(packed, basket) for basket in _baskets(baskets)])
     found = rank_visitors(
         packed, visitors, book, k=k, include_purchased=include_purchased, explain=explain, threads=threads
     )
@@ -180,7 +184,7 @@ def recommend_baskets(
 
 def similar(
     model: TasteModel | PackedModel,
-    products: pl.Series | Iterable[object],
+    products: AnyIds,
     *,
     k: int = 10,
     similarity: Similarity = "dot",
@@ -197,7 +201,7 @@ def similar(
     """
     packed = pack(model, catalogue=catalogue)
     model = packed.model
-    rows = model.products.rows(products)
+    rows = model.products.rows(ids_given(products, "product"))
     book = None if rules is None else book_of(packed, rules)
     lists = rank_neighbours(
         packed, rows, book, k=k, similarity=similarity, include_self=include_self, threads=threads
@@ -234,6 +238,21 @@ def known_part(model: TasteModel, basket: Iterable[object]) -> tuple[list[object
         [product for product, here in zip(ids, known, strict=True) if here],
         [product for product, here in zip(ids, known, strict=True) if not here],
     )
+
+
+def _baskets(given: Iterable[Iterable[object] | object]) -> list[list[object]]:
+    """Return the baskets; ids that stand in no lists are one."""
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        return [[given]]
+    parts = list(given)
+    lists = [one for one in parts if isinstance(one, Iterable) and not isinstance(one, str | bytes)]
+    if not parts or len(lists) == len(parts):
+        return [list(one) for one in lists]
+    if lists:
+        raise SettingProblem(
+            "some of the baskets are lists of product ids and some are single ids; give lists."
+        )
+    return [parts]
 
 
 def _with_basket(packed: PackedModel, basket: Iterable[object]) -> Visitor:

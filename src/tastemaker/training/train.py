@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.reading.given import AnyHeldOut, AnyLog, held_out_given, log_given
+from tastemaker.data.reading.remedies import told_to_caller
 from tastemaker.errors import NoPurchases, SettingProblem, TrainingInterrupted
 from tastemaker.kernels.threads import ThreadPool
-from tastemaker.model.config import Config
+from tastemaker.model.config import Config, preset
 from tastemaker.model.record import Epoch, TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.checkpoint import Checkpoint, Checkpoints, Plan, read_checkpoint, write_checkpoint
@@ -17,9 +19,10 @@ from tastemaker.training.learners.learner import Learner
 from tastemaker.training.learners.tables import LANES
 from tastemaker.training.loop import Run, run_epochs
 from tastemaker.training.memory.spectral import spectral_bytes
-from tastemaker.training.progress import Watcher, nobody
+from tastemaker.training.progress import Watcher
+from tastemaker.training.progress_bar import AnyProgress, shown_progress
 from tastemaker.training.selection.choose import choose_settings
-from tastemaker.training.warm_start import check_old, first_epoch
+from tastemaker.training.warm_start import check_old, first_epoch, warm_settings
 
 __all__ = ["Recovery", "estimate_bytes", "train"]
 
@@ -37,24 +40,69 @@ class Recovery:
 
 
 def train(
-    purchases: Purchases,
-    config: Config,
+    purchases: AnyLog,
+    config: Config | str | None = None,
     *,
-    valid: Purchases | None = None,
+    valid: AnyHeldOut | None = None,
     seed: int = 0,
     threads: int | None = None,
-    watch: Watcher = nobody,
+    progress: AnyProgress = None,
     start_from: TasteModel | None = None,
     recovery: Recovery = Recovery(),
+    **settings: object,
 ) -> TasteModel:
-    """Learn a model from a log. The same seed gives the same bytes at any number of threads.
+    """Learn a model from a log: a frame, a file, or what `read_purchases` read. The same seed gives the same bytes.
 
-    ``valid`` is measured after every epoch and never learned from; its rows must be of the same vocabularies. ``start_from`` is an
-    older model, of a shorter log: what it knows keeps its vectors, and the last three fifths of the epochs are run (`warm_settings`
-    gives its settings). ``recovery`` says what Ctrl-C leaves behind; without it Ctrl-C raises `TrainingInterrupted`.
-    Raises `NoPurchases`, `TrainingFailed`, and `SettingProblem` when the checkpoint is of another training or the older model of
-    another kind.
+    ``config`` is a preset's name or settings (`preset`), *default* where none is given; further arguments change single settings
+    by their names, such as ``epochs=2, dimensions=64`` (``help(tm.Config)`` explains each). ``valid`` is measured after every
+    epoch and never learned from; it may be all that `evaluate` takes, and what of it the log does not know is left out.
+    ``progress`` is a bar, shown in terminals and notebooks unless it is False, or a function that is told of every step.
+
+    ``start_from`` is an older model, of a shorter log: what it knows keeps its vectors, and the last three fifths of the epochs
+    are run, with its settings unless others are given. ``recovery`` says what Ctrl-C leaves behind; without it Ctrl-C raises
+    `TrainingInterrupted`. Any number of ``threads`` gives the same bytes.
+
+    Raises what `read_purchases` raises, `NoPurchases`, `TrainingFailed`, and `SettingProblem` for a setting that there is not or
+    that cannot work, or when the checkpoint is of another training or the older model of another kind.
+
+    >>> import polars as pl
+    >>> log = pl.DataFrame({"user_id": ["ann", "ann", "bob", "bob", "cat"], "sku": ["hat", "sock", "hat", "sock", "hat"]})
+    >>> model = train(log, epochs=2, dimensions=8, seed=1)
+    >>> model.dimensions, len(model.users), len(model.record.epochs)
+    (8, 3, 2)
     """
+    with told_to_caller():
+        config = _configured(config, start_from, settings)
+        log = log_given(purchases)
+        measured = None if valid is None else held_out_given(valid, log.users, log.products).known
+        with shown_progress(progress) as watch:
+            return _trained(log, config, measured, seed, threads, watch, start_from, recovery)
+
+
+def _configured(config: Config | str | None, old: TasteModel | None, settings: dict[str, object]) -> Config:
+    """Return the settings that were asked for: those given, else the older model's, else the default preset's, with changes."""
+    named = settings.pop("preset", None)
+    if config is not None and named is not None:
+        raise SettingProblem(f"config and preset={named!r} were given; give one of them.")
+    config = config if named is None else str(named)
+    if config is None and old is not None:
+        return warm_settings(old, settings)
+    if not isinstance(config, Config):
+        config = preset("default" if config is None else config)
+    return config.changed(settings) if settings else config
+
+
+def _trained(
+    purchases: Purchases,
+    config: Config,
+    valid: Purchases | None,
+    seed: int,
+    threads: int | None,
+    watch: Watcher,
+    start_from: TasteModel | None,
+    recovery: Recovery,
+) -> TasteModel:
+    """Learn a model; all is checked before anything is learned."""
     if not len(purchases):
         raise NoPurchases("there is no purchase to learn from.")
     if not 0 <= seed < 2**63:

@@ -21,7 +21,7 @@ from tastemaker.cli.learning.replayed import (
     replay_terms,
     show_replay_comparison,
 )
-from tastemaker.cli.terminal.console import print_json, say, training_bar
+from tastemaker.cli.terminal.console import print_json, say
 from tastemaker.cli.terminal.interrupts import Stop, raise_at_once, stop_between_steps
 from tastemaker.cli.terminal.options import (
     STANDARD_LENGTHS,
@@ -32,6 +32,7 @@ from tastemaker.cli.terminal.options import (
 )
 from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
 from tastemaker.errors import FolderExists, SettingProblem
+from tastemaker.training.progress_bar import terminal_bar
 
 if TYPE_CHECKING:
     from tastemaker.data.purchases import Purchases
@@ -289,7 +290,7 @@ def _onlooker(stop: Stop, metric: str) -> Onlooker:
 
             def watch(step: Progress) -> None:
                 if not shown:
-                    shown.append(opened.enter_context(training_bar()))
+                    shown.append(opened.enter_context(terminal_bar()))
                 shown[0](step)
                 stop.check()
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tastemaker.cli.terminal.console import output, print_json, say, training_bar
+from tastemaker.cli.terminal.console import output, print_json, say
 from tastemaker.cli.terminal.options import AsJson, Threads
+from tastemaker.training.progress_bar import terminal_bar
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -82,8 +83,8 @@ def _learn(seed: int, threads: int | None) -> tuple[Shop, Split, TasteModel]:
         f"A shop with {len(shop.purchases.users):,} customers, {len(shop.purchases.products):,} products and "
         f"{len(shop.purchases):,} purchases; {len(split.held_out):,} of them are held out to measure with."
     )
-    with training_bar() as watch:
-        model = train(split.train, preset("default"), seed=seed, threads=threads, watch=watch)
+    with terminal_bar() as watch:
+        model = train(split.train, preset("default"), seed=seed, threads=threads, progress=watch)
     return shop, split, model
 
 

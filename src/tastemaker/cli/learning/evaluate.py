@@ -80,7 +80,7 @@ def evaluate(
     held = _read(held_out, model, reading)
     report = measure(
         model,
-        held.to_measure,
+        held.purchases,
         at=tuple(at or STANDARD_LENGTHS),
         include_purchased=include_purchased,
         seed=seed,
@@ -112,7 +112,7 @@ def _read(files: list[Path], model: TasteModel, reading: ReadingOptions) -> Held
         say(
             f"{held.unknown_product_rows:,} rows are of products that the model does not know; they count as missed."
         )
-    seen = share_seen(learned_from(model), held.to_measure)
+    seen = share_seen(learned_from(model), held.purchases)
     if seen:
         say(
             f"The model has seen {seen:.1%} of the pairs held out: purchases made again, or not held out at all."

@@ -20,7 +20,6 @@ from tastemaker.cli.terminal.console import (
     say,
     say_chosen,
     size,
-    training_bar,
 )
 from tastemaker.cli.terminal.flags import takes_flags
 from tastemaker.cli.terminal.interrupts import raise_at_once, stop_between_steps
@@ -35,6 +34,7 @@ from tastemaker.cli.terminal.options import (
 from tastemaker.cli.terminal.read_report import say_read
 from tastemaker.cli.terminal.reading import ReadingOptions
 from tastemaker.errors import SettingProblem
+from tastemaker.training.progress_bar import terminal_bar
 
 if TYPE_CHECKING:
     from tastemaker.data.purchases import Purchases
@@ -208,7 +208,7 @@ def _learned(
     from tastemaker.training.train import train as learn
 
     clock = time.perf_counter()
-    with stop_between_steps() as stop, training_bar() as show:
+    with stop_between_steps() as stop, terminal_bar() as show:
 
         def watch(step: Progress) -> None:
             show(step)
@@ -223,7 +223,7 @@ def _learned(
             valid=measured,
             seed=running.seed,
             threads=running.threads,
-            watch=watch,
+            progress=watch,
             start_from=old,
             recovery=recovery,
         )
@@ -339,7 +339,7 @@ def _read(
             else ""
         )
         say(f"{valid}: {held.purchases.summary.sentence()}{note}")
-        return log, held.purchases
+        return log, held.known
     if hold_out is None:
         return log, None
     split = {

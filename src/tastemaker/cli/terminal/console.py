@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -23,8 +20,6 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from tastemaker.model.record import Epoch, TrainingRecord
-    from tastemaker.training.progress import Progress as Step
-    from tastemaker.training.progress import Watcher
 
 __all__ = [
     "counting",
@@ -35,7 +30,6 @@ __all__ = [
     "say",
     "say_chosen",
     "size",
-    "training_bar",
 ]
 
 
@@ -72,57 +66,6 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1024
     return f"{count:.1f} GiB"
-
-
-@contextmanager
-def training_bar() -> Iterator[Watcher]:
-    """Show a bar of purchases with loss, accuracy, speed and time left; yield what training should call."""
-    with Progress(
-        TextColumn("{task.description} epoch {task.fields[epoch]}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[facts]}"),
-        TimeRemainingColumn(),
-        console=error_console(),
-        transient=True,
-    ) as bar:
-        yield _Watch(bar)
-
-
-class _Watch:
-    """Draws each step of training: a line of its own for choosing settings and for learning the model."""
-
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._tasks: dict[str, TaskID] = {}
-        self._told = False
-        self._began = 0.0
-        self._measured = ""  # stays on while the next epoch has measured nothing yet
-
-    def __call__(self, step: Step) -> None:
-        if step.compiling:
-            self._tell_once()
-            return
-        if step.stage not in self._tasks:
-            self._tasks[step.stage] = self._bar.add_task(step.stage, total=None, epoch="", facts="")
-            self._began, self._measured = time.perf_counter(), ""
-        passed = (step.epoch - 1) * step.purchases + step.done
-        if not math.isnan(step.loss):
-            self._measured = f"loss {step.loss:.4f}  accuracy {step.accuracy:.4f}  "
-        speed = f"{passed / max(time.perf_counter() - self._began, 1e-9):,.0f} purchases/s"
-        self._bar.update(
-            self._tasks[step.stage],
-            completed=passed,
-            total=step.epochs * step.purchases,
-            epoch=f"{step.epoch}/{step.epochs}",
-            facts=self._measured + speed,
-        )
-
-    def _tell_once(self) -> None:
-        if not self._told:
-            say_on = self._bar.console.print
-            say_on("Compiling the kernels: once on this machine, some seconds; later runs reuse them.")
-        self._told = True
 
 
 @contextmanager

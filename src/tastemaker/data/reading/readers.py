@@ -35,10 +35,11 @@ class HeldOut:
     """Purchases read against the vocabularies of a model, and how many it could not know."""
 
     purchases: Purchases
-    """The rows whose user and product the model knows, over the model's vocabularies."""
+    """What a model is measured by: all rows of users whom it knows. An unknown product has a row of P or above: no list can
+    hold it, so it is missed."""
 
-    to_measure: Purchases
-    """The same and the rows of known users with an unknown product, numbered from P on: no list can hold it, so it is missed."""
+    known: Purchases
+    """Those of products that the model knows, too."""
 
     unknown_user_rows: int
     """Rows left out because the model does not know their user."""
@@ -115,22 +116,22 @@ def _held_out(rows: Rows, users: Vocabulary, products: Vocabulary) -> HeldOut:
         bought=everything.bought & ~strange_product,
         other=rows.other & (known_users >= 0) & (known_products >= 0),
     )
-    purchases = _purchases(both, users, products, known_users, known_products)
-    to_measure = _purchases(
+    known = _purchases(both, users, products, known_users, known_products)
+    purchases = _purchases(
         replace(everything, other=both.other),
         users,
         products,
         known_users,
         np.where(known_products < 0, beyond, known_products),
     )
-    summary = _summary(purchases, rows)
+    summary = _summary(known, rows)
     held_out = HeldOut(
         replace(purchases, summary=summary),
-        replace(to_measure, summary=summary),
+        replace(known, summary=summary),
         int(strange_user.sum()),
         int(strange_product.sum()),
     )
-    if not len(purchases):
+    if not len(known):
         found = rows.ids["user"]
         example = found.ids[int(found.codes[rows.bought][0])]
         raise NoPurchases(

@@ -36,6 +36,12 @@ ARGUMENTS: Final = {
     "--product-features": "reading=Reading(product_features=[{}])",
     "--users": "users=…",
     "--products": "products=…",
+    "--keep-interrupted": "recovery=Recovery(keep_interrupted=True)",
+    "--checkpoint-every": "recovery=Recovery(checkpoints=Checkpoints({}, …))",
+    "--resume": "recovery=Recovery(resume={})",
+    "--learning-rate": "learning_rate",
+    "--preset": "preset={}",
+    "--include-purchased": "include_purchased=True",
 }
 """The argument that each flag stands for."""
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from tastemaker.data.leaks import LeakWarning, check_no_leak
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.reading.given import AnyHeldOut, AnyLog, log_given, seen_by
+from tastemaker.data.reading.readers import HeldOut
 from tastemaker.errors import SettingProblem
 from tastemaker.evaluation.comparison.columns import check_segments
-from tastemaker.evaluation.comparison.common_users import known_to_all, learned_from, seen_by, share_seen
+from tastemaker.evaluation.comparison.common_users import known_to_all, learned_from, share_seen
 from tastemaker.evaluation.comparison.contestants import Contestant, Terms, named, names
 from tastemaker.evaluation.comparison.entries import Comparison, Entry, measured_entry, skipped_entry
 from tastemaker.evaluation.comparison.measurement import STANDARD, Conditions, Measurement
@@ -48,10 +50,10 @@ class Onlooker:
 
 
 def compare(
-    train: Purchases,
-    held_out: Purchases,
+    train: AnyLog,
+    held_out: AnyHeldOut,
     *,
-    models: Sequence[str | Path] = (),
+    models: str | Path | Sequence[str | Path] = (),
     measure: Measurement = STANDARD,
     seed: int = 0,
     threads: int | None = None,
@@ -64,7 +66,7 @@ def compare(
     sellers, which are always in. The first one is *chosen* (without any, the default model): it is tested against every other one
     by each metric of ``measure``, on the same users, and p-values are corrected for the number of tests (`holm`).
 
-    ``held_out`` may have its own vocabularies (`read_purchases`) or those of ``train``: ids are what counts. Measured are the users
+    Both may be files, frames, or logs that were read, with vocabularies of their own: ids are what counts. Measured are the users
     whom every model knows; products unknown to a model count as missed. Each model's report is what `evaluate` says of it for those
     users. In ``workspace``, a folder, learned models are kept, and found again for the same purchases, settings and seed.
 
@@ -79,6 +81,8 @@ def compare(
     >>> [entry.name for entry in found.entries], found.chosen
     (['best-sellers', 'co-purchase'], 'co-purchase')
     """
+    models = [models] if isinstance(models, str | Path) else models
+    train, held_out = log_given(train), _to_measure(held_out)
     check_segments(measure.segments, train)
     asked, folders = _parted(models)
     given = {str(folder): load(folder) for folder in folders}
@@ -95,6 +99,10 @@ def compare(
         onlooker.measured(entry)
         entries.append(entry)
     return _comparison(entries, conditions, notes, held_out.fingerprint())
+
+
+def _to_measure(given: AnyHeldOut) -> Purchases:
+    return given.purchases if isinstance(given, HeldOut) else log_given(given)
 
 
 def _comparison(

@@ -74,7 +74,7 @@ def _of_preset(name: str) -> Contestant:
     config = preset(name)
 
     def learn(log: Purchases, terms: Terms) -> TasteModel:
-        return train(log, config, seed=terms.seed, threads=terms.threads, watch=terms.watch)
+        return train(log, config, seed=terms.seed, threads=terms.threads, progress=terms.watch)
 
     return Contestant(name, learn, config.to_json())
 

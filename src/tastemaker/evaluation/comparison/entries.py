@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tastemaker.evaluation.comparison.common_users import seen_by
+from tastemaker.data.reading.given import seen_by
 from tastemaker.evaluation.comparison.cost import Cost
 from tastemaker.evaluation.comparison.list_samples import SHOWN, ListSamples, Segmentation, sample_lists
 from tastemaker.evaluation.comparison.measurement import Conditions

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.reading.given import seen_by
 from tastemaker.data.reading.product_table import ProductTable
-from tastemaker.evaluation.comparison.common_users import seen_by
 from tastemaker.evaluation.comparison.entries import Comparison
 from tastemaker.evaluation.comparison.list_samples import SHOWN
 from tastemaker.evaluation.page.charts import Cloud, Point, Stack, Stacks
