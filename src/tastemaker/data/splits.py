@@ -12,8 +12,8 @@ import polars as pl
 
 from tastemaker.data.leaks import check_no_leak
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.reading.given import AnyLog, log_given
 from tastemaker.data.ragged import offsets_of, pair_keys, places_in
+from tastemaker.data.reading.given import AnyLog, log_given
 from tastemaker.data.reading.remedies import for_caller
 from tastemaker.data.summary import PER_STEP
 from tastemaker.errors import DataError, SettingProblem
@@ -125,7 +125,7 @@ def hold_out_random(purchases: AnyLog, share: float = 0.2, *, rng: np.random.Gen
     return _split(purchases, mask, f"a random {share:.0%} of the products of each user")
 
 
-def hold_out_time(purchases: AnyLog, since: float | str | date = 0.1) -> Split:
+def hold_out_time(purchases: AnyLog, share: float | str | date = 0.1) -> Split:
     """Hold out every purchase of the last part of the time: a share of it, or all since a moment.
 
     With first and last moment a and b, a share holds out the purchases after b − share · (b − a). Long gaps between purchases do
@@ -141,15 +141,14 @@ def hold_out_time(purchases: AnyLog, since: float | str | date = 0.1) -> Split:
     >>> len(hold_out_time(log, "2011-11-01").held_out), len(hold_out_time(log).held_out)
     (2, 1)
     """
-    if isinstance(since, str | date):
-        purchases = log_given(purchases)
-        return _since(purchases, since)
-    _check_share(since)
+    if isinstance(share, str | date):
+        return _since(log_given(purchases), share)
+    _check_share(share)
     purchases = log_given(purchases)
     times, spell = _spanning_times(purchases)
     first, last = int(times.min()), int(times.max())
-    border = last - max(int((last - first) * since), 1)
-    said = f"after {spell(border)}, the last {since:.0%} of the time in which purchases happened"
+    border = last - max(int((last - first) * share), 1)
+    said = f"after {spell(border)}, the last {share:.0%} of the time in which purchases happened"
     return _later(purchases, times > border, said)
 
 
