@@ -50,4 +50,5 @@ from tastemaker.training.baselines.als import als as als
 from tastemaker.training.baselines.best_sellers import best_sellers as best_sellers
 from tastemaker.training.baselines.co_purchase import co_purchase as co_purchase
 from tastemaker.training.baselines.ease import ease as ease
+from tastemaker.training.train import Recovery as Recovery
 from tastemaker.training.train import train as train

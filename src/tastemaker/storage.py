@@ -193,11 +193,12 @@ def writing(file: Path, *, mode: int | None = None, durable: bool = True) -> Ite
 
 
 @contextmanager
-def writing_folder(folder: Path, *, durable: bool = True) -> Iterator[Path]:
+def writing_folder(folder: Path, *, durable: bool = True, replaces: bool = False) -> Iterator[Path]:
     """Yield an empty temporary folder; at the end of the block all in it is on the disk and it takes the name ``folder``.
 
-    An exception removes the temporary; ``durable`` as in `writing`. Raises `FileExistsError` where ``folder`` exists by then,
-    else `OSError` when the disk refuses.
+    An exception removes the temporary; ``durable`` as in `writing`. A folder that ``replaces`` another moves it away first, so
+    that for a moment there is none; whoever has files of the old one open keeps them. Raises `FileExistsError` where ``folder``
+    exists by then and is not to be replaced, else `OSError` when the disk refuses.
     """
     sweep(folder.parent)
     temporary = _temporary_name(folder)
@@ -207,14 +208,33 @@ def writing_folder(folder: Path, *, durable: bool = True) -> Iterator[Path]:
         yield temporary
         for path in (*sorted(temporary.rglob("*")), temporary) if durable else ():
             flush(path)
-        if folder.exists() or folder.is_symlink():
+        if folder.is_symlink() or (folder.exists() and not replaces):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
-        temporary.rename(folder)
+        if folder.exists():
+            _take_place(temporary, folder)
+        else:
+            temporary.rename(folder)
         if durable:
             flush(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         _being_written.discard(temporary)
+
+
+def _take_place(newer: Path, folder: Path) -> None:
+    """Move a folder to where another is, and remove that one; put it back when the disk refuses."""
+    older = _temporary_name(folder)
+    _being_written.add(older)
+    try:
+        folder.rename(older)
+        try:
+            newer.rename(folder)
+        except OSError:
+            older.rename(folder)
+            raise
+        shutil.rmtree(older, ignore_errors=True)
+    finally:
+        _being_written.discard(older)
 
 
 def flush(path: Path) -> None:

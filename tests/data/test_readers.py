@@ -374,11 +374,13 @@ def test_held_out_rows_that_the_model_cannot_know_are_counted_and_left_out():
     users = Vocabulary.of(["u1", "u2"], noun="user")
     products = Vocabulary.of(pl.Series([10, 20], dtype=pl.Int32), noun="product")
     held_out = read_held_out(LOG, users, products)
-    assert pairs(held_out.purchases) == [("u1", 10), ("u2", 10)]
-    assert held_out.purchases.times.tolist() == [1_600_000_001_000_000, 1_600_000_002_000_000]
+    assert pairs(held_out.known) == [("u1", 10), ("u2", 10)]
+    assert held_out.known.times.tolist() == [1_600_000_001_000_000, 1_600_000_002_000_000]
     assert held_out.purchases.users is users
+    assert held_out.purchases.product_rows.tolist().count(2) == 1  # beyond the catalogue of two: missed
     assert (held_out.unknown_user_rows, held_out.unknown_product_rows) == (1, 1)
     assert held_out.purchases.summary.rows == 4
+    assert held_out.purchases.product_rows.tolist().count(len(products)) == 1  # a row that no list can hold
 
 
 def test_held_out_numbers_of_a_csv_meet_text_ids_of_a_model(tmp_path: Path):
@@ -386,7 +388,7 @@ def test_held_out_numbers_of_a_csv_meet_text_ids_of_a_model(tmp_path: Path):
     products = Vocabulary.of(["0108", "9"], noun="product")
     path = written(tmp_path / "a.csv", "user,item\n17,9\n17,0108\n17,108\n")
     held_out = read_held_out(path, users, products)
-    assert pairs(held_out.purchases) == [("17", "9"), ("17", "0108")]
+    assert pairs(held_out.known) == [("17", "9"), ("17", "0108")]
     assert held_out.unknown_product_rows == 1
 
 

@@ -41,7 +41,8 @@ def test_a_resumed_training_gives_the_same_bytes(split, tmp_path, name):
     whole = train(split.train, config, seed=3)
     kept = Checkpoints(checkpoint_beside(tmp_path / "1"), 2)
     with pytest.raises(
-        TrainingInterrupted, match=r"checkpoint of epoch 4: go on with --resume .*\.1\.checkpoint"
+        TrainingInterrupted,
+        match=r"checkpoint of epoch 4: go on with recovery=Recovery\(resume='.*\.1\.checkpoint",
     ):
         train(split.train, config, seed=3, recovery=Recovery(checkpoints=kept), progress=stop_in(6))
     resumed = train(split.train, config, seed=3, recovery=Recovery(resume=kept.folder))

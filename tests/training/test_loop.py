@@ -74,7 +74,7 @@ def test_ctrl_c_keeps_what_was_learned_when_told(split, small_config, epoch, don
 
 @pytest.mark.parametrize("rate", [1e9, 1e38, 1e300])
 def test_a_loss_that_is_no_number_stops_the_training(split, small_config, rate):
-    with pytest.raises(TrainingFailed, match=r"the loss of epoch \d is not finite.*lower --learning-rate"):
+    with pytest.raises(TrainingFailed, match=r"the loss of epoch \d is not finite.*lower learning_rate"):
         train(split.train, small_config.changed({"learning_rate": rate}), valid=split.held_out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -145,10 +146,15 @@ def _path(name: str) -> str:
             for part, kind in PARTS.items()
         )
         raise SettingProblem(
-            f"there is no setting {name!r}; the settings are {known}. Write a setting as PART.NAME, such as "
+            f"there is no setting {name!r}{_nearest(name)}; the settings are {known}. Write a setting as PART.NAME, such as "
             "memory.count_weight."
         )
     return path
+
+
+def _nearest(name: str) -> str:
+    close = difflib.get_close_matches(name, [*SHORT, *NAMES], n=1)
+    return f" (perhaps {close[0]!r}?)" if close else ""
 
 
 def _flattened(changes: Mapping[str, object]) -> Iterator[tuple[str, object]]:

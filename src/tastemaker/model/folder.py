@@ -20,6 +20,7 @@ import polars as pl
 from tastemaker.data.identifiers import IdForm
 from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
+from tastemaker.data.reading.remedies import speaks_of_flags
 from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, SettingProblem
 from tastemaker.model.config import Config
@@ -43,19 +44,23 @@ __all__ = [
     "write_file",
 ]
 
+REMEDY = (" unless overwrite=True: choose a new folder or version.", ": choose a new folder or version.")
+"""What to do about a folder that is there, in Python and on the command line."""
+
 NOUNS: tuple[Noun, Noun] = ("user", "product")
 
 
-def save(model: TasteModel, folder: str | Path) -> Path:
+def save(model: TasteModel, folder: str | Path, *, overwrite: bool = False) -> Path:
     """Write a model to a new folder, such as ``models/recommender/1``, and return its path.
 
     The files are written and flushed to disk beside the target, which then appears by one rename: whoever looks finds the
-    whole model or none. Raises `FolderExists`, or `ModelFolderProblem` when the disk refuses.
+    whole model or none. ``overwrite`` lets it take the place of another model, and of nothing else; a server that watches the
+    folder wants a new version instead. Raises `FolderExists`, or `ModelFolderProblem` when the disk refuses.
     """
-    target = check_target(folder)
+    target = _checked(folder, overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with writing_folder(target) as temporary:
+        with writing_folder(target, replaces=overwrite) as temporary:
             files = {name: write_file(temporary / name, write) for name, write in _parts(model).items()}
             facts = _manifest(model, target, files)
             manifest = json.dumps(facts | {SEAL: seal(facts)}, indent=2, allow_nan=False).encode()
@@ -70,12 +75,23 @@ def save(model: TasteModel, folder: str | Path) -> Path:
     return target
 
 
+def _checked(folder: str | Path, overwrite: bool) -> Path:
+    target = Path(folder)
+    if not overwrite or not (target.exists() or target.is_symlink()):
+        return check_target(folder)
+    if target.is_symlink() or not (target / MANIFEST).is_file():
+        raise FolderExists(
+            f"{target} is no folder of a model, so it is not overwritten; choose another folder."
+        )
+    return target
+
+
 def check_target(folder: str | Path) -> Path:
     """Return the path if a model can be written there; raise `FolderExists` or `ModelFolderProblem` if not."""
     target = Path(folder)
     if target.exists() or target.is_symlink():
         raise FolderExists(
-            f"{target} exists already; a model never overwrites another: choose a new folder or version."
+            f"{target} exists already; a model never overwrites another{REMEDY[speaks_of_flags()]}"
         )
     parent = target.absolute().parent
     while not parent.exists():

@@ -12,6 +12,7 @@ from tastemaker.data.identifiers import as_form, integers_if_all
 from tastemaker.data.past import joined_past
 from tastemaker.data.purchases import Histories, Purchases
 from tastemaker.data.ragged import gather_lists
+from tastemaker.data.reading.given import AnyLog, log_given
 from tastemaker.data.repeats import times_bought
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import ColumnProblem
@@ -22,7 +23,7 @@ from tastemaker.types import AnyArray, Counts, Floats
 __all__ = ["fold_in", "grown", "joined", "unknown_products"]
 
 
-def fold_in(model: TasteModel, purchases: Purchases) -> TasteModel:
+def fold_in(model: TasteModel, purchases: AnyLog) -> TasteModel:
     """Return the model with these purchases in its histories: lists, scores and memory answer to them at once.
 
     Users who are new are added after the others; their basket is what they bought. Purchases of products that the model does not
@@ -37,6 +38,7 @@ def fold_in(model: TasteModel, purchases: Purchases) -> TasteModel:
     >>> [len(products) for products, _ in tm.recommend(fold_in(model, newer), ["a", "b", "zoe"]).lists]
     [0, 1, 1]
     """
+    purchases = log_given(purchases)
     users, user_rows = grown(model.users, purchases.users)
     product_rows = model.products.find(purchases.products.ids).fill_null(-1).to_numpy()
     rows = product_rows[purchases.product_rows]

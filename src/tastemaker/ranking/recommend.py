@@ -32,6 +32,7 @@ from tastemaker.ranking.rank import USERS_AT_ONCE, VisitorList, VisitorLists, ra
 from tastemaker.ranking.rules.rule_book import RuleBook, compile_rules
 from tastemaker.ranking.rules.rules import NO_RULES, Rules, read_rules
 from tastemaker.ranking.visitors import Visitor, Visitors, categories_of
+from tastemaker.tabular import Tabular
 from tastemaker.types import Rows
 
 __all__ = [
@@ -49,7 +50,7 @@ AnyRules: TypeAlias = RuleBook | Rules | Mapping[str, Any] | str | Path
 
 
 @dataclass(frozen=True, slots=True)
-class Recommendations:
+class Recommendations(Tabular):
     """Ranked lists with ids: list ``i`` answers query ``queries[i]``."""
 
     queries: pl.Series

@@ -118,9 +118,11 @@ class _Drawn:
 @contextmanager
 def notebook_bar() -> Iterator[Watcher]:
     """Show a bar below the cell of a notebook; when the training ends one line of it stays."""
-    from IPython.display import HTML, display
+    import IPython.display
 
-    handle: Any = display(HTML(""), display_id=True)
+    drawing: Any = IPython.display  # untyped
+    html = drawing.HTML
+    handle = drawing.display(html(""), display_id=True)
     facts, last, began = _Facts(), 0.0, time.perf_counter()
     newest = ""
 
@@ -128,7 +130,7 @@ def notebook_bar() -> Iterator[Watcher]:
         nonlocal last, newest
         if step.compiling:
             newest = COMPILING
-            handle.update(HTML(newest))
+            handle.update(html(newest))
             return
         passed, whole, said = facts.of(step)
         share = passed / max(whole, 1)
@@ -137,7 +139,7 @@ def notebook_bar() -> Iterator[Watcher]:
             return
         last = time.perf_counter()
         handle.update(
-            HTML(
+            html(
                 f"<progress value='{share:.4f}' max='1' style='width:18em;vertical-align:middle'></progress> "
                 f"{share:.0%} <small>{newest}</small>"
             )
@@ -146,7 +148,7 @@ def notebook_bar() -> Iterator[Watcher]:
     try:
         yield watch
     finally:
-        handle.update(HTML(f"<small>{newest}; {time.perf_counter() - began:.1f} s in all</small>"))
+        handle.update(html(f"<small>{newest}; {time.perf_counter() - began:.1f} s in all</small>"))
 
 
 def _notebook() -> bool:

@@ -179,7 +179,7 @@ def _with_hint(
     begun = str(stop).partition(";")[0]
     return TrainingInterrupted(
         f"{begun}; no model was written, but a checkpoint of epoch {kept[-1]}: "
-        f"go on with --resume {checkpoints.folder}."
+        f"go on with --resume {str(checkpoints.folder)!r}."
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from tastemaker.data.summary import ReadSummary
 from tastemaker.errors import TastemakerError
 
-__all__ = ["for_caller", "speaking_of_flags", "summary_for_caller", "told_to_caller"]
+__all__ = ["for_caller", "speaking_of_flags", "speaks_of_flags", "summary_for_caller", "told_to_caller"]
 
 ARGUMENTS: Final = {
     "--user-column": "columns=Columns(user={})",
@@ -58,6 +58,11 @@ def speaking_of_flags() -> Iterator[None]:
         yield
     finally:
         _flags.reset(token)
+
+
+def speaks_of_flags() -> bool:
+    """Return whether messages name flags of the command line."""
+    return _flags.get()
 
 
 def for_caller(text: str) -> str:

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.reading.given import AnyLog, log_given
+from tastemaker.data.reading.remedies import told_to_caller
 from tastemaker.evaluation.replay.baselines.every import baselines
 from tastemaker.evaluation.replay.bench import Bench, Terms, bench_of
 from tastemaker.evaluation.replay.report import Measured, ReplayReport
@@ -20,7 +22,7 @@ __all__ = ["measure_model", "replay", "replay_on", "report_on"]
 
 def replay(
     model: TasteModel,
-    later: Purchases,
+    later: AnyLog,
     *,
     at: Sequence[int] = (10, 100),
     include_purchased: bool = False,
@@ -50,7 +52,8 @@ def replay(
     (2, 1, 0.5)
     """
     terms = Terms(at=at, include_purchased=include_purchased, frozen=frozen, since=since, threads=threads)
-    return replay_on(model, later, terms, beside)
+    with told_to_caller():
+        return replay_on(model, log_given(later), terms, beside)
 
 
 def replay_on(

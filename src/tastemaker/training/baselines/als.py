@@ -10,6 +10,7 @@ import numpy as np
 
 from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.reading.given import AnyLog, log_given
 from tastemaker.errors import NoPurchases, SettingProblem
 from tastemaker.kernels.threads import default_threads
 from tastemaker.model.record import TrainingRecord
@@ -24,7 +25,7 @@ TIE_BREAK = np.float32(1e-6)
 
 
 def als(
-    purchases: Purchases,
+    purchases: AnyLog,
     *,
     factors: int = 128,
     regularization: float = 0.01,
@@ -43,6 +44,7 @@ def als(
 
     Raises `NoPurchases`, and `SettingProblem` when a setting cannot work or implicit is missing.
     """
+    purchases = log_given(purchases)
     if not len(purchases):
         raise NoPurchases("there is no purchase to learn from.")
     _check(factors, regularization, alpha, iterations)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.data.reading.given import AnyLog, log_given
 from tastemaker.errors import NoPurchases
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
@@ -17,7 +18,7 @@ from tastemaker.types import Floats
 __all__ = ["best_sellers", "buyer_shares", "remembering"]
 
 
-def best_sellers(purchases: Purchases) -> TasteModel:
+def best_sellers(purchases: AnyLog) -> TasteModel:
     """Return the model that scores a product by the number of users who bought it, whoever asks.
 
     It has no dimensions, only a bias: the same value and the same ranking as any other model. Raises `NoPurchases`.
@@ -28,6 +29,7 @@ def best_sellers(purchases: Purchases) -> TasteModel:
     >>> best_sellers(read_purchases(log)).product_bias.tolist()
     [2.0, 1.0]
     """
+    purchases = log_given(purchases)
     if not len(purchases):
         raise NoPurchases("there is no purchase to count.")
     histories = purchases.histories()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tastemaker.data.purchases import Purchases
+from tastemaker.data.reading.given import AnyLog, log_given
 from tastemaker.errors import NoPurchases, SettingProblem
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.taste_model import Memory, TasteModel
@@ -15,7 +15,7 @@ __all__ = ["co_purchase"]
 
 
 def co_purchase(
-    purchases: Purchases,
+    purchases: AnyLog,
     *,
     power: float = 0.0,
     damping: float = 0.0,
@@ -42,6 +42,7 @@ def co_purchase(
     >>> co_purchase(read_purchases(log)).memory.weights.tolist()
     [2.0, 2.0]
     """
+    purchases = log_given(purchases)
     if not len(purchases):
         raise NoPurchases("there is no purchase to count.")
     for name, value in (("power", power), ("damping", damping), ("popularity", popularity)):

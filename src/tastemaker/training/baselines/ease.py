@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import offsets_of, owners_of
+from tastemaker.data.reading.given import AnyLog, log_given
 from tastemaker.errors import NoPurchases, SettingProblem
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.taste_model import Memory, TasteModel
@@ -25,7 +26,7 @@ ROWS_AT_ONCE = 256
 
 
 def ease(
-    purchases: Purchases,
+    purchases: AnyLog,
     *,
     penalty: float = 300.0,
     partners: int | None = 1_000,
@@ -53,6 +54,7 @@ def ease(
     >>> [round(float(weight), 2) for weight in weights]
     [0.67, 0.5]
     """
+    purchases = log_given(purchases)
     products = len(purchases.products)
     if not len(purchases):
         raise NoPurchases("there is no purchase to learn from.")
