@@ -50,4 +50,4 @@ def test_settings_that_do_not_fit_the_older_model_are_one_sentence(
 def test_what_would_choose_other_settings_is_wrong_usage(tastemaker, model_folder, longer, tmp_path, more):
     ran = tastemaker("train", longer, "--start-from", model_folder, "--out", tmp_path / "1", *more)
     assert ran.returncode == 2
-    assert "without --preset and --tune" in " ".join(ran.stderr.replace("│", " ").split())
+    assert "without --preset, --effort and --tune" in " ".join(ran.stderr.replace("│", " ").split())

@@ -7,12 +7,15 @@ import difflib
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from tastemaker.errors import SettingProblem
 from tastemaker.model.settings import MemorySettings, RepeatSettings, TasteSettings, TrendSettings
 
-__all__ = ["PRESETS", "Config", "preset"]
+__all__ = ["EFFORTS", "PRESETS", "Config", "Effort", "preset"]
+
+Effort = Literal["quick", "standard", "thorough"]
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
 PARTS: Mapping[str, type] = {
     "taste": TasteSettings,
@@ -48,6 +51,8 @@ class Config:
 
     preset: str = "custom"
     """The preset that these settings began as."""
+    effort: Effort = "standard"
+    """How much time choosing settings may take. ``quick`` leaves less to choose, ``thorough`` tries other tastes."""
     taste: TasteSettings
     memory: MemorySettings = field(default_factory=MemorySettings)
     trend: TrendSettings = field(default_factory=TrendSettings)
@@ -68,6 +73,14 @@ class Config:
             raise SettingProblem(
                 "a model of free users chooses no settings; give each a number, or use another preset."
             )
+        if self.effort not in EFFORTS:
+            raise SettingProblem(
+                f"effort is {self.effort!r}; it must be {', '.join(EFFORTS[:-1])} or {EFFORTS[-1]}."
+            )
+        if self.taste.query == "free" and self.effort != "standard":
+            raise SettingProblem(
+                f"effort is {self.effort}; a model of free users chooses no settings, so no effort changes it. Leave it out."
+            )
 
     @property
     def chooses(self) -> bool:
@@ -84,7 +97,7 @@ class Config:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values, by their names in manifests."""
-        values: dict[str, Any] = {"preset": self.preset}
+        values: dict[str, Any] = {"preset": self.preset, "effort": self.effort}
         for path in PATHS:
             part, _, key = path.partition(".")
             values[NAMES[path]] = getattr(getattr(self, part), key)
@@ -95,11 +108,11 @@ class Config:
         """Return the settings that `to_json` gave, of this version or an older one."""
         parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
         for name, value in values.items():
-            if name != "preset":
+            if name not in ("preset", "effort"):
                 part, _, key = _path(name).partition(".")
                 parts[part][key] = value
         made = {part: PARTS[part](**fields) for part, fields in parts.items()}
-        return Config(preset=values.get("preset", "custom"), **made)
+        return Config(preset=values.get("preset", "custom"), effort=values.get("effort", "standard"), **made)
 
     def changed(self, changes: Mapping[str, object] | None = None, /, **more: object) -> Config:
         """Return these settings with some replaced; text values are parsed to the setting's type.
@@ -232,8 +245,8 @@ DEFAULT = Config(
 PRESETS: Mapping[str, Config] = {"default": DEFAULT, "workshop": WORKSHOP}
 
 
-def preset(name: str) -> Config:
-    """Return a preset's settings; raise `SettingProblem` when there is none of this name."""
+def preset(name: str, *, effort: Effort = "standard") -> Config:
+    """Return a preset's settings, at an effort; raise `SettingProblem` when there is none of this name, or no such effort."""
     if name not in PRESETS:
         raise SettingProblem(f"there is no preset {name!r}; the presets are {', '.join(PRESETS)}.")
-    return PRESETS[name]
+    return dataclasses.replace(PRESETS[name], effort=effort)

@@ -22,6 +22,7 @@ from tastemaker.training.memory.spectral import spectral_bytes
 from tastemaker.training.progress import Watcher
 from tastemaker.training.progress_bar import AnyProgress, shown_progress
 from tastemaker.training.selection.choose import choose_settings
+from tastemaker.training.selection.effort import widest
 from tastemaker.training.warm_start import check_old, first_epoch, warm_settings
 
 __all__ = ["Recovery", "estimate_bytes", "train"]
@@ -185,7 +186,8 @@ def _with_hint(
 
 def estimate_bytes(purchases: Purchases, config: Config) -> int:
     """Return about how many bytes training will need at most: the log, its histories, the tables and a copy to write."""
-    width = -(-config.taste.dimensions // LANES) * LANES
+    dimensions = widest(config)
+    width = -(-dimensions // LANES) * LANES
     table_rows = len(purchases.users) + len(purchases.products)
     per_purchase = (
         28
@@ -195,7 +197,7 @@ def estimate_bytes(purchases: Purchases, config: Config) -> int:
     )
     ids = sum(int(vocabulary.ids.estimated_size()) for vocabulary in (purchases.users, purchases.products))
     return (
-        4 * table_rows * (width + config.taste.dimensions)
+        4 * table_rows * (width + dimensions)
         + per_purchase * len(purchases)
         + 2 * ids
         + spectral_bytes(purchases, config.memory)

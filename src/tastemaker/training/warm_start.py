@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -36,11 +37,12 @@ STANDSTILL = 1e-300
 def warm_settings(old: TasteModel, changes: Mapping[str, object]) -> Config:
     """Return the settings of an older model, what it chose included, with some replaced; raise `SettingProblem` if it has none.
 
-    A setting replaced by None (``auto`` as text) is chosen again, on the longer log.
+    A setting replaced by None (``auto`` as text) is chosen again, on the longer log, with the standard effort: another taste could
+    not go on from these vectors.
     """
     if old.record.config is None:
         raise SettingProblem("the model to start from is a baseline and was not trained; train without it.")
-    return old.record.config.changed(changes)
+    return dataclasses.replace(old.record.config, effort="standard").changed(changes)
 
 
 def first_epoch(config: Config) -> int:

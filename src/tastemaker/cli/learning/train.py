@@ -56,6 +56,13 @@ class SettingFlags:
             metavar="default|workshop", help="Whole settings under one name.", show_default="default"
         ),
     ] = None
+    effort: Annotated[
+        Literal["quick", "standard", "thorough"] | None,
+        typer.Option(
+            help="Time for choosing settings: less to choose, or several tastes tried.",
+            show_default="standard",
+        ),
+    ] = None
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the preset; repeatable."),
@@ -274,11 +281,13 @@ def _settings(flags: SettingFlags) -> tuple[Config, TasteModel | None]:
     from tastemaker.model.config import preset
 
     start_from, changes = flags.start_from, flags.changes()
+    if flags.effort == "thorough" and flags.tune is not None:
+        raise typer.BadParameter("--effort thorough and --tune are two searches: give one of them.")
     if start_from is None:
-        return preset(flags.preset or "default").changed(changes), None
-    if flags.preset is not None or flags.tune is not None:
+        return preset(flags.preset or "default", effort=flags.effort or "standard").changed(changes), None
+    if flags.preset is not None or flags.tune is not None or flags.effort is not None:
         raise typer.BadParameter(
-            "--start-from takes the older model's settings: without --preset and --tune."
+            "--start-from takes the older model's settings: without --preset, --effort and --tune."
         )
     from tastemaker.model.folder import load
     from tastemaker.training.warm_start import warm_settings
@@ -362,11 +371,12 @@ def _say_plan(
     from tastemaker.training.train import estimate_bytes
 
     need = estimate_bytes(log, config)
-
+    effort = "" if config.effort == "standard" else f"effort {config.effort}, "
     say(
         f"{len(log):,} purchases of {len(log.products):,} products by {len(log.users):,} users"
         f"{f', {len(held_out):,} held out' if held_out is not None else ''}; preset {config.preset}, "
-        f"{config.taste.dimensions} dimensions; about {size(need)} of memory, {threads or default_threads()} threads."
+        f"{effort}{config.taste.dimensions} dimensions; about {size(need)} of memory, "
+        f"{threads or default_threads()} threads."
     )
     if limit is not None and need > limit:
         raise SettingProblem(

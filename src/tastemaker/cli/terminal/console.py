@@ -106,6 +106,9 @@ def say_chosen(record: TrainingRecord) -> None:
     config, metrics = record.config, record.metrics
     if config is None or "with_memory" not in metrics:
         return
+    if "tried" in metrics:
+        tastes = f"{config.taste.dimensions} dimensions, decay {config.taste.decay:.3g}, rare decay {config.taste.rare_decay:.3g}"
+        say(f"The best of {len(metrics['tried'])} tastes there: {tastes}.")
     memory = config.memory
     spectral = f" + {memory.spectral_weight:g} spectral" if memory.spectral_weight else ""
     say(

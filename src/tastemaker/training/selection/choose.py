@@ -19,6 +19,7 @@ from tastemaker.training.memory.co_occurrence import memories
 from tastemaker.training.memory.spectral import is_worth_trying, spectral_memory
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.choose_repeats import LearnedTables, choose_repeats, never_again
+from tastemaker.training.selection.effort import Chosen, quick, search
 from tastemaker.training.selection.validation import (
     MEASURED_AT,
     Validation,
@@ -62,8 +63,12 @@ def choose_settings(
     A fifth of the users' purchases, or the last tenth of the days where there are times, is held out of the log; a model is
     learned from the rest and looked at now and then; the epoch that ranks the held-out products best is taken, and then the weights
     of the memory and the trend, one after the other, and the spectral part where histories are long. What repeats weigh is chosen
-    last (`choose_repeats`) and changes none of that. A log too small to hold anything out gets the middle of the road.
+    last (`choose_repeats`) and changes none of that. A log too small to hold anything out gets the middle of the road. A quick
+    training leaves less to choose, and a thorough one tries several tastes in this way (`effort`).
     """
+    decay_is_given = config.taste.decay is not None
+    if config.effort == "quick":
+        config = quick(log, config)
     if config.taste.decay is None:
         config = config.changed(decay=decay_for(log))
     if config.chooses_repeats and times_bought(log) is None:
@@ -79,7 +84,16 @@ def choose_settings(
             settled = _settled(config, horizon, horizon, (0.0, 0.0, 0.0))
             return never_again(settled), {"chosen": "nothing could be held out of so small a log"}
         planned = config.changed(horizon=horizon, epochs=config.taste.epochs or horizon)
-        config, told, learned = _choose(validation, planned, config, seed, pool, watch)
+        tables = _tables(validation, planned, pool)
+
+        def choose(changes: Mapping[str, object]) -> Chosen:
+            asked = planned.changed(changes), config.changed(changes)
+            return _choose(validation, asked, tables, seed, pool, watch)
+
+        if config.effort == "thorough":
+            config, told, learned = search(config, choose, decay_is_given=decay_is_given)
+        else:
+            config, told, learned = choose({})
         learned = learned if validation.by_time else None
     if config.chooses_repeats:
         config, repeats = choose_repeats(log, config, seed, learned, pool=pool, watch=watch)
@@ -87,20 +101,31 @@ def choose_settings(
     return config, told
 
 
+def _tables(
+    validation: Validation, config: Config, pool: ThreadPool
+) -> tuple[tuple[Memory, Memory], Memory | None]:
+    """Return the parts of the memory that may weigh something: counts and regression, and the spectral part."""
+    counts, ridge = config.memory.count_weight != 0, config.memory.ridge_weight != 0
+    histories, products = validation.histories, len(validation.log.products)
+    tables = memories(histories, products, config.memory, pool, counts=counts, ridge=ridge)
+    if config.memory.spectral_weight == 0:
+        return tables, None
+    return tables, spectral_memory(histories, products, config.memory, pool)
+
+
 def _choose(
-    validation: Validation, planned: Config, given: Config, seed: int, pool: ThreadPool, watch: Watcher
-) -> tuple[Config, dict[str, Any], LearnedTables]:
-    """Choose the epochs and then the weights; also return what was learned until that epoch."""
+    validation: Validation,
+    asked: tuple[Config, Config],
+    tables: tuple[tuple[Memory, Memory], Memory | None],
+    seed: int,
+    pool: ThreadPool,
+    watch: Watcher,
+) -> Chosen:
+    """Choose the epochs and then the weights, for settings as planned and as given."""
+    planned, given = asked
     wanted = None if given.taste.epochs is None else planned.taste.epochs
     epoch, curve, learned = _choose_epoch(validation, planned, wanted, seed, pool, watch)
-    counts, ridge = planned.memory.count_weight != 0, planned.memory.ridge_weight != 0
-    tables = memories(
-        validation.histories, len(validation.log.products), planned.memory, pool, counts=counts, ridge=ridge
-    )
-    spectral = None
-    if planned.memory.spectral_weight != 0:
-        spectral = spectral_memory(validation.histories, len(validation.log.products), planned.memory, pool)
-    whole = LearnedTables(learned, tables, spectral)
+    whole = LearnedTables(learned, *tables)
     weights, best, weight = _choose_weights(validation, planned, whole, pool)
     told = {
         "held_out": validation.description,

@@ -1,0 +1,76 @@
+"""What `--effort` changes: `quick` leaves less to choose, `thorough` tries other tastes on the part held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tastemaker.data.purchases import Purchases
+from tastemaker.model.config import DEFAULT, Config
+from tastemaker.training.memory.spectral import is_worth_trying
+from tastemaker.training.selection.choose_repeats import LearnedTables
+
+__all__ = ["Chosen", "quick", "search", "widest"]
+
+Chosen = tuple[Config, dict[str, Any], LearnedTables]
+"""Settings with nothing left to choose, what was measured, and what was learned on the way."""
+
+QUICK_PURCHASES, QUICK_EPOCHS = 500_000, 3
+"""A quick training learns from about so many purchases, in one to three epochs."""
+FACTORS = (0.5, 2.0)
+"""By which a thorough training multiplies each decay."""
+WIDE = 2
+"""A wide taste has so many times the members and dimensions, so that each member stays as wide as it was."""
+GAIN = 0.005
+"""Another taste must rank better by so large a share: it is one of several that were tried."""
+
+
+def quick(log: Purchases, config: Config) -> Config:
+    """Return the settings with less left to choose: few epochs, no spectral part, and no regression where histories are long.
+
+    Only what was to be chosen is fixed; a setting that was given stays.
+    """
+    fixed: dict[str, object] = {}
+    if config.taste.epochs is None:
+        fixed["epochs"] = min(QUICK_EPOCHS, max(1, QUICK_PURCHASES // max(len(log), 1)))
+        fixed["horizon"] = config.taste.horizon or fixed["epochs"]
+    if config.memory.spectral_weight is None:
+        fixed["spectral_weight"] = 0.0
+    if config.memory.ridge_weight is None and is_worth_trying(log):
+        fixed["ridge_weight"] = 0.0
+    return config.changed(fixed)
+
+
+def search(
+    config: Config, choose: Callable[[Mapping[str, object]], Chosen], *, decay_is_given: bool
+) -> Chosen:
+    """Return the best of several tastes by the part held out: the own one, each decay halved and doubled, and a wide one.
+
+    They are tried one after the other, each beside the best so far. ``choose`` learns with some settings replaced and chooses the
+    rest. A setting that differs from the preset's own was given, and stays.
+    """
+    best, changes = choose({}), dict[str, object]()
+    tried = [{"settings": {}, "with_memory": best[1]["with_memory"]}]
+    taste, own = config.taste, DEFAULT.taste
+    steps: list[list[dict[str, object]]] = []
+    if not decay_is_given:
+        steps.append([{"decay": (taste.decay or 0.0) * factor} for factor in FACTORS])
+    if taste.rare_decay == own.rare_decay:
+        steps.append([{"rare_decay": taste.rare_decay * factor} for factor in FACTORS])
+    if widest(config) != taste.dimensions:
+        steps.append([{"dimensions": taste.dimensions * WIDE, "members": taste.members * WIDE}])
+    for step in steps:
+        before = dict(changes)
+        for more in step:
+            found = choose(before | more)
+            tried.append({"settings": before | more, "with_memory": found[1]["with_memory"]})
+            if found[1]["with_memory"] > best[1]["with_memory"] * (1 + GAIN):
+                best, changes = found, before | more
+    return best[0], best[1] | {"tried": tried}, best[2]
+
+
+def widest(config: Config) -> int:
+    """Return the most dimensions that training may come to."""
+    taste, own = config.taste, DEFAULT.taste
+    as_preset = (taste.dimensions, taste.members) == (own.dimensions, own.members)
+    return taste.dimensions * (WIDE if config.effort == "thorough" and as_preset and config.chooses else 1)

@@ -1,0 +1,140 @@
+"""Efforts: what quick leaves out, what thorough tries, and where it stands afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tastemaker.data.purchases import Purchases
+from tastemaker.data.synthetic.shop import make_shop
+from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.errors import SettingProblem
+from tastemaker.model.config import EFFORTS, Config, preset
+from tastemaker.training.selection import choose
+from tastemaker.training.selection.effort import quick, search, widest
+from tastemaker.training.train import estimate_bytes, train
+from tastemaker.training.warm_start import warm_settings
+
+SMALL = {"dimensions": 8, "horizon": 2, "ridge_neighbours": 10, "trend_weight": 0.0}
+
+
+@pytest.fixture(scope="module")
+def untimed():
+    return dataclasses.replace(make_shop(users=150, products=90, purchases=1_200).purchases, times=None)
+
+
+def long_histories() -> Purchases:
+    """40 users who bought 100 of 300 products each."""
+    rng = np.random.default_rng(2)
+    rows = np.concatenate([rng.choice(300, 100, replace=False) for _ in range(40)]).astype(np.int32)
+    names = Vocabulary.of(range(40), noun="user"), Vocabulary.of(range(300), noun="product")
+    return Purchases(*names, np.repeat(np.arange(40, dtype=np.int32), 100), rows)
+
+
+def test_the_effort_goes_to_json_and_back_and_an_older_manifest_without_one_is_standard():
+    for effort in EFFORTS:
+        config = preset("default", effort=effort)
+        assert Config.from_json(config.to_json()) == config
+    older = {name: value for name, value in preset("default").to_json().items() if name != "effort"}
+    assert Config.from_json(older) == preset("default", effort="standard")
+
+
+def test_an_unknown_effort_and_an_effort_of_free_users_are_refused():
+    with pytest.raises(SettingProblem, match=r"effort is 'great'; it must be quick, standard or thorough"):
+        preset("default", effort="great")
+    with pytest.raises(SettingProblem, match="effort is quick; a model of free users"):
+        preset("workshop", effort="quick")
+
+
+def test_quick_learns_few_epochs_and_leaves_out_what_costs_most_where_histories_are_long(untimed):
+    short = quick(untimed, preset("default", effort="quick"))
+    assert (short.taste.epochs, short.taste.horizon) == (3, 3)
+    assert (short.memory.spectral_weight, short.memory.ridge_weight) == (0.0, None)
+    assert quick(long_histories(), preset("default", effort="quick")).memory.ridge_weight == 0.0
+
+
+def test_quick_fixes_no_setting_that_was_given(untimed):
+    given = preset("default", effort="quick").changed(epochs=7, spectral_weight=0.5, ridge_weight=8.0)
+    assert quick(untimed, given) == given
+
+
+def test_a_quick_model_says_so_and_chose_its_weights_all_the_same(untimed):
+    config = preset("default", effort="quick").changed(dimensions=8, trend_weight=0.0)
+    model = train(untimed, config, seed=1)
+    assert model.record.config.effort == "quick"
+    assert model.record.config.taste.epochs == 3
+    assert not model.record.config.chooses
+    assert 0 < model.record.metrics["with_memory"] < 1
+
+
+def ranked(worth):
+    """A `choose` that finds each taste to be worth what the test says, and the calls that it got."""
+    calls = []
+
+    def choose_with(changes):
+        calls.append(dict(changes))
+        return preset("default").changed(changes), {"with_memory": worth(dict(changes))}, None
+
+    return choose_with, calls
+
+
+def test_a_search_halves_and_doubles_each_decay_and_goes_on_from_the_best():
+    config = preset("default", effort="thorough").changed(decay=0.04)
+
+    def worth(changes):
+        return 0.5 + 0.1 * (changes.get("decay") == 0.08) + 0.1 * (changes.get("members") == 4)
+
+    choose_with, calls = ranked(worth)
+    chosen, told, _ = search(config, choose_with, decay_is_given=False)
+    assert calls == [
+        {},
+        {"decay": 0.02},
+        {"decay": 0.08},
+        {"decay": 0.08, "rare_decay": 1.75},
+        {"decay": 0.08, "rare_decay": 7.0},
+        {"decay": 0.08, "dimensions": 256, "members": 4},
+    ]
+    assert (chosen.taste.decay, chosen.taste.rare_decay, chosen.taste.dimensions) == (0.08, 3.5, 256)
+    assert [tried["settings"] for tried in told["tried"]] == calls
+
+
+def test_a_search_takes_no_taste_that_is_hardly_better_and_tries_nothing_in_place_of_what_was_given():
+    config = preset("default", effort="thorough").changed(decay=0.04)
+    choose_with, _ = ranked(lambda changes: 0.5 + 0.002 * bool(changes))
+    assert search(config, choose_with, decay_is_given=False)[0] == preset("default")
+    choose_with, calls = ranked(lambda changes: 0.5)
+    search(config.changed(rare_decay=2.0, dimensions=64), choose_with, decay_is_given=True)
+    assert calls == [{}]
+
+
+def test_a_thorough_model_is_no_worse_by_the_part_held_out_and_tells_what_was_tried(untimed):
+    standard = train(untimed, preset("default").changed(SMALL), seed=1)
+    model = train(untimed, preset("default", effort="thorough").changed(SMALL), seed=1)
+    tried = model.record.metrics["tried"]
+    assert len(tried) == 5  # 8 dimensions were given, so none is wide
+    assert tried[0] == {"settings": {}, "with_memory": standard.record.metrics["with_memory"]}
+    assert model.record.metrics["with_memory"] >= standard.record.metrics["with_memory"]
+    assert model.record.config.effort == "thorough"
+
+
+def test_the_parts_of_the_memory_are_counted_once_for_all_tastes(untimed, monkeypatch):
+    counted = []
+    whole = choose.memories
+    monkeypatch.setattr(choose, "memories", lambda *given, **more: counted.append(1) or whole(*given, **more))
+    train(untimed, preset("default", effort="thorough").changed(SMALL), seed=1)
+    assert len(counted) == 1
+
+
+def test_memory_is_estimated_for_the_widest_taste(untimed):
+    assert widest(preset("default")) == 128
+    assert widest(preset("default", effort="thorough")) == 256
+    assert estimate_bytes(untimed, preset("default", effort="thorough")) > estimate_bytes(
+        untimed, preset("default")
+    )
+
+
+def test_a_warm_start_searches_nothing(untimed):
+    model = train(untimed, preset("default", effort="quick").changed(SMALL, epochs=2), seed=1)
+    assert warm_settings(model, {"count_weight": None}).effort == "standard"
