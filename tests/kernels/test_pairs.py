@@ -1,11 +1,11 @@
-"""Scores of chosen pairs against NumPy, and to the bit against the ranking's."""
+"""Scores of chosen pairs against NumPy, and to the bit against the ranking's; common members against sets."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tastemaker.kernels.pairs import score_pairs
+from tastemaker.kernels.pairs import count_common, score_pairs
 from tastemaker.ranking.top_k import Candidates, ExtraScores, top_k
 
 
@@ -58,3 +58,21 @@ def test_a_score_is_to_the_bit_the_number_by_which_the_ranking_orders(dimensions
     lists = top_k(queries, Candidates.of(vectors, bias), 1500, extra=ExtraScores(*extra))
     again = scored(queries, vectors, bias, lists.rows.reshape(5, 1500), extra)
     assert again.tobytes() == lists.scores.tobytes()
+
+
+# Common members -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 1.0])
+def test_common_members_are_those_of_both_sets(share):
+    rng = np.random.default_rng(5)
+    lists = [np.flatnonzero(rng.random(60) < part) for part in (0, share / 3, share, 1, share)]
+    offsets = np.concatenate(([0], np.cumsum([len(part) for part in lists]))).astype(np.int64)
+    firsts, seconds = (places.ravel().astype(np.int32) for places in np.indices((5, 5)))
+    counts = np.full(25, -1, np.int32)
+    count_common(firsts, seconds, offsets, np.concatenate(lists).astype(np.int32), counts)
+    wanted = [
+        len(np.intersect1d(lists[first], lists[second]))
+        for first, second in zip(firsts, seconds, strict=True)
+    ]
+    assert counts.tolist() == wanted

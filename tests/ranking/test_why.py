@@ -43,24 +43,25 @@ def test_the_parts_by_hand():
 
 def test_purchases_that_speak_for_a_product_stand_strongest_first():
     parts = parts_of(HAND, np.array([0, 1], np.int32), np.array([3, 2], np.int32))
-    spoken = spoken_for(parts, 0, Buyers(HAND))
+    spoken, _ = spoken_for(parts, Buyers(HAND))
     assert [(one.row, one.taste, one.memory, one.weight) for one in spoken] == [
         (1, 1, 2, 3),
         (0, 1.5, 1, 2.5),
     ]
-    assert [one.row for one in spoken_for(parts, 1, Buyers(HAND), most=1)] == [0]
+    assert [one.row for one in spoken_for(parts, Buyers(HAND), most=1)[1]] == [0]
 
 
 def test_users_who_bought_both_are_counted():
     buyers = Buyers(HAND)
     assert buyers.of(1).tolist() == [0, 2]
-    assert [buyers.together(0, row) for row in range(4)] == [3, 2, 2, 0]
-    assert buyers.together(3, 0) == 0
+    rows = np.arange(4, dtype=np.int32)
+    assert buyers.together(np.zeros(4, np.int32), rows).tolist() == [3, 2, 2, 0]
+    assert buyers.together(rows, np.zeros(4, np.int32)).tolist() == [3, 2, 2, 0]
 
 
 def test_what_speaks_against_a_product_is_no_reason_for_it():
     parts = parts_of(HAND, np.array([0, 1], np.int32), np.array([1], np.int32))
-    assert [one.row for one in spoken_for(parts, 0, Buyers(HAND))] == [1]
+    assert [one.row for one in spoken_for(parts, Buyers(HAND))[0]] == [1]
 
 
 # The law ----------------------------------------------------------------------------------------------------
@@ -127,14 +128,14 @@ def test_a_user_with_a_vector_of_their_own_has_one_taste(models):
     parts = parts_of(model, model.histories.of(4), np.arange(9, dtype=np.int32), user=4)
     assert not parts.taste.any()
     assert parts.own_taste.any()
-    assert spoken_for(parts, 0, Buyers(model)) == []
+    assert spoken_for(parts, Buyers(model)) == [()] * 9
 
 
 def test_counting_common_buyers_agrees_with_the_log(models, split):
     model, log = models["default"], split.train
     buyers = Buyers(model)
     sets = [set(log.user_rows[log.product_rows == row].tolist()) for row in range(20)]
+    rows = np.arange(20, dtype=np.int32)
     for first in range(20):
-        assert [buyers.together(first, other) for other in range(20)] == [
-            len(sets[first] & other) for other in sets
-        ]
+        counted = buyers.together(np.full(20, first, np.int32), rows)
+        assert counted.tolist() == [len(sets[first] & other) for other in sets]

@@ -44,6 +44,10 @@ class Histories:
         """Return the product rows of the user at this row."""
         return self.products[self.offsets[user] : self.offsets[user + 1]]
 
+    def lengths(self) -> Offsets:
+        """Return how many products each list has, ``int64[n]``."""
+        return self.offsets[1:] - self.offsets[:-1]
+
     def owners(self) -> Rows:
         """Return the user of each pair, ``int32[pairs]``."""
         return owners_of(self.offsets)

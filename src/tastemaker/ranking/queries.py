@@ -62,7 +62,7 @@ def user_queries(model: TasteModel, users: AnyArray, *, threads: int | None = No
         return basket_queries(model, histories_of(model, users), threads=threads)
     bought = histories_of(model, users)
     vectors = np.array(model.user_vectors[users])
-    vectors[np.diff(bought.offsets) == 0] = 0
+    vectors[bought.lengths() == 0] = 0
     return Queries(vectors, _recall(model, bought, threads))
 
 
@@ -74,7 +74,7 @@ def queries_for(model: TasteModel, held: Histories, users: Rows, *, threads: int
     if model.user_vectors is None:
         return basket_queries(model, held, threads=threads)
     offsets = model.histories.offsets
-    own = (users >= 0) & (offsets[users + 1] > offsets[users]) & (np.diff(held.offsets) > 0)
+    own = (users >= 0) & (offsets[users + 1] > offsets[users]) & (held.lengths() > 0)
     if own.all():
         return Queries(np.array(model.user_vectors[users]), _recall(model, held, threads))
     queries = basket_queries(model, held, threads=threads)

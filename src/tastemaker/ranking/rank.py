@@ -144,7 +144,7 @@ def rank_visitors(
     batch = _Batch(
         packed, book, exact_of(packed.candidates) if exact else packed.candidates, k, include, threads
     )
-    held = np.diff(visitors.held.offsets)
+    held = visitors.held.lengths()
     if held.all():
         found, categories = batch.personal(visitors), None
     else:
@@ -322,7 +322,8 @@ def _purchased(held: Histories, counts: Offsets, book: RuleBook) -> Offsets:
     if book.allowed is None:
         return counts
     running = offsets_of(book.allowed[held.products])
-    return np.diff(running[held.offsets])
+    ends = running[held.offsets]
+    return ends[1:] - ends[:-1]
 
 
 def _reasons(

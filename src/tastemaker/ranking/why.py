@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from tastemaker.data.purchases import Histories
-from tastemaker.data.ragged import find_sorted, held_sorted, offsets_of
+from tastemaker.data.ragged import find_sorted, offsets_of
+from tastemaker.kernels.pairs import count_common
 from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.ranking.queries import buyers_for_nobody, repeat_scores
 from tastemaker.types import AnyArray, Counts, Doubles, Floats, Offsets, Rows
@@ -94,17 +96,18 @@ class Buyers:
 
     def __init__(self, model: TasteModel) -> None:
         products = np.asarray(model.histories.products)
-        self._users: AnyArray = model.histories.owners()[np.argsort(products, kind="stable")]
+        self._users: AnyArray = model.histories.owners()[np.argsort(products, kind="stable")].astype(np.int32)
         self._offsets: Offsets = offsets_of(np.bincount(products, minlength=len(model.products)))
 
     def of(self, product: int) -> AnyArray:
         """Return the rows of the users who bought the product at this row, ascending."""
         return self._users[self._offsets[product] : self._offsets[product + 1]]
 
-    def together(self, first: int, second: int) -> int:
-        """Return how many users bought both products."""
-        few, many = sorted((self.of(first), self.of(second)), key=len)
-        return int(held_sorted(many, few).sum())
+    def together(self, firsts: Rows, seconds: Rows) -> Counts:
+        """Return how many users bought both products of each pair of rows, ``int32[n]``."""
+        counts = np.empty(len(firsts), np.int32)
+        count_common(firsts, seconds, self._offsets, self._users, counts)
+        return counts
 
 
 def parts_of(
@@ -150,21 +153,24 @@ def own_vector(model: TasteModel, user: int | None) -> Floats | None:
     return model.user_vectors[user] if offsets[user] < offsets[user + 1] else None
 
 
-def spoken_for(parts: ScoreParts, place: int, buyers: Buyers, *, most: int = MOST) -> list[Spoken]:
-    """Return the purchases that say most for the product at this place of ``parts``, strongest first; only what speaks for it."""
-    weights = parts.taste[:, place] + parts.memory[:, place]
-    order = np.argsort(-weights, kind="stable")[:most]
-    product = int(parts.products[place])
-    return [
-        Spoken(
-            int(parts.basket[i]),
-            float(parts.taste[i, place]),
-            float(parts.memory[i, place]),
-            buyers.together(int(parts.basket[i]), product),
-        )
-        for i in order.tolist()
-        if weights[i] > 0
-    ]
+def spoken_for(parts: ScoreParts, buyers: Buyers, *, most: int = MOST) -> list[tuple[Spoken, ...]]:
+    """Return for each product the purchases that say most for it, strongest first; only what speaks for it."""
+    weights = parts.taste + parts.memory
+    places = np.argsort(-weights, axis=0, kind="stable")[
+        :most
+    ].T  # [K, most]: all that follows is product by product
+    products = np.broadcast_to(np.arange(len(parts.products))[:, None], places.shape)
+    speaks = weights[places, products] > 0
+    places, products = places[speaks], products[speaks]
+    rows = parts.basket[places]
+    spoken = map(
+        Spoken,
+        rows.tolist(),
+        parts.taste[places, products].tolist(),
+        parts.memory[places, products].tolist(),
+        buyers.together(rows, parts.products[products]).tolist(),
+    )
+    return [tuple(islice(spoken, count)) for count in speaks.sum(axis=1).tolist()]
 
 
 def reasons_for(
@@ -182,20 +188,18 @@ def reasons_for(
     ``buyers`` counts how many users bought both; the other arguments are those of `parts_of`.
     """
     parts = parts_of(model, held, products, user=user, times=times, include_purchased=include_purchased)
-    reasons = []
-    for place in range(len(products)):
-        spoken = tuple(spoken_for(parts, place, buyers))
-        reasons.append(
-            Reason(
-                float(parts.popularity[place]),
-                float(parts.own_taste[place]),
-                float(parts.repeat[place]),
-                spoken,
-                float(parts.taste[:, place].sum()) - sum(purchase.taste for purchase in spoken),
-                float(parts.memory[:, place].sum()) - sum(purchase.memory for purchase in spoken),
-            )
+    whole = [np.ascontiguousarray(part.T).sum(axis=1).tolist() for part in (parts.taste, parts.memory)]
+    return tuple(
+        Reason(
+            popularity, own_taste, repeat, spoken,
+            taste - sum(purchase.taste for purchase in spoken),
+            memory - sum(purchase.memory for purchase in spoken),
         )
-    return tuple(reasons)
+        for popularity, own_taste, repeat, spoken, taste, memory in zip(
+            parts.popularity.tolist(), parts.own_taste.tolist(), parts.repeat.tolist(),
+            spoken_for(parts, buyers), *whole, strict=True,
+        )
+    )  # fmt: skip
 
 
 def _remembered(memory: Memory, basket: Rows, products: Rows) -> Doubles:

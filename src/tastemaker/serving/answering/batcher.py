@@ -59,6 +59,10 @@ class Ranking:
             return False
         return book is None or not (book.caps or len(book.pinned) or book.leaves_few)
 
+    def exactly(self) -> Ranking:
+        """Return the same without an index."""
+        return Ranking(self.loaded, self.include_own, book=self.book, explain=self.explain)
+
 
 Group: TypeAlias = tuple[Ranking, Literal["visitor", "product"]]
 

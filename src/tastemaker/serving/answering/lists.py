@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -25,7 +24,7 @@ async def lists_for(
     all others are exact.
     """
     if how.approximate and (how.loaded.index is None or how.explain or not how.has_no_rules):
-        how = replace(how, approximate=False)
+        how = how.exactly()
     if how.approximate:
         lists = await _partly_by_index(visitors, how, engine, k)
     else:
@@ -54,7 +53,7 @@ async def neighbours_for(
         lists, exact = await engine.run(_nearest_alone, how, products, k, similarity), True
     else:
         by_index = how.approximate and loaded.index is not None and loaded.neighbours is None
-        lists = await engine.nearest(replace(how, approximate=by_index, book=None), products, k)
+        lists = await engine.nearest(Ranking(loaded, how.include_own, approximate=by_index), products, k)
         exact = not by_index
     metrics.empty_answers(loaded.name, sum(not len(rows) for rows, _ in lists))
     return lists, exact
@@ -75,7 +74,7 @@ async def _partly_by_index(
     known = [visitor for visitor, found in zip(visitors, by_index, strict=True) if found]
     others = [visitor for visitor, found in zip(visitors, by_index, strict=True) if not found]
     found_lists = iter(await _lists(known, how, engine, k))
-    exact_lists = iter(await _lists(others, replace(how, approximate=False), engine, k))
+    exact_lists = iter(await _lists(others, how.exactly(), engine, k))
     return [next(found_lists if found else exact_lists) for found in by_index]
 
 

@@ -14,6 +14,7 @@ from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.ranking.packed import product_candidates
 from tastemaker.ranking.rank import nearest, rank_baskets, rank_users
+from tastemaker.ranking.why import Buyers
 
 __all__ = ["warm"]
 
@@ -34,6 +35,7 @@ def warm() -> None:
                 rank_users(model, users, candidates, k=2, include_purchased=include, threads=1)
                 rank_users(model, users[:1], candidates, k=2, include_purchased=include, threads=1)
                 rank_baskets(model, [basket], candidates, k=2, include_purchased=include, threads=1)
+            Buyers(model).together(users, users)
             nearest((model.product_vectors, candidates), basket, k=2, threads=1)
 
 
