@@ -38,6 +38,11 @@ class Queries:
     """``float32[Q, D]``"""
     extra: ExtraScores | None
 
+    def at(self, place: int) -> Queries:
+        """Return one of the queries alone."""
+        extra = None if self.extra is None else self.extra.take(np.array([place]))
+        return Queries(self.vectors[place : place + 1], extra)
+
 
 def histories_of(model: TasteModel, users: AnyArray) -> Histories:
     """Return what the users at these rows bought, ``int[Q]``, one list for each."""

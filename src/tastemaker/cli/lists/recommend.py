@@ -54,40 +54,47 @@ class Wishes:
     as_json: bool
 
 
+User = Annotated[list[str] | None, typer.Option(metavar="ID", help="A user; repeatable.", show_default=False)]
+Users = Annotated[Path | None, typer.Option(metavar="F", help="A file of user ids.", show_default=False)]
+AllUsers = Annotated[bool, typer.Option("--all-users", help="Every user of the model.")]
+Basket = Annotated[
+    str | None,
+    typer.Option(metavar="ID,ID,…", help="Product ids of a visitor's basket.", show_default=False),
+]
+Length = Annotated[int, typer.Option(help="List length.")]
+IncludePurchased = Annotated[
+    bool, typer.Option("--include-purchased", help="Recommend what was bought already, too.")
+]
+WithPurchases = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="F",
+        help="A log of newer purchases; they join the histories, nothing is trained.",
+        show_default=False,
+    ),
+]
+RulesFile = Annotated[
+    Path | None, typer.Option(metavar="F", help="What may be recommended (JSON or TOML).", show_default=False)
+]
+CatalogueFile = Annotated[
+    Path | None,
+    typer.Option(metavar="F", help="A table of products, for rules on its columns.", show_default=False),
+]
+Why = Annotated[bool, typer.Option("--why", help="Say which purchases speak for each product.")]
+
+
 def recommend(
     folder: ModelFolder,
-    user: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="A user; repeatable.", show_default=False)
-    ] = None,
-    users: Annotated[
-        Path | None, typer.Option(metavar="F", help="A file of user ids.", show_default=False)
-    ] = None,
-    all_users: Annotated[bool, typer.Option("--all-users", help="Every user of the model.")] = False,
-    basket: Annotated[
-        str | None,
-        typer.Option(metavar="ID,ID,…", help="Product ids of a visitor's basket.", show_default=False),
-    ] = None,
-    k: Annotated[int, typer.Option(help="List length.")] = 10,
-    include_purchased: Annotated[
-        bool, typer.Option("--include-purchased", help="Recommend what was bought already, too.")
-    ] = False,
-    with_purchases: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="F",
-            help="A log of newer purchases; they join the histories, nothing is trained.",
-            show_default=False,
-        ),
-    ] = None,
-    rules: Annotated[
-        Path | None,
-        typer.Option(metavar="F", help="What may be recommended (JSON or TOML).", show_default=False),
-    ] = None,
-    catalogue: Annotated[
-        Path | None,
-        typer.Option(metavar="F", help="A table of products, for rules on its columns.", show_default=False),
-    ] = None,
-    why: Annotated[bool, typer.Option("--why", help="Say which purchases speak for each product.")] = False,
+    user: User = None,
+    users: Users = None,
+    all_users: AllUsers = False,
+    basket: Basket = None,
+    k: Length = 10,
+    include_purchased: IncludePurchased = False,
+    with_purchases: WithPurchases = None,
+    rules: RulesFile = None,
+    catalogue: CatalogueFile = None,
+    why: Why = False,
     approximate: Approximately = False,
     user_column: UserColumn = None,
     product_column: ProductColumn = None,

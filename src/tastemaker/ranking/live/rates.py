@@ -36,7 +36,6 @@ class Rates:
         *,
         half_life: float,
         origin: int,
-        first: int | None = None,
         kappa: float = 0.0,
         prior: Doubles | float = 1.0,
         weight: float = 1.0,
@@ -44,8 +43,9 @@ class Rates:
     ) -> None:
         """Start without a purchase; ``half_life`` and ``kappa`` in days, ``origin`` any moment near the first question.
 
-        ``first`` is the moment of the first purchase, and ``base`` (``float32[P]``) is added to ``weight`` times the rate. With a
-        ``kappa`` of 0 the rate of what was never bought is that of a trillionth of a purchase. Raises `SettingProblem`.
+        ``base`` (``float32[P]``) is added to ``weight`` times the rate. With a ``kappa`` of 0
+        the rate of what was never bought is that of a trillionth of a
+        purchase. Raises `SettingProblem`.
         """
         if not 0 < half_life < np.inf or kappa < 0:
             raise SettingProblem(
@@ -53,7 +53,8 @@ class Rates:
                 "the half-life must be above 0, kappa 0 or more."
             )
         self.half_life = max(round(half_life * DAY), 1)
-        self.kappa, self.weight, self.origin, self.first = kappa, weight, origin, first
+        self.kappa, self.weight, self.origin = kappa, weight, origin
+        self.first: int | None = None  # the moment of the first purchase
         self.counts = np.zeros(products)
         self.start = np.full(products, 1e-12) + kappa * np.asarray(prior, np.float64)
         self.base = np.zeros(products, np.float32) if base is None else base

@@ -76,7 +76,7 @@ def rank_ruled(
             rows, scores = lists[q]
             answers.append(Ruled(rows, scores, 0, purchased))
         else:
-            walk = _Walk(model, queries, q, candidates, book, own, k, threads)
+            walk = _Walk(model, queries.at(q), candidates, book, own, k, threads)
             answers.append(walk.end(lists[q], ahead, purchased))
     return answers
 
@@ -139,24 +139,15 @@ class _Walk:
     def __init__(
         self,
         model: TasteModel,
-        queries: Queries,
-        q: int,
+        query: Queries,
         candidates: Candidates,
         book: RuleBook,
         bought: Rows,
         k: int,
         threads: int | None,
     ) -> None:
-        self._model, self._candidates, self._book, self._k, self._threads = (
-            model,
-            candidates,
-            book,
-            k,
-            threads,
-        )
-        self._vector = queries.vectors[q : q + 1]
-        self._extra = None if queries.extra is None else queries.extra.take(np.array([q]))
-        self._bought = bought
+        self._model, self._query, self._candidates, self._book = model, query, candidates, book
+        self._bought, self._k, self._threads = bought, k, threads
         self._shown: dict[int, float] = {}
         self._counts: list[dict[int, int]] = [{} for _ in book.caps]
 
@@ -172,11 +163,11 @@ class _Walk:
             # all groups that ended the list before its time are full now and leave: each round fills the list or some group
             asked = min(AHEAD * (self._k - len(self._shown)), self._candidates.count)
             rows, scores = best_allowed(
-                self._vector,
+                self._query.vectors,
                 self._candidates,
                 asked,
                 self._open(),
-                extra=self._extra,
+                extra=self._query.extra,
                 vectors=self._model.product_vectors,
                 threads=self._threads,
             )[0]
@@ -206,10 +197,10 @@ class _Walk:
 
     def _scores(self, rows: Rows) -> Floats:
         """Return the scores of some rows, to the bit those by which they rank."""
-        extra, packed = self._extra or no_extra(), np.ascontiguousarray(rows[None, :])
+        extra, packed = self._query.extra or no_extra(), np.ascontiguousarray(rows[None, :])
         scores = np.empty(packed.shape, np.float32)
         score_pairs(
-            0, 1, self._vector, self._model.product_vectors, self._model.product_bias, packed,
+            0, 1, self._query.vectors, self._model.product_vectors, self._model.product_bias, packed,
             extra.offsets, extra.rows, extra.scores, scores,
         )  # fmt: skip
         answer: Floats = scores[0]
