@@ -43,9 +43,8 @@ class Rates:
     ) -> None:
         """Start without a purchase; ``half_life`` and ``kappa`` in days, ``origin`` any moment near the first question.
 
-        ``base`` (``float32[P]``) is added to ``weight`` times the rate. With a ``kappa`` of 0
-        the rate of what was never bought is that of a trillionth of a
-        purchase. Raises `SettingProblem`.
+        ``base`` (``float32[P]``) is added to ``weight`` times the rate. With a ``kappa`` of 0 the rate of what was
+        never bought is that of a trillionth of a purchase. Raises `SettingProblem`.
         """
         if not 0 < half_life < np.inf or kappa < 0:
             raise SettingProblem(
