@@ -138,3 +138,13 @@ def test_memory_is_estimated_for_the_widest_taste(untimed):
 def test_a_warm_start_searches_nothing(untimed):
     model = train(untimed, preset("default", effort="quick").changed(SMALL, epochs=2), seed=1)
     assert warm_settings(model, {"count_weight": None}).effort == "standard"
+
+
+def test_in_python_an_effort_is_an_argument_as_settings_are(untimed):
+    few = {"dimensions": 8, "epochs": 1, "trend_weight": 0.0}
+    assert train(untimed, effort="quick", **few).record.config.effort == "quick"
+    with pytest.raises(SettingProblem, match="effort is 'great'"):
+        train(untimed, effort="great", **few)
+    model = train(untimed, **few)
+    with pytest.raises(SettingProblem, match="start_from and effort='quick' were given"):
+        train(untimed, start_from=model, effort="quick")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.reading.given import AnyHeldOut, AnyLog, held_out_given, log_given
 from tastemaker.data.reading.remedies import told_to_caller
 from tastemaker.errors import NoPurchases, SettingProblem, TrainingInterrupted
 from tastemaker.kernels.threads import ThreadPool
-from tastemaker.model.config import Config, preset
+from tastemaker.model.config import Config, Effort, preset
 from tastemaker.model.record import Epoch, TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.checkpoint import Checkpoint, Checkpoints, Plan, read_checkpoint, write_checkpoint
@@ -55,8 +57,9 @@ def train(
     """Learn a model from a log: a frame, a file, or what `read_purchases` read. The same seed gives the same bytes.
 
     ``config`` is a preset's name or settings (`preset`), *default* where none is given; further arguments change single settings
-    by their names, such as ``epochs=2, dimensions=64`` (``help(tm.Config)`` explains each). ``valid`` is measured after every
-    epoch and never learned from; it may be all that `evaluate` takes, and what of it the log does not know is left out.
+    by their names, such as ``epochs=2, dimensions=64`` (``help(tm.Config)`` explains each) or ``effort="quick"``. ``valid`` is
+    measured after every epoch and never learned from; it may be all that `evaluate` takes, and what of it the log does not know
+    is left out.
     ``progress`` is a bar, shown in terminals and notebooks unless it is False, or a function that is told of every step.
 
     ``start_from`` is an older model, of a shorter log: what it knows keeps its vectors, and the last three fifths of the epochs
@@ -86,10 +89,17 @@ def _configured(config: Config | str | None, old: TasteModel | None, settings: d
     if config is not None and named is not None:
         raise SettingProblem(f"config and preset={named!r} were given; give one of them.")
     config = config if named is None else str(named)
+    effort = settings.pop("effort", None)
     if config is None and old is not None:
+        if effort is not None:
+            raise SettingProblem(
+                f"start_from and effort={effort!r} were given; a warm start takes the older model's settings: give one of them."
+            )
         return warm_settings(old, settings)
     if not isinstance(config, Config):
         config = preset("default" if config is None else config)
+    if effort is not None:
+        config = dataclasses.replace(config, effort=cast("Effort", effort))  # which Config checks
     return config.changed(settings) if settings else config
 
 
