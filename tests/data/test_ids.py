@@ -3,11 +3,13 @@ from __future__ import annotations
 from decimal import Decimal
 from uuid import UUID
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tastemaker as tm
 from tastemaker.data.identifiers import as_form, integers_if_all, normalise_ids
 from tastemaker.errors import ColumnProblem
 
@@ -53,3 +55,39 @@ def test_categories_whole_floats_and_decimals_are_ids():
 
 def test_text_beside_bytes_is_text():
     assert normalise_ids(["a", b"b", None], noun="user")[0].to_list() == ["a", "b", None]
+
+
+@pytest.mark.parametrize("beginning", ["", "u", "SKU-", "Ä "])
+@pytest.mark.parametrize("digits", [None, 5])
+def test_ids_with_numbers_are_the_texts_that_they_are_wherever_one_is_written_otherwise(
+    tmp_path, beginning, digits
+):
+    rng = np.random.default_rng(0)
+    numbers = [
+        str(number) if digits is None else f"{number:0{digits}}" for number in rng.integers(0, 400, 3_000)
+    ]
+    texts = [beginning + number for number in numbers]
+    words = f"7 007 +7 -7 -07 u7 u07 u+7 SKU7 SKU--7 x 7x 00007 +0007 u00007 ٣ {'9' * 25}"
+    odd = words.split()
+    odd += [beginning + one for one in odd]
+    for place, text in enumerate(odd):
+        texts[2_100 + 20 * place] = text  # beyond the sample
+    texts[2_990] = ""
+    frame = pl.DataFrame({"user_id": ["a"] * 3_000, "product_id": texts})
+    frame.write_csv(tmp_path / "log.csv")
+    for log in (frame, tmp_path / "log.csv"):
+        read = tm.read_purchases(log)
+        expected = [one for one in texts if one]
+        assert read.products.ids.gather(pl.Series(read.product_rows)).to_list() == [
+            one.strip() for one in expected
+        ]
+        assert read.summary.dropped == 1
+
+
+def test_integers_far_apart_or_missing_are_the_integers_that_they_are():
+    for values in ([5, None, 2**62, -3, 5], [7, 7, None, 9], [-2, -5, -2], [2**63 - 1, -(2**63)], [None, 3]):
+        log = pl.DataFrame({"user_id": ["a"] * len(values), "product_id": pl.Series(values, dtype=pl.Int64)})
+        read = tm.read_purchases(log)
+        assert read.products.ids.gather(pl.Series(read.product_rows)).to_list() == [
+            one for one in values if one is not None
+        ]

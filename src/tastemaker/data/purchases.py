@@ -92,16 +92,27 @@ class Purchases:
 
     def histories(self) -> Histories:
         """Return each user's distinct products, ascending; users without a purchase have none."""
-        width = max(
-            len(self.products), int(self.product_rows.max(initial=0)) + 1
-        )  # unknown products are numbered beyond P
-        pairs = pair_keys(self.user_rows, self.product_rows, width)
-        pairs.sort()
+        width = self._width()
+        pairs = self._sorted_pairs(width)
         if len(pairs):
             pairs = pairs[np.concatenate(([True], pairs[1:] != pairs[:-1]))]
         users, products = np.divmod(pairs, width)
         offsets = offsets_of(np.bincount(users, minlength=len(self.users)))
         return Histories(offsets, products.astype(np.int32))
+
+    def pairs(self) -> int:
+        """Return how many distinct pairs of a user and a product there are."""
+        pairs = self._sorted_pairs(self._width())
+        return int(np.count_nonzero(pairs[1:] != pairs[:-1])) + bool(len(pairs))
+
+    def _width(self) -> int:
+        """Return the number of products; unknown ones are numbered beyond P."""
+        return max(len(self.products), int(self.product_rows.max(initial=0)) + 1)
+
+    def _sorted_pairs(self, width: int) -> Offsets:
+        pairs = pair_keys(self.user_rows, self.product_rows, width)
+        pairs.sort()
+        return pairs
 
     def take(self, chosen: np.ndarray) -> Purchases:
         """Return the purchases at these positions (or under this mask), over the same vocabularies; events and features stay."""

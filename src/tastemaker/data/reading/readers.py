@@ -196,6 +196,8 @@ def _reads_as_times(source: Source, reading: Reading, place: int) -> bool:
 def _codes_kept(rows: Rows, noun: Noun) -> AnyArray:
     """Return the distinct codes of rows that are kept, as purchases or other events, ascending."""
     codes = rows.ids[noun].codes
+    if rows.bought.all():
+        return np.arange(len(rows.ids[noun].ids))
     kept = np.zeros(len(rows.ids[noun].ids) + 1, np.bool_)
     kept[codes[rows.bought]] = True
     if rows.kinds is not None:
@@ -234,6 +236,8 @@ def _found(rows: Rows, noun: Noun, vocabulary: Vocabulary) -> tuple[AnyArray, An
 
 
 def _placed(found: CodedIds, used: AnyArray, places: pl.Series) -> AnyArray:
+    if len(used) == len(found.ids) and bool((places.to_numpy() == used).all()):
+        return found.codes  # which are the rows already
     table = np.full(len(found.ids) + 1, -1, np.int32)
     table[used] = places.to_numpy()
     rows: AnyArray = table[found.codes]
@@ -293,6 +297,8 @@ def _summary(log: Purchases, rows: Rows) -> ReadSummary:
     """Return the whole summary of a log that was read."""
     said: list[str] = []
     for noun, found in rows.ids.items():
+        if found.written == "with types" or found.ids.dtype != pl.String:
+            continue  # nothing was guessed of their type
         said += typed(found, _codes_kept(rows, noun), noun, rows.chosen.present()[noun])[2]
     time = None
     if log.times is not None and rows.times is not None:
@@ -304,9 +310,9 @@ def _summary(log: Purchases, rows: Rows) -> ReadSummary:
         events = {
             name: int((rows.kinds.places == place).sum()) for place, name in enumerate(rows.kinds.names)
         }
-    said += doubts_of_rows(log, rows.chosen.user)
+    pairs = log.pairs()
+    said += doubts_of_rows(log, rows.chosen.user, pairs)
     summary = rows.summary()
-    pairs = len(log.histories().products)
     summary = replace(
         summary,
         repeats=len(log) - pairs,

@@ -12,7 +12,8 @@ import polars as pl
 from tastemaker.data.reading.columns import FLAGS, Chosen, Columns
 from tastemaker.data.reading.options import Reading
 from tastemaker.data.reading.sources import Source
-from tastemaker.data.reading.values.ids import CodedIds, as_codes, coded
+from tastemaker.data.reading.values.codes import IdPlan, plan_ids
+from tastemaker.data.reading.values.ids import CodedIds, Written, coded
 from tastemaker.data.reading.values.kinds import Kinds, kinds_of
 from tastemaker.data.reading.values.quantities import SettledQuantities, plan_quantities, settle_quantities
 from tastemaker.data.reading.values.times import (
@@ -27,6 +28,9 @@ from tastemaker.errors import ColumnProblem, NoPurchases, TimesUndecided
 from tastemaker.types import Booleans
 
 __all__ = ["Rows", "read_rows"]
+
+SAMPLE = 2_000
+"""So many rows are looked at before ids are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +95,8 @@ def read_rows(
     names = list(dict.fromkeys([*chosen.present().values(), *further]))
     frame = source.select(names)
     schema = frame.collect_schema()
-    expressions: dict[str, pl.Expr] = {
-        noun: as_codes(name, schema[name], noun) for noun, name in _id_columns(chosen)
-    }
+    plans = _planned(frame, chosen, schema)
+    expressions = {part: read for plan in plans for part, read in plan.parts.items()}
     if chosen.quantity is not None:
         expressions["quantity"] = plan_quantities(chosen.quantity, frame, label=label)
     expressions |= {f"further {name}": pl.col(name) for name in further}
@@ -102,7 +105,7 @@ def read_rows(
     )
     if times is None and chosen.time is not None:
         chosen = Chosen(chosen.user, chosen.product, None, chosen.quantity)
-    ids = _coded(source, chosen, table, schema, reading)
+    ids = _coded(source, chosen, plans, table, schema, reading)
     quantities = None
     if chosen.quantity is not None:
         quantities = settle_quantities(chosen.quantity, frame, table["quantity"])
@@ -123,23 +126,38 @@ def read_rows(
     return rows
 
 
+def _planned(frame: pl.LazyFrame, chosen: Chosen, schema: pl.Schema) -> list[IdPlan]:
+    """Plan how the ids are read, by the first rows."""
+    columns = {noun: pl.col(name) for noun, name in _id_columns(chosen) if schema[name] == pl.String}
+    sample = frame.select(**columns).head(SAMPLE).collect() if columns else pl.DataFrame()
+    return [
+        plan_ids(name, schema[name], noun, sample[noun] if noun in columns else pl.Series())
+        for noun, name in _id_columns(chosen)
+    ]
+
+
 def _coded(
-    source: Source, chosen: Chosen, table: pl.DataFrame, schema: pl.Schema, reading: Reading
+    source: Source,
+    chosen: Chosen,
+    plans: Sequence[IdPlan],
+    table: pl.DataFrame,
+    schema: pl.Schema,
+    reading: Reading,
 ) -> dict[Noun, CodedIds]:
+    written: Written = (
+        "without types" if source.is_text else "mixtures as text" if source.spells_mixtures else "with types"
+    )
+    names = dict(_id_columns(chosen))
     return {
-        noun: coded(
-            table[noun],
-            schema[name],
-            noun=noun,
-            name=name,
-            written="without types"
-            if source.is_text
-            else "mixtures as text"
-            if source.spells_mixtures
-            else "with types",
+        plan.noun: coded(
+            plan,
+            table,
+            schema[names[plan.noun]],
+            name=names[plan.noun],
+            written=written,
             keep_null_words=reading.keep_null_words,
         )
-        for noun, name in _id_columns(chosen)
+        for plan in plans
     }
 
 

@@ -10,6 +10,7 @@ __all__ = ["shown"]
 def shown(name: str | Path) -> str:
     r"""Return a name that a terminal can print: what is no printable character is written as an escape.
 
+    >>> import os
     >>> shown("ev\x1b[31mil.csv"), shown(os.fsdecode(b"caf\xe9.csv")), shown("Käufe.csv")
     ('ev\\x1b[31mil.csv', 'caf\\xe9.csv', 'Käufe.csv')
     """

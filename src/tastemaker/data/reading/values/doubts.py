@@ -30,6 +30,10 @@ MOST_KINDS: Final = 25
 """A column that tells kinds apart has at most so many distinct words."""
 
 
+MOST_REPEATED: Final = 0.005
+"""So small a share of the rows may repeat others as a whole before it is said."""
+
+
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
@@ -88,8 +92,8 @@ def doubts_of_columns(
             yield from _id_doubt(source, chosen, name)
 
 
-def doubts_of_rows(log: Purchases, user_column: str) -> Iterator[str]:
-    """Doubt one user with an implausible share of the rows, and rows that repeat as a whole."""
+def doubts_of_rows(log: Purchases, user_column: str, pairs: int) -> Iterator[str]:
+    """Doubt one user with an implausible share of the rows, and rows that repeat as a whole; ``pairs`` of them are distinct."""
     bought = np.bincount(log.user_rows, minlength=1)
     top, users = int(bought.max()), int(np.count_nonzero(bought))
     share, mean = top / max(len(log), 1), len(log) / max(users, 1)
@@ -104,13 +108,13 @@ def doubts_of_rows(log: Purchases, user_column: str) -> Iterator[str]:
             f"user {one!r} has {top:,} of {len(log):,} purchases ({share:.0%}), a usual user {usual:,.0f}: guests under one id? "
             f"Leave them out with --where '{user_column} != {one}'."
         )
-    if log.times is None:
-        return
+    if log.times is None or len(log) - pairs <= MOST_REPEATED * len(log):
+        return  # what repeats as a whole repeats its pair
     parts = {"user": log.user_rows, "product": log.product_rows, "time": log.times}
     if log.quantities is not None:
         parts["quantity"] = log.quantities
     repeated = len(log) - pl.DataFrame(parts).hash_rows(seed=0).n_unique()
-    if repeated >= 2 and repeated > 0.005 * len(log):
+    if repeated >= 2 and repeated > MOST_REPEATED * len(log):
         yield (
             f"{repeated:,} of {len(log):,} rows repeat another one as a whole ({', '.join(parts)}); they are kept as purchases "
             "made again. If a file was exported twice, give it once."

@@ -10,6 +10,7 @@ import polars as pl
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.reading.rows import Rows
 from tastemaker.data.summary import PER_STEP, REASONS, FirstRow, TimeSummary
+from tastemaker.types import AnyArray, Times
 
 __all__ = ["buyers", "first_rows", "over_time"]
 
@@ -20,6 +21,9 @@ MOST_COLUMNS: Final = 8
 """with at most so many columns."""
 
 MOST_BARS: Final = 24
+
+MOST_DAYS: Final = 1_000_000
+"""Days are counted in a table where they span no more."""
 
 STEPS: Final = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, 50), (51, 100), (101, 1000))
 
@@ -53,7 +57,7 @@ def over_time(log: Purchases) -> tuple[tuple[str, int], ...]:
             (f"{low / per:.4g}–{high / per:.4g}", int(many))
             for low, high, many in zip(edges, edges[1:], counts, strict=False)
         )
-    days, bought = np.unique(log.times // PER_STEP["days"], return_counts=True)
+    days, bought = _by_day(log.times)
     for unit in ("M", "Y"):
         parts = days.astype("datetime64[D]").astype(f"datetime64[{unit}]")
         found, places = np.unique(parts, return_inverse=True)
@@ -61,6 +65,17 @@ def over_time(log: Purchases) -> tuple[tuple[str, int], ...]:
             break
     counts = np.bincount(places, weights=bought)
     return tuple((str(part), int(many)) for part, many in zip(found, counts, strict=True))[-4 * MOST_BARS :]
+
+
+def _by_day(times: Times) -> tuple[AnyArray, AnyArray]:
+    """Return the days on which something was bought, since 1970, and how many times."""
+    days = times // PER_STEP["days"]
+    low, high = int(days.min()), int(days.max())
+    if high - low > MOST_DAYS:
+        return np.unique(days, return_counts=True)
+    counts = np.bincount(days - low)
+    found = np.flatnonzero(counts)
+    return found + low, counts[found]
 
 
 def buyers(log: Purchases) -> tuple[tuple[str, int], ...]:

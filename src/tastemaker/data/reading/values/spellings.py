@@ -127,7 +127,7 @@ def read_as(text: pl.Expr, spelling: Spelling) -> pl.Expr:
         stripped = pl.when(text.str.ends_with(spelling.suffix)).then(text.str.strip_suffix(spelling.suffix))
     for pattern, instead in spelling.fixes:
         stripped = stripped.str.replace(pattern, instead)
-    moment = stripped.str.to_datetime(spelling.form, strict=False, time_unit="us")
+    moment = stripped.str.to_datetime(spelling.form, strict=False, time_unit="us", cache=False)
     if spelling.zone is not None:
         moment = moment.dt.replace_time_zone(spelling.zone, ambiguous="earliest", non_existent="null")
     times = moment.dt.timestamp("us") - spelling.shift * 60_000_000
