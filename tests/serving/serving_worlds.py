@@ -62,7 +62,7 @@ def make_model(
 def client_of(models: Path, **settings: object) -> Iterator[TestClient]:
     """An application in this process, and a client for it that sees a server's mistakes as answers."""
     app = create_app(Settings(models=models, log_requests=False, **settings))
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
 
 

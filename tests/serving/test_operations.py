@@ -34,7 +34,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request_of(body: bytes, path: str = PREDICT, *headers: str) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers]
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
@@ -484,7 +484,7 @@ def test_what_keeps_a_server_from_starting_is_said_in_one_sentence(tastemaker, m
 def test_a_public_address_is_served_with_keys_or_on_request(models, start, tmp_path):
     file = tmp_path / "keys.json"
     new_key(file, "read")
-    for options in (["--keys", file], ["--insecure"]):
+    for options in (["--keys", file], ["--insecure"], ["--without-keys"]):
         server = start(models, "--host", "0.0.0.0", *options)
         assert server.announced.startswith("Serving recommender/1 at http://0.0.0.0:")
         with httpx.Client(trust_env=False) as client:

@@ -131,7 +131,7 @@ def spoilt_request(rng):
         path = spoilt_path(rng, path)
     if rng.random() < 0.1:
         method = rng.choice(["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE", "X"])
-    headers = [(b"host", b"x")]
+    headers = [(b"host", b"localhost")]
     if rng.random() < 0.2:
         name = rng.choice(
             [b"x-request-id", b"authorization", b"x-api-key", b"content-length", b"content-type", b"accept"]
@@ -221,7 +221,7 @@ def test_no_name_of_a_model_leads_out_of_the_folder(client, name):
         for method in ("GET", "POST"):
             # as bytes on a socket would say it: clients tidy such paths up
             status, _, body = asyncio.run(
-                ask(client.app, method, path, [(b"host", b"x")], b'{"inputs": 1035}')
+                ask(client.app, method, path, [(b"host", b"localhost")], b'{"inputs": 1035}')
             )
             assert status in (400, 404), (method, path, body)
             assert b"manifest" not in body
@@ -230,15 +230,15 @@ def test_no_name_of_a_model_leads_out_of_the_folder(client, name):
 @pytest.mark.parametrize(
     "bytes_sent",
     [
-        b"GET /v1/models/../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        b"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        b"GET http://elsewhere/livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET /v1/models/../../etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"GET http://elsewhere/livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         b"NONSENSE\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        b"POST /v1/models/x:predict HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST /v1/models/x:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\nConnection: close\r\n\r\n",
-        b"POST /v1/models/x:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST /v1/models/x:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/models/x:predict HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 99999999999999999999\r\nConnection: close\r\n\r\n",
+        b"POST /v1/models/x:predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\n\r\n",
         b"GET /livez HTTP/1.1\r\n" + b"X: " + b"y" * 200_000 + b"\r\n\r\n",
     ],
@@ -272,7 +272,7 @@ def live(models, tmp_path_factory):
 def test_a_body_that_never_ends_is_cut_off(live):
     with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
         connection.sendall(
-            b"POST /v1/models/recommender:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST /v1/models/recommender:predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         answer = b""
         try:

@@ -73,7 +73,7 @@ def _check_address(settings: Settings) -> None:
     elif not settings.insecure and not _is_local(settings.host):
         raise ServerProblem(
             f"{settings.host} can be reached from other machines, and there are no API keys; give --keys FILE "
-            "(`tastemaker key new --keys FILE` makes one), or --insecure if something in front of it keeps strangers out."
+            "(`tastemaker key new --keys FILE` makes one), or --without-keys if something in front of it keeps strangers out."
         )
 
 

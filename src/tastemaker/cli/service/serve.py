@@ -40,7 +40,14 @@ KeysFile = Annotated[
         metavar="F", help="The API keys of `tastemaker key new`; each request needs one.", show_default=False
     ),
 ]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Listen on a public address without keys.")]
+WithoutKeys = Annotated[
+    bool,
+    typer.Option("--without-keys", "--insecure", help="Listen where other machines reach it, without keys."),
+]
+AllowedHost = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A name that requests may be sent to; repeatable.", show_default=False),
+]
 EventsFile = Annotated[
     Path | None,
     typer.Option(metavar="F.sqlite", help="Accept live purchases and keep them here.", show_default=False),
@@ -65,7 +72,8 @@ def serve(
     catalogue: Catalogue = None,
     approximate: IndexOption = False,
     keys: KeysFile = None,
-    insecure: Insecure = False,
+    without_keys: WithoutKeys = False,
+    allowed_host: AllowedHost = None,
     events: EventsFile = None,
     poll: Poll = 1.0,
     keep: Keep = 10,
@@ -92,7 +100,8 @@ def serve(
 
     settings = Settings(
         models=models, host=host, port=port, workers=workers, threads=threads, catalogue=catalogue,
-        approximate=approximate, keys=keys, insecure=insecure, events=events, poll_seconds=poll,
+        approximate=approximate, keys=keys, insecure=without_keys,
+        allowed_hosts=tuple(allowed_host or ()), events=events, poll_seconds=poll,
         keep_versions=keep, requests_per_second=rate, burst=burst, seconds=timeout, body_seconds=timeout,
         body_bytes=max_body, log_requests=not quiet,
     )  # fmt: skip

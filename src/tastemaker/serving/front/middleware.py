@@ -15,6 +15,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tastemaker.serving.front.api_keys import Key, Keys, Need, Role
+from tastemaker.serving.front.hosts import answers_to
 from tastemaker.serving.front.logs import write_line
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.front.problems import Refusal, refusal_of, refuse
@@ -60,6 +61,7 @@ class RequestMiddleware:
         """``is_open`` says which paths need no key; every other one does, whether there is a route or not."""
         self._app, self._settings, self._metrics = app, settings, metrics
         self._keys, self._is_open = keys, is_open
+        self._is_named = answers_to(settings)
         self._rates = Rates(settings.requests_per_second, settings.burst)
         self._prefix, self._numbers = secrets.token_hex(5), itertools.count()
 
@@ -96,10 +98,21 @@ class RequestMiddleware:
         wait = self._rates.wait(key.name if key else visit.client, time.monotonic())
         if wait:
             raise Refusal(429, "too many requests; wait a moment.", headers={"Retry-After": str(wait)})
+        self._check_host(scope)
         if keys is not None and key is None and not self._is_open(scope["path"]):
             raise _no_key()
         role: Role | None = key.role if key else "read" if keys is None else None
         scope["state"]["role"] = role
+
+    def _check_host(self, scope: Scope) -> None:
+        """Refuse (421) a request that was meant for another name: a page may let its own name resolve to this machine."""
+        host = None if self._is_named is None else header(scope, b"host")
+        if host is not None and self._is_named is not None and not self._is_named(host):
+            name = host.decode("latin-1")[:100]
+            raise Refusal(
+                421,
+                f"this server does not answer to the name {name!r}; start it with --allowed-host NAME, or with keys.",
+            )
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """Return the whole body, ``None`` if the client went away; refuse one that is too long or too slow."""

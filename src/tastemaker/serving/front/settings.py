@@ -36,6 +36,9 @@ class Settings:
     """The file of API keys; without it everybody may read and nobody may change anything"""
     insecure: bool = False
     """Whether a public address is served without keys"""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names beside this machine's own that requests may be sent to (421); where there are none, a server that others reach
+    answers to any name, and one without keys on a loopback address to this machine's alone"""
     events: Path | None = None
     """The SQLite file of live purchases; without it none are accepted"""
     scratch: Path | None = None
