@@ -21,6 +21,7 @@ from tastemaker.cli.service.events import events_app
 from tastemaker.cli.service.key import key_app
 from tastemaker.cli.service.promote import promote, rollback
 from tastemaker.cli.service.serve import serve
+from tastemaker.cli.terminal.help import Command, Commands
 
 __all__ = ["app"]
 
@@ -29,7 +30,7 @@ app = typer.Typer(
     help="The recommender that a shop can trust: purchases in, ranked and measured recommendations out.",
     epilog="Start with `tastemaker demo`; then `tastemaker train LOG --out models/recommender/1`.",
     no_args_is_help=True,
-    add_completion=False,
+    cls=Commands,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -69,6 +70,6 @@ for command in (
     rollback,
     doctor,
 ):
-    app.command(rich_help_panel=None)(command)
+    app.command(cls=Command)(command)
 app.add_typer(key_app)
 app.add_typer(events_app)

@@ -13,6 +13,7 @@ __all__ = ["events_app"]
 
 events_app = typer.Typer(
     name="events",
+    cls=Commands,
     help="Export the live purchases that `serve --events` kept.",
     no_args_is_help=True,
 )

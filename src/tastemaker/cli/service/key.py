@@ -20,6 +20,7 @@ KeysFile = Annotated[
 
 key_app = typer.Typer(
     name="key",
+    cls=Commands,
     help="Make, list and remove the API keys of a server. It reads the file again when it changes, so rotating a key takes three "
     "steps and no restart: `new`, hand the new key to the client, `remove` the old one.",
     no_args_is_help=True,
@@ -43,7 +44,7 @@ def new(
     print(text)
 
 
-@key_app.command("list")
+@key_app.command("list", cls=Command)
 def list_keys(keys: KeysFile) -> None:
     """List the keys of the file: name, role and day of creation."""
     from tastemaker.serving.front.api_keys import read_keys
