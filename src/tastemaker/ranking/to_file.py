@@ -1,9 +1,10 @@
-"""Lists for many users or products, block by block into a Parquet file that appears when it is whole."""
+"""Lists for many users or products, block by block into a file that appears when it is whole."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +17,18 @@ __all__ = ["check_file", "write_frame", "write_lists"]
 
 QUERIES_AT_ONCE = 1 << 14
 
+WRITERS: Mapping[str, Callable[[pl.LazyFrame, Path], object]] = {
+    ".parquet": pl.LazyFrame.sink_parquet,
+    ".csv": pl.LazyFrame.sink_csv,
+    ".tsv": partial(pl.LazyFrame.sink_csv, separator="\t"),
+    ".jsonl": pl.LazyFrame.sink_ndjson,
+    ".ndjson": pl.LazyFrame.sink_ndjson,
+    ".arrow": pl.LazyFrame.sink_ipc,
+    ".feather": pl.LazyFrame.sink_ipc,
+    "": pl.LazyFrame.sink_parquet,
+}
+"""How a file is written, by the end of its name."""
+
 
 def write_lists(
     asked: pl.Series,
@@ -26,7 +39,8 @@ def write_lists(
 ) -> int:
     """Rank for these ids, block by block, and write all lists; return the number of lines.
 
-    ``rank`` is `recommend` or `similar` with its model and options bound: the lines are those of its lists' ``to_frame``.
+    The end of the file's name says how: `.parquet`, `.csv`, `.tsv`, `.jsonl` or `.arrow`. ``rank`` is `recommend` or `similar`
+    with its model and options bound: the lines are those of its lists' ``to_frame``.
     """
 
     def blocks() -> Iterator[pl.DataFrame]:
@@ -44,7 +58,11 @@ def write_frame(frame: pl.DataFrame, file: Path) -> int:
 
 
 def check_file(file: Path) -> Path:
-    """Return the path if a file can be written there; raise `UnreadableFile` if not."""
+    """Return the path if a file can be written there; raise `UnreadableFile` if not, or for a name that tells of no known form."""
+    if file.suffix.lower() not in WRITERS:
+        raise UnreadableFile(
+            f"{file} cannot be written: a name ends in {', '.join(filter(None, WRITERS))}, or in nothing for Parquet."
+        )
     parent = file.absolute().parent
     if file.is_dir():
         raise UnreadableFile(f"{file} is a folder; name a file to write.")
@@ -65,9 +83,10 @@ def _write(frames: Iterator[pl.DataFrame], file: Path) -> int:
             lines += len(frame)
             yield frame
 
+    write = WRITERS[check_file(file).suffix.lower()]
     try:
         with writing(file) as temporary:
-            register_io_source(produce, schema=first.schema).sink_parquet(temporary)
+            write(register_io_source(produce, schema=first.schema), temporary)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise TastemakerError(f"cannot write {file}: {error}.") from error
     return lines

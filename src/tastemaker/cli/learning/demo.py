@@ -10,6 +10,7 @@ import typer
 
 from tastemaker.cli.terminal.console import output, print_json, say
 from tastemaker.cli.terminal.options import AsJson, Threads
+from tastemaker.cli.terminal.tables import Sheet, measured, print_sheet
 from tastemaker.training.progress_bar import terminal_bar
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _show(shop: Shop, split: Split, model: TasteModel, reports: dict[str, Report
     out.print()
     _show_neighbours(shop, model)
     out.print()
-    out.print(_quality(reports))
+    print_sheet(_quality(reports))
 
 
 def _show_customer(shop: Shop, model: TasteModel, held_out_users: object) -> None:
@@ -152,18 +153,12 @@ def _side_by_side(left: str, right: str, first: list[str], second: list[str]) ->
     return table
 
 
-def _quality(reports: dict[str, Report]) -> Table:
-    from rich.table import Table
-
-    table = Table("mean (95 % interval)", *MEASURES, box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for name, report in reports.items():
-        cells = []
-        for measure in MEASURES:
-            value = report.metrics[measure]
-            interval = f" [dim]{value.low:.3f}–{value.high:.3f}[/dim]" if value.low != value.high else ""
-            cells.append(f"{value.mean:.3f}{interval}")
-        table.add_row(name, *cells)
-    return table
+def _quality(reports: dict[str, Report]) -> Sheet:
+    rows = [
+        [name, *(measured(report.metrics[measure], 3) for measure in MEASURES)]
+        for name, report in reports.items()
+    ]
+    return Sheet(["mean (95 % interval)", *MEASURES], rows)
 
 
 def _keep(shop: Shop, split: Split, model: TasteModel, out: Path, folder: Path) -> Path:

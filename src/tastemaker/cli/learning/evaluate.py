@@ -27,10 +27,9 @@ from tastemaker.cli.terminal.options import (
     spoken,
 )
 from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
+from tastemaker.cli.terminal.tables import Sheet, measured, print_sheet
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from tastemaker.data.reading.readers import HeldOut
     from tastemaker.evaluation.protocol import Report
     from tastemaker.evaluation.replay.bench import Terms
@@ -122,7 +121,7 @@ def _read(files: list[Path], model: TasteModel, reading: ReadingOptions) -> Held
 
 def _show(report: Report) -> None:
     output().print(f"{report.users:,} users, {report.products:,} products ranked; mean and 95 % interval:")
-    output().print(report_table(report))
+    print_sheet(report_table(report))
     if report.workshop is not None:
         output().print(
             f"The workshop's measure, 1 bought against {report.workshop.negatives} random products (a training curve, "
@@ -142,17 +141,9 @@ def _replay(folder: Path, later: list[Path], reading: ReadingOptions, terms: Ter
     show_replay(replay_on(model, log, terms), as_json=as_json)
 
 
-def report_table(report: Report) -> Table:
+def report_table(report: Report) -> Sheet:
     """Return a table with a line for each metric and a column for each list length."""
-    from rich.table import Table
-
     lengths = sorted({int(name.partition("@")[2]) for name in report.metrics})
-    table = Table("", *[f"@{length}" for length in lengths], box=None, header_style="bold", padding=(0, 2))
-    for name in dict.fromkeys(name.partition("@")[0] for name in report.metrics):
-        cells = []
-        for length in lengths:
-            value = report.metrics[f"{name}@{length}"]
-            interval = f" [dim]{value.low:.4f}–{value.high:.4f}[/dim]" if value.low != value.high else ""
-            cells.append(f"{value.mean:.4f}{interval}")
-        table.add_row(name, *cells)
-    return table
+    names = dict.fromkeys(name.partition("@")[0] for name in report.metrics)
+    rows = [[name, *(measured(report.metrics[f"{name}@{length}"]) for length in lengths)] for name in names]
+    return Sheet(["", *(f"@{length}" for length in lengths)], rows, gap=4)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tastemaker.cli.terminal.console import output, print_json, say
+from tastemaker.cli.terminal.tables import Cell, Sheet, measured, print_sheet
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from tastemaker.evaluation.replay.bench import Terms
     from tastemaker.evaluation.replay.compare import ReplayComparison
     from tastemaker.evaluation.replay.report import Measured, ReplayReport
@@ -126,51 +125,43 @@ def _show_questions(report: ReplayReport) -> None:
         out.print(f"{report.not_findable:,} ask for a product that is no candidate; they count as missed.")
 
 
-def _show_measured(report: ReplayReport, measured: Mapping[str, Measured]) -> None:
+def _show_measured(report: ReplayReport, models: Mapping[str, Measured]) -> None:
     """Print the tables of what was measured, the main model first."""
     out = output()
     out.print("\nMean over questions and 95 % interval over users:")
-    out.print(replay_table(measured))
+    print_sheet(replay_table(models))
     metric = _main_metric(report.model)
     out.print(f"\n{metric} by who asks and what was bought:")
-    out.print(segments_table(measured, metric))
+    print_sheet(segments_table(models, metric))
     for name, why in report.skipped.items():
         out.print(f"{name}: not measured, {why}.", soft_wrap=True, markup=False)
 
 
-def replay_table(measured: Mapping[str, Measured]) -> Table:
+def replay_table(found: Mapping[str, Measured]) -> Sheet:
     """Return a line for each model or rule, and a column for each metric."""
-    from rich.table import Table
-
-    names = list(next(iter(measured.values())).whole.metrics)
+    names = list(next(iter(found.values())).whole.metrics)
     shown = [name for name in names if not name.startswith("mrr")]
-    table = Table("", *shown, "over users", box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for name, one in measured.items():
-        cells = []
-        for metric in shown:
-            value = one.whole.metrics[metric]
-            interval = f" [dim]{value.low:.4f}–{value.high:.4f}[/dim]" if value.low != value.high else ""
-            cells.append(f"{value.mean:.4f}{interval}")
-        table.add_row(_label(name, one), *cells, f"{one.over_users[_main_metric(one)].mean:.4f}")
-    return table
+    rows = [
+        [
+            _label(name, one),
+            *(measured(one.whole.metrics[metric]) for metric in shown),
+            f"{one.over_users[_main_metric(one)].mean:.4f}",
+        ]
+        for name, one in found.items()
+    ]
+    return Sheet(["", *shown, "over users"], rows, gap=1)
 
 
-def segments_table(measured: Mapping[str, Measured], metric: str) -> Table:
+def segments_table(found: Mapping[str, Measured], metric: str) -> Sheet:
     """Return a line for each segment: its share of the questions, and how well each serves it."""
-    from rich.table import Table
-
-    table = Table("", "questions", "share", box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for name in measured:
-        table.add_column(name, justify="right")
-    first = next(iter(measured.values()))
+    first = next(iter(found.values()))
     total = max(first.whole.purchases, 1)
+    rows: list[list[Cell]] = []
     for place, part in enumerate(first.segments):
-        cells = []
-        for one in measured.values():
-            value = one.segments[place].metrics.get(metric)
-            cells.append("" if value is None else f"{value.mean:.4f}")
-        table.add_row(part.label, f"{part.purchases:,}", f"{part.purchases / total:.1%}", *cells)
-    return table
+        values = [one.segments[place].metrics.get(metric) for one in found.values()]
+        cells = ["" if value is None else f"{value.mean:.4f}" for value in values]
+        rows.append([part.label, f"{part.purchases:,}", f"{part.purchases / total:.1%}", *cells])
+    return Sheet(["", "questions", "share", *found], rows, right=[*found])
 
 
 def _main_metric(one: Measured) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tastemaker.cli.lists.index import Approximately, approximate_of
-from tastemaker.cli.lists.showing import print_lists, say_rules, say_written, some, write
+from tastemaker.cli.lists.showing import names_of, print_lists, ranked, say_rules, say_written, some, write
 from tastemaker.cli.terminal.console import print_json, say
 from tastemaker.cli.terminal.options import (
     AsJson,
@@ -27,8 +27,6 @@ from tastemaker.cli.terminal.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import polars as pl
 
     from tastemaker.data.reading.columns import Columns
@@ -78,7 +76,9 @@ RulesFile = Annotated[
 ]
 CatalogueFile = Annotated[
     Path | None,
-    typer.Option(metavar="F", help="A table of products, for rules on its columns.", show_default=False),
+    typer.Option(
+        metavar="F", help="A table of products: names to show, columns for rules.", show_default=False
+    ),
 ]
 Why = Annotated[bool, typer.Option("--why", help="Say which purchases speak for each product.")]
 
@@ -152,7 +152,10 @@ def _for_users(packed: PackedModel, asked: pl.Series, wishes: Wishes, facts: dic
         recommend, packed, k=wishes.k, include_purchased=wishes.include_purchased,
         rules=book, explain=wishes.explain, threads=wishes.threads,
     )  # fmt: skip
-    _answer(rank, asked, book, wishes, facts)
+    if wishes.out is not None:
+        say_written(wishes.out, write(rank, asked, wishes.out, "users"), wishes.as_json, facts)
+        return
+    _show(packed, ranked(rank, asked, "users"), book, wishes, facts)
 
 
 def _for_basket(packed: PackedModel, basket: str, wishes: Wishes) -> None:
@@ -168,33 +171,34 @@ def _for_basket(packed: PackedModel, basket: str, wishes: Wishes) -> None:
             rules=book, explain=wishes.explain, threads=wishes.threads,
         )  # fmt: skip
 
-    _answer(rank, products, book, wishes, {"unknown_products": unknown})
+    facts: dict[str, object] = {"unknown_products": unknown}
+    if wishes.out is not None:
+        say_written(wishes.out, write(rank, products, wishes.out, "users"), wishes.as_json, facts)
+        return
+    _show(packed, [rank(products)], book, wishes, facts)
 
 
-def _answer(
-    rank: Callable[[pl.Series], Recommendations],
-    asked: pl.Series,
+def _show(
+    packed: PackedModel,
+    blocks: list[Recommendations],
     book: RuleBook,
     wishes: Wishes,
     facts: dict[str, object],
 ) -> None:
-    """Write the lists, or show them as a table or as JSON."""
+    """Show lists as a table or as JSON."""
     from tastemaker.ranking.as_json import COMMAND_LINE, plain, rules_json
 
-    if wishes.out is not None:
-        say_written(wishes.out, write(rank, asked, wishes.out, "users"), wishes.as_json, facts)
-        return
-    lists = rank(asked)
     if not wishes.as_json:
-        print_lists(lists)
+        print_lists(blocks, names_of(packed.catalogue))
         return
     answers = [
         answer | {"best_sellers": answer["source"] not in ("personal", "basket")}
+        for lists in blocks
         for answer in lists.to_json(COMMAND_LINE)
     ]
     ruled = wishes.rules is not None or wishes.explain
     rules = {"rules": plain(rules_json(book, book.removals))} if ruled else {}
-    exact = {} if lists.lists.exact else {"exact": False}
+    exact = {} if all(lists.lists.exact for lists in blocks) else {"exact": False}
     print_json({"recommendations": answers} | rules | exact | facts)
 
 

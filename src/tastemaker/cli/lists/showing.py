@@ -12,11 +12,15 @@ from tastemaker.cli.terminal.interrupts import raise_at_once
 if TYPE_CHECKING:
     import polars as pl
 
+    from tastemaker.data.reading.product_table import ProductTable
     from tastemaker.ranking.recommend import Recommendations
     from tastemaker.ranking.rules.rule_book import RuleBook
     from tastemaker.ranking.why import Reason
 
-__all__ = ["print_lists", "say_rules", "say_written", "some", "write"]
+__all__ = ["names_of", "print_lists", "ranked", "say_rules", "say_written", "some", "write"]
+
+AT_ONCE = 1 << 12
+"""Lists that are ranked between two steps of the bar."""
 
 
 def write(rank: Callable[[pl.Series], Recommendations], asked: pl.Series, file: Path, what: str) -> int:
@@ -28,6 +32,26 @@ def write(rank: Callable[[pl.Series], Recommendations], asked: pl.Series, file: 
         return write_lists(
             asked, rank, file, on_progress=lambda done: bar.update(bar.task_ids[0], advance=done)
         )
+
+
+def ranked(
+    rank: Callable[[pl.Series], Recommendations], asked: pl.Series, what: str
+) -> list[Recommendations]:
+    """Rank for all that is asked; where that is much, block by block under a bar."""
+    if len(asked) <= AT_ONCE:
+        return [rank(asked)]
+    found = []
+    with raise_at_once(), counting(what, len(asked)) as bar:
+        for low in range(0, len(asked), AT_ONCE):
+            found.append(rank(asked[low : low + AT_ONCE]))
+            bar.update(bar.task_ids[0], advance=len(found[-1].queries))
+    return found
+
+
+def names_of(table: ProductTable | None) -> pl.Series | None:
+    """Return the column of a catalogue that names the products, by its usual name, length P."""
+    column = None if table is None else table.named("name")
+    return None if table is None or column is None else table.column(column)
 
 
 def say_written(file: Path, lines: int, as_json: bool, facts: dict[str, object]) -> None:
@@ -56,23 +80,29 @@ def some(ids: Sequence[object]) -> str:
     return ", ".join(map(repr, ids[:5])) + more
 
 
-def print_lists(lists: Recommendations) -> None:
-    """Print a table of all lists for people."""
+def print_lists(blocks: Sequence[Recommendations], names: pl.Series | None = None) -> None:
+    """Print a table of all lists for people, with the products' names where a catalogue has them."""
     from rich.table import Table
+    from rich.text import Text
 
-    explained = lists.found is not None and lists.found.reasons is not None
-    because = ["because of"] if explained else []
-    columns = [lists.queries.name, "rank", lists.answer, "score", *because]
-    table = Table(*columns, box=None, header_style="bold", padding=(0, 2))
-    for q, query in enumerate(lists.queries.to_list()):
-        products = lists.of(q)
-        reasons = lists.about(q).reasons or () if explained else ()
-        for place, (product, score) in enumerate(products):
-            first = str(query) if not place else ""
-            why = [_because(lists, reasons[place])] if explained else []
-            table.add_row(first, str(place + 1), str(product), f"{score:.4f}", *why)
-        if not products:
-            table.add_row(str(query), "", "(nothing left to recommend)", "")
+    first = blocks[0]
+    explained = first.found is not None and first.found.reasons is not None
+    columns = [first.queries.name, "rank", first.answer, *([] if names is None else ["name"]), "score"]
+    table = Table(
+        *columns, *(["because of"] if explained else []), box=None, header_style="bold", padding=(0, 2)
+    )
+    for lists in blocks:
+        for q, query in enumerate(lists.queries.to_list()):
+            rows, scores = lists.lists[q]
+            reasons = lists.about(q).reasons or () if explained else ()
+            for place, (row, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True)):
+                cells = [str(query) if not place else "", str(place + 1), str(lists.products.ids[row])]
+                if names is not None:
+                    cells.append(str(names[row] or ""))
+                why = [_because(lists, reasons[place])] if explained else []
+                table.add_row(*map(Text, [*cells, f"{score:.4f}", *why]))
+            if not len(rows):
+                table.add_row(Text(str(query)), "", "(nothing left to recommend)")
     output().print(table)
 
 

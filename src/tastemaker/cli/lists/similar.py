@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from tastemaker.cli.lists.index import Approximately, approximate_of
-from tastemaker.cli.lists.showing import print_lists, say_written, write
+from tastemaker.cli.lists.showing import names_of, print_lists, ranked, say_written, write
 from tastemaker.cli.terminal.console import print_json
 from tastemaker.cli.terminal.options import AsJson, ModelFolder, OutFile, Threads, first_existing, typed
 
@@ -26,6 +27,10 @@ def similar(
     include_self: Annotated[
         bool, typer.Option("--include-self", help="List the product itself, too, as the workshop did.")
     ] = False,
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(metavar="F", help="A table of products, whose names are shown.", show_default=False),
+    ] = None,
     approximate: Approximately = False,
     out: OutFile = None,
     threads: Threads = None,
@@ -44,15 +49,17 @@ def similar(
     if approximate and similarity != "dot":
         raise typer.BadParameter("--approximate finds by dot product; leave --similarity at dot.")
     model = load(folder)
-    packed = pack(model, candidates=approximate_of(folder, model, approximate))
+    packed = pack(model, catalogue=catalogue, candidates=approximate_of(folder, model, approximate))
     asked = model.products.ids if all_products else typed(product or [])
     rank = partial(near, packed, k=k, similarity=similarity, include_self=include_self, threads=threads)
     if out is not None:
         say_written(out, write(rank, asked, out, "products"), as_json, {})
         return
-    lists = rank(asked)
+    blocks = ranked(rank, asked, "products")
     if as_json:
-        exact = {} if lists.lists.exact else {"exact": False}
-        print_json({"similar": lists.to_json(COMMAND_LINE)} | exact)
+        exact = {} if all(lists.lists.exact for lists in blocks) else {"exact": False}
+        print_json(
+            {"similar": [answer for lists in blocks for answer in lists.to_json(COMMAND_LINE)]} | exact
+        )
     else:
-        print_lists(lists)
+        print_lists(blocks, names_of(packed.catalogue))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tastemaker.cli.terminal.console import say
+from tastemaker.cli.terminal.help import Command, Commands
 
 __all__ = ["events_app"]
 
@@ -24,7 +25,7 @@ def _root() -> None:
     pass
 
 
-@events_app.command()
+@events_app.command(cls=Command)
 def export(
     file: Annotated[
         Path,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from tastemaker.cli.terminal.console import say
+from tastemaker.cli.terminal.help import Command, Commands
 
 __all__ = ["key_app"]
 
@@ -27,7 +28,7 @@ key_app = typer.Typer(
 )
 
 
-@key_app.command()
+@key_app.command(cls=Command)
 def new(
     keys: KeysFile,
     role: Annotated[
@@ -53,7 +54,7 @@ def list_keys(keys: KeysFile) -> None:
         print(f"{key.name}  {key.role:5}  {key.created[:10]}")
 
 
-@key_app.command()
+@key_app.command(cls=Command)
 def remove(
     keys: KeysFile, name: Annotated[str, typer.Argument(metavar="NAME", help="As `list` shows it.")]
 ) -> None:

@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from tastemaker.model.config import Config
     from tastemaker.model.record import Epoch, TrainingRecord
 
 __all__ = [
@@ -44,10 +45,12 @@ def output() -> Console:
 
 
 def say(text: str) -> None:
-    """Print one line for people on stderr; what is no printable character is written as an escape."""
+    """Print one line for people on stderr, in a terminal broken between words; what cannot be printed is written as an escape."""
     from tastemaker.data.reading.files.names import shown
 
-    error_console().print("\n".join(map(shown, text.split("\n"))), markup=False, soft_wrap=True)
+    console = error_console()
+    whole = not console.is_terminal or "tastemaker " in text  # a command is to be copied in one line
+    console.print("\n".join(map(shown, text.split("\n"))), markup=False, soft_wrap=whole)
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -109,10 +112,21 @@ def say_chosen(record: TrainingRecord) -> None:
     if "tried" in metrics:
         tastes = f"{config.taste.dimensions} dimensions, decay {config.taste.decay:.3g}, rare decay {config.taste.rare_decay:.3g}"
         say(f"The best of {len(metrics['tried'])} tastes there: {tastes}.")
-    memory = config.memory
-    spectral = f" + {memory.spectral_weight:g} spectral" if memory.spectral_weight else ""
     say(
-        f"Chosen on a part held out of the log ({metrics['users']:,} users): {config.taste.epochs} epochs, memory "
-        f"{memory.count_weight:g} counts + {memory.ridge_weight:g} ridge{spectral}, trend {config.trend.weight:g}; "
-        f"{metrics['measure']} there {metrics['taste']:.4f}, with memory {metrics['with_memory']:.4f}."
+        f"Chosen on a part held out of the log ({metrics['users']:,} users), by {metrics['measure']}: "
+        f"{config.taste.epochs} epochs ({metrics['taste']:.4f} with taste alone), then {_memory_in_words(config)} "
+        f"({metrics['with_memory']:.4f} in all)."
     )
+
+
+def _memory_in_words(config: Config) -> str:
+    """Return what was chosen beside taste, such as ``memory of common purchases with weight 1, no trend``."""
+    memory, trend = config.memory, config.trend.weight
+    parts = {
+        "common purchases": memory.count_weight,
+        "a regression among them": memory.ridge_weight,
+        "a spectral part": memory.spectral_weight,
+    }
+    weighed = [f"{name} (weight {weight:g})" for name, weight in parts.items() if weight]
+    memory_said = f"memory of {' and '.join(weighed)}" if weighed else "no memory of common purchases"
+    return f"{memory_said} and {f'trend (weight {trend:g})' if trend else 'no trend'}"

@@ -71,7 +71,9 @@ ModelFolder = Annotated[
 ]
 OutFile = Annotated[
     Path | None,
-    typer.Option(metavar="F.parquet", help="Write a Parquet file instead of printing.", show_default=False),
+    typer.Option(
+        metavar="F", help="Write a file instead: .parquet, .csv, .tsv, .jsonl or .arrow.", show_default=False
+    ),
 ]
 
 Logs = Annotated[
