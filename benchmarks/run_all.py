@@ -24,9 +24,11 @@ TAKES_DATA = {
     "throughput",
     "warm_start",
     "against_als",
+    "long_histories",
     "serving",
     "soak",
 }
+NO_SYNTHETIC = {"against_als", "long_histories"}
 NAMES = [
     "quality",
     "startup",
@@ -39,6 +41,7 @@ NAMES = [
     "scaling",
     "warm_start",
     "against_als",
+    "long_histories",
     "one_request",
     "serving",
     "soak",
@@ -79,7 +82,7 @@ def main() -> None:
 def command(name: str, options: argparse.Namespace) -> list[str]:
     words = [sys.executable, str(HERE / f"{name}.py")]
     if name in TAKES_DATA:
-        words += ["--synthetic"] if options.synthetic and name != "against_als" else []
+        words += ["--synthetic"] if options.synthetic and name not in NO_SYNTHETIC else []
         words += ["--data", str(options.data)] if options.data else []
     if name == "quality" and options.data:
         words += ["--data", str(options.data)]
