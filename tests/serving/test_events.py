@@ -24,6 +24,7 @@ from tastemaker.errors import EventsFull, EventsProblem, KeyUsedOtherwise
 from tastemaker.serving.answering.event_store import (
     Event,
     Events,
+    as_bytes,
     read_events,
 )
 
@@ -95,6 +96,34 @@ def test_an_export_is_a_log_in_the_order_of_arrival(tmp_path, store):
     assert read_events(tmp_path / "events.db", after=1)["number"].to_list() == [2]
     assert read_events(tmp_path / "events.db", most=1)["number"].to_list() == [1]
     assert read_events(tmp_path / "events.db", after=2).height == 0
+
+
+def test_ids_that_look_like_formulas_are_harmless_in_a_csv_unless_asked_for_raw(tmp_path, store):
+    ids = ["=1+1", "+x", "-x", "@x", "a=b"]
+    store.add([Event(user, "-hat", 1) for user in ids])
+    frame = read_events(tmp_path / "events.db")
+
+    def written(kind, **how):
+        lines = as_bytes(frame, kind, **how).decode().splitlines()
+        if kind == "csv":
+            return [tuple(line.split(",")[1:3]) for line in lines[1:]]
+        return [(row["user_id"], row["product_id"]) for row in map(json.loads, lines)]
+
+    assert written("csv") == [(f"'{user}" if user != "a=b" else user, "'-hat") for user in ids]
+    for raw in (written("csv", raw_cells=True), written("jsonl")):
+        assert raw == [(user, "-hat") for user in ids]
+
+
+def test_integers_below_zero_stay_numbers_in_a_csv(tmp_path, store):
+    store.add([Event("-7", "8", 1)])
+    assert as_bytes(read_events(tmp_path / "events.db"), "csv").decode().splitlines()[1].startswith("1,-7,8,")
+
+
+def test_a_new_file_of_events_is_its_owners_alone(tmp_path, store):
+    store.add([Event("u", "p", 1)])
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.glob("events.db*")}
+    assert modes
+    assert set(modes.values()) == {0o600}
 
 
 def test_numbers_are_never_given_again(tmp_path, store):

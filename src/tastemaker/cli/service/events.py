@@ -40,6 +40,10 @@ def export(
         ),
     ],
     after: Annotated[int, typer.Option(min=0, help="Leave out events up to this number.")] = 0,
+    raw_cells: Annotated[
+        bool,
+        typer.Option("--raw-cells", help="Leave ids of a CSV that begin with = + - @ without an apostrophe."),
+    ] = False,
 ) -> None:
     """Write live purchases as a log that `train` and `recommend --with-purchases` read.
 
@@ -57,7 +61,7 @@ def export(
     check_file(out)
     frame = read_events(file, after=after)
     try:
-        replace_bytes(out, as_bytes(frame, kind))
+        replace_bytes(out, as_bytes(frame, kind, raw_cells=raw_cells))
     except OSError as error:
         raise SettingProblem(f"cannot write {out}: {error.strerror or error}.") from error
     last = f", the last one number {frame['number'][-1]:,}" if len(frame) else ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,10 @@ USERS_AT_ONCE = 10_000
 """Most users of one query; SQLite takes 32,766 parameters."""
 
 WAIT_SECONDS = 5.0
+
+FORMULA = r"^[=+\-@\t\r]"
+"""How a cell begins that a spreadsheet would take for a formula"""
+
 """So long a writer waits for another process's commit."""
 
 
@@ -66,6 +71,7 @@ class Events:
         self.file = self._file = file
         self._writing, self._reading = threading.Lock(), threading.Lock()
         with _translated(file):
+            _make_private(file)
             self._writer, self._reader = self._open(), None
             self._reader = _connect(file)
 
@@ -189,13 +195,25 @@ def read_events(file: Path, *, after: int = 0, most: int | None = None) -> pl.Da
     )
 
 
-def as_bytes(frame: pl.DataFrame, kind: str) -> bytes:
-    """Return a log as JSON lines, CSV or Parquet."""
+def as_bytes(frame: pl.DataFrame, kind: str, *, raw_cells: bool = False) -> bytes:
+    """Return a log as JSON lines, CSV or Parquet.
+
+    Texts of a CSV that a spreadsheet would take for a formula get an apostrophe before them, unless ``raw_cells``.
+    """
     if kind == "parquet":
         buffer = io.BytesIO()
         frame.write_parquet(buffer)
         return buffer.getvalue()
     text = frame.with_columns(pl.col("time").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    if kind == "csv" and not raw_cells:
+        text = text.with_columns(
+            pl.when(pl.col(name).str.contains(FORMULA))
+            .then("'" + pl.col(name))
+            .otherwise(pl.col(name))
+            .alias(name)
+            for name in ("user_id", "product_id")
+            if text[name].dtype == pl.String
+        )
     return (text.write_csv() if kind == "csv" else _as_json_lines(text)).encode()
 
 
@@ -216,6 +234,12 @@ def _as_json_lines(frame: pl.DataFrame) -> str:
     return "".join(
         json.dumps(dict(zip(values, line, strict=True)), ensure_ascii=False) + "\n" for line in lines
     )
+
+
+def _make_private(file: Path) -> None:
+    """Make a new file that its owner alone may read; SQLite gives the files beside it the same mode."""
+    with suppress(OSError):  # it is there, or SQLite says in a moment why it cannot be
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _connect(file: Path) -> sqlite3.Connection:

@@ -69,7 +69,7 @@ async def export(request: RequestInfo, query: ExportQuery) -> Content:
         frame = await run_in_threadpool(read_events, store.file, after=query.after, most=query.limit)
     except EventsProblem as error:
         raise Refusal(503, str(error)) from None
-    content = await run_in_threadpool(as_bytes, frame, query.format)
+    content = await run_in_threadpool(as_bytes, frame, query.format, raw_cells=query.raw_cells)
     last = query.after if frame.is_empty() else int(frame["number"][-1])
     headers = {"Last-Number": str(last), "Cache-Control": "no-store"}
     return Content(content, TYPES[query.format], headers=headers)

@@ -244,6 +244,13 @@ class ExportQuery(Struct, forbid_unknown_fields=True):
     """Which events are exported, and as what."""
 
     format: Literal["jsonl", "csv", "parquet"] = "jsonl"
+    raw_cells: Annotated[
+        bool,
+        Meta(
+            description="Whether ids of a CSV that begin with `=`, `+`, `-` or `@` stay as they are; "
+            "else an apostrophe is put before them."
+        ),
+    ] = False
     after: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Only events with a greater number.")] = 0
     limit: Annotated[int, Meta(ge=1, le=1_000_000)] = 100_000
 
