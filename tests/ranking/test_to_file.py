@@ -12,8 +12,8 @@ import pytest
 from tastemaker.data.reading.readers import read_purchases
 from tastemaker.errors import TastemakerError, UnreadableFile
 from tastemaker.ranking import to_file
+from tastemaker.ranking.export.to_file import check_file, write_lists
 from tastemaker.ranking.recommend import recommend, similar
-from tastemaker.ranking.to_file import check_file, write_lists
 from tastemaker.training.baselines.best_sellers import best_sellers
 
 

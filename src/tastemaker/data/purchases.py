@@ -11,8 +11,10 @@ import polars as pl
 
 from tastemaker.data.events import Events
 from tastemaker.data.ragged import flat_lists, offsets_of, owners_of, pair_keys
-from tastemaker.data.summary import ReadSummary, TimeUnit
+from tastemaker.data.summary import ReadSummary, TimeSummary, TimeUnit
 from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.display import Markup, card, html_table
+from tastemaker.tabular import Tabular
 from tastemaker.types import Floats, Offsets, Rows, Times
 
 __all__ = ["Histories", "Purchases"]
@@ -57,8 +59,8 @@ class Histories:
         return pair_keys(self.owners(), self.products, products)
 
 
-@dataclass(frozen=True, slots=True)
-class Purchases:
+@dataclass(frozen=True, slots=True, repr=False)
+class Purchases(Tabular):
     """A log of purchases in the order of its file, with the ids of all users and products it may speak of.
 
     A repeated (user, product) pair is a purchase made again and is kept.
@@ -89,6 +91,48 @@ class Purchases:
 
     def __len__(self) -> int:
         return len(self.user_rows)
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a line for each purchase: user_id, product_id, and time, quantity and context where the log has them.
+
+        An unknown product, of a row of P or above, has no id. Times of a log without dates stay numbers.
+        """
+        beyond = self.product_rows >= len(self.products)
+        places = pl.Series(self.product_rows.astype(np.int64))
+        products = self.products.ids.gather(places.set(pl.Series(beyond), None))
+        columns = [
+            self.users.original(self.users.at(self.user_rows)).alias("user_id"),
+            self.products.original(products).alias("product_id"),
+        ]
+        if self.times is not None:
+            times = pl.Series("time", self.times)
+            columns.append(times.cast(pl.Datetime("us")) if self.time_unit == "calendar" else times)
+        if self.quantities is not None:
+            columns.append(pl.Series("quantity", self.quantities))
+        frame = pl.DataFrame(columns)
+        return frame if self.context is None else frame.hstack(self.context.drop(frame.columns, strict=False))
+
+    def span(self) -> str:
+        """Return the first and the last day of the log, or of its order, in words; empty where it has no times."""
+        if self.times is None or not len(self):
+            return ""
+        ends = TimeSummary(int(self.times.min()), int(self.times.max()), "", "", self.time_unit)
+        first, last = (
+            ends.spell(one).removesuffix("T00:00:00+00:00")[:10] for one in (ends.first, ends.last)
+        )
+        return f"{first} to {last}"
+
+    def __repr__(self) -> str:
+        span = self.span()
+        return (
+            f"Purchases({len(self):,} of {len(self.products):,} products by {len(self.users):,} users"
+            f"{f', {span}' if span else ''})"
+        )
+
+    def _repr_html_(self) -> str:
+        shown = self.take(np.arange(min(len(self), 5))).to_frame()
+        rows = html_table(shown.columns, shown.rows(), caption="The first purchases")
+        return card("A log of purchases", {"": repr(self)[10:-1]}, rows, Markup(self.summary._repr_html_()))
 
     def histories(self) -> Histories:
         """Return each user's distinct products, ascending; users without a purchase have none."""

@@ -16,6 +16,7 @@ from tastemaker.data.ragged import offsets_of, pair_keys, places_in
 from tastemaker.data.reading.given import AnyLog, log_given
 from tastemaker.data.reading.remedies import for_caller
 from tastemaker.data.summary import PER_STEP
+from tastemaker.display import card, html_table
 from tastemaker.errors import DataError, SettingProblem
 from tastemaker.types import AnyArray, Booleans, Offsets, Rows, Times
 
@@ -40,7 +41,7 @@ FEW_MOMENTS, LONG_GAP_OF_FEW = 20, 20
 """or, where there are fewer moments than the first, so many times: of a handful nobody can tell which one is astray."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Split:
     """Two parts of one log, over the same vocabularies, each in the order of the log."""
 
@@ -50,6 +51,19 @@ class Split:
     """How the log was split, in a sentence for people."""
     baskets: Purchases | None = None
     """What the held-out users bought before, where whole users are held out; neither in train nor held out"""
+
+    def __repr__(self) -> str:
+        return f"Split(train: {len(self.train):,} purchases, held out: {len(self.held_out):,}. {self.description})"
+
+    def _repr_html_(self) -> str:
+        parts = {"train": self.train, "held out": self.held_out, "baskets": self.baskets}
+        rows = [
+            [name, len(part), len(np.unique(part.user_rows)), len(np.unique(part.product_rows)), part.span()]
+            for name, part in parts.items()
+            if part is not None
+        ]
+        table = html_table(["", "purchases", "users", "products", "times"], rows)
+        return card("A log in two parts", {}, self.description, table, self.lost())
 
     @property
     def users_without_train(self) -> int:

@@ -24,7 +24,7 @@ RARE = 16
 """Sorted ids are bisected where at most one in this many is wanted; hashing them all would cost more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Vocabulary:
     """The ids of one kind of thing, in row order: ``ids[row]`` is the id of ``row``.
 
@@ -67,6 +67,10 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(repr(one) for one in self.ids.head(3).to_list())
+        return f"Vocabulary({len(self):,} {self.noun}s: {shown}{', …' if len(self) > 3 else ''})"
 
     def find(self, ids: pl.Series | Iterable[object]) -> pl.Series:
         """Return the row of each id, ``Int32[n]``, null where the id is unknown.

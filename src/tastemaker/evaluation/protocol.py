@@ -8,20 +8,24 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from tastemaker.data.purchases import Histories
+from tastemaker.display import card
 from tastemaker.errors import DataError
+from tastemaker.evaluation.interval_tables import interval_frame, intervals_table
 from tastemaker.evaluation.intervals import Interval, bootstrap_mean
 from tastemaker.evaluation.metrics import Measurements, measure
 from tastemaker.evaluation.sampled import Workshop
 from tastemaker.ranking.lists import RankedLists
+from tastemaker.tabular import Tabular
 from tastemaker.types import Doubles, Rows
 
 __all__ = ["Report", "report_of", "those_with_held_out"]
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+@dataclass(frozen=True, slots=True, repr=False)
+class Report(Tabular):
     """What a model's lists are worth: a mean with its interval for each metric, and each user's value."""
 
     users: int
@@ -40,6 +44,36 @@ class Report:
     """``int32[users]``, the position among the ranked lists of each measured user."""
     values: dict[str, Doubles] = field(default_factory=dict, repr=False, compare=False)
     """``{"recall@10": float64[users], …}``, for paired comparison with another report on the same users."""
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a line for each metric and list length: metric, k, mean, and low and high of the 95 % interval."""
+        return interval_frame(self.metrics)
+
+    def __repr__(self) -> str:
+        shown = [name for name in self.metrics if name.startswith(("recall@", "ndcg@"))] or list(self.metrics)
+        means = ", ".join(f"{name} {self.metrics[name].mean:.4f}" for name in shown[:4])
+        return f"Report({self.users:,} users, {self.products:,} products: {means})"
+
+    def _repr_html_(self) -> str:
+        return card(
+            f"{self.users:,} users measured, {self.products:,} products ranked",
+            {},
+            self._left_out(),
+            intervals_table(self.metrics),
+            "Means over users with their 95 % intervals; each metric is drawn from 0.",
+        )
+
+    def _left_out(self) -> str:
+        said = []
+        if self.unknown_user_rows:
+            said.append(
+                f"{self.unknown_user_rows:,} purchases are of users that the model does not know, and left out."
+            )
+        if self.unknown_product_rows:
+            said.append(
+                f"{self.unknown_product_rows:,} are of products that it does not know, and count as missed."
+            )
+        return " ".join(said)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``evaluate --json`` prints as dictionaries; ``workshop`` is None when not measured."""

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
 from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.display import card, html_table
 from tastemaker.errors import SettingProblem
 from tastemaker.model.record import TrainingRecord
 from tastemaker.types import Counts, Floats, Offsets, Rows
 
 __all__ = ["Memory", "TasteModel"]
+
+
+def _exported(name: str, *arguments: Any) -> Any:
+    """Call a function of the layer that knows queries; it is looked up here, so that this value depends on nothing above it."""
+    module = import_module("tastemaker.ranking.export.embeddings")
+    model, given, bias = arguments
+    return getattr(module, name)(model, given, bias=bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ class Memory:
     """``float32[entries]``"""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TasteModel:
     """Everything needed to rank. Each part but the vocabularies and histories may be empty (``None``).
 
@@ -96,6 +106,55 @@ class TasteModel:
         if self.basket_vectors is None:
             return self.product_vectors, 1.0
         return self.basket_vectors, self.damping
+
+    def user_embeddings(self, users: Any = None, *, bias: bool = False) -> Any:
+        """Return the vectors of users, of all by default: ``ids, vectors = model.user_embeddings()``, ``float32[n, D]``.
+
+        Their products with those of `product_embeddings`, and the bias, are all of a score but what the memory adds (and repeats):
+
+        score(u, p) = user vector · product vector + product_bias[p] + memory
+
+        ``bias=True`` puts a 1 behind every user's vector and the bias behind every product's, so that one inner product is the
+        score; an index by inner product (faiss's ``IndexFlatIP``) then ranks as `recommend` does where there is no memory, what
+        was bought left in. ``users`` may be all that `recommend` takes. A user without a purchase has the zero vector.
+        """
+        return _exported("user_embeddings", self, users, bias)
+
+    def product_embeddings(self, products: Any = None, *, bias: bool = False) -> Any:
+        """Return the vectors of products, of all by default, with their ids: `user_embeddings` says how they meet."""
+        return _exported("product_embeddings", self, products, bias)
+
+    def basket_embeddings(self, baskets: Any, *, bias: bool = False) -> Any:
+        """Return the vectors of baskets, as `recommend_baskets` takes them, numbered from 0: queries like those of users."""
+        return _exported("basket_embeddings", self, baskets, bias)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the model is, in a few facts under their names: what a notebook shows of it."""
+        record, memory = self.record, self.memory
+        config = record.config
+        name = record.metrics.get("baseline", "a baseline") if config is None else config.preset
+        facts: dict[str, Any] = {
+            "preset": name,
+            "learned from": f"{record.purchases:,} purchases, {len(self.users):,} users, {len(self.products):,} products",
+            "vectors": f"{self.dimensions} dimensions" if self.dimensions else "none",
+            "memory": "none" if memory is None else f"{len(memory.products):,} pairs of products",
+            "epochs": f"{len(record.epochs)}{' (interrupted)' if record.interrupted else ''}",
+            "seed": record.seed,
+        }
+        measure, worth = record.metrics.get("measure"), record.metrics.get("with_memory")
+        if measure is not None and isinstance(worth, float):
+            facts[f"{measure}, held out of train"] = worth
+        return facts
+
+    def __repr__(self) -> str:
+        facts = self.facts()
+        return f"TasteModel({facts['preset']}: {facts['learned from']}; {facts['vectors']}, memory: {facts['memory']})"
+
+    def _repr_html_(self) -> str:
+        epochs = [[one.epoch, one.loss, one.accuracy, one.valid_loss] for one in self.record.epochs]
+        shown = html_table(["epoch", "loss", "accuracy", "valid loss"], epochs[-5:]) if epochs else ""
+        ids = ", ".join(repr(one) for one in self.users.ids.head(3).to_list())
+        return card("A taste model", self.facts() | {"user ids such as": ids}, shown)
 
     def finite(self) -> bool:
         """Return whether every number of the model is finite."""

@@ -38,6 +38,7 @@ from tastemaker.types import Rows
 __all__ = [
     "AnyRules",
     "Recommendations",
+    "baskets_given",
     "book_of",
     "known_part",
     "recommend",
@@ -175,7 +176,7 @@ def recommend_baskets(
     """
     packed = pack(model, catalogue=catalogue)
     book = book_of(packed, rules)
-    visitors = Visitors.of([_with_basket(packed, basket) for basket in _baskets(baskets)])
+    visitors = Visitors.of([_with_basket(packed, basket) for basket in baskets_given(baskets)])
     found = rank_visitors(
         packed, visitors, book, k=k, include_purchased=include_purchased, explain=explain, threads=threads
     )
@@ -241,7 +242,7 @@ def known_part(model: TasteModel, basket: Iterable[object]) -> tuple[list[object
     )
 
 
-def _baskets(given: Iterable[Iterable[object] | object]) -> list[list[object]]:
+def baskets_given(given: Iterable[Iterable[object] | object]) -> list[list[object]]:
     """Return the baskets; ids that stand in no lists are one."""
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         return [[given]]

@@ -25,7 +25,7 @@ AT_ONCE = 1 << 12
 
 def write(rank: Callable[[pl.Series], Recommendations], asked: pl.Series, file: Path, what: str) -> int:
     """Rank for all that is asked, block by block, and write the lists; return the number of lines."""
-    from tastemaker.ranking.to_file import check_file, write_lists
+    from tastemaker.ranking.export.to_file import check_file, write_lists
 
     check_file(file)
     with raise_at_once(), counting(what, len(asked)) as bar:

@@ -50,7 +50,7 @@ def export(
     The columns are number, user_id, product_id, time, quantity. The last number is said, to go on after it next time.
     """
     from tastemaker.errors import SettingProblem
-    from tastemaker.ranking.to_file import check_file
+    from tastemaker.ranking.export.to_file import check_file
     from tastemaker.serving.answering.event_store import as_bytes, read_events
     from tastemaker.storage import replace_bytes
 

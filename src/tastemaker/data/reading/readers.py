@@ -30,7 +30,7 @@ from tastemaker.types import AnyArray
 __all__ = ["HeldOut", "open_rows", "purchases_of", "read_held_out", "read_purchases"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class HeldOut:
     """Purchases read against the vocabularies of a model, and how many it could not know."""
 
@@ -46,6 +46,12 @@ class HeldOut:
 
     unknown_product_rows: int
     """Rows whose user the model knows, but not their product."""
+
+    def __repr__(self) -> str:
+        return (
+            f"HeldOut({len(self.purchases):,} purchases to measure with, {self.unknown_product_rows:,} of them of unknown "
+            f"products; {self.unknown_user_rows:,} more of unknown users left out)"
+        )
 
 
 def read_purchases(

@@ -1,0 +1,99 @@
+"""What a notebook shows of a value: cards, tables and intervals as HTML that fits its light and dark themes.
+
+Everything given is escaped but what `drawn_interval` and `html_table` return themselves, which are `Markup`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import TypeAlias
+
+__all__ = ["Cell", "Markup", "card", "drawn_interval", "html_table", "number"]
+
+
+class Markup(str):
+    """HTML that was made here, and so is not escaped again."""
+
+    __slots__ = ()
+
+
+Cell: TypeAlias = object
+"""Text, a number, or `Markup`"""
+
+BLUE = "#3b78b5"
+WIDTH, HEIGHT = 160, 12
+
+
+def number(value: object) -> str:
+    """Write a value as people read it.
+
+    >>> number(43607), number(0.12345), number(-0.5), number(None), number("hat")
+    ('43,607', '0.1235', '-0.5000', '', 'hat')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return str(value)
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, caption: str = "") -> Markup:
+    """Return a table; numbers stand to the right.
+
+    >>> "<td>&lt;b&gt;</td>" in html_table(["name"], [["<b>"]])
+    True
+    """
+    lines = [f"<caption style='text-align:left'>{escape(caption)}</caption>"] if caption else []
+    lines.append(
+        "<tr>" + "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in head) + "</tr>"
+    )
+    for row in rows:
+        lines.append("<tr>" + "".join(map(_cell, row)) + "</tr>")
+    return Markup(f"<table>{''.join(lines)}</table>")
+
+
+def card(title: str, facts: Mapping[str, Cell], *parts: str) -> str:
+    """Return a title, facts under their names, and further parts: `Markup` as it is, text as a paragraph."""
+    lines = [f"<p><b>{escape(title)}</b></p>"]
+    if facts:
+        cells = "".join(
+            f"<tr><th style='text-align:left;font-weight:normal;opacity:.7'>{escape(name)}</th>"
+            f"<td style='text-align:left'>{_text(value)}</td></tr>"
+            for name, value in facts.items()
+        )
+        lines.append(f"<table>{cells}</table>")
+    lines += [part if isinstance(part, Markup) else f"<p>{escape(part)}</p>" for part in parts if part]
+    return f"<div>{''.join(lines)}</div>"
+
+
+def drawn_interval(mean: float, low: float, high: float, *, top: float) -> Markup:
+    """Return a dot with its whisker on an axis from 0 to ``top``; the numbers are its title.
+
+    >>> "0.5000 (0.2500–0.7500)" in drawn_interval(0.5, 0.25, 0.75, top=1)
+    True
+    """
+    scale = (WIDTH - 8) / top if top > 0 else 0.0
+    at, start, stop = (4 + max(0.0, min(value, top)) * scale for value in (mean, low, high))
+    middle = HEIGHT / 2
+    return Markup(
+        f"<svg width='{WIDTH}' height='{HEIGHT}' role='img'>"
+        f"<title>{mean:.4f} ({low:.4f}–{high:.4f})</title>"
+        f"<line x1='4' y1='{HEIGHT - 1}' x2='{WIDTH - 4}' y2='{HEIGHT - 1}' stroke='currentColor' stroke-opacity='.15'/>"
+        f"<line x1='{start:.1f}' y1='{middle}' x2='{stop:.1f}' y2='{middle}' stroke='{BLUE}' stroke-width='2'/>"
+        f"<circle cx='{at:.1f}' cy='{middle}' r='3.5' fill='{BLUE}'/></svg>"
+    )
+
+
+def _cell(value: Cell) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"<td style='text-align:right'>{_text(value)}</td>"
+    return f"<td style='text-align:left'>{_text(value)}</td>"
+
+
+def _text(value: Cell) -> str:
+    return value if isinstance(value, Markup) else escape(number(value))

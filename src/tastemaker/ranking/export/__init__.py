@@ -1,0 +1,1 @@
+"""What leaves for other programs: lists in files, vectors with their ids."""
