@@ -11,7 +11,7 @@ import pytest
 
 from tastemaker.data.reading.readers import read_purchases
 from tastemaker.errors import TastemakerError, UnreadableFile
-from tastemaker.ranking import to_file
+from tastemaker.ranking.export import to_file
 from tastemaker.ranking.export.to_file import check_file, write_lists
 from tastemaker.ranking.recommend import recommend, similar
 from tastemaker.training.baselines.best_sellers import best_sellers

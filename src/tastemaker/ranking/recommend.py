@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ from tastemaker.data.reading.catalogues import Catalogue
 from tastemaker.data.reading.given import AnyIds, ids_given
 from tastemaker.data.reading.product_table import ProductTable, empty_table
 from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.display import card, html_table
 from tastemaker.errors import SettingProblem
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.as_json import (
@@ -50,7 +51,11 @@ AnyRules: TypeAlias = RuleBook | Rules | Mapping[str, Any] | str | Path
 """Rules as a file (JSON, or TOML by its name), as the table that such a file holds, or as read or compiled before"""
 
 
-@dataclass(frozen=True, slots=True)
+MOST_SHOWN = 50
+"""The lines that a notebook shows of lists."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Recommendations(Tabular):
     """Ranked lists with ids: list ``i`` answers query ``queries[i]``."""
 
@@ -64,16 +69,61 @@ class Recommendations(Tabular):
     """How each list came about; ``None`` for products near a product"""
     book: RuleBook | None = None
     """What the rules came to"""
+    catalogue: ProductTable | None = None
+    """What is known of the products beside their ids"""
 
-    def to_frame(self) -> pl.DataFrame:
-        """Return one line for each recommended product: the query, the product, ``rank`` from 1, ``score``."""
+    def to_frame(self, columns: Sequence[str] | Literal["all"] = ()) -> pl.DataFrame:
+        """Return one line for each recommended product: the query, the product, ``rank`` from 1, ``score``.
+
+        ``columns`` of the catalogue that the lists were made with are joined, ``"all"`` of them or those named. Lists made with
+        ``explain=True`` have a column ``because``: up to three products of the query that speak for this one, the strongest first.
+        Raises `ColumnProblem` for a column that the catalogue lacks.
+        """
         offsets = self.lists.offsets
         rank = places_in(offsets) + 1
         answers = self.products.original(self.products.at(self.lists.rows)).alias(self.answer)
         asked = self.queries.gather(pl.Series(owners_of(offsets)))
-        return pl.DataFrame(
+        frame = pl.DataFrame(
             [asked, answers, pl.Series("rank", rank.astype(np.int32)), pl.Series("score", self.lists.scores)]
         )
+        because = self._because()
+        if because is not None:
+            frame = frame.with_columns(because)
+        return frame.hstack(self._joined(columns)) if columns else frame
+
+    def _joined(self, columns: Sequence[str] | Literal["all"]) -> list[pl.Series]:
+        """Return columns of the catalogue, a value for each line."""
+        table = self.catalogue or empty_table(self.products)
+        names = (
+            table.frame.columns if columns == "all" else [columns] if isinstance(columns, str) else columns
+        )
+        places = pl.Series(self.lists.rows.astype(np.int64))
+        return [table.column(name).gather(places) for name in names]
+
+    def _because(self) -> pl.Series | None:
+        """Return for each line the products of the query that speak for it most, the strongest first."""
+        if self.found is None or self.found.reasons is None:
+            return None
+        spoken = []
+        for query in range(len(self.lists)):
+            for reason in self.about(query).reasons or ():
+                rows = [one.row for one in reason.purchases[:3] if one.weight > 0]
+                spoken.append(self._ids(np.array(rows, np.int32)))
+        return pl.Series("because", spoken, dtype=pl.List(self.products.ids.dtype))
+
+    def __repr__(self) -> str:
+        answers = "similar products" if self.answer == "similar_id" else "recommendations"
+        return f"Recommendations({len(self.lists):,} lists of {answers}, {len(self.lists.rows):,} in all)"
+
+    def _repr_html_(self) -> str:
+        table = self.catalogue
+        parts = (
+            [] if table is None else [table.named(part) for part in ("name", "brand", "category", "price")]
+        )
+        frame = self.to_frame([part for part in parts if part is not None])
+        shown = frame.head(MOST_SHOWN)
+        rest = f"and {len(frame) - len(shown):,} more: to_frame() has all." if len(frame) > len(shown) else ""
+        return card(repr(self)[16:-1], {}, html_table(shown.columns, shown.rows()), rest)
 
     def of(self, query: int) -> list[tuple[object, float]]:
         """Return (product id, score) pairs of one query, best first."""
@@ -152,7 +202,9 @@ def recommend(
     ]  # fmt: skip
     found = VisitorLists.joined(parts)
     asked = model.users.original(model.users.at(rows)).alias("user_id")
-    return Recommendations(asked, found.lists, model.products, found=found, book=book)
+    return Recommendations(
+        asked, found.lists, model.products, found=found, book=book, catalogue=packed.catalogue
+    )
 
 
 def recommend_baskets(
@@ -181,7 +233,9 @@ def recommend_baskets(
         packed, visitors, book, k=k, include_purchased=include_purchased, explain=explain, threads=threads
     )
     numbers = pl.Series("basket", np.arange(len(visitors)))
-    return Recommendations(numbers, found.lists, packed.model.products, found=found, book=book)
+    return Recommendations(
+        numbers, found.lists, packed.model.products, found=found, book=book, catalogue=packed.catalogue
+    )
 
 
 def similar(
@@ -209,7 +263,7 @@ def similar(
         packed, rows, book, k=k, similarity=similarity, include_self=include_self, threads=threads
     )
     asked = model.products.original(model.products.at(rows)).alias("product_id")
-    return Recommendations(asked, lists, model.products, "similar_id", book=book)
+    return Recommendations(asked, lists, model.products, "similar_id", book=book, catalogue=packed.catalogue)
 
 
 def book_of(packed: PackedModel, rules: AnyRules | None) -> RuleBook:

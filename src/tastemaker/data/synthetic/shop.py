@@ -55,7 +55,7 @@ MONTH_TRADE: Final = np.array([0.9, 0.7, 0.85, 0.9, 1, 1, 0.9, 0.85, 1, 1.05, 1.
 """How much is sold on a day of each month, relative to May."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Shop:
     """A synthetic shop: what a shop knows (purchases, catalogue) and what only its maker knows (the rest)."""
 
@@ -70,6 +70,9 @@ class Shop:
     """``float32[P, F]``: the features of each product."""
     popularity: Floats
     """``float32[P]``: the logarithm of each product's appeal to a user without a taste."""
+
+    def __repr__(self) -> str:
+        return f"Shop({self.purchases!r})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from tastemaker.data.reading.given import seen_by
+from tastemaker.display import card, drawn_interval, html_table
 from tastemaker.evaluation.comparison.cost import Cost
 from tastemaker.evaluation.comparison.list_samples import SHOWN, ListSamples, Segmentation, sample_lists
 from tastemaker.evaluation.comparison.measurement import Conditions
 from tastemaker.evaluation.comparison.verdict import Test, headline, sentences
 from tastemaker.evaluation.comparison.workspace import LearnedModel
 from tastemaker.evaluation.evaluate import rank_held_out, report_on
+from tastemaker.evaluation.interval_tables import interval_frame
 from tastemaker.evaluation.protocol import Report, those_with_held_out
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.tabular import Tabular
 
 __all__ = ["Comparison", "Entry", "measured_entry", "skipped_entry"]
 
@@ -57,8 +62,8 @@ class Entry:
         }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Comparison(Tabular):
     """Several models measured on the same users, and whether the chosen one differs from each of the others."""
 
     entries: tuple[Entry, ...]
@@ -116,6 +121,36 @@ class Comparison:
         if self.of(self.chosen).report is None:
             return f"{self.chosen} was not measured: {self.of(self.chosen).skipped}."
         return " ".join(sentences(self.tests, self.chosen, self.metrics))
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a line for each measured model, metric and list length: model, metric, k, mean, low, high."""
+        parts = [
+            interval_frame(entry.report.metrics).select(pl.lit(entry.name).alias("model"), pl.all())
+            for entry in self.measured
+            if entry.report is not None
+        ]
+        return pl.concat(parts) if parts else interval_frame({}).select(pl.lit("").alias("model"), pl.all())
+
+    def __repr__(self) -> str:
+        models = ", ".join(entry.name for entry in self.measured)
+        return f"Comparison({self.users:,} users; {models}: {self.verdict})"
+
+    def _repr_html_(self) -> str:
+        metric = self.metrics[0]
+        reports = [(entry, entry.report) for entry in self.measured if entry.report is not None]
+        reports.sort(key=lambda one: -one[1].metrics[metric].mean)
+        top = max((report.metrics[metric].high for _, report in reports), default=0.0)
+        rows = []
+        for entry, report in reports:
+            value = report.metrics[metric]
+            others = [report.metrics[name].mean for name in self.columns if name != metric]
+            name = f"{entry.name} (chosen)" if entry.name == self.chosen else entry.name
+            drawn = drawn_interval(value.mean, value.low, value.high, top=top)
+            seconds = "" if entry.cost is None else f"{entry.cost.seconds:.1f} s"
+            rows.append([name, value.mean, drawn, *others, seconds])
+        head = ["", metric, "", *[name for name in self.columns if name != metric], "learned in"]
+        skipped = [f"{entry.name} was left out: {entry.skipped}." for entry in self.entries if entry.skipped]
+        return card(self.verdict, {}, html_table(head, rows), *skipped, *self.notes)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``compare --json`` prints, as dictionaries."""

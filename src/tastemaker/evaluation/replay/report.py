@@ -8,9 +8,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import polars as pl
 
+from tastemaker.display import card, html_table
+from tastemaker.evaluation.interval_tables import interval_frame, intervals_table
 from tastemaker.evaluation.intervals import Interval, bca_ends, resampled_means
 from tastemaker.evaluation.replay.questions import SEGMENTS, Questions
+from tastemaker.tabular import Tabular
 from tastemaker.types import AnyArray, Booleans, Doubles, Rows
 
 __all__ = ["Measured", "Part", "ReplayReport", "gains", "measured_of", "parts_of"]
@@ -68,8 +72,8 @@ class Measured:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class ReplayReport(Tabular):
     """A replay: how many questions there were, what the model's answers are worth, and what simple rules reach."""
 
     purchases: int
@@ -95,6 +99,40 @@ class ReplayReport:
     def metrics(self) -> dict[str, Interval]:
         """Return the model's means over questions."""
         return self.model.whole.metrics
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a line for each model, segment, metric and list length; the segment *all* holds every question."""
+        parts = [
+            interval_frame(part.metrics).select(
+                pl.lit(name).alias("model"),
+                pl.lit(label).alias("segment"),
+                pl.lit(part.purchases).alias("purchases"),
+                pl.all(),
+            )
+            for name, measured in {"model": self.model, **self.baselines}.items()
+            for label, part in (("all", measured.whole), *((one.label, one) for one in measured.segments))
+        ]
+        return pl.concat(parts)
+
+    def __repr__(self) -> str:
+        means = ", ".join(f"{name} {value.mean:.4f}" for name, value in list(self.metrics.items())[:4])
+        return f"ReplayReport({self.purchases:,} questions of {self.users:,} users: {means})"
+
+    def _repr_html_(self) -> str:
+        tables = [intervals_table(self.metrics)]
+        rows = [
+            [name, *(one.whole.metrics[metric].mean for metric in self.metrics)]
+            for name, one in {"model": self.model, **self.baselines}.items()
+        ]
+        tables.append(html_table(["", *self.metrics], rows))
+        parts = [
+            [part.label, part.purchases, *(one.mean for one in part.metrics.values())]
+            for part in self.model.segments
+        ]
+        tables.append(html_table(["segment", "questions", *self.metrics], parts))
+        title = f"{self.purchases:,} later purchases of {self.users:,} users, each a question"
+        facts = {"not findable": self.not_findable, "ranked": self.candidates}
+        return card(title, facts, *tables, *self.notes)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``evaluate --replay --json`` prints."""
