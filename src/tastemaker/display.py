@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-__all__ = ["Cell", "Markup", "card", "drawn_interval", "html_table", "number"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Cell", "Markup", "card", "drawn_interval", "frame_table", "html_table", "number"]
 
 
 class Markup(str):
@@ -55,6 +58,22 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, caption: 
     for row in rows:
         lines.append("<tr>" + "".join(map(_cell, row)) + "</tr>")
     return Markup(f"<table>{''.join(lines)}</table>")
+
+
+def frame_table(frame: pl.DataFrame, *, caption: str = "") -> Markup:
+    """Return the lines of a frame; ids keep their digits together, scores have four places, other numbers as many as they need."""
+    columns = [
+        [_written(value, name) for value in frame.get_column(name).to_list()] for name in frame.columns
+    ]
+    return html_table(frame.columns, list(zip(*columns, strict=True)), caption=caption)
+
+
+def _written(value: object, name: str) -> Cell:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, float) and name != "score":
+        return f"{value:,.6g}"
+    return value if isinstance(value, float) or name == "rank" else "" if value is None else str(value)
 
 
 def card(title: str, facts: Mapping[str, Cell], *parts: str) -> str:

@@ -237,3 +237,10 @@ def test_what_a_catalogue_says_is_text_to_a_notebook():
     lists = tm.recommend(model, model.users.ids, catalogue=names)
     for value in (lists, model, tm.read_purchases(log)):
         assert not re.search("<(script|img|i)[ >]", value._repr_html_())
+
+
+def test_ids_keep_their_digits_together(values):
+    lists = values["lists"]
+    product = lists.to_frame()["product_id"][0]
+    assert product > 1_000_000
+    assert f">{product}<" in lists._repr_html_()

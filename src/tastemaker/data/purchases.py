@@ -13,7 +13,7 @@ from tastemaker.data.events import Events
 from tastemaker.data.ragged import flat_lists, offsets_of, owners_of, pair_keys
 from tastemaker.data.summary import ReadSummary, TimeSummary, TimeUnit
 from tastemaker.data.vocabulary import Vocabulary
-from tastemaker.display import Markup, card, html_table
+from tastemaker.display import Markup, card, frame_table
 from tastemaker.tabular import Tabular
 from tastemaker.types import Floats, Offsets, Rows, Times
 
@@ -125,14 +125,14 @@ class Purchases(Tabular):
     def __repr__(self) -> str:
         span = self.span()
         return (
-            f"Purchases({len(self):,} of {len(self.products):,} products by {len(self.users):,} users"
+            f"Purchases({len(self):,} purchases of {len(self.products):,} products by {len(self.users):,} users"
             f"{f', {span}' if span else ''})"
         )
 
     def _repr_html_(self) -> str:
         shown = self.take(np.arange(min(len(self), 5))).to_frame()
-        rows = html_table(shown.columns, shown.rows(), caption="The first purchases")
-        return card("A log of purchases", {"": repr(self)[10:-1]}, rows, Markup(self.summary._repr_html_()))
+        rows = frame_table(shown, caption="The first purchases")
+        return card(f"A log of {repr(self)[10:-1]}", {}, rows, Markup(self.summary._repr_html_()))
 
     def histories(self) -> Histories:
         """Return each user's distinct products, ascending; users without a purchase have none."""

@@ -151,8 +151,11 @@ class TasteModel:
         return f"TasteModel({facts['preset']}: {facts['learned from']}; {facts['vectors']}, memory: {facts['memory']})"
 
     def _repr_html_(self) -> str:
-        epochs = [[one.epoch, one.loss, one.accuracy, one.valid_loss] for one in self.record.epochs]
-        shown = html_table(["epoch", "loss", "accuracy", "valid loss"], epochs[-5:]) if epochs else ""
+        names = ["epoch", "loss", "accuracy", "valid_loss", "valid_accuracy"]
+        if all(one.valid_loss is None for one in self.record.epochs):
+            names = names[:3]
+        rows = [[getattr(one, name) for name in names] for one in self.record.epochs[-5:]]
+        shown = html_table(names, rows, caption="The last epochs") if rows else ""
         ids = ", ".join(repr(one) for one in self.users.ids.head(3).to_list())
         return card("A taste model", self.facts() | {"user ids such as": ids}, shown)
 

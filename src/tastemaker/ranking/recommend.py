@@ -15,7 +15,7 @@ from tastemaker.data.reading.catalogues import Catalogue
 from tastemaker.data.reading.given import AnyIds, ids_given
 from tastemaker.data.reading.product_table import ProductTable, empty_table
 from tastemaker.data.vocabulary import Vocabulary
-from tastemaker.display import card, html_table
+from tastemaker.display import card, frame_table
 from tastemaker.errors import SettingProblem
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.as_json import (
@@ -113,7 +113,8 @@ class Recommendations(Tabular):
 
     def __repr__(self) -> str:
         answers = "similar products" if self.answer == "similar_id" else "recommendations"
-        return f"Recommendations({len(self.lists):,} lists of {answers}, {len(self.lists.rows):,} in all)"
+        lists = "1 list" if len(self.lists) == 1 else f"{len(self.lists):,} lists"
+        return f"Recommendations({lists} of {answers}, {len(self.lists.rows):,} lines)"
 
     def _repr_html_(self) -> str:
         table = self.catalogue
@@ -123,7 +124,7 @@ class Recommendations(Tabular):
         frame = self.to_frame([part for part in parts if part is not None])
         shown = frame.head(MOST_SHOWN)
         rest = f"and {len(frame) - len(shown):,} more: to_frame() has all." if len(frame) > len(shown) else ""
-        return card(repr(self)[16:-1], {}, html_table(shown.columns, shown.rows()), rest)
+        return card(repr(self)[16:-1], {}, frame_table(shown), rest)
 
     def of(self, query: int) -> list[tuple[object, float]]:
         """Return (product id, score) pairs of one query, best first."""
