@@ -89,6 +89,20 @@ def test_one_guest_changes_nothing_for_anybody_else(tmp_path: Path):
     assert list(lookup.at(np.array([0, 3]))) == [2, "guest-7"]
 
 
+def test_lists_name_integers_as_integers_beside_a_guest(tmp_path: Path, small_config: tm.Config):
+    pairs = [(user, product) for user in range(8) for product in range(6) if (user + product) % 3]
+    log = [(str(user), str(product)) for user, product in pairs] + [("guest-7", "gift")] * 2
+    purchases = csv(tmp_path, "user,item\n" + "\n".join(map(",".join, log)))
+    model = tm.train(purchases, small_config, seed=1)
+    found = tm.recommend(model, [3, "guest-7"], k=6).to_json()
+    assert [one["user"] for one in found] == [3, "guest-7"]
+    named = {product["product"] for one in found for product in one["recommendations"]}
+    assert {type(one) for one in named} == {int, str}
+    assert "gift" in named
+    near = tm.similar(model, [3], k=2).to_json()
+    assert near[0]["product"] == 3
+
+
 def test_a_guest_in_json_lines_leaves_the_numbers_numbers(tmp_path: Path):
     lines = [{"user": one, "item": 5} for one in (3, 1, 2, "guest")]
     path = written(tmp_path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))

@@ -183,6 +183,7 @@ def test_what_is_no_time_is_counted_and_shown(text: str):
 def test_fillers_are_no_time_and_are_no_stain_on_a_named_column(filler: str):
     log = read(["2011-01-01", "2011-01-02", filler], time="time")
     assert (log.read.without_time, len(log)) == (1, 2)
+    assert any("1 values of column 'time' stand for no time" in one for one in log.read.warnings)
 
 
 @pytest.mark.parametrize("filler", [0, -1, 253_402_214_400])

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from tastemaker.data.identifiers import IdForm, as_form, normalise_ids
+from tastemaker.data.identifiers import IdForm, as_form, normalise_ids, series_of_objects
 from tastemaker.errors import DataError, UnknownId
 from tastemaker.types import AnyArray, Rows
 
@@ -90,7 +90,7 @@ class Vocabulary:
         """Return the row of each id, or of one id, ``int32[n]``; raise `UnknownId` when one is not here."""
         if isinstance(ids, str | bytes) or not isinstance(ids, pl.Series | Iterable):
             ids = [ids]  # one id; the letters of a text are none
-        series = ids if isinstance(ids, pl.Series) else pl.Series("id", list(ids))
+        series = ids if isinstance(ids, pl.Series) else series_of_objects(list(ids))
         found = self.find(series)
         if found.null_count():
             unknown = series.filter(found.is_null()).unique(maintain_order=True)

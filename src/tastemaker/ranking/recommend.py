@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import polars as pl
 
+from tastemaker.data.identifiers import IdForm, python_values
 from tastemaker.data.ragged import owners_of, places_in
 from tastemaker.data.reading.catalogues import Catalogue
 from tastemaker.data.reading.given import AnyIds, ids_given
@@ -71,6 +72,8 @@ class Recommendations(Tabular):
     """What the rules came to"""
     catalogue: ProductTable | None = None
     """What is known of the products beside their ids"""
+    form: IdForm = "plain"
+    """How the ids that were asked came; of integers and text each keeps its own kind"""
 
     def to_frame(self, columns: Sequence[str] | Literal["all"] = ()) -> pl.DataFrame:
         """Return one line for each recommended product: the query, the product, ``rank`` from 1, ``score``.
@@ -129,7 +132,7 @@ class Recommendations(Tabular):
     def of(self, query: int) -> list[tuple[object, float]]:
         """Return (product id, score) pairs of one query, best first."""
         rows, scores = self.lists[query]
-        return list(zip(self.products.at(rows).to_list(), scores.tolist(), strict=True))
+        return list(zip(self._ids(rows), scores.tolist(), strict=True))
 
     def about(self, query: int) -> VisitorList:
         """Return one list with its source, its reasons (with ``explain=True``) and what was removed; products are rows."""
@@ -142,7 +145,7 @@ class Recommendations(Tabular):
 
         ``names`` are other names for some of the fields: with `COMMAND_LINE` those that the command line writes.
         """
-        asked, column = self.queries.to_list(), self.queries.name
+        asked, column = python_values(self.queries, self.form), self.queries.name
         name = column if names is COMMAND_LINE else column.removesuffix("_id")
         if self.found is None or self.book is None:
             return [{name: query} | near for query, near in zip(asked, self._neighbours(names), strict=True)]
@@ -160,7 +163,7 @@ class Recommendations(Tabular):
             yield {near: [plain(product, names) for product in products]} | rules
 
     def _ids(self, rows: Rows) -> list[Any]:
-        return self.products.at(rows).to_list()
+        return python_values(self.products.at(rows), self.products.form)
 
 
 def recommend(
@@ -204,7 +207,13 @@ def recommend(
     found = VisitorLists.joined(parts)
     asked = model.users.original(model.users.at(rows)).alias("user_id")
     return Recommendations(
-        asked, found.lists, model.products, found=found, book=book, catalogue=packed.catalogue
+        asked,
+        found.lists,
+        model.products,
+        found=found,
+        book=book,
+        catalogue=packed.catalogue,
+        form=model.users.form,
     )
 
 
@@ -264,7 +273,15 @@ def similar(
         packed, rows, book, k=k, similarity=similarity, include_self=include_self, threads=threads
     )
     asked = model.products.original(model.products.at(rows)).alias("product_id")
-    return Recommendations(asked, lists, model.products, "similar_id", book=book, catalogue=packed.catalogue)
+    return Recommendations(
+        asked,
+        lists,
+        model.products,
+        "similar_id",
+        book=book,
+        catalogue=packed.catalogue,
+        form=model.products.form,
+    )
 
 
 def book_of(packed: PackedModel, rules: AnyRules | None) -> RuleBook:

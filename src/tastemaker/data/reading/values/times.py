@@ -129,8 +129,8 @@ def settle_times(
             rows["time"], reading.time_unit, column=plan.column, label=label, remedy="--time-unit"
         )
         missing = int((~found.known & rows["time"].is_not_null().to_numpy()).sum()) - found.fillers
-        odd, examples = _unread(plan, frame, rows)
-        return _told(_of(found), plan, found.fillers, missing + odd, examples)
+        words, odd, examples = _unread(plan, frame, rows)
+        return _told(_of(found), plan, found.fillers + words, missing + odd, examples)
     if plan.kind == "either order":
         settled = _in_order(plan, rows, label)
     else:
@@ -144,8 +144,9 @@ def settle_times(
             column.fill_null(0).to_numpy().astype(np.int64, copy=False), column.is_not_null().to_numpy(), said, "calendar"
         )  # fmt: skip
     filler = _fillers(settled)
-    odd, examples = _unread(plan, frame, rows)
-    return _told(replace(settled, known=settled.known & ~filler), plan, int(filler.sum()), odd, examples)
+    words, odd, examples = _unread(plan, frame, rows)
+    fillers = int(filler.sum()) + words
+    return _told(replace(settled, known=settled.known & ~filler), plan, fillers, odd, examples)
 
 
 def _of_examples(column: str, text: pl.Expr, examples: list[str], reading: Reading) -> TimePlan:
@@ -281,14 +282,14 @@ def _some_unread(plan: TimePlan, rows: pl.DataFrame) -> bool:
     return bool(unread.item())
 
 
-def _unread(plan: TimePlan, frame: pl.LazyFrame, rows: pl.DataFrame) -> tuple[int, tuple[str, ...]]:
-    """Return how many given values the plan cannot read, and examples, the most frequent first."""
+def _unread(plan: TimePlan, frame: pl.LazyFrame, rows: pl.DataFrame) -> tuple[int, int, tuple[str, ...]]:
+    """Return how many given values are words for no time, how many others cannot be read, and examples, the most frequent first."""
     if plan.kind == "moments" or not _some_unread(plan, rows):
-        return 0, ()
+        return 0, 0, ()
     text = _text_of(plan, frame)
     counts = _odd_values(plan, frame, pl.col(plan.column).cast(pl.String) if text is None else text)
     bad = {one: many for one, many in counts.items() if one.lower() not in NO_TIME}
-    return sum(bad.values()), tuple(bad)[:3]
+    return sum(counts.values()) - sum(bad.values()), sum(bad.values()), tuple(bad)[:3]
 
 
 def _odd_values(plan: TimePlan, frame: pl.LazyFrame, text: pl.Expr) -> dict[str, int]:
