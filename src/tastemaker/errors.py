@@ -16,7 +16,8 @@
     ├── ModelFolderProblem          a model folder cannot be read or written
     │   ├── FolderExists            the output folder is there already
     │   ├── DamagedModel            a file is missing, or its checksum differs
-    │   └── NewerFormat             the folder was written by a newer tastemaker
+    │   ├── NewerFormat             the folder was written by a newer tastemaker
+    │   └── TryLater                a version could not be copied or tried; nothing is known against it
     ├── RulesProblem                rules that cannot hold for a version of a model
     ├── NotServed                   a model, version or label that the server does not have
     ├── ServerBusy                  too many requests wait for the server's ranking threads
@@ -54,6 +55,7 @@ __all__ = [
     "TimesUndecided",
     "TrainingFailed",
     "TrainingInterrupted",
+    "TryLater",
     "UnknownId",
     "UnreadableFile",
 ]
@@ -109,6 +111,10 @@ class TrainingInterrupted(TastemakerError):
 
 class ModelFolderProblem(TastemakerError):
     """A model folder cannot be read or written."""
+
+
+class TryLater(ModelFolderProblem):
+    """A version could not be copied or tried for no fault of its own, such as a full disk."""
 
 
 class FolderExists(ModelFolderProblem):

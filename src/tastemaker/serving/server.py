@@ -26,6 +26,7 @@ from pathlib import Path
 
 from tastemaker.errors import ServerProblem
 from tastemaker.serving.front.settings import Settings
+from tastemaker.serving.models.tryout import Tryout
 from tastemaker.storage import is_alive
 
 __all__ = ["Announce", "serve"]
@@ -54,15 +55,16 @@ def serve(settings: Settings, announce: Announce) -> None:
             folder = scratch / "metrics"
             folder.mkdir()
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-        from tastemaker.serving.models.warmup import warm
-        from tastemaker.serving.worker import work
+        with Tryout(scratch):  # it starts up while this process does
+            from tastemaker.serving.models.warmup import warm
+            from tastemaker.serving.worker import work
 
-        warm()
-        if settings.workers == 1:
-            with _signals_end_nothing():
-                work(ready, listener, lambda served: announce(_address(listener), served))
-            return
-        _Supervisor(ready, listener).run(announce)
+            warm()
+            if settings.workers == 1:
+                with _signals_end_nothing():
+                    work(ready, listener, lambda served: announce(_address(listener), served))
+                return
+            _Supervisor(ready, listener).run(announce)
 
 
 def _check_address(settings: Settings) -> None:

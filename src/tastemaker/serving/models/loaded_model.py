@@ -26,7 +26,9 @@ from tastemaker.ranking.rank import nearest, rank_users
 from tastemaker.ranking.top_k import Candidates, top_k
 from tastemaker.serving.models.id_lookup import IdLookup
 from tastemaker.serving.models.neighbour_table import NeighbourTable
+from tastemaker.serving.models.private_copy import private_copy, version_key
 from tastemaker.serving.models.shared_pages import shared
+from tastemaker.serving.models.tryout import try_version
 from tastemaker.types import AnyArray, Counts, Floats, Rows
 
 __all__ = ["LoadedModel", "load_version"]
@@ -44,6 +46,7 @@ class LoadedModel:
     name: str
     version: int
     folder: Path
+    """Where its files are mapped from: a copy of the server's own where there is a scratch folder"""
     manifest: dict[str, Any]
     model: TasteModel
     candidates: Candidates
@@ -65,7 +68,7 @@ class LoadedModel:
     @property
     def etag(self) -> str:
         """Return what names the content of this version: the checksum of its manifest."""
-        return str(self.manifest["sha256"])[:32]
+        return version_key(self.manifest)
 
     @property
     def created(self) -> datetime:
@@ -148,19 +151,23 @@ def load_version(
 ) -> LoadedModel:
     """Load one version, verify every file and try it out; raise a `ModelFolderProblem` when it is not fit to serve.
 
-    ``catalogue`` is a table of products. ``scratch`` is a folder in which the worker processes share what they pack.
+    ``catalogue`` is a table of products. ``scratch`` is a folder in which the worker processes share a
+    copy of the files and what they pack; with a `Tryout` there, a child process tries the copy first.
     ``approximate`` takes an index too where one stands beside the folder; one that cannot be used is logged, and lists stay exact.
     """
-    manifest = read_manifest(folder)
-    model = _uniform(load(folder))
-    _check_finite(folder, model)
+    source, verified = folder, False
+    if scratch is not None:
+        source = private_copy(folder, scratch)
+        verified = try_version(scratch, source)
+    manifest = read_manifest(source)
+    model = _uniform(load(source, verify=not verified))
     products = model.products
     table = empty_table(products) if catalogue is None else read_product_table(catalogue, products)
     if catalogue is not None:
         _warn_of_strange(catalogue, table, f"{name}/{version}")
-    candidates = shared(lambda: product_candidates(model), scratch, manifest["sha256"][:32])
+    candidates = shared(lambda: product_candidates(model), scratch, version_key(manifest))
     index = _index(folder, model, candidates) if approximate else None
-    loaded = LoadedModel(name, version, folder, manifest, model, candidates, table, index)
+    loaded = LoadedModel(name, version, source, manifest, model, candidates, table, index)
     _try(loaded)
     return loaded
 
@@ -213,12 +220,6 @@ def _mapped_again(array: AnyArray) -> AnyArray:
     order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
     dtype: Any = array.dtype
     return np.asarray(np.memmap(array.filename, dtype, "c", array.offset, array.shape, order))
-
-
-def _check_finite(folder: Path, model: TasteModel) -> None:
-    weights_finite = model.memory is None or bool(np.isfinite(model.memory.weights).all())
-    if not (model.finite() and weights_finite):
-        raise DamagedModel(f"{folder} holds numbers that are not finite; train the model again.")
 
 
 def _try(loaded: LoadedModel) -> None:

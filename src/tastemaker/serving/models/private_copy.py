@@ -10,13 +10,14 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
-from tastemaker.errors import ModelFolderProblem
+from tastemaker.errors import TryLater
 from tastemaker.model.layout import open_regular
 from tastemaker.model.manifest import MANIFEST, read_manifest
 from tastemaker.storage import locked, writing_folder
 
-__all__ = ["COPY", "private_copy"]
+__all__ = ["COPY", "private_copy", "version_key"]
 
 COPY = ".copy"
 """How the name of a copy ends; it begins with the key of the version, by which it is forgotten."""
@@ -25,14 +26,19 @@ AT_ONCE = 64 << 20
 """Bytes copied by one call"""
 
 
+def version_key(manifest: dict[str, Any]) -> str:
+    """Return what names the content of a version, and begins the name of every file that is kept for it."""
+    return str(manifest["sha256"])[:32]
+
+
 def private_copy(folder: Path, scratch: Path) -> Path:
     """Return a copy of a model folder within ``scratch``, made by the first who asks; files it does not list are not copied.
 
     Where the file system can, the copy shares the blocks of the original until either is written to. Raises `DamagedModel`,
-    `NewerFormat`, and `ModelFolderProblem` where there is no room.
+    `NewerFormat`, and `TryLater` where there is no room.
     """
     manifest = read_manifest(folder)
-    target = scratch / f"{str(manifest['sha256'])[:32]}{COPY}"
+    target = scratch / f"{version_key(manifest)}{COPY}"
     try:
         with locked(target):
             if not target.is_dir():
@@ -42,15 +48,10 @@ def private_copy(folder: Path, scratch: Path) -> Path:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise ModelFolderProblem(
-            f"there is no room in {scratch} for a copy of {folder.name} to serve from; choose another --scratch."
+        raise TryLater(
+            f"there is no room in {scratch} for a copy of {folder.name} to serve from; it is tried again later."
         ) from error
     return target
-
-
-def forget_copy(key: str, scratch: Path) -> None:
-    """Remove the copy of a version; who has mapped it keeps it."""
-    shutil.rmtree(scratch / f"{key}{COPY}", ignore_errors=True)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -7,7 +7,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,11 +17,12 @@ from typing import Literal, TypeAlias, TypeVar
 import polars as pl
 
 from tastemaker.data.reading.product_table import ProductTable
-from tastemaker.errors import ColumnProblem, ModelFolderProblem, NotServed, TastemakerError
+from tastemaker.errors import ColumnProblem, ModelFolderProblem, NotServed, TastemakerError, TryLater
 from tastemaker.model.folder import MANIFEST, read_manifest
 from tastemaker.ranking.index.index_folder import INDEX, index_folder
 from tastemaker.serving.models.labels import STABLE, Labels, read_labels
 from tastemaker.serving.models.loaded_model import LoadedModel, load_version
+from tastemaker.serving.models.private_copy import version_key
 from tastemaker.serving.models.shared_pages import forget
 from tastemaker.storage import mark_of
 
@@ -28,7 +30,13 @@ __all__ = ["Change", "Registry", "Served", "find_versions"]
 
 log = logging.getLogger("tastemaker.registry")
 
-RETRY_SECONDS = 30.0
+RETRY_SECONDS, LONGEST_RETRY_SECONDS = 30.0, 3600.0
+"""The first and the longest pause before a version that failed for no fault of its own is tried again"""
+
+STALE_LOOKS, STALE_SECONDS = 10, 60.0
+"""A last look older than so many pauses, and than so many seconds, says that the watch hangs."""
+
+CLOSE_SECONDS = 10.0
 
 T = TypeVar("T")
 Version: TypeAlias = tuple[str, int]
@@ -106,11 +114,14 @@ class Registry:
         self._chores: list[Callable[[], None]] = []
         self._served: Mapping[str, Served] = MappingProxyType({})
         self._marks: dict[Version, Mark] = {}
-        self._retries: dict[Path, float] = {}
-        """When to try again what failed for no fault of its own"""
+        self._retries: dict[Path, tuple[float, float]] = {}
+        """When to try again what failed for no fault of its own, and how long to wait after that"""
         self._looking = threading.Lock()
         self._end = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._looked = time.monotonic()
+        """When the last look ended"""
+        self._every = 0.0
 
     @property
     def models(self) -> Mapping[str, Served]:
@@ -152,28 +163,43 @@ class Registry:
                 mark = (*_mark(folder), catalogue)  # prices and stock change without a new version
                 if self._approximate:
                     mark = (*mark, _mark(index_folder(folder)))  # an index may be built while it is served
-                if self._marks.get((name, version)) != mark or time.monotonic() > self._retries.get(
-                    folder, math.inf
-                ):
+                again, _ = self._retries.get(folder, (math.inf, 0.0))
+                if self._marks.get((name, version)) != mark or time.monotonic() > again:
                     self._load(name, version, folder, mark)
+            self._looked = time.monotonic()
 
     def watch(self, seconds: float) -> None:
-        """Look every so many seconds, in a thread, until `close`."""
-        self._thread = threading.Thread(target=self._watch, args=(seconds,), name="registry", daemon=True)
-        self._thread.start()
+        """Look every so many seconds until `close`: at the models in one thread, at the other files in another.
+
+        A look at models may take long, and keys that were taken back must not wait for it.
+        """
+        self._every = seconds
+        for name, looks in (("registry", [self.look]), ("registry-files", self._chores)):
+            thread = threading.Thread(target=self._watch, args=(seconds, looks), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    @property
+    def stale(self) -> bool:
+        """Return whether a watched registry has not finished a look for long: it hangs, or a version takes very long to load."""
+        return self._every > 0 and time.monotonic() - self._looked > max(
+            STALE_LOOKS * self._every, STALE_SECONDS
+        )
 
     def close(self) -> None:
-        """End the watching."""
+        """End the watching; a look that hangs is left behind."""
         self._end.set()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join(CLOSE_SECONDS)
 
-    def _watch(self, seconds: float) -> None:
+    def _watch(self, seconds: float, looks: Sequence[Callable[[], None]]) -> None:
         while not self._end.wait(seconds):
-            for look in (self.look, *self._chores):
+            for look in looks:
                 try:
                     look()
-                except Exception:  # the watch goes on whatever a look met
+                except (
+                    BaseException
+                ):  # a library's panic is no Exception, and the watch must go on whatever a look met
                     log.exception("a look at the files failed")
 
     def _tell(self, change: Change) -> None:
@@ -229,7 +255,7 @@ class Registry:
     def _load(self, name: str, version: int, folder: Path, mark: Mark) -> None:
         served = self._served[name]
         self._put(replace(served, loading=served.loading | {version}))
-        self._retries.pop(folder, None)
+        pause = self._retries.pop(folder, (0.0, RETRY_SECONDS))[1]
         try:
             loaded = load_version(
                 name,
@@ -241,15 +267,19 @@ class Registry:
             )
             if served.default is not None:
                 _check_columns(served.ready[served.default].catalogue, loaded.catalogue)
-        except Exception as error:  # whatever is wrong with a version, the others are served
+        except (
+            BaseException
+        ) as error:  # whatever is wrong with a version, a library's panic too, the others are served
             if not isinstance(error, TastemakerError | OSError | MemoryError):
                 log.exception("a version could not be loaded")
             now = self._served[name]
             refused = {**now.refused, version: _public(error, folder)}
             self._put(replace(now, loading=now.loading - {version}, refused=refused))
             self._tell(Change("refused", name, version, str(error)))
-            if not isinstance(error, TastemakerError):  # too many open files, no memory: that may pass
-                self._retries[folder] = time.monotonic() + RETRY_SECONDS
+            self._forget_copy(folder, now)
+            if not isinstance(error, TastemakerError) or isinstance(error, TryLater):  # that may pass
+                again = time.monotonic() + pause
+                self._retries[folder] = (again, min(2 * pause, LONGEST_RETRY_SECONDS))
         else:
             now = self._served[name]
             ready = dict(sorted({**now.ready, version: loaded}.items()))
@@ -260,6 +290,15 @@ class Registry:
             )
             self._tell(Change("loaded", name, version))
         self._marks[name, version] = mark
+
+    def _forget_copy(self, folder: Path, served: Served) -> None:
+        """Forget the copy of a version that was refused: its files may have been on their way, and will be whole later."""
+        if self._scratch is None:
+            return
+        with suppress(TastemakerError, OSError):
+            key = version_key(read_manifest(folder))
+            if all(loaded.key != key for loaded in served.ready.values()):
+                forget(self._scratch, key)
 
     def _put(self, served: Served) -> None:
         self._served = MappingProxyType(dict(sorted({**self._served, served.name: served}.items())))
@@ -326,7 +365,7 @@ def _check_columns(before: ProductTable, now: ProductTable) -> None:
             )
 
 
-def _public(error: Exception, folder: Path) -> str:
+def _public(error: BaseException, folder: Path) -> str:
     """Return what a client may read of an error: no path of this machine."""
     return str(error).replace(str(folder.absolute()), folder.name).replace(str(folder), folder.name)
 

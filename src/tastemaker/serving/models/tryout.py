@@ -15,14 +15,19 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tastemaker.errors import DamagedModel, ModelFolderProblem
+from tastemaker.errors import DamagedModel, TryLater
+from tastemaker.storage import locked, replace_bytes
 
 __all__ = ["SOCKET", "Tryout", "try_version"]
 
 SOCKET = "tryout.socket"
+
+VERDICT = ".tried"
+"""How the name of a verdict ends; it begins with the key of the version, by which it is forgotten."""
 
 LONGEST = 300.0
 """Seconds that a child may take by default; the largest model that was measured takes ten."""
@@ -30,51 +35,83 @@ LONGEST = 300.0
 PROBES = 16
 """Users, spread over all, for whom a child ranks; and as many products whose neighbours it looks for."""
 
+LONGEST_ADDRESS = 100
+"""Bytes"""
+
 LARGEST = 64 << 10
 """Bytes of a request or an answer"""
 
 
 class Tryout:
-    """The process that tries versions. `start` before models are loaded, `stop` at the end."""
+    """The process that tries versions, as a context that begins before models are loaded."""
 
     def __init__(self, scratch: Path, *, seconds: float = LONGEST) -> None:
         self._path, self._seconds = scratch / SOCKET, seconds
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
 
-    def start(self) -> None:
+    def __enter__(self) -> Tryout:
         """Start the process; it is ready a moment later, and whoever asks waits for it."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with listener:
-            listener.bind(str(self._path))
+        with listener, _short(self._path) as path:
+            listener.bind(path)
             listener.listen(64)
             command = [sys.executable, "-m", "tastemaker.serving.models.tryout", str(listener.fileno())]
             self._process = subprocess.Popen(
                 [*command, str(self._seconds)], pass_fds=[listener.fileno()], stdin=subprocess.PIPE
             )
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the process and what it is trying."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None and os.getpid() == self._owner:
             self._path.unlink(missing_ok=True)
+            self._process.kill()
+            self._process.communicate()
 
 
-def try_version(scratch: Path, folder: Path, *, seconds: float = LONGEST) -> None:
-    """Have a folder tried; raise `DamagedModel` with the reason where it fails, `ModelFolderProblem` where it cannot be tried."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-            asking.settimeout(2 * seconds)
-            asking.connect(str(scratch / SOCKET))
-            asking.sendall(os.fsencode(folder))
-            asking.shutdown(socket.SHUT_WR)
-            answer = json.loads(_all_of(asking))
-    except (OSError, ValueError) as error:
-        raise ModelFolderProblem(
-            f"{folder.name} could not be tried ({error}); it is tried again later."
-        ) from error
+def try_version(scratch: Path, folder: Path, *, seconds: float = LONGEST) -> bool:
+    """Have a folder tried, if a `Tryout` was started for ``scratch``, and return whether it was.
+
+    A folder that was tried before is not tried again. Raises `DamagedModel` with the reason where it fails, `TryLater` where it
+    cannot be tried.
+    """
+    path, verdict = scratch / SOCKET, folder.with_suffix(VERDICT)
+    if not path.exists():
+        return False
+    with locked(verdict):
+        if not verdict.exists():
+            replace_bytes(verdict, json.dumps(_asked(path, folder, seconds)).encode())
+        answer = json.loads(verdict.read_bytes())
     if answer["problem"] is not None:
         raise DamagedModel(str(answer["problem"]))
+    return True
+
+
+def _asked(path: Path, folder: Path, seconds: float) -> dict[str, str | None]:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking, _short(path) as address:
+            asking.settimeout(2 * seconds)
+            asking.connect(address)
+            asking.sendall(os.fsencode(folder))
+            asking.shutdown(socket.SHUT_WR)
+            answer: dict[str, str | None] = json.loads(_all_of(asking))
+    except (OSError, ValueError) as error:
+        raise TryLater(f"{folder.name} could not be tried ({error}); it is tried again later.") from error
+    return answer
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Yield a name of a path that a socket can have: the system takes 107 bytes, and folders may be deeper."""
+    if len(os.fsencode(path)) <= LONGEST_ADDRESS:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 def main(descriptor: int, seconds: float) -> None:
