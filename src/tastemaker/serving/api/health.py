@@ -16,18 +16,20 @@ TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
 
-class ModelReadiness(Struct):
-    """The version of a model that answers by default, and all that are ready."""
+class ModelReadiness(Struct, omit_defaults=True):
+    """The version of a model that answers by default, all that are ready, and why others are not, or files changed in vain."""
 
     default: int | None
     ready: list[int]
+    refused: dict[str, str] = {}
 
 
-class Readiness(Struct):
-    """Whether every model has a version to answer with."""
+class Readiness(Struct, omit_defaults=True):
+    """Whether every model has a version to answer with, and the folder is still watched."""
 
     ready: bool
     models: dict[str, ModelReadiness]
+    problem: str = ""
 
 
 async def livez(_: RequestInfo) -> Content:
@@ -36,13 +38,21 @@ async def livez(_: RequestInfo) -> Content:
 
 
 async def readyz(request: RequestInfo) -> Content:
-    """Answer 200 when every model has a version to answer with, else 503; name the versions."""
+    """Answer 200 when every model has a version to answer with and the folder is watched, else 503; name the versions."""
     registry = request.service.registry
     models = {
-        name: ModelReadiness(served.default, list(served.ready)) for name, served in registry.models.items()
+        name: ModelReadiness(
+            served.default,
+            list(served.ready),
+            {str(version): reason for version, reason in served.refused.items()},
+        )
+        for name, served in registry.models.items()
     }
-    ready = registry.ready
-    return Content(msgspec.json.encode(Readiness(ready, models)), JSON, 200 if ready else 503)
+    problem = (
+        "the folder of models has not been looked at for long; the log may say why." if registry.stale else ""
+    )
+    ready = registry.ready and not problem
+    return Content(msgspec.json.encode(Readiness(ready, models, problem)), JSON, 200 if ready else 503)
 
 
 async def metrics(request: RequestInfo) -> Content:

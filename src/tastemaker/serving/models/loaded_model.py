@@ -28,7 +28,6 @@ from tastemaker.serving.models.id_lookup import IdLookup
 from tastemaker.serving.models.neighbour_table import NeighbourTable
 from tastemaker.serving.models.private_copy import private_copy, version_key
 from tastemaker.serving.models.shared_pages import shared
-from tastemaker.serving.models.tryout import try_version
 from tastemaker.types import AnyArray, Counts, Floats, Rows
 
 __all__ = ["LoadedModel", "load_version"]
@@ -157,8 +156,7 @@ def load_version(
     """
     source, verified = folder, False
     if scratch is not None:
-        source = private_copy(folder, scratch)
-        verified = try_version(scratch, source)
+        source, verified = private_copy(folder, scratch)
     manifest = read_manifest(source)
     model = _uniform(load(source, verify=not verified))
     products = model.products

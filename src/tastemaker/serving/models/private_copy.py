@@ -7,20 +7,25 @@ So a server copies a version's files into its scratch folder once, and all its w
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from tastemaker.errors import TryLater
+from tastemaker.errors import DamagedModel, TryLater
 from tastemaker.model.layout import open_regular
 from tastemaker.model.manifest import MANIFEST, read_manifest
-from tastemaker.storage import locked, writing_folder
+from tastemaker.serving.models.tryout import can_try, try_version
+from tastemaker.storage import locked, mark_of, replace_text, writing_folder
 
 __all__ = ["COPY", "private_copy", "version_key"]
 
 COPY = ".copy"
 """How the name of a copy ends; it begins with the key of the version, by which it is forgotten."""
+
+VERDICT = ".tried"
+"""How the name of the file ends that says why a copy failed, or that it did not, by being empty."""
 
 AT_ONCE = 64 << 20
 """Bytes copied by one call"""
@@ -31,27 +36,55 @@ def version_key(manifest: dict[str, Any]) -> str:
     return str(manifest["sha256"])[:32]
 
 
-def private_copy(folder: Path, scratch: Path) -> Path:
-    """Return a copy of a model folder within ``scratch``, made by the first who asks; files it does not list are not copied.
+def private_copy(folder: Path, scratch: Path) -> tuple[Path, bool]:
+    """Return a copy of a model folder within ``scratch`` and whether it was tried; the first who asks makes and tries it.
 
+    Files that the manifest does not list are not copied, and a copy that failed is remembered until the folder's files change.
     Where the file system can, the copy shares the blocks of the original until either is written to. Raises `DamagedModel`,
-    `NewerFormat`, and `TryLater` where there is no room.
+    `NewerFormat`, and `TryLater` where there is no room or the copy cannot be tried.
     """
     manifest = read_manifest(folder)
-    target = scratch / f"{version_key(manifest)}{COPY}"
+    target = scratch / f"{version_key(manifest)}-{_mark_of_files(folder, manifest)}{COPY}"
+    verdict = target.with_suffix(VERDICT)
     try:
         with locked(target):
+            if verdict.exists() and (problem := verdict.read_text()):
+                raise DamagedModel(problem)
             if not target.is_dir():
-                with writing_folder(target, durable=False) as temporary:
-                    for name in (MANIFEST, *manifest["files"]):
-                        _copy(folder / name, temporary / name)
+                _copy_all(folder, target, (MANIFEST, *manifest["files"]))
+            if not verdict.exists() and can_try(scratch):
+                problem = try_version(scratch, target) or ""
+                if problem:
+                    shutil.rmtree(target)
+                replace_text(verdict, problem)
+                if problem:
+                    raise DamagedModel(problem)
+            return target, verdict.exists()
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         raise TryLater(
             f"there is no room in {scratch} for a copy of {folder.name} to serve from; it is tried again later."
         ) from error
-    return target
+
+
+def _mark_of_files(folder: Path, manifest: dict[str, Any]) -> str:
+    """Return what changes when a listed file does; raise `DamagedModel` where one has another size, as while it is on its way."""
+    marks = []
+    for name, facts in manifest["files"].items():
+        mark = mark_of(folder / name)
+        if mark is None or mark[1] != facts["bytes"]:
+            raise DamagedModel(
+                f"{folder} is not whole: its file {name} is missing or of another size; copy the folder again or train again."
+            )
+        marks.append((name, mark))
+    return hashlib.sha256(repr(sorted(marks)).encode()).hexdigest()[:8]
+
+
+def _copy_all(folder: Path, target: Path, names: tuple[str, ...]) -> None:
+    with writing_folder(target, durable=False) as temporary:
+        for name in names:
+            _copy(folder / name, temporary / name)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +21,6 @@ from tastemaker.model.folder import MANIFEST, read_manifest
 from tastemaker.ranking.index.index_folder import INDEX, index_folder
 from tastemaker.serving.models.labels import STABLE, Labels, read_labels
 from tastemaker.serving.models.loaded_model import LoadedModel, load_version
-from tastemaker.serving.models.private_copy import version_key
 from tastemaker.serving.models.shared_pages import forget
 from tastemaker.storage import mark_of
 
@@ -276,7 +274,6 @@ class Registry:
             refused = {**now.refused, version: _public(error, folder)}
             self._put(replace(now, loading=now.loading - {version}, refused=refused))
             self._tell(Change("refused", name, version, str(error)))
-            self._forget_copy(folder, now)
             if not isinstance(error, TastemakerError) or isinstance(error, TryLater):  # that may pass
                 again = time.monotonic() + pause
                 self._retries[folder] = (again, min(2 * pause, LONGEST_RETRY_SECONDS))
@@ -290,15 +287,6 @@ class Registry:
             )
             self._tell(Change("loaded", name, version))
         self._marks[name, version] = mark
-
-    def _forget_copy(self, folder: Path, served: Served) -> None:
-        """Forget the copy of a version that was refused: its files may have been on their way, and will be whole later."""
-        if self._scratch is None:
-            return
-        with suppress(TastemakerError, OSError):
-            key = version_key(read_manifest(folder))
-            if all(loaded.key != key for loaded in served.ready.values()):
-                forget(self._scratch, key)
 
     def _put(self, served: Served) -> None:
         self._served = MappingProxyType(dict(sorted({**self._served, served.name: served}.items())))

@@ -20,14 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker.errors import DamagedModel, TryLater
-from tastemaker.storage import locked, replace_bytes
 
-__all__ = ["SOCKET", "Tryout", "try_version"]
+__all__ = ["SOCKET", "Tryout", "can_try", "try_version"]
 
 SOCKET = "tryout.socket"
-
-VERDICT = ".tried"
-"""How the name of a verdict ends; it begins with the key of the version, by which it is forgotten."""
 
 LONGEST = 300.0
 """Seconds that a child may take by default; the largest model that was measured takes ten."""
@@ -70,27 +66,18 @@ class Tryout:
             self._process.communicate()
 
 
-def try_version(scratch: Path, folder: Path, *, seconds: float = LONGEST) -> bool:
-    """Have a folder tried, if a `Tryout` was started for ``scratch``, and return whether it was.
-
-    A folder that was tried before is not tried again. Raises `DamagedModel` with the reason where it fails, `TryLater` where it
-    cannot be tried.
-    """
-    path, verdict = scratch / SOCKET, folder.with_suffix(VERDICT)
-    if not path.exists():
-        return False
-    with locked(verdict):
-        if not verdict.exists():
-            replace_bytes(verdict, json.dumps(_asked(path, folder, seconds)).encode())
-        answer = json.loads(verdict.read_bytes())
-    if answer["problem"] is not None:
-        raise DamagedModel(str(answer["problem"]))
-    return True
+def can_try(scratch: Path) -> bool:
+    """Return whether a `Tryout` was started for this scratch folder."""
+    return (scratch / SOCKET).exists()
 
 
-def _asked(path: Path, folder: Path, seconds: float) -> dict[str, str | None]:
+def try_version(scratch: Path, folder: Path, *, seconds: float = LONGEST) -> str | None:
+    """Have a folder tried and return what is wrong with it; raise `TryLater` where it cannot be tried."""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking, _short(path) as address:
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking,
+            _short(scratch / SOCKET) as address,
+        ):
             asking.settimeout(2 * seconds)
             asking.connect(address)
             asking.sendall(os.fsencode(folder))
@@ -98,7 +85,7 @@ def _asked(path: Path, folder: Path, seconds: float) -> dict[str, str | None]:
             answer: dict[str, str | None] = json.loads(_all_of(asking))
     except (OSError, ValueError) as error:
         raise TryLater(f"{folder.name} could not be tried ({error}); it is tried again later.") from error
-    return answer
+    return answer["problem"]
 
 
 @contextlib.contextmanager
