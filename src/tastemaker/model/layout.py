@@ -107,17 +107,23 @@ def open_regular(path: Path) -> BufferedReader:
     Raises `DamagedModel`.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open(path, "rb", opener=_plainly)  # noqa: SIM115  (the caller closes it)
+    except IsADirectoryError as error:
+        raise DamagedModel(f"{path} is no plain file; a model folder holds plain files only.") from error
     except OSError as error:
         if error.errno is not None and not path.is_symlink():
             raise DamagedModel(
                 f"{path.parent} lacks its file {path.name} ({error.strerror}); copy the folder again or train the model again."
             ) from error
         raise DamagedModel(f"{path} is a link; a model folder holds plain files only.") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
         raise DamagedModel(f"{path} is no plain file; a model folder holds plain files only.")
-    return os.fdopen(descriptor, "rb")
+    return file
+
+
+def _plainly(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def map_part(file: BufferedReader, part: Part, sizes: dict[str, int], where: Path) -> AnyArray:

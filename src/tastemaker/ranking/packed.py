@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -81,6 +81,9 @@ class PackedModel:
     def _space(self, similarity: Similarity) -> Space:
         if similarity == "dot" and isinstance(self.packed, Approximate):
             return self.packed.vectors, self.packed.by_dot()
+        if similarity == "dot":  # the same panels without bias: nothing is packed twice
+            bias = np.zeros(self.exact.count, np.float32)
+            return np.asarray(self.model.product_vectors), replace(self.exact, bias=bias)
         return similarity_candidates(self.model, similarity)
 
 
