@@ -89,7 +89,8 @@ def test_an_empty_basket_is_ranked_by_the_bias_alone(model):
 def test_a_user_without_a_purchase_is_an_empty_basket(model):
     users = Vocabulary.of([*model.users.ids.to_list(), "zoe"], noun="user")
     offsets = np.append(model.histories.offsets, model.histories.offsets[-1])
-    grown = dataclasses.replace(model, users=users, histories=Histories(offsets, model.histories.products))
+    histories = Histories(offsets, model.histories.products)
+    grown = dataclasses.replace(model, users=users, histories=histories, past=None)
     lists = recommend(grown, ["zoe"], k=9)
     assert lists.of(0) == recommend_baskets(model, [[]], k=9).of(0)
 

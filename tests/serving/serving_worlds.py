@@ -93,7 +93,10 @@ class Server:
     def workers(self) -> list[int]:
         """Return the processes that answer."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(child) for child in children] or [self.process.pid]
+        serving = [
+            child for child in children if b"tryout" not in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
+        return [int(child) for child in serving] or [self.process.pid]
 
 
 Start = Callable[..., Server]

@@ -108,6 +108,20 @@ def test_a_deep_scratch_folder_has_a_socket_too(models, tmp_path):
         assert tried
 
 
+def test_without_the_process_that_tries_a_version_is_tried_all_the_same(models, tmp_path):
+    bad = models / "recommender" / "2"
+    save(make_model(2), bad)
+    (bad / "users.arrow").write_bytes(b"no ids")
+    reseal(bad)
+    with Tryout(tmp_path) as trying:
+        trying._process.kill()
+        trying._process.wait()
+        _, tried = private_copy(models / "recommender" / "1", tmp_path)
+        assert tried
+        with pytest.raises(DamagedModel, match="holds no ids"):
+            private_copy(bad, tmp_path)
+
+
 def test_a_version_that_cannot_be_tried_is_tried_later_and_ever_more_rarely(models, tmp_path, monkeypatch):
     calls = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ __all__ = ["doctor"]
 PACKAGES = (
     *("tastemaker", "numpy", "numba", "llvmlite", "polars", "typer", "rich", "pooch"),
     *("starlette", "uvicorn", "orjson", "msgspec", "prometheus-client", "jinja2"),  # what serving needs
+    "fastexcel",  # and what some logs need to be read
+    *(("backports.zstd",) if sys.version_info < (3, 14) else ()),
 )
 
 
