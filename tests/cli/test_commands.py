@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tomllib
 from importlib.metadata import version

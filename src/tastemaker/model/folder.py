@@ -215,7 +215,7 @@ def _vocabulary(path: Path, manifest: dict[str, Any], noun: Noun, verify: bool) 
     check_file(file, manifest["files"][file.name], verify)
     try:
         ids = pl.read_ipc(file).get_column("id")
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DamagedModel(f"{file} holds no ids; train the model again.") from error
     count = manifest["counts"][f"{noun}s"]
     if len(ids) != count or not (ids.dtype == pl.String or ids.dtype.is_integer()):
