@@ -19,6 +19,8 @@ from tastemaker.data.synthetic.shop import Shop as Shop
 from tastemaker.data.synthetic.shop import make_shop as make_shop
 from tastemaker.data.vocabulary import Vocabulary as Vocabulary
 from tastemaker.errors import TastemakerError as TastemakerError
+from tastemaker.estimator import Recommender as Recommender
+from tastemaker.estimator import folds as folds
 from tastemaker.evaluation.comparison.compare import compare as compare
 from tastemaker.evaluation.comparison.entries import Comparison as Comparison
 from tastemaker.evaluation.comparison.measurement import Measurement as Measurement

@@ -48,7 +48,7 @@ def number(value: object) -> str:
 def html_table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, caption: str = "") -> Markup:
     """Return a table; numbers stand to the right.
 
-    >>> "<td>&lt;b&gt;</td>" in html_table(["name"], [["<b>"]])
+    >>> ">&lt;b&gt;</td>" in html_table(["name"], [["<b>"]])
     True
     """
     lines = [f"<caption style='text-align:left'>{escape(caption)}</caption>"] if caption else []

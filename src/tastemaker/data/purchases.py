@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -91,6 +92,17 @@ class Purchases(Tabular):
 
     def __len__(self) -> int:
         return len(self.user_rows)
+
+    def __getitem__(self, chosen: Any) -> Purchases:
+        """Return the purchases at positions, under a mask, or of a slice: what scikit-learn parts a log by."""
+        if isinstance(chosen, tuple) and len(chosen) == 2 and chosen[1] is Ellipsis:
+            chosen = chosen[0]
+        return self.take(np.arange(len(self))[chosen].reshape(-1))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return (N, 2): a log is a table of users and products."""
+        return len(self), 2
 
     def to_frame(self) -> pl.DataFrame:
         """Return a line for each purchase: user_id, product_id, and time, quantity and context where the log has them.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 from tastemaker.errors import SettingProblem
 from tastemaker.model.settings import MemorySettings, RepeatSettings, TasteSettings, TrendSettings
 
-__all__ = ["EFFORTS", "PRESETS", "Config", "Effort", "preset"]
+__all__ = ["EFFORTS", "PRESETS", "Config", "Effort", "is_setting", "preset"]
 
 Effort = Literal["quick", "standard", "thorough"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
@@ -163,6 +163,11 @@ def _path(name: str) -> str:
             "memory.count_weight."
         )
     return path
+
+
+def is_setting(name: str) -> bool:
+    """Return whether a setting has this path or short name."""
+    return name in SHORT or name in NAMES
 
 
 def _nearest(name: str) -> str:
