@@ -39,8 +39,10 @@ from tastemaker.ranking.fold_in import joined as joined
 from tastemaker.ranking.packed import PackedModel as PackedModel
 from tastemaker.ranking.packed import pack as pack
 from tastemaker.ranking.recommend import Recommendations as Recommendations
+from tastemaker.ranking.recommend import Visit as Visit
 from tastemaker.ranking.recommend import recommend as recommend
 from tastemaker.ranking.recommend import recommend_baskets as recommend_baskets
+from tastemaker.ranking.recommend import recommend_visits as recommend_visits
 from tastemaker.ranking.recommend import similar as similar
 from tastemaker.ranking.scores import score as score
 from tastemaker.ranking.scores import score_each as score_each

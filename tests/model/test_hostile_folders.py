@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,19 +13,59 @@ from hostile_folders import attack, reseal
 
 from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
+from tastemaker.data.tokens.bags import Bags
+from tastemaker.data.tokens.columns import TokenColumns
+from tastemaker.data.tokens.encoders import Encoder
 from tastemaker.errors import DamagedModel
+from tastemaker.model.beside.live import FoldIn, Live
+from tastemaker.model.beside.order import Fading, Kinds, Order
+from tastemaker.model.beside.tokens import Tokens
 from tastemaker.model.folder import load, save
 from tastemaker.model.layout import PARTS
 from tastemaker.model.taste_model import Memory, TasteModel
 
 
+def beside(rng, users, products, dimensions):
+    """Every part that stands beside pairs."""
+
+    def bags(count, tokens):
+        return Bags(
+            np.arange(count + 1), rng.integers(0, tokens, count).astype(np.int32), np.ones(count, np.float32)
+        )
+
+    def square():
+        return rng.random((dimensions, dimensions), np.float32)
+
+    colour = Encoder(column="colour", form="category", values=("red", "blue"))
+    rows = np.arange(products + 1)
+    return {
+        "tokens": Tokens(
+            TokenColumns((colour,), 0),
+            TokenColumns((dataclasses.replace(colour, column="country"),), 2),
+            TokenColumns((dataclasses.replace(colour, column="shape"),), 4),
+            rng.random((6, dimensions), np.float32),
+            bags(users, 6),
+            bags(products, 6),
+        ),
+        "order": Order(Fading(2.0, 30.0), Fading(1.0, 0.0), 7),
+        "kinds": Kinds(
+            ("view",), (3.0,), (0.5,), Fading(2.0),
+            Memory(rows.astype(np.int64), rows[:-1].astype(np.int32), rng.random(products, np.float32)),
+        ),
+        "live": Live(
+            30.0, 1.0, 40.0, 0.2,
+            FoldIn(square(), square(), *rng.random((2, dimensions), np.float32), rng.random(products, np.float32)),
+        ),
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="session")
-def whole_folder(workshop_model, tmp_path_factory):
-    """A folder with every part that a model may have, but vectors of users."""
+def pairs_model(workshop_model):
+    """A model with every part that says something of pairs, but vectors of users."""
     model, rng = workshop_model, np.random.default_rng(0)
     offsets = np.arange(151, dtype=np.int64) * 2
     rows = np.sort(rng.permuted(np.tile(np.arange(150, dtype=np.int32), (150, 1)), axis=1)[:, :2], axis=1)
-    whole = TasteModel(
+    return TasteModel(
         users=model.users,
         products=model.products,
         histories=Histories(model.histories.offsets, model.histories.products),
@@ -45,7 +86,18 @@ def whole_folder(workshop_model, tmp_path_factory):
             ("purchase", "view"),
         ),
     )
-    return save(whole, tmp_path_factory.mktemp("whole") / "1")
+
+
+@pytest.fixture(scope="session")
+def pairs_folder(pairs_model, tmp_path_factory):
+    return save(pairs_model, tmp_path_factory.mktemp("pairs") / "1")
+
+
+@pytest.fixture(scope="session")
+def whole_folder(pairs_model, tmp_path_factory):
+    """A folder with every part that a model may have, but vectors of users."""
+    parts = beside(np.random.default_rng(1), len(pairs_model.users), 150, 12)
+    return save(dataclasses.replace(pairs_model, **parts), tmp_path_factory.mktemp("whole") / "1")
 
 
 @pytest.fixture
@@ -90,7 +142,7 @@ def test_the_greatest_and_least_finite_numbers_are_numbers(copied, value):
     load(copied)
 
 
-@pytest.mark.parametrize("part", ["history_products", "memory_products", "past_products"])
+@pytest.mark.parametrize("part", ["history_products", "memory_products", "past_products", "kind_products"])
 @pytest.mark.parametrize("value", [-1, 150, 2**31 - 1, -(2**31)])
 def test_a_row_of_no_product_is_refused(copied, part, value):
     rewritten(copied, part, first_set(value))
@@ -207,6 +259,6 @@ def test_a_deep_or_huge_manifest_is_refused(copied):
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_mutated_folder_is_refused_in_a_sentence_or_ranks_as_numpy_does(whole_folder, tmp_path, seed):
-    outcome = attack(whole_folder, tmp_path / "model", seed)
+def test_a_mutated_folder_is_refused_in_a_sentence_or_ranks_as_numpy_does(pairs_folder, tmp_path, seed):
+    outcome = attack(pairs_folder, tmp_path / "model", seed)
     assert outcome.startswith(("refused: ", "ranked")), outcome

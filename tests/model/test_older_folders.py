@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from llvmlite.binding import get_host_cpu_features
 
@@ -17,6 +18,7 @@ from tastemaker.data.reading.readers import read_purchases
 from tastemaker.model.config import preset
 from tastemaker.model.folder import load, read_manifest, save
 from tastemaker.ranking.recommend import recommend, recommend_baskets, similar
+from tastemaker.training.selection.in_time import STEADY
 from tastemaker.training.train import train
 
 OLDER = Path(__file__).parent / "older"
@@ -83,10 +85,19 @@ def test_the_log_of_an_older_folder_is_learned_to_the_same_bytes_at_any_number_o
     name, threads, tmp_path
 ):
     log = read_purchases(OLDER / "log.csv")
-    model = train(log, preset(name).changed(SETTINGS[name]), seed=5, threads=threads)
+    unordered = STEADY if name == "default" else {}  # its times were read for the trend alone
+    model = train(log, preset(name).changed(SETTINGS[name] | unordered), seed=5, threads=threads)
     written = save(model, tmp_path / "1")
     before = read_manifest(OLDER / name / "1")["files"]
     arrays = {file for file in before if file.endswith(".npy")}
     assert arrays <= {path.name for path in written.glob("*.npy")}
     for file in sorted(arrays):
         assert hashlib.sha256((written / file).read_bytes()).hexdigest() == before[file]["sha256"], file
+
+
+@same_processor
+def test_a_log_of_pairs_alone_is_learned_to_the_bytes_of_the_older_version(tmp_path):
+    log = read_purchases(pl.read_csv(OLDER / "log.csv").drop("date"))
+    written = save(train(log, preset("default").changed(SETTINGS["default"]), seed=5), tmp_path / "1")
+    found = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in written.glob("*.npy")}
+    assert found == json.loads((OLDER / "pairs.json").read_text())

@@ -15,6 +15,7 @@ from tastemaker.ranking.queries import basket_queries, histories_of, user_querie
 from tastemaker.ranking.recommend import recommend, recommend_baskets
 from tastemaker.ranking.scores import score, score_each
 from tastemaker.ranking.top_k import top_k
+from tastemaker.training.selection.in_time import STEADY
 from tastemaker.training.train import train
 
 SETTLED = {"epochs": 3, "count_weight": 2.0, "ridge_weight": 4.0, "trend_weight": 0.0, "memory_partners": 20}
@@ -23,8 +24,13 @@ PRODUCTS = 150
 
 @pytest.fixture(scope="module")
 def model(split):
-    """A small model of composed users with a memory; its damping and its memory's differ."""
-    changes = SETTLED | {"dimensions": 13, "negatives": 30, "damping": 0.5, "memory_damping": 0.3}
+    """A small model of composed users with a memory, to which age says nothing; its damping and its memory's differ."""
+    changes = {**STEADY, **SETTLED} | {
+        "dimensions": 13,
+        "negatives": 30,
+        "damping": 0.5,
+        "memory_damping": 0.3,
+    }
     return train(split.train, preset("default").changed(changes), seed=2)
 
 

@@ -18,7 +18,21 @@ from tastemaker.training.selection import choose, validation
 from tastemaker.training.selection.choose import choose_settings, decay_for, horizon_for
 from tastemaker.training.train import train
 
-SMALL = {"dimensions": 8, "negatives": 24, "horizon": 10, "ridge_neighbours": 10}
+PAIRS_ALONE = {
+    "directed_weight": 0.0,
+    **dict.fromkeys(("taste_places", "taste_days", "memory_places", "memory_days"), 0.0),
+    "live_rate": 0.0,
+    "live_half_life": 30.0,
+    "live_fold_in": 0.0,
+    "live_dial": 0.0,
+    "kinds_own": "",
+    "kinds_after": "",
+    "kinds_taste": "",
+    "kinds_places": 0.0,
+    "kinds_days": 0.0,
+}
+"""Nothing is chosen of what times tell: the tests of `choose_in_time` are in a file of their own."""
+SMALL = {"dimensions": 8, "negatives": 24, "horizon": 10, "ridge_neighbours": 10, **PAIRS_ALONE}
 
 
 @pytest.fixture(scope="module")

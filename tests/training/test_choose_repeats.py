@@ -16,6 +16,7 @@ from tastemaker.training.progress import nobody
 from tastemaker.training.selection import choose_repeats as choosing
 from tastemaker.training.selection import validation
 from tastemaker.training.selection.choose import choose_settings
+from tastemaker.training.selection.in_time import STEADY
 from tastemaker.training.train import train
 
 SMALL = {"dimensions": 8, "negatives": 24, "horizon": 6, "ridge_neighbours": 10}
@@ -188,7 +189,7 @@ def test_times_need_no_second_model_and_lines_without_times_do():
         assert list(dict.fromkeys(seen)) == stages
 
 
-FIXED = {"epochs": 5, "count_weight": 1.5, "ridge_weight": 0.0, "trend_weight": 0.2}
+FIXED = {**STEADY, "epochs": 5, "count_weight": 1.5, "ridge_weight": 0.0, "trend_weight": 0.2}
 
 
 def test_repeats_choose_themselves_though_all_else_is_given():

@@ -22,6 +22,7 @@ from tastemaker.training.baselines.best_sellers import best_sellers
 from tastemaker.training.learners import composed
 from tastemaker.training.learners.composed import Composed, Member, stacked
 from tastemaker.training.memory.co_occurrence import count_memory
+from tastemaker.training.selection.in_time import STEADY
 from tastemaker.training.train import train
 
 SETTLED = {"epochs": 4, "count_weight": 2.0, "ridge_weight": 4.0, "trend_weight": 0.5, "decay": 0.05}
@@ -30,7 +31,7 @@ SETTLED = {"epochs": 4, "count_weight": 2.0, "ridge_weight": 4.0, "trend_weight"
 @pytest.fixture(scope="module")
 def config():
     """The default preset, small, and with nothing left to choose."""
-    return preset("default").changed(SETTLED | {"dimensions": 20, "negatives": 24, "batch": 64})
+    return preset("default").changed({**STEADY, **SETTLED} | {"dimensions": 20, "negatives": 24, "batch": 64})
 
 
 @pytest.fixture(scope="module")

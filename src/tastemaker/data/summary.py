@@ -151,7 +151,9 @@ class ReadSummary:
             lines.append(f"Times: {first} to {last}, written as {self.time.written_as}.")
         if self.events is not None:
             kinds = ", ".join(f"{kind} {rows:,}" for kind, rows in self.events.items())
-            lines.append(f"Kinds of events: {kinds}; purchases are learned, the others are kept beside them.")
+            lines.append(
+                f"Kinds of events: {kinds}; purchases are what is recommended, the others say what comes next."
+            )
         return lines
 
     def _repr_html_(self) -> str:

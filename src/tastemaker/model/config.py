@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from tastemaker.errors import SettingProblem
-from tastemaker.model.settings import MemorySettings, RepeatSettings, TasteSettings, TrendSettings
+from tastemaker.model.settings import (
+    KindSettings,
+    LiveSettings,
+    MemorySettings,
+    OrderSettings,
+    RepeatSettings,
+    TasteSettings,
+    TokenSettings,
+    TrendSettings,
+)
 
 __all__ = ["EFFORTS", "PRESETS", "Config", "Effort", "is_setting", "preset"]
 
@@ -22,6 +31,10 @@ PARTS: Mapping[str, type] = {
     "memory": MemorySettings,
     "trend": TrendSettings,
     "repeats": RepeatSettings,
+    "order": OrderSettings,
+    "live": LiveSettings,
+    "tokens": TokenSettings,
+    "kinds": KindSettings,
 }
 
 RENAMED = {
@@ -31,6 +44,18 @@ RENAMED = {
     "repeats.weight": "repeat_weight",
     "repeats.sales": "repeat_sales",
     "repeats.level": "repeat_level",
+    "live.rate": "live_rate",
+    "live.half_life": "live_half_life",
+    "live.kappa": "live_kappa",
+    "live.fold_in": "live_fold_in",
+    "live.dial": "live_dial",
+    "tokens.columns": "token_columns",
+    "tokens.decay": "token_decay",
+    "kinds.own": "kinds_own",
+    "kinds.after": "kinds_after",
+    "kinds.taste": "kinds_taste",
+    "kinds.places": "kinds_places",
+    "kinds.days": "kinds_days",
 }
 """Settings whose short name is not the last word of their path."""
 
@@ -57,6 +82,10 @@ class Config:
     memory: MemorySettings = field(default_factory=MemorySettings)
     trend: TrendSettings = field(default_factory=TrendSettings)
     repeats: RepeatSettings = field(default_factory=RepeatSettings)
+    order: OrderSettings = field(default_factory=OrderSettings)
+    live: LiveSettings = field(default_factory=LiveSettings)
+    tokens: TokenSettings = field(default_factory=TokenSettings)
+    kinds: KindSettings = field(default_factory=KindSettings)
 
     if not TYPE_CHECKING:
 
@@ -241,9 +270,13 @@ DEFAULT = Config(
         rare_decay=3.5,
         damping=0.5,
     ),
-    memory=MemorySettings(count_weight=None, ridge_weight=None, spectral_weight=None),
+    memory=MemorySettings(count_weight=None, ridge_weight=None, spectral_weight=None, directed_weight=None),
     trend=TrendSettings(weight=None),
     repeats=RepeatSettings(weight=None, sales=None, level=None),
+    order=OrderSettings(taste_places=None, taste_days=None, memory_places=None, memory_days=None),
+    live=LiveSettings(rate=None, half_life=None, fold_in=None, dial=None),
+    tokens=TokenSettings(columns=None),
+    kinds=KindSettings(own=None, after=None, taste=None, places=None, days=None),
 )
 """The model that ranks: docs/model.md says what each part brings."""
 

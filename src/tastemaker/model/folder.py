@@ -23,6 +23,7 @@ from tastemaker.data.purchases import Histories
 from tastemaker.data.reading.remedies import speaks_of_flags
 from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, SettingProblem
+from tastemaker.model.beside.saved import Parts, arrays_of, facts_of, parts_of
 from tastemaker.model.config import Config
 from tastemaker.model.layout import check_values, expected_files, map_part, open_regular
 from tastemaker.model.manifest import FORMAT, MANIFEST, SEAL, read_manifest, seal
@@ -130,6 +131,7 @@ def _parts(model: TasteModel) -> dict[str, Callable[[Path], object]]:
         "history_products": model.histories.products,
         "history_times": model.history_times,
         "repeat_bias": model.repeat_bias,
+        **arrays_of(_beside(model)),
     }
     if model.past is not None:
         arrays["past_offsets"] = model.past.offsets
@@ -152,6 +154,10 @@ def _parts(model: TasteModel) -> dict[str, Callable[[Path], object]]:
             ids.alias("id").to_frame().write_ipc(path, compression="uncompressed")
         )
     return parts
+
+
+def _beside(model: TasteModel) -> Parts:
+    return Parts(model.tokens, model.order, model.kinds, model.live)
 
 
 def _tied(model: TasteModel) -> bool:
@@ -182,6 +188,7 @@ def _manifest(model: TasteModel, target: Path, files: dict[str, dict[str, Any]])
         },
         **({"read": dict(record.read)} if record.read else {}),
         **({} if model.past is None else {"past": {"kinds": list(model.past.names)}}),
+        **({"beside": facts} if (facts := facts_of(_beside(model))) else {}),
         "ids": {
             vocabulary.noun: {"form": vocabulary.form, "sorted": vocabulary.is_sorted}
             for vocabulary in (model.users, model.products)
@@ -257,6 +264,7 @@ def _model(
     if "memory_offsets" in arrays:
         memory = Memory(*(arrays[f"memory_{name}"] for name in ("offsets", "products", "weights")))
     basket = manifest["basket"]
+    beside = parts_of(manifest.get("beside") or {}, arrays, manifest["counts"]["products"])
     return TasteModel(
         users=vocabularies["user"],
         products=vocabularies["product"],
@@ -282,6 +290,10 @@ def _model(
         repeat_weight=basket.get("repeat_weight", 0.0),  # older folders have none
         repeat_bias=arrays.get("repeat_bias"),
         past=_past(manifest, arrays),
+        tokens=beside.tokens,
+        order=beside.order,
+        kinds=beside.kinds,
+        live=beside.live,
     )
 
 

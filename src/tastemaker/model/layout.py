@@ -50,6 +50,8 @@ class Part:
     required: bool = False
     needs: tuple[str, ...] = ()
     """Parts without which this one means nothing"""
+    among: str = "P"
+    """The axis that rows are of"""
 
 
 PARTS: tuple[Part, ...] = (
@@ -78,6 +80,39 @@ PARTS: tuple[Part, ...] = (
     ),
     Part("past_times", "int64", ("events",), "any", needs=("past_offsets",)),
     Part("past_kinds", "int16", ("events",), "natural", needs=("past_offsets",)),
+    Part(
+        "token_vectors",
+        "float32",
+        ("T", "D"),
+        "finite",
+        needs=("user_token_offsets", "product_token_offsets"),
+    ),
+    *(
+        part
+        for noun, axis in (("user", "U+1"), ("product", "P+1"))
+        for part in (
+            Part(f"{noun}_token_offsets", "int64", (axis,), "offsets", needs=("token_vectors",)),
+            Part(
+                f"{noun}_token_tokens",
+                "int32",
+                (f"{noun} tokens",),
+                "rows",
+                owners=f"{noun}_token_offsets",
+                ascends=False,
+                among="T",
+                needs=("token_vectors",),
+            ),
+            Part(f"{noun}_token_weights", "float32", (f"{noun} tokens",), "finite", needs=("token_vectors",)),
+        )
+    ),
+    Part("kind_offsets", "int64", ("kinds",), "offsets", needs=("kind_products", "kind_weights")),
+    Part("kind_products", "int32", ("kind entries",), "rows", owners="kind_offsets", needs=("kind_offsets",)),
+    Part("kind_weights", "float32", ("kind entries",), "finite", needs=("kind_offsets",)),
+    Part("fold_basis", "float32", ("D", "D"), "finite", needs=("fold_pull", "fold_eigenvalues")),
+    Part("fold_pull", "float32", ("D", "D"), "finite", needs=("fold_basis",)),
+    Part("fold_eigenvalues", "float32", ("D",), "finite", needs=("fold_basis", "fold_mean", "fold_buyers")),
+    Part("fold_mean", "float32", ("D",), "finite", needs=("fold_basis",)),
+    Part("fold_buyers", "float32", ("P",), "finite", needs=("fold_basis",)),
 )
 """In the order in which they are read: offsets stand before the lists that they part."""
 
@@ -238,11 +273,13 @@ def _not_offsets(
 def _not_rows(
     array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
 ) -> str | None:
-    count = sizes["P"]
+    count = sizes[part.among]
     for block in _blocks(array):
         if block.view(np.uint32).max() >= count:  # a negative number is a great one without its sign
             wrong = block[(block < 0) | (block >= count)][0]
-            return f"holds the row {wrong}; there are {count:,} products"
+            return (
+                f"holds the row {wrong}; there are {count:,} {'products' if part.among == 'P' else 'tokens'}"
+            )
     if part.owners is None:
         return None
     offsets = arrays[part.owners]

@@ -99,6 +99,7 @@ class _Manifest(Struct):
     files: dict[Annotated[str, Meta(max_length=255)], _File]
     past: _Past | None = None
     read: dict[str, Any] | None = None
+    beside: dict[str, Any] | None = None
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:

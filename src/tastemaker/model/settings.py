@@ -9,7 +9,16 @@ from typing import Any, Literal
 
 from tastemaker.errors import SettingProblem
 
-__all__ = ["MemorySettings", "RepeatSettings", "TasteSettings", "TrendSettings"]
+__all__ = [
+    "KindSettings",
+    "LiveSettings",
+    "MemorySettings",
+    "OrderSettings",
+    "RepeatSettings",
+    "TasteSettings",
+    "TokenSettings",
+    "TrendSettings",
+]
 
 ONE_OR_MORE = (1, "at least 1")
 ABOVE_ZERO = (math.ulp(0.0), "a finite number above 0")
@@ -135,6 +144,11 @@ class MemorySettings:
         A weight is multiplied by (buyers found / buyers in the basket)^tilt. Larger: best sellers are found more often.
     spectral_passes
         Passes over the purchases that find the vectors. Larger: closer to the true ones. Smaller: faster.
+    directed_weight
+        The weight of steps: how often a product was bought after another, for logs with times. Larger: lists follow the order of
+        buying. 0: none. None: chosen on a held-out part (``auto`` as text).
+    directed_fade
+        A step over n other purchases counts fade^n. Larger: longer steps count, too.
     """
 
     damping: float = 0.25
@@ -153,11 +167,14 @@ class MemorySettings:
     spectral_product_power: float = 0.4
     spectral_tilt: float = 0.15
     spectral_passes: int = 4
+    directed_weight: float | None = 0.0
+    directed_fade: float = 0.7
 
     def __post_init__(self) -> None:
         weights = (
             "damping", "count_weight", "count_power", "count_damping", "ridge_weight", "ridge_damping",
             "spectral_weight", "spectral_user_power", "spectral_product_power", "spectral_tilt",
+            "directed_weight", "directed_fade",
         )  # fmt: skip
         counts = dict.fromkeys(
             ("partners", "ridge_neighbours", "spectral_rank", "spectral_partners", "spectral_passes"),
@@ -202,3 +219,121 @@ class RepeatSettings:
 
     def __post_init__(self) -> None:
         _check("repeats", self, {"weight": ZERO_OR_MORE, "sales": ZERO_OR_MORE, "level": FINITE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderSettings:
+    """Settings of age, for logs with times: `order.NAME`. Composed users only.
+
+    A purchase weighs ½^(place / places) · ½^(age / days): its place is the number of later moments at which the user bought. All of
+    them may be None: chosen on a held-out part (``auto`` as text).
+
+    taste_places
+        The half-life in the query's vector, in places. Larger: older purchases still count. 0: all count alike.
+    taste_days
+        The same in days, counted from the moment of asking.
+    memory_places
+        The half-life in what the memory says of a purchase, in places. Larger: older purchases still count. 0: all count alike.
+    memory_days
+        The same in days, counted from the moment of asking.
+    """
+
+    taste_places: float | None = 0.0
+    taste_days: float | None = 0.0
+    memory_places: float | None = 0.0
+    memory_days: float | None = 0.0
+
+    def __post_init__(self) -> None:
+        names = ("taste_places", "taste_days", "memory_places", "memory_days")
+        _check("order", self, dict.fromkeys(names, ZERO_OR_MORE))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveSettings:
+    """Settings of what moves with every event, for logs with times: `live.NAME`. Composed users only.
+
+    rate
+        The weight of the rate of sales, which takes the place of the learned bias. 0: the learned bias. None: chosen on a held-out
+        part (``auto`` as text), like the settings below.
+    half_life
+        Days after which a purchase counts half in the rate. Larger: steadier. Smaller: follows the season.
+    kappa
+        Purchases that the catalogue begins with, shared by its products. Larger: products that seldom sell rank higher.
+    fold_in
+        How far a product's vector moves to those who buy it since training: what the spread of the products' vectors is multiplied
+        by. Larger: quicker. 0: it stands still.
+    dial
+        What products gain that were never sold in train. Larger: new products are shown more, known ones less.
+    """
+
+    rate: float | None = 0.0
+    half_life: float | None = 30.0
+    kappa: float = 40.0
+    fold_in: float | None = 0.0
+    dial: float | None = 0.0
+
+    def __post_init__(self) -> None:
+        least = dict.fromkeys(("rate", "fold_in", "dial"), ZERO_OR_MORE)
+        _check("live", self, least | dict.fromkeys(("half_life", "kappa"), ABOVE_ZERO))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSettings:
+    """Settings of attributes and contexts, for logs that have them: `tokens.NAME`. Composed users only.
+
+    columns
+        The columns to learn from, as ``context:NAME``, ``user:NAME`` or ``product:NAME``, separated by commas. None: those that
+        help on a held-out part (``auto`` as text). Empty: none.
+    decay
+        How far a token's vector is pulled to zero each time it took part. Larger: simpler. Smaller: closer to the log.
+    """
+
+    columns: str | None = ""
+    decay: float = 0.02
+
+    def __post_init__(self) -> None:
+        _check("tokens", self, {"decay": ZERO_OR_MORE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindSettings:
+    """Settings of events other than purchases, for logs that tell kinds apart: `kinds.NAME`. Composed users only.
+
+    The first three are text such as ``view=20,cart=80``. All of them may be None: chosen on a held-out part (``auto`` as text).
+
+    own
+        What an event adds to the score of its own product. Larger: what was viewed or put in the basket comes first.
+    after
+        The weight of what is bought after an event with a product.
+    taste
+        The weight of the product's vector in the query, where a purchase has 1.
+    places
+        The half-life of an event, in later events of its kind. Larger: older events still count. 0: events do not fade.
+    days
+        The same in days, counted from the moment of asking.
+    """
+
+    own: str | None = ""
+    after: str | None = ""
+    taste: str | None = ""
+    places: float | None = 0.0
+    days: float | None = 0.0
+
+    def __post_init__(self) -> None:
+        _check("kinds", self, dict.fromkeys(("places", "days"), ZERO_OR_MORE))
+        for name in ("own", "after", "taste"):
+            self.of(name)
+
+    def of(self, name: str) -> dict[str, float]:
+        """Return ``own``, ``after`` or ``taste`` as numbers by kind; raise `SettingProblem` for a text that holds none."""
+        text = getattr(self, name) or ""
+        try:
+            parts = [part.rsplit("=", 1) for part in text.split(",") if part.strip()]
+            return {kind.strip(): float(value) for kind, value in parts}
+        except ValueError:
+            raise SettingProblem(f"kinds.{name} is {text!r}; write it as KIND=NUMBER,KIND=NUMBER.") from None
+
+    def with_one(self, name: str, kind: str, value: float) -> str:
+        """Return ``own``, ``after`` or ``taste`` as text, with the number of one kind replaced."""
+        values = self.of(name) | {kind: value}
+        return ",".join(f"{one}={number:g}" for one, number in values.items() if number)

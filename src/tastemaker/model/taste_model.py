@@ -13,8 +13,12 @@ from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.display import card, html_table
 from tastemaker.errors import SettingProblem
+from tastemaker.model.beside.live import Live
+from tastemaker.model.beside.order import Kinds, Order
+from tastemaker.model.beside.tokens import Tokens
+from tastemaker.model.memory import Memory
 from tastemaker.model.record import TrainingRecord
-from tastemaker.types import Counts, Floats, Offsets, Rows
+from tastemaker.types import Counts, Floats
 
 __all__ = ["Memory", "TasteModel"]
 
@@ -24,18 +28,6 @@ def _exported(name: str, *arguments: Any) -> Any:
     module = import_module("tastemaker.ranking.export.embeddings")
     model, given, bias = arguments
     return getattr(module, name)(model, given, bias=bias)
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """A sparse table of what is bought together: row p lists products and what each adds to a score when p is in the basket."""
-
-    offsets: Offsets
-    """``int64[P + 1]``"""
-    products: Rows
-    """``int32[entries]``, ascending within a row"""
-    weights: Floats
-    """``float32[entries]``"""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -76,6 +68,14 @@ class TasteModel:
     """``float32[P]``, what is added to that of any user; ``None`` means nothing"""
     past: Past | None = None
     """What each user did and when, where the log has times."""
+    tokens: Tokens | None = None
+    """What was learned of attributes and contexts"""
+    order: Order | None = None
+    """How purchases fade with age; ``None`` means that they do not"""
+    kinds: Kinds | None = None
+    """What events other than purchases say"""
+    live: Live | None = None
+    """What moves with every event, without learning anew"""
 
     def __post_init__(self) -> None:
         users, products, dimensions = len(self.users), len(self.products), self.product_vectors.shape[1]
@@ -88,10 +88,26 @@ class TasteModel:
             "history_times": (self.history_times, self.histories.products.shape),
             "repeat_bias": (self.repeat_bias, (products,)),
             "past.offsets": (None if self.past is None else self.past.offsets, (users + 1,)),
+            **self._token_shapes(users, products, dimensions),
         }
         for name, (array, shape) in shapes.items():
             if array is not None and array.shape != shape:
                 raise SettingProblem(f"{name} has the shape {array.shape}; these vocabularies need {shape}.")
+
+    def _token_shapes(self, users: int, products: int, dimensions: int) -> dict[str, Any]:
+        tokens = self.tokens
+        if tokens is None:
+            return {}
+        return {
+            "tokens.vectors": (tokens.vectors, (len(tokens.vectors), dimensions)),
+            "tokens.of_users.offsets": (tokens.of_users.offsets, (users + 1,)),
+            "tokens.of_products.offsets": (tokens.of_products.offsets, (products + 1,)),
+        }
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether nothing but what a query holds matters: no age, no other events, no attributes and no context."""
+        return self.tokens is None and self.order is None and self.kinds is None
 
     @property
     def dimensions(self) -> int:

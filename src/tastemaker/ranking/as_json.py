@@ -23,6 +23,7 @@ __all__ = [
     "API_NAMES",
     "COMMAND_LINE",
     "Explained",
+    "FactSaid",
     "FoundByIndex",
     "Id",
     "Listed",
@@ -55,6 +56,14 @@ class Speaker(Struct):
     together: Annotated[int, Meta(description="So many users bought both.")]
 
 
+class FactSaid(Struct):
+    """What an attribute, a context or an event that is no purchase says for a product."""
+
+    fact: Annotated[str, Meta(description="The attribute or context in words, or the kind of the event.")]
+    weight: float
+    product: Id | UnsetType = UNSET
+
+
 class Explained(Struct):
     """What a score is made of: all numbers but `together` add up to it."""
 
@@ -64,6 +73,11 @@ class Explained(Struct):
     purchases: list[Speaker]
     others_taste: Annotated[float, Meta(description="Of all other purchases together.")]
     others_memory: float
+    facts: (
+        Annotated[list[FactSaid], Meta(description="What attributes, context and other events say.")]
+        | UnsetType
+    ) = UNSET
+    others_facts: float | UnsetType = UNSET
 
 
 class Product(Struct):
@@ -111,14 +125,17 @@ class Listed(Struct, kw_only=True):
     version: int | UnsetType = UNSET
     user: Id | UnsetType = UNSET
     basket: list[Id] | UnsetType = UNSET
-    source: Literal["personal", "basket", "category best sellers", "best sellers"]
+    source: Literal["personal", "basket", "category best sellers", "best sellers", "context"]
     filled: Annotated[
         int, Meta(description="So many products at the end are best sellers of other categories.")
     ]
     recommendations: list[Product]
     rules: RulesSaid
     unknown: (
-        Annotated[list[Id], Meta(description="Ids asked for that the model does not know.")] | UnsetType
+        Annotated[
+            list[Id], Meta(description="Ids, contexts and attributes asked for that the model does not know.")
+        ]
+        | UnsetType
     ) = UNSET
     exact: FoundByIndex = UNSET
 
@@ -219,6 +236,24 @@ def _reasons(reasons: Sequence[Reason], ids: Callable[[Rows], Ids]) -> list[Expl
             ],
             reason.others_taste,
             reason.others_memory,
+            *_facts(reason, ids),
         )
         for reason in reasons
     ]
+
+
+def _facts(
+    reason: Reason, ids: Callable[[Rows], Ids]
+) -> tuple[list[FactSaid], float] | tuple[UnsetType, UnsetType]:
+    """Return what is known beside purchases that says something; unset for a model that knows nothing but purchases."""
+    if reason.facts is None:
+        return UNSET, UNSET
+    facts = [
+        FactSaid(
+            fact.name,
+            fact.weight,
+            UNSET if fact.row is None else _listed(ids(np.array([fact.row], np.int32)))[0],
+        )
+        for fact in reason.facts
+    ]
+    return facts, reason.others_facts

@@ -17,6 +17,7 @@ from tastemaker.data.repeats import times_bought
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import ColumnProblem
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.live.asking import last_moment
 from tastemaker.ranking.queries import basket_queries
 from tastemaker.types import AnyArray, Counts, Floats
 
@@ -61,7 +62,8 @@ def fold_in(model: TasteModel, purchases: AnyLog) -> TasteModel:
         histories=histories,
         history_times=times,
         user_vectors=vectors,
-        past=joined_past(model.past, newer),
+        past=joined_past(model.past, _dated(newer, model)),
+        tokens=None if model.tokens is None else model.tokens.for_users(len(users)),
     )
 
 
@@ -86,6 +88,13 @@ def grown(known: Vocabulary, newer: Vocabulary) -> tuple[Vocabulary, AnyArray]:
     ids = pl.concat([known.ids, _fitting(strangers, known)])
     numbers = rows.is_null().cum_sum() + (len(known) - 1)
     return Vocabulary(ids, known.noun, known.form, False), rows.fill_null(numbers).to_numpy()
+
+
+def _dated(newer: Purchases, model: TasteModel) -> Purchases:
+    """Return purchases without times as made after all that the model knows, where it knows of age."""
+    if newer.times is not None or model.order is None:
+        return newer
+    return dataclasses.replace(newer, times=np.full(len(newer), last_moment(model) + 1))
 
 
 def _known_events(purchases: Purchases, users: AnyArray, products: AnyArray) -> Events | None:

@@ -13,7 +13,9 @@ from tastemaker.kernels.baskets import compose_baskets
 from tastemaker.kernels.extras import count_either, sum_either
 from tastemaker.kernels.memory import add_up, count_distinct
 from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.beside.asking import Asking
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.live.asking import answer, asking_of_users
 from tastemaker.ranking.top_k import ExtraScores
 from tastemaker.types import AnyArray, Counts, Floats, Offsets, Rows
 
@@ -63,6 +65,8 @@ def user_queries(model: TasteModel, users: AnyArray, *, threads: int | None = No
 
     A user without a purchase has the zero query, as an empty basket has: their free vector was never learned.
     """
+    if not model.is_plain:
+        return Queries(*answer(model, asking_of_users(model, users), threads=threads))
     if model.user_vectors is None:
         return basket_queries(model, histories_of(model, users), threads=threads)
     bought = histories_of(model, users)
@@ -71,11 +75,21 @@ def user_queries(model: TasteModel, users: AnyArray, *, threads: int | None = No
     return Queries(vectors, _recall(model, bought, threads))
 
 
-def queries_for(model: TasteModel, held: Histories, users: Rows, *, threads: int | None = None) -> Queries:
+def queries_for(
+    model: TasteModel,
+    held: Histories,
+    users: Rows,
+    *,
+    asking: Asking | None = None,
+    threads: int | None = None,
+) -> Queries:
     """Return the queries of visitors: the user's own vector where the model has one, else what they hold, composed.
 
-    ``held`` has a list for each; ``users``, ``int32[Q]``, is the row of a user, -1 for anybody else.
+    ``held`` has a list for each; ``users``, ``int32[Q]``, is the row of a user, -1 for anybody else. ``asking`` is all that is
+    known of them, for a model that knows age, other events, attributes or contexts.
     """
+    if not model.is_plain:
+        return Queries(*answer(model, Asking(held) if asking is None else asking, threads=threads))
     if model.user_vectors is None:
         return basket_queries(model, held, threads=threads)
     offsets = model.histories.offsets
@@ -102,6 +116,8 @@ def basket_queries(model: TasteModel, baskets: Histories, *, threads: int | None
 
     A model of free users has no basket vectors: there the query is the mean of the product vectors.
     """
+    if not model.is_plain:
+        return Queries(*answer(model, Asking(baskets), threads=threads))
     vectors = np.empty((len(baskets), model.dimensions), np.float32)
     table, damping = model.basket_table()
     offsets, products = baskets.offsets, baskets.products

@@ -27,6 +27,7 @@ from tastemaker.ranking.top_k import Exclusions, ExtraScores, top_k
 from tastemaker.ranking.visitors import (
     BEST_SELLERS,
     CATEGORY,
+    CONTEXT,
     NOTHING,
     SOURCES,
     Categories,
@@ -145,11 +146,12 @@ def rank_visitors(
         packed, book, exact_of(packed.candidates) if exact else packed.candidates, k, include, threads
     )
     held = visitors.held.lengths()
-    if held.all():
+    empty = held == 0 if visitors.asking is None else visitors.asking.says_nothing()
+    if not empty.any():
         found, categories = batch.personal(visitors), None
     else:
-        categories = _categories(packed, visitors, book, held == 0)
-        found = batch.all(visitors, held == 0, categories)
+        categories = _categories(packed, visitors, book, empty)
+        found = batch.all(visitors, empty, categories)
     sources = _sources(visitors, held, categories)
     reasons = _reasons(packed, visitors, found.lists, include) if explain else None
     return VisitorLists(
@@ -202,7 +204,7 @@ class _Batch:
     def personal(self, visitors: Visitors) -> _Part:
         """Rank for visitors who hold something, all at once."""
         model, held = self.packed.model, visitors.held
-        queries = queries_for(model, held, visitors.users, threads=self.threads)
+        queries = queries_for(model, held, visitors.users, asking=visitors.asking, threads=self.threads)
         if self.include:
             queries = with_repeats(model, queries, held, visitors.times, threads=self.threads)
         if self.book.caps or len(self.book.pinned):
@@ -310,6 +312,9 @@ def _sources(visitors: Visitors, held: Offsets, categories: tuple[Categories, ..
     sources = (~visitors.bought).view(np.int8)  # bought is personal, 0; else basket, 1
     empty = held == 0
     if empty.any():
+        known = empty if visitors.asking is None else visitors.asking.says_nothing()
+        sources[empty & ~known] = CONTEXT
+        empty &= known
         sources[empty] = BEST_SELLERS
         if categories is not None:
             cares = np.array([bool(mine) for mine in categories], np.bool_)
@@ -339,6 +344,7 @@ def _reasons(
             user=None if visitors.users[q] < 0 else int(visitors.users[q]),
             times=None if times is None else times[held.offsets[q] : held.offsets[q + 1]],
             include_purchased=include,
+            asking=None if visitors.asking is None else visitors.asking.take(np.array([q])),
         )
         for q, (rows, _) in enumerate(lists)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -29,22 +29,25 @@ from tastemaker.ranking.as_json import (
     rules_json,
 )
 from tastemaker.ranking.lists import RankedLists
+from tastemaker.ranking.live.knowing import Facts, asking_of
 from tastemaker.ranking.packed import PackedModel, Similarity, pack
 from tastemaker.ranking.rank import USERS_AT_ONCE, VisitorList, VisitorLists, rank_neighbours, rank_visitors
 from tastemaker.ranking.rules.rule_book import RuleBook, compile_rules
 from tastemaker.ranking.rules.rules import NO_RULES, Rules, read_rules
-from tastemaker.ranking.visitors import Visitor, Visitors, categories_of
+from tastemaker.ranking.visitors import NOTHING, Visitor, Visitors, categories_of
 from tastemaker.tabular import Tabular
 from tastemaker.types import Rows
 
 __all__ = [
     "AnyRules",
     "Recommendations",
+    "Visit",
     "baskets_given",
     "book_of",
     "known_part",
     "recommend",
     "recommend_baskets",
+    "recommend_visits",
     "similar",
 ]
 
@@ -54,6 +57,25 @@ AnyRules: TypeAlias = RuleBook | Rules | Mapping[str, Any] | str | Path
 
 MOST_SHOWN = 50
 """The lines that a notebook shows of lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What is known of one who asks; every field may be left out.
+
+    Contexts and attributes are named as the columns that the model learned from, with values as the log holds them.
+    """
+
+    user: object = None
+    """The id of a user"""
+    basket: Iterable[object] = ()
+    """Product ids"""
+    context: Mapping[str, object] = field(default_factory=dict)
+    """What is known of this request: an occasion, a channel"""
+    attributes: Mapping[str, object] = field(default_factory=dict)
+    """What is known of the user; it overrules what the model knows"""
+    viewed: Iterable[object] = ()
+    """Products just viewed, the oldest first"""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -74,6 +96,8 @@ class Recommendations(Tabular):
     """What is known of the products beside their ids"""
     form: IdForm = "plain"
     """How the ids that were asked came; of integers and text each keeps its own kind"""
+    unknown: tuple[tuple[object, ...], ...] | None = None
+    """For visits: the ids, contexts and attributes of each that the model does not know; they said nothing"""
 
     def to_frame(self, columns: Sequence[str] | Literal["all"] = ()) -> pl.DataFrame:
         """Return one line for each recommended product: the query, the product, ``rank`` from 1, ``score``.
@@ -246,6 +270,70 @@ def recommend_baskets(
     return Recommendations(
         numbers, found.lists, packed.model.products, found=found, book=book, catalogue=packed.catalogue
     )
+
+
+def recommend_visits(
+    model: TasteModel | PackedModel,
+    visits: Sequence[Visit],
+    *,
+    k: int = 10,
+    include_purchased: bool | None = None,
+    rules: AnyRules | None = None,
+    catalogue: Catalogue | ProductTable | None = None,
+    explain: bool = False,
+    threads: int | None = None,
+) -> Recommendations:
+    """Return the k products that fit each visit best: a user, a basket, a context, attributes and views, whatever is known.
+
+    What the model does not know says nothing, and `Recommendations.unknown` lists it. Who is new is found by context and
+    attributes, where the model learned from some. The other options are those of `recommend`. Raises `SettingProblem` and
+    `ColumnProblem`.
+
+    >>> import tastemaker as tm
+    >>> shop = tm.best_sellers(tm.read_purchases(pl.DataFrame({"user": ["ann"], "product": ["hat"]})))
+    >>> lists = recommend_visits(shop, [Visit(user="zoe", context={"occasion": "wedding"})])
+    >>> lists.of(0), lists.unknown
+    ([('hat', 1.0)], (('zoe', 'occasion=wedding'),))
+    """
+    packed = pack(model, catalogue=catalogue)
+    book = book_of(packed, rules)
+    visitors = [visitor_of_visit(packed.model, visit) for visit in visits]
+    found = rank_visitors(
+        packed, Visitors.of(visitors), book,
+        k=k, include_purchased=include_purchased, explain=explain, threads=threads,
+    )  # fmt: skip
+    numbers = pl.Series("visit", np.arange(len(visitors)))
+    unknown = tuple(visitor.unknown for visitor in visitors)
+    return Recommendations(
+        numbers, found.lists, packed.model.products, found=found, book=book, unknown=unknown
+    )
+
+
+def visitor_of_visit(model: TasteModel, visit: Visit) -> Visitor:
+    """Return the visitor that a visit describes, with what of it the model does not know."""
+    user = None if visit.user is None else model.users.find([visit.user])[0]
+    strangers = [] if visit.user is None or user is not None else [visit.user]
+    basket, unknown = known_part(model, visit.basket)
+    viewed, unseen = known_part(model, visit.viewed)
+    held = np.unique(model.products.rows(basket)).astype(np.int32)
+    history, times = NOTHING, None
+    if user is not None:
+        part = slice(int(model.histories.offsets[user]), int(model.histories.offsets[user + 1]))
+        history = np.asarray(model.histories.products[part])
+        times = None if model.history_times is None else np.asarray(model.history_times[part])
+    nothing = (np.zeros(0, np.int32), np.zeros(0, np.int64))
+    facts = Facts(visit.context, visit.attributes)
+    seen = model.products.rows(viewed).astype(np.int32)
+    asking, strange = asking_of(model, user, nothing, held, facts, seen)
+    return Visitor(
+        user, history, times, held,
+        unknown=tuple(map(_spelled, (*strangers, *unknown, *unseen, *strange))),
+        asking=None if model.is_plain else asking,
+    )  # fmt: skip
+
+
+def _spelled(value: object) -> str | int:
+    return value if isinstance(value, str | int) else str(value)
 
 
 def similar(

@@ -12,7 +12,9 @@ import polars as pl
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import gather_lists
 from tastemaker.data.reading.product_table import ProductTable
+from tastemaker.model.beside.asking import Asking
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.live.asking import asking_of_users
 from tastemaker.ranking.rules.rule_book import RuleBook
 from tastemaker.types import AnyArray, Booleans, Counts, Rows
 
@@ -27,11 +29,17 @@ __all__ = [
     "demanded_categories",
 ]
 
-Source: TypeAlias = Literal["personal", "basket", "category best sellers", "best sellers"]
-"""What a list is made from: the user's purchases, a basket, or neither, when what sells best is shown"""
+Source: TypeAlias = Literal["personal", "basket", "category best sellers", "best sellers", "context"]
+"""What a list is made from: the user's purchases, a basket, else attributes, context or views, else what sells best"""
 
-SOURCES: Final[tuple[Source, ...]] = ("personal", "basket", "category best sellers", "best sellers")
-PERSONAL, BASKET, CATEGORY, BEST_SELLERS = range(4)
+SOURCES: Final[tuple[Source, ...]] = (
+    "personal",
+    "basket",
+    "category best sellers",
+    "best sellers",
+    "context",
+)
+PERSONAL, BASKET, CATEGORY, BEST_SELLERS, CONTEXT = range(5)
 
 Categories: TypeAlias = tuple[str, ...]
 """Values of the catalogue's category column"""
@@ -62,7 +70,9 @@ class Visitor:
     named: Mapping[str, Any] = field(default_factory=dict)
     """``user`` and ``basket`` as an answer repeats them"""
     unknown: tuple[str | int, ...] = ()
-    """The ids among them that the model does not know"""
+    """The ids, and the contexts and attributes, among them that the model does not know"""
+    asking: Asking | None = None
+    """All that is known of them, as one query over ``held``, for a model that knows age, other events, attributes or contexts"""
 
     @property
     def held(self) -> Rows:
@@ -85,6 +95,8 @@ class Visitor:
             return "personal"
         if len(self.basket):
             return "basket"
+        if self.asking is not None and not self.asking.says_nothing()[0]:
+            return "context"
         return "category best sellers" if self.categories else "best sellers"
 
     @property
@@ -112,6 +124,8 @@ class Visitors:
     """``bool[Q]``, whether they bought anything that the model knows"""
     categories: tuple[Categories, ...] | None = None
     """What each cares about; ``None`` means nothing for all"""
+    asking: Asking | None = None
+    """All that is known of each, for a model that knows age, other events, attributes or contexts"""
 
     def __len__(self) -> int:
         return len(self.users)
@@ -128,15 +142,17 @@ class Visitors:
             tuple(visitor.categories for visitor in visitors)
             if any(visitor.categories for visitor in visitors)
             else None,
+            _askings(visitors, lists),
         )
 
     @staticmethod
     def of_users(model: TasteModel, users: AnyArray) -> Visitors:
         """Return the users at these rows, ``int[Q]``, each with what they bought."""
         offsets, places = gather_lists(model.histories.offsets, users)
+        asking = None if model.is_plain else asking_of_users(model, users)
         times = None if model.history_times is None else np.ascontiguousarray(model.history_times[places])
         held = Histories(offsets, np.ascontiguousarray(model.histories.products[places]))
-        return Visitors(held, np.asarray(users, np.int32), times, np.diff(offsets) > 0)
+        return Visitors(held, np.asarray(users, np.int32), times, np.diff(offsets) > 0, asking=asking)
 
     @staticmethod
     def of_baskets(baskets: Sequence[Rows]) -> Visitors:
@@ -154,6 +170,7 @@ class Visitors:
             None if self.times is None else self.times[inside],
             self.bought[places],
             None if self.categories is None else tuple(self.categories[place] for place in places.tolist()),
+            None if self.asking is None else self.asking.take(places),
         )
 
 
@@ -174,6 +191,17 @@ def demanded_categories(book: RuleBook, table: ProductTable | None) -> Categorie
     column = table.named("category")
     wanted = next((rule.among for rule in book.where if rule.column == column and rule.among), ())
     return tuple(map(str, wanted))
+
+
+def _askings(visitors: Sequence[Visitor], lists: Sequence[Rows]) -> Asking | None:
+    if all(visitor.asking is None for visitor in visitors):
+        return None
+    return Asking.joined(
+        [
+            Asking(Histories.from_lists([rows])) if visitor.asking is None else visitor.asking
+            for visitor, rows in zip(visitors, lists, strict=True)
+        ]
+    )
 
 
 def _times(visitors: Sequence[Visitor], lists: Sequence[Rows]) -> Counts | None:

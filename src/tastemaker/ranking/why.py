@@ -10,11 +10,23 @@ import numpy as np
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import find_sorted, offsets_of
 from tastemaker.kernels.pairs import count_common
+from tastemaker.model.beside.asking import Asking
+from tastemaker.model.beside.order import STEADY
 from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.ranking.queries import buyers_for_nobody, repeat_scores
 from tastemaker.types import AnyArray, Counts, Doubles, Floats, Offsets, Rows
 
-__all__ = ["Buyers", "Reason", "ScoreParts", "Spoken", "own_vector", "parts_of", "reasons_for", "spoken_for"]
+__all__ = [
+    "Buyers",
+    "Fact",
+    "Reason",
+    "ScoreParts",
+    "Spoken",
+    "own_vector",
+    "parts_of",
+    "reasons_for",
+    "spoken_for",
+]
 
 MOST = 3
 """How many purchases are named as reasons for a product; the rest is summed up."""
@@ -43,13 +55,28 @@ class ScoreParts:
     """``float64[K]``: the bias, in which the trend is contained; buyers, for a query without purchases of a model without bias"""
     repeat: Doubles
     """``float64[K]``: for having been bought before, in lists where that may come again"""
+    facts: tuple[tuple[str, int | None], ...] | None = None
+    """What else is known, F of it: an attribute or a context in words, or a kind of event and the row of its product"""
+    facts_say: Doubles | None = None
+    """``float64[F, K]``"""
 
     def total(self) -> Doubles:
         """Return the sum of all parts, ``float64[K]``."""
         total: Doubles = (
             self.own_taste + self.taste.sum(axis=0) + self.memory.sum(axis=0) + self.popularity + self.repeat
         )
-        return total
+        return total if self.facts_say is None else total + self.facts_say.sum(axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What one thing known beside purchases says for one product."""
+
+    name: str
+    """An attribute or a context in words, or the kind of an event"""
+    row: int | None
+    """The row of the event's product"""
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +110,17 @@ class Reason:
     others_taste: float
     """Of all other purchases together"""
     others_memory: float
+    facts: tuple[Fact, ...] | None = None
+    """What is known beside purchases that says most for it; ``None`` for a model that knows nothing but purchases"""
+    others_facts: float = 0.0
+    """Of all else that is known beside purchases"""
 
     @property
     def total(self) -> float:
         """Return the sum of all parts: the score."""
         rest = self.popularity + self.taste + self.repeat + self.others_taste + self.others_memory
-        return rest + sum(purchase.weight for purchase in self.purchases)
+        known = sum(fact.weight for fact in self.facts or ()) + self.others_facts
+        return rest + known + sum(purchase.weight for purchase in self.purchases)
 
 
 class Buyers:
@@ -118,14 +150,20 @@ def parts_of(
     user: int | None = None,
     times: Counts | None = None,
     include_purchased: bool = False,
+    asking: Asking | None = None,
 ) -> ScoreParts:
     """Part the scores of the products at these rows, ``int32[K]``, for the query of a basket of distinct rows, ``int32[n]``.
 
     taste[i, j] = n^-damping · basket_vectors[i] · product_vectors[j],  memory[i, j] = n^-memory_damping · memory[i, j]
 
     ``user`` is the row of a user whose basket it is: where users have vectors of their own, theirs speaks in place of the
-    purchases. ``times``, ``int32[n]``, says how often each was bought.
+    purchases. ``times``, ``int32[n]``, says how often each was bought. ``asking`` is all that is known of the one who asks, for a
+    model that knows age, other events, attributes or contexts: n^-damping is then multiplied by the weight of each purchase's age.
     """
+    if not model.is_plain:
+        asking = Asking(Histories.from_lists([basket])) if asking is None else asking
+        repeat = _repeat(model, basket, products, times) if include_purchased else np.zeros(len(products))
+        return _parts_beside(model, asking, products, repeat)
     count, width = len(basket), len(products)
     vectors = np.asarray(model.product_vectors[products], np.float64)
     taste, own = np.zeros((count, width)), np.zeros(width)
@@ -142,6 +180,44 @@ def parts_of(
         np.asarray(basket, np.int32), np.asarray(products, np.int32), taste, memory, own,
         _popularity(model, products, empty=not count),
         _repeat(model, basket, products, times) if include_purchased else np.zeros(width),
+    )  # fmt: skip
+
+
+def _parts_beside(model: TasteModel, asking: Asking, products: Rows, repeat: Doubles) -> ScoreParts:
+    """Part the scores of one who asks, of whom more may be known than what they bought."""
+    basket, order, width = asking.held.products, model.order, len(products)
+    vectors = np.asarray(model.product_vectors[products], np.float64)
+    table, damping = model.basket_table()
+    shares = asking.weights(STEADY if order is None else order.taste, damping).astype(np.float64)
+    taste = np.asarray(table[basket], np.float64) @ vectors.T * shares[:, None]
+    memory = np.zeros((len(basket), width))
+    if len(basket) and model.memory is not None:
+        weights = asking.weights(STEADY if order is None else order.memory, model.memory_damping)
+        memory = _remembered(model.memory, basket, products) * weights.astype(np.float64)[:, None]
+    facts: list[tuple[str, int | None]] = []
+    say = [np.zeros((0, width))]
+    if asking.tokens is not None and model.tokens is not None:
+        tokens, bags = model.tokens, asking.tokens
+        facts += [(tokens.label(token), None) for token in bags.tokens.tolist()]
+        own = np.asarray(tokens.vectors[bags.tokens], np.float64) * bags.weights[:, None]
+        say.append(own @ vectors.T)
+    if asking.seen is not None and model.kinds is not None:
+        seen, kinds = asking.seen, model.kinds
+        facts += [
+            (kinds.names[kind], row)
+            for kind, row in zip(seen.kinds.tolist(), seen.products.tolist(), strict=True)
+        ]
+        faded = asking.seen_weights(kinds.fading).astype(np.float64)[:, None]
+        own = np.asarray(table[seen.products], np.float64) * np.array(kinds.taste)[seen.kinds][:, None]
+        said = own @ vectors.T
+        if kinds.memory is not None:
+            rows = seen.kinds.astype(np.int64) * len(model.products) + seen.products
+            said += _remembered(kinds.memory, rows, products)
+        say.append(said * faded)
+    return ScoreParts(
+        np.asarray(basket, np.int32), np.asarray(products, np.int32), taste, memory, np.zeros(width),
+        _popularity(model, products, empty=bool(asking.says_nothing()[0])), repeat,
+        tuple(facts), np.concatenate(say),
     )  # fmt: skip
 
 
@@ -182,27 +258,42 @@ def reasons_for(
     user: int | None = None,
     times: Counts | None = None,
     include_purchased: bool = False,
+    asking: Asking | None = None,
 ) -> tuple[Reason, ...]:
     """Return why each of the products at these rows is listed for who holds ``held``, in the order of ``products``.
 
     ``buyers`` counts how many users bought both; the other arguments are those of `parts_of`.
     """
-    parts = parts_of(model, held, products, user=user, times=times, include_purchased=include_purchased)
+    parts = parts_of(
+        model, held, products, user=user, times=times, include_purchased=include_purchased, asking=asking
+    )
     whole = [np.ascontiguousarray(part.T).sum(axis=1).tolist() for part in (parts.taste, parts.memory)]
+    facts = [_facts_for(parts, place) for place in range(len(products))]
     return tuple(
         Reason(
             popularity, own_taste, repeat, spoken,
             taste - sum(purchase.taste for purchase in spoken),
             memory - sum(purchase.memory for purchase in spoken),
+            *said,
         )
-        for popularity, own_taste, repeat, spoken, taste, memory in zip(
+        for popularity, own_taste, repeat, spoken, said, taste, memory in zip(
             parts.popularity.tolist(), parts.own_taste.tolist(), parts.repeat.tolist(),
-            spoken_for(parts, buyers), *whole, strict=True,
+            spoken_for(parts, buyers), facts, *whole, strict=True,
         )
     )  # fmt: skip
 
 
-def _remembered(memory: Memory, basket: Rows, products: Rows) -> Doubles:
+def _facts_for(parts: ScoreParts, place: int) -> tuple[tuple[Fact, ...] | None, float]:
+    """Return what is known beside purchases that says most for a product, strongest first, and what the rest of it says."""
+    if parts.facts is None or parts.facts_say is None:
+        return None, 0.0
+    weights = parts.facts_say[:, place]
+    order = [i for i in np.argsort(-weights, kind="stable")[:MOST].tolist() if weights[i] > 0]
+    named = tuple(Fact(parts.facts[i][0], parts.facts[i][1], float(weights[i])) for i in order)
+    return named, float(weights.sum()) - sum(fact.weight for fact in named)
+
+
+def _remembered(memory: Memory, basket: AnyArray, products: Rows) -> Doubles:
     """Return the memory's entries, ``float64[n, K]``; zero where it has none."""
     answer = np.zeros((len(basket), len(products)))
     for i, row in enumerate(basket.tolist()):

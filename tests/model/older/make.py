@@ -1,5 +1,6 @@
 """Make the files beside this one, with tastemaker as of ce4f77a: ``python make.py INTO``."""
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -52,3 +53,9 @@ for name, settings in PRESETS.items():
         for kind, found in ranked.items()
     }
     (into / f"{name}.json").write_text(json.dumps(lists))
+
+pairs = read_purchases(make_log().drop("date"))
+model = train(pairs, preset("default").changed(PRESETS["default"]), seed=5, threads=1)
+written = save(model, into / "pairs")
+hashes = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(written.glob("*.npy"))}
+(into / "pairs.json").write_text(json.dumps(hashes, indent=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -136,7 +137,10 @@ def _replay(folder: Path, later: list[Path], reading: ReadingOptions, terms: Ter
     from tastemaker.model.folder import load
 
     model = load(folder)
-    log = read_purchases(log_of(later), columns=reading.columns(), reading=reading.reading())
+    how = reading.reading()
+    if model.tokens is not None and not how.context:
+        how = replace(how, context=model.tokens.context.names)
+    log = read_purchases(log_of(later), columns=reading.columns(), reading=how)
     say(f"{spoken(later)}: {log.summary.sentence()}")
     show_replay(replay_on(model, log, terms), as_json=as_json)
 

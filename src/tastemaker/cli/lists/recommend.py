@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tastemaker.data.reading.columns import Columns
     from tastemaker.model.taste_model import TasteModel
     from tastemaker.ranking.packed import PackedModel
-    from tastemaker.ranking.recommend import Recommendations
+    from tastemaker.ranking.recommend import Recommendations, Visit
     from tastemaker.ranking.rules.rule_book import RuleBook
 
 __all__ = ["recommend"]
@@ -80,6 +80,18 @@ CatalogueFile = Annotated[
         metavar="F", help="A table of products: names to show, columns for rules.", show_default=False
     ),
 ]
+Context = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="What is known of this request; repeatable.", show_default=False),
+]
+Attribute = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="What is known of the user; repeatable.", show_default=False),
+]
+Viewed = Annotated[
+    str | None,
+    typer.Option(metavar="ID,ID,…", help="Products just viewed, the oldest first.", show_default=False),
+]
 Why = Annotated[bool, typer.Option("--why", help="Say which purchases speak for each product.")]
 
 
@@ -95,6 +107,9 @@ def recommend(
     rules: RulesFile = None,
     catalogue: CatalogueFile = None,
     why: Why = False,
+    context: Context = None,
+    attribute: Attribute = None,
+    viewed: Viewed = None,
     approximate: Approximately = False,
     user_column: UserColumn = None,
     product_column: ProductColumn = None,
@@ -106,12 +121,19 @@ def recommend(
     """Recommend products to users of the log, or to whoever holds a basket.
 
     `--out` writes the columns user_id, product_id, rank, score: ids in their own type, rank from 1. A list is shorter when fewer
-    products remain. Whoever has no purchase that the model knows gets the best sellers.
+    products remain. Whoever has no purchase that the model knows gets the best sellers. With --context, --attribute or --viewed
+    the list is for one visitor: a --user, a --basket, both or neither.
     """
     from tastemaker.data.reading.columns import Columns
     from tastemaker.model.folder import load
     from tastemaker.ranking.packed import pack
 
+    if context or attribute or viewed:
+        others = users is not None or all_users or with_purchases is not None or out is not None
+        visit = _visit(user, basket, context, attribute, viewed, others=others)
+        wishes = Wishes(k, include_purchased or None, why, threads, rules, None, as_json)
+        _for_visit(pack(load(folder), catalogue=catalogue), visit, wishes)
+        return
     given: dict[str, object] = {
         "--user": user,
         "--users": users,
@@ -178,6 +200,58 @@ def _for_basket(packed: PackedModel, basket: str, wishes: Wishes) -> None:
     _show(packed, [rank(products)], book, wishes, facts)
 
 
+def _visit(
+    user: list[str] | None,
+    basket: str | None,
+    context: list[str] | None,
+    attributes: list[str] | None,
+    viewed: str | None,
+    *,
+    others: bool,
+) -> Visit:
+    """Return what the flags say of a visitor; raise a usage error for what is not NAME=VALUE, is said twice, or is of several."""
+    from tastemaker.ranking.recommend import Visit
+
+    if others or len(user or []) > 1:
+        raise typer.BadParameter(
+            "--context, --attribute and --viewed describe one visitor: with one --user, a --basket, both or neither."
+        )
+    return Visit(
+        user[0] if user else None,
+        _ids(basket or ""),
+        _named("--context", context or []),
+        _named("--attribute", attributes or []),
+        _ids(viewed or ""),
+    )
+
+
+def _named(flag: str, texts: list[str]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip() or not value.strip():
+            raise typer.BadParameter(f"{flag} {text!r} is not of the form NAME=VALUE.")
+        if name.strip() in values:
+            raise typer.BadParameter(f"{flag} names {name.strip()!r} twice; give it one value.")
+        values[name.strip()] = value.strip()
+    return values
+
+
+def _for_visit(packed: PackedModel, visit: Visit, wishes: Wishes) -> None:
+    """Rank for one visitor of whom more than purchases may be known, and show the list."""
+    from tastemaker.ranking.recommend import recommend_visits
+
+    book = _book(packed, wishes)
+    lists = recommend_visits(
+        packed, [visit], k=wishes.k, include_purchased=wishes.include_purchased,
+        rules=book, explain=wishes.explain, threads=wishes.threads,
+    )  # fmt: skip
+    unknown = list((lists.unknown or ((),))[0])
+    if unknown:
+        say(f"The model does not know {some(unknown)}; the rest is used.")
+    _show(packed, [lists], book, wishes, {"unknown": [str(one) for one in unknown]})
+
+
 def _show(
     packed: PackedModel,
     blocks: list[Recommendations],
@@ -217,7 +291,7 @@ def _products(packed: PackedModel, basket: str) -> tuple[pl.Series, list[object]
     from tastemaker.ranking.recommend import known_part
 
     model, table = packed.model, packed.catalogue
-    ids = [text.strip() for text in next(csv.reader([basket], skipinitialspace=True), []) if text.strip()]
+    ids = _ids(basket)
     known, unknown = known_part(model, typed(ids))
     described = set() if table is None else set(table.strangers.get_column("id"))
     used = [*known, *(product for product in unknown if str(product) in described)]
@@ -229,6 +303,10 @@ def _products(packed: PackedModel, basket: str) -> tuple[pl.Series, list[object]
         said = " of the categories that the catalogue names" if used else ""
         say(f"The basket holds no product that the model knows; these are the best sellers{said}.")
     return typed([str(product) for product in used]), unknown
+
+
+def _ids(text: str) -> list[str]:
+    return [part.strip() for part in next(csv.reader([text], skipinitialspace=True), []) if part.strip()]
 
 
 def _folded_in(model: TasteModel, file: Path, columns: Columns) -> tuple[TasteModel, dict[str, object]]:

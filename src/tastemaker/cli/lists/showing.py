@@ -112,6 +112,9 @@ def _because(lists: Recommendations, reason: Reason) -> str:
         + (f" (bought together by {purchase.together:,})" if purchase.together else "")
         for purchase in reason.purchases
     ]
+    for fact in reason.facts or ():
+        product = "" if fact.row is None else f" {lists.products.ids[fact.row]}"
+        spoken.append(f"{fact.name}{product} {fact.weight:.2f}")
     if reason.taste:
         spoken.append(f"taste {reason.taste:.2f}")
     if reason.repeat:

@@ -57,6 +57,8 @@ class Bench:
     """``int64[P]``, from when on each product is a candidate"""
     candidates: str
     """What is ranked, in words"""
+    later: Purchases
+    """What is asked"""
 
     @property
     def products(self) -> int:
@@ -117,7 +119,7 @@ def bench_of(model: TasteModel, later: Purchases, terms: Terms) -> Bench:
         )
     cut = int(train.times.max(initial=0)) if train.times is not None else int(timeline.times[places[0]]) - 1
     since, candidates = _since(terms, timeline, products)
-    return Bench(train, timeline, questions, terms, cut, since, candidates)
+    return Bench(train, timeline, questions, terms, cut, since, candidates, later)
 
 
 def _since(terms: Terms, timeline: Timeline, products: int) -> tuple[Times | None, str]:

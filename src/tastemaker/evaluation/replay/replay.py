@@ -14,7 +14,8 @@ from tastemaker.evaluation.replay.baselines.every import baselines
 from tastemaker.evaluation.replay.bench import Bench, Terms, bench_of
 from tastemaker.evaluation.replay.report import Measured, ReplayReport
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.ranking.live.answers import PlainAnswers
+from tastemaker.ranking.live.answers import Answers, PlainAnswers
+from tastemaker.ranking.live.living import LivingAnswers
 from tastemaker.types import Times
 
 __all__ = ["measure_model", "replay", "replay_on", "report_on"]
@@ -68,9 +69,19 @@ def replay_on(
 def measure_model(model: TasteModel, bench: Bench) -> Measured:
     """Return what a model's answers are worth."""
     terms = bench.terms
-    answers = PlainAnswers(
-        model, bench.timeline, include_purchased=terms.include_purchased, threads=terms.threads
-    )
+    include, threads = terms.include_purchased, terms.threads
+    answers: Answers
+    if model.is_plain and model.live is None:
+        answers = PlainAnswers(model, bench.timeline, include_purchased=include, threads=threads)
+    else:
+        answers = LivingAnswers(
+            model,
+            bench.timeline,
+            bench.later,
+            include_purchased=include,
+            frozen_at=bench.frozen_at,
+            threads=threads,
+        )
     return bench.measured(answers, whole=True)
 
 

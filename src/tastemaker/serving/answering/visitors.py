@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tastemaker.errors import EventsProblem
+from tastemaker.model.beside.asking import Asking
+from tastemaker.ranking.live.knowing import NOTHING_BESIDE, Facts, asking_of
 from tastemaker.ranking.visitors import NOTHING, Visitor, categories_of
 from tastemaker.serving.answering.state import ApiState
 from tastemaker.serving.front.metrics import Metrics
@@ -27,22 +29,34 @@ Bought: TypeAlias = list[tuple[str, int]]
 """Live purchases: the product and the time, in microseconds since 1970"""
 
 
-def visitor_of(state: ApiState, loaded: LoadedModel, user: Id | None, basket: Sequence[Id]) -> Visitor:
-    """Return what is known of a user (``None`` for nobody) and of a basket; unknown ids are no error."""
-    return visitors_of(state, loaded, [(user, basket)])[0]
+def visitor_of(
+    state: ApiState,
+    loaded: LoadedModel,
+    user: Id | None,
+    basket: Sequence[Id],
+    facts: Facts = NOTHING_BESIDE,
+) -> Visitor:
+    """Return what is known of a user (``None`` for nobody), of a basket and beside them; unknown ids are no error."""
+    return visitors_of(state, loaded, [(user, basket)], facts)[0]
 
 
 def visitors_of(
-    state: ApiState, loaded: LoadedModel, asked: Sequence[tuple[Id | None, Sequence[Id]]]
+    state: ApiState,
+    loaded: LoadedModel,
+    asked: Sequence[tuple[Id | None, Sequence[Id]]],
+    facts: Facts = NOTHING_BESIDE,
 ) -> list[Visitor]:
-    """Return what is known of users, each with a basket, their live purchases looked up at once; unknown ids are no error."""
+    """Return what is known of users, each with a basket, their live purchases looked up at once; unknown ids are no error.
+
+    ``facts`` are known of each of them.
+    """
     rows = [None if user is None else loaded.user_ids.row_of(user) for user, _ in asked]
     ids = [
         user if row is None else loaded.user_ids.one(row) for (user, _), row in zip(asked, rows, strict=True)
     ]
     live = _bought_live(state, [str(user) for user in ids if user is not None])
     return [
-        _visitor(loaded, user, row, basket, live.get(str(user), []) if user is not None else [])
+        _visitor(loaded, user, row, basket, live.get(str(user), []) if user is not None else [], facts)
         for user, row, (_, basket) in zip(ids, rows, asked, strict=True)
     ]
 
@@ -57,7 +71,7 @@ def count_unknown(visitors: Sequence[Visitor], metrics: Metrics, model: str) -> 
 
 
 def _visitor(
-    loaded: LoadedModel, user: Id | None, row: int | None, basket: Sequence[Id], bought: Bought
+    loaded: LoadedModel, user: Id | None, row: int | None, basket: Sequence[Id], bought: Bought, facts: Facts
 ) -> Visitor:
     named: dict[str, Any] = {} if user is None else {"user": user}
     unknown: list[Id] = []
@@ -76,10 +90,33 @@ def _visitor(
         held = np.array(sorted({place for _, place in places if place is not None}), np.int32)
         strangers = list(dict.fromkeys(product for product, place in places if place is None))
     nothing = not len(history) and not len(held)
+    asking, strange = _asking(loaded, row, bought if newer else [], held, facts)
     return Visitor(
         row, history, times, held, categories_of(loaded.catalogue, strangers) if nothing else (),
-        live=bool(newer), named=named, unknown=(*unknown, *strangers),
+        live=bool(newer), named=named, unknown=(*unknown, *strangers, *strange), asking=asking,
     )  # fmt: skip
+
+
+def _asking(
+    loaded: LoadedModel, row: int | None, bought: Bought, held: Rows, facts: Facts
+) -> tuple[Asking | None, tuple[Id, ...]]:
+    """Return all that is known, for a model that knows more than what is held, and what of it the model does not know."""
+    given = facts.context or facts.attributes or facts.viewed
+    if loaded.model.is_plain and not given:
+        return None, ()
+    places = [(loaded.product_ids.row_of(product), time) for product, time in bought]
+    newer = [(place, time) for place, time in places if place is not None]
+    viewed = [(product, loaded.product_ids.row_of(product)) for product in facts.viewed]
+    asking, strange = asking_of(
+        loaded.model,
+        row,
+        (np.array([place for place, _ in newer], np.int32), np.array([time for _, time in newer], np.int64)),
+        held,
+        facts,
+        np.array([place for _, place in viewed if place is not None], np.int32),
+    )
+    unknown = (*strange, *(product for product, place in viewed if place is None))
+    return None if loaded.model.is_plain else asking, unknown
 
 
 def _bought_live(state: ApiState, users: Sequence[str]) -> dict[str, Bought]:

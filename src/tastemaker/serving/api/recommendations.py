@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from tastemaker.ranking.as_json import Listed, Product, list_json, products_json, rules_json
+from tastemaker.ranking.live.knowing import Facts
 from tastemaker.ranking.rank import VisitorList
 from tastemaker.ranking.rules.rule_book import RuleBook
 from tastemaker.ranking.visitors import Visitor
@@ -41,7 +42,8 @@ async def basket(request: RequestInfo, body: bodies.BasketBody) -> bodies.Answer
     loaded = chosen(request, body)
     state = request.service.state
     book = state.rules.book(loaded, request_rules(body))
-    visitor = visitor_of(state, loaded, None if body.user is UNSET else body.user, body.basket)
+    facts = Facts(body.context, body.attributes, body.viewed)
+    visitor = visitor_of(state, loaded, None if body.user is UNSET else body.user, body.basket, facts)
     (listed,) = await _lists(request.service, loaded, [visitor], book, body)
     return bodies.Answered.by(loaded.name, loaded.version, listed)
 

@@ -42,6 +42,8 @@ Length = Annotated[
 ]
 Some = Meta(extra_json_schema={"x-limit": "most_basket"})
 Many = Meta(extra_json_schema={"x-limit": "most_queries"})
+Value = str | bool | Number
+"""What a column of the log holds"""
 Name = Annotated[
     str, Meta(max_length=200, description="The model's name; may be left out where only one is served.")
 ]
@@ -178,6 +180,15 @@ class BasketBody(BodyOfList, kw_only=True):
 
     basket: Annotated[list[Id], Some, Meta(description="Product ids; may be empty.")]
     user: Id | UnsetType = UNSET
+    context: Annotated[
+        dict[str, Value],
+        Meta(description="What is known of this request, by the columns that were learned from."),
+    ] = {}
+    attributes: Annotated[
+        dict[str, Value],
+        Meta(description="What is known of the user, by the columns that were learned from."),
+    ] = {}
+    viewed: Annotated[list[Id], Some, Meta(description="Products just viewed, the oldest first.")] = []
 
 
 class BatchBody(BodyOfList, kw_only=True):

@@ -11,14 +11,19 @@ import numpy as np
 from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Histories, Purchases
 from tastemaker.data.repeats import times_bought
+from tastemaker.data.tokens.bags import Bags
 from tastemaker.kernels.baskets import compose_baskets
 from tastemaker.kernels.composed import ALL, IN_BATCH, SHARED, learn_batches
 from tastemaker.kernels.sampling import stream_key
 from tastemaker.kernels.threads import ThreadPool
+from tastemaker.kernels.tokens import learn_token_batches
+from tastemaker.model.beside.sums import effective, token_sums
 from tastemaker.model.config import Config
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.training.learners.beside import Beside
 from tastemaker.training.learners.draws import Draws, draws_by_popularity
+from tastemaker.training.learners.extras import bias_at_end, kinds_of_past, live_of, order_of, tokens_of
 from tastemaker.training.learners.learner import Step, Taste
 from tastemaker.training.learners.sampled import sampled_loss
 from tastemaker.training.learners.tables import trimmed, zero_table
@@ -85,6 +90,8 @@ class Composed:
     """``float32[P]``, -log(S · probability); 0 when the whole catalogue competes"""
     decay: Floats
     """``float32[P]``"""
+    beside: Beside | None = None
+    """Attributes and contexts, where the log has some that are learned from"""
 
     @staticmethod
     def start(log: Purchases, config: Config, seed: int) -> Composed:
@@ -116,6 +123,7 @@ class Composed:
             ((config.taste.decay or 0.0) + config.taste.rare_decay / np.maximum(buyers, 1)).astype(
                 np.float32
             ),
+            Beside.start(log, histories, config, shares, buyers, seed),
         )
 
     def state(self) -> dict[str, Floats]:
@@ -125,6 +133,10 @@ class Composed:
             arrays[f"vectors_{m.number}"] = trimmed(m.vectors, m.dimensions)
             arrays[f"bias_{m.number}"] = m.bias.copy()
             arrays[f"squares_{m.number}"] = np.stack(m.squares)
+            if self.beside is not None:
+                table = self.beside.tables[m.number]
+                arrays[f"tokens_{m.number}"] = trimmed(table.vectors, m.dimensions)
+                arrays[f"token_squares_{m.number}"] = table.squares.copy()
         return arrays
 
     def restore(self, state: Mapping[str, Floats]) -> None:
@@ -134,6 +146,10 @@ class Composed:
             m.bias[:] = state[f"bias_{m.number}"]
             for squares, kept in zip(m.squares, state[f"squares_{m.number}"], strict=True):
                 squares[:] = kept
+            if self.beside is not None:
+                table = self.beside.tables[m.number]
+                table.vectors[:, : m.dimensions] = state[f"tokens_{m.number}"]
+                table.squares[:] = state[f"token_squares_{m.number}"]
 
     @property
     def purchases(self) -> int:
@@ -142,7 +158,10 @@ class Composed:
 
     def finite(self) -> bool:
         """Return whether every number of every member is finite."""
-        return all(np.isfinite(m.vectors).all() and np.isfinite(m.bias).all() for m in self.members)
+        tables = () if self.beside is None else self.beside.tables
+        return all(np.isfinite(m.vectors).all() and np.isfinite(m.bias).all() for m in self.members) and all(
+            np.isfinite(table.vectors).all() for table in tables
+        )
 
     def learn(self, epoch: int, at_once: int, pool: ThreadPool) -> Iterator[Step]:
         """Learn from all users in random order, each member in an order and with draws of its own."""
@@ -180,6 +199,8 @@ class Composed:
             lambda low, high: compose_baskets(low, high, offsets, products, vectors, damping, queries),
             len(queries),
         )
+        if self.beside is not None and taste.tokens is not None:
+            queries += token_sums(self.beside.of_users, taste.tokens)
         key = np.uint64(stream_key(self.seed, epoch, VALID_STREAM))
         return sampled_loss(queries, vectors, bias, held_out, self.config.taste.negatives, key, pool)
 
@@ -210,28 +231,49 @@ class Composed:
 
     def taste(self) -> Taste:
         """Return the members as one table of vectors and one bias."""
-        return stacked(self.members)
+        taste, beside = stacked(self.members), self.beside
+        if beside is None:
+            return taste
+        parts = [
+            trimmed(table.vectors, m.dimensions) for table, m in zip(beside.tables, self.members, strict=True)
+        ]
+        tokens: Floats = np.concatenate(parts, axis=1) * np.float32(len(self.members) ** -0.5)
+        return Taste(effective(taste.vectors, beside.of_products, tokens), taste.bias, tokens)
+
+    def own_vectors(self) -> Floats:
+        """Return the products' own vectors, without their attributes', ``float32[P, D]``."""
+        return stacked(self.members).vectors
 
     def finish(self, record: TrainingRecord, pool: ThreadPool) -> TasteModel:
         """Return the model: the taste, the trend in its bias, the memory, and what repeats weigh."""
         log, config, taste = self.log, self.config, self.taste()
-        trend = np.float32(config.trend.weight) * trend_of(log) if config.trend.weight else None
+        live = live_of(log, config, taste, self.beside, self.seed, pool)
+        bias = taste.bias
+        if live is not None:
+            bias = bias_at_end(live, log)
+        elif config.trend.weight:
+            bias = bias + np.float32(config.trend.weight) * trend_of(log)
+        past = past_of(log)
         return TasteModel(
             users=log.users,
             products=log.products,
             histories=self.histories,
             product_vectors=taste.vectors,
-            product_bias=taste.bias if trend is None else taste.bias + trend,
+            product_bias=bias,
             user_vectors=None,
             basket_vectors=taste.vectors,
-            memory=remember(self.histories, len(log.products), config.memory, pool),
+            memory=remember(self.histories, len(log.products), config.memory, pool, past=past),
             record=record,
-            past=past_of(self.log),
+            past=past,
             damping=config.taste.damping,
             memory_damping=config.memory.damping,
             history_times=times_bought(log),
             repeat_weight=config.repeats.weight or 0.0,
             repeat_bias=repeat_bias(log, config.repeats),
+            tokens=tokens_of(self.beside, taste),
+            order=order_of(config, past),
+            kinds=None if past is None else kinds_of_past(past, len(log.products), config),
+            live=live,
         )
 
     def _plan(self, epoch: int, member: Member) -> tuple[Rows, Offsets, np.uint64]:
@@ -258,11 +300,25 @@ class Composed:
         horizon = self.config.taste.horizon or self.config.taste.epochs or 1
         fallen = min(1.0, (epoch - 1) / max(1, horizon - 1))
         rate = self.config.taste.learning_rate * (1 - (1 - LAST_RATE) * fallen)
+        beside = self.beside
+        if beside is not None:
+            table = beside.tables[member.number]
+            learn_token_batches(
+                part[0], part[1], order, starts, self.histories.offsets, self.histories.products, LONGEST,
+                _flat(beside.of_pairs), _flat(beside.of_products), member.vectors, table.vectors, member.bias,
+                member.squares, table.squares, self.decay, beside.decay, self.sampling, self.negatives,
+                self.draws.chances, self.draws.aliases, self.corrections, float(self.config.taste.damping), float(rate), key, sums,
+            )  # fmt: skip
+            return
         learn_batches(
             part[0], part[1], order, starts, self.histories.offsets, self.histories.products, LONGEST,
             member.vectors, member.bias, *member.squares, self.decay, self.sampling, self.negatives,
             self.draws.chances, self.draws.aliases, self.corrections, float(self.config.taste.damping), float(rate), key, sums,
         )  # fmt: skip
+
+
+def _flat(bags: Bags) -> tuple[Offsets, Rows, Floats]:
+    return bags.offsets, bags.tokens, bags.weights
 
 
 def stacked(members: tuple[Member, ...]) -> Taste:

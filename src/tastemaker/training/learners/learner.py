@@ -36,6 +36,8 @@ class Taste:
     """``float32[P, D]``, how a product is found, and what it adds to a basket"""
     bias: Floats
     """``float32[P]``"""
+    tokens: Floats | None = None
+    """``float32[T, D]``, what attributes and contexts add to a query, where the log has some"""
 
 
 class Learner(Protocol):

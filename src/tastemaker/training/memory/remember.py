@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
 from tastemaker.training.memory.co_occurrence import added, memories
+from tastemaker.training.memory.directed import step_memory
 from tastemaker.training.memory.spectral import spectral_memory
 
 __all__ = ["remember"]
 
 
 def remember(
-    histories: Histories, products: int, settings: MemorySettings, pool: ThreadPool
+    histories: Histories,
+    products: int,
+    settings: MemorySettings,
+    pool: ThreadPool,
+    *,
+    past: Past | None = None,
 ) -> Memory | None:
-    """Return common purchases, regression and spectral part, weighted and added; ``None`` when none of them weighs."""
+    """Return common purchases, regression, spectral part and steps, weighted and added; ``None`` when none of them weighs."""
     counts, ridge = memories(
         histories,
         products,
@@ -27,4 +34,7 @@ def remember(
     parts = [(settings.count_weight or 0.0, counts), (settings.ridge_weight or 0.0, ridge)]
     if settings.spectral_weight:
         parts.append((settings.spectral_weight, spectral_memory(histories, products, settings, pool)))
+    if settings.directed_weight and past is not None:
+        steps = step_memory(past, products, fade=settings.directed_fade, partners=settings.partners)
+        parts.append((settings.directed_weight, steps))
     return added(parts, products)

@@ -20,6 +20,13 @@ from tastemaker.training.memory.spectral import is_worth_trying, spectral_memory
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.choose_repeats import LearnedTables, choose_repeats, never_again
 from tastemaker.training.selection.effort import Chosen, quick, search
+from tastemaker.training.selection.in_time import (
+    choose_in_time,
+    has_more_than_pairs,
+    is_left_open,
+    steady,
+    tells_order,
+)
 from tastemaker.training.selection.validation import (
     MEASURED_AT,
     Validation,
@@ -69,6 +76,7 @@ def choose_settings(
     decay_is_given = config.taste.decay is not None
     if config.effort == "quick":
         config = quick(log, config)
+        config = config if has_more_than_pairs(log, config) else steady(config)
     if config.taste.decay is None:
         config = config.changed(decay=decay_for(log))
     if config.chooses_repeats and times_bought(log) is None:
@@ -77,12 +85,17 @@ def choose_settings(
         config = config.changed(spectral_weight=0.0)
     told: dict[str, Any] = {}
     learned: LearnedTables | None = None
+    horizon = config.taste.horizon or config.taste.epochs or horizon_for(len(log))
+    more = has_more_than_pairs(log, config)
+    if tells_order(log, config) or is_left_open(log, config) or (config.chooses and more):
+        found = choose_in_time(log, config, horizon, seed, pool=pool, watch=watch)
+        if found is not None:
+            config, told, learned = found
     if config.chooses:
-        horizon = config.taste.horizon or config.taste.epochs or horizon_for(len(log))
         validation = hold_out(log, seed)
         if validation is None:
             settled = _settled(config, horizon, horizon, (0.0, 0.0, 0.0))
-            return never_again(settled), {"chosen": "nothing could be held out of so small a log"}
+            return never_again(steady(settled)), {"chosen": "nothing could be held out of so small a log"}
         planned = config.changed(horizon=horizon, epochs=config.taste.epochs or horizon)
         tables = _tables(validation, planned, pool)
 
@@ -95,6 +108,7 @@ def choose_settings(
         else:
             config, told, learned = choose({})
         learned = learned if validation.by_time else None
+    config = steady(config)
     if config.chooses_repeats:
         config, repeats = choose_repeats(log, config, seed, learned, pool=pool, watch=watch)
         told = {**told, **repeats}

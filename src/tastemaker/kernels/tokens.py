@@ -1,0 +1,360 @@
+"""Sampled softmax for queries and products that are bags of tokens: `learn_batches` with attributes and context beside products.
+
+A product's vector is its own and its attributes' together; a query is the damped sum of the user's other products and, undamped,
+its tokens' vectors. Own vectors and token vectors learn side by side, each pulled to zero every time that it takes part: what is
+seldom seen stays small, so that a new product is its attributes, and an old one itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.composed import compose_queries, draw_negatives, multiply_add
+from tastemaker.kernels.sampling import GOLDEN_64, mix64
+from tastemaker.kernels.softmax import exponentials
+from tastemaker.types import Doubles, Floats, Offsets, Rows
+
+__all__ = ["learn_token_batches"]
+
+EPSILON = np.float32(1e-6)
+"""Keeps the first step of a row with no gradient yet finite."""
+
+
+@kernel(fast=True, inline=True)
+def take_pairs(
+    users: Rows, offsets: Offsets, longest: int, phase: float, ends: Offsets, pairs: Offsets
+) -> int:
+    """List the pairs of a batch of users, ``pairs[:m]``, user i's ending before ``ends[i]``; return m.
+
+    Of a history longer than ``longest`` an evenly spaced sample of that many is taken; ``phase`` in [0, 1) shifts it.
+    """
+    m = 0
+    for i in range(users.shape[0]):
+        start, count = offsets[users[i]], offsets[users[i] + 1] - offsets[users[i]]
+        taken = min(count, longest)
+        for j in range(taken):
+            place = j if count == taken else int((j + phase) * count / taken)
+            pairs[m] = start + min(place, count - 1)
+            m += 1
+        ends[i] = m
+    return m
+
+
+@kernel(fast=True, inline=True)
+def gather_product(
+    row: int,
+    vectors: Floats,
+    tokens: Floats,
+    bag_offsets: Offsets,
+    bag: Rows,
+    bag_weights: Floats,
+    slot: int,
+    out: Floats,
+) -> None:
+    """Set ``out[slot]`` to a product's own vector and its attributes'."""
+    for d in range(out.shape[1]):
+        out[slot, d] = vectors[row, d]
+    for place in range(bag_offsets[row], bag_offsets[row + 1]):
+        weight, token = bag_weights[place], bag[place]
+        for d in range(out.shape[1]):
+            out[slot, d] += weight * tokens[token, d]
+
+
+@kernel(fast=True, inline=True)
+def softmax_of(
+    logits: Floats,
+    own: np.float32,
+    target: int,
+    drawn: Rows,
+    corrections: Floats,
+    row: Floats,
+    out: Floats,
+    powers: Rows,
+) -> tuple[float, np.float32, bool]:
+    """Turn one row of ``logits[lanes]`` into shares of the softmax; return the loss, the target's error and whether it wins."""
+    count = drawn.shape[0]
+    highest, rivals = own, 0
+    for k in range(count):
+        value = logits[k] if drawn[k] != target else np.float32(-1e30)
+        row[k] = value
+        highest = max(highest, value)
+        rivals += value - corrections[drawn[k]] >= own
+    for k in range(count, row.shape[0]):
+        row[k] = np.float32(-1e30)
+    rest = exponentials(row, highest, out, powers)
+    mine = np.exp(own - highest)
+    scale = np.float32(1) / (rest + mine)
+    for k in range(row.shape[0]):
+        logits[k] = out[k] * scale
+    loss = np.log(np.float64(rest) + np.float64(mine)) + np.float64(highest) - np.float64(own)
+    return loss, mine * scale - np.float32(1), rivals == 0
+
+
+@kernel(fast=True, inline=True)
+def pull_token(
+    token: int,
+    weight: np.float32,
+    times: np.float32,
+    i: int,
+    pulls: Floats,
+    gradients: Floats,
+    taken: Floats,
+    used: Rows,
+    count: int,
+) -> int:
+    """Add ``weight · pulls[i]`` to a token's gradient, which took part so many times; return how many tokens have one."""
+    if taken[token] == 0:
+        used[count] = token
+        count += 1
+    taken[token] += times
+    for d in range(gradients.shape[1]):
+        gradients[token, d] += weight * pulls[i, d]
+    return count
+
+
+@kernel(fast=True, inline=True)
+def step_tokens(
+    count: int,
+    used: Rows,
+    taken: Floats,
+    gradients: Floats,
+    decay: Floats,
+    learning_rate: float,
+    tokens: Floats,
+    squares: Floats,
+) -> None:
+    """Make one step of Adagrad for each token that took part, and clear its gradient."""
+    for place in range(count):
+        token = used[place]
+        pull = decay[token] * taken[token]
+        taken[token] = 0
+        square = np.float32(0)
+        for d in range(tokens.shape[1]):
+            gradients[token, d] += pull * tokens[token, d]
+            square += gradients[token, d] * gradients[token, d]
+        squares[token] += square
+        step = np.float32(learning_rate) / np.sqrt(squares[token] + EPSILON)
+        for d in range(tokens.shape[1]):
+            tokens[token, d] -= step * gradients[token, d]
+            gradients[token, d] = 0
+
+
+@kernel(fast=True, inline=True)
+def step_product(
+    row: int,
+    gradient: Floats,
+    other: Floats,
+    vectors: Floats,
+    bias: Floats,
+    squares: tuple[Floats, Floats, Floats],
+    decay: np.float32,
+    learning_rate: float,
+) -> None:
+    """Make one step of Adagrad for a product: its vector as what is found and as a part of baskets, and its bias."""
+    dimensions = vectors.shape[1]
+    as_target, as_basket = decay * other[1], decay * other[2]
+    target_square, basket_square = np.float32(0), np.float32(0)
+    for d in range(dimensions):
+        gradient[d] += as_target * vectors[row, d]
+        target_square += gradient[d] * gradient[d]
+        gradient[dimensions + d] += as_basket * vectors[row, d]
+        basket_square += gradient[dimensions + d] * gradient[dimensions + d]
+    squares[0][row] += target_square
+    squares[1][row] += basket_square
+    squares[2][row] += other[0] * other[0]
+    step = np.float32(learning_rate) / np.sqrt(squares[0][row] + EPSILON)
+    basket_step = np.float32(learning_rate) / np.sqrt(squares[1][row] + EPSILON)
+    for d in range(dimensions):
+        vectors[row, d] -= step * gradient[d] + basket_step * gradient[dimensions + d]
+    bias[row] -= np.float32(learning_rate) / np.sqrt(squares[2][row] + EPSILON) * other[0]
+
+
+@kernel(fast=True, inline=True)
+def pull_baskets(
+    users: int, ends: Offsets, slots: Rows, pulls: Floats, gradients: Floats, others: Floats
+) -> None:
+    """Give every product of a basket the pulls of the user's other targets, ``pulls[m, D]``."""
+    dimensions = pulls.shape[1]
+    total = np.empty(dimensions, np.float32)
+    start = 0
+    for u in range(users):
+        end = ends[u]
+        if end - start > 1:
+            total[:] = 0
+            for i in range(start, end):
+                for d in range(dimensions):
+                    total[d] += pulls[i, d]
+            for i in range(start, end):
+                others[slots[i], 2] += 1
+                for d in range(dimensions):
+                    gradients[slots[i], dimensions + d] += total[d] - pulls[i, d]
+        start = end
+
+
+@kernel(fast=True)
+def learn_token_batches(
+    first_batch: int,
+    last_batch: int,
+    order: Rows,
+    batch_starts: Offsets,
+    offsets: Offsets,
+    histories: Rows,
+    longest: int,
+    query_bags: tuple[Offsets, Rows, Floats],
+    product_bags: tuple[Offsets, Rows, Floats],
+    vectors: Floats,
+    tokens: Floats,
+    bias: Floats,
+    squares: tuple[Floats, Floats, Floats],
+    token_squares: Floats,
+    decay: Floats,
+    token_decay: Floats,
+    sampling: int,
+    negatives: int,
+    alias_chances: Floats,
+    alias_rows: Rows,
+    corrections: Floats,
+    damping: float,
+    learning_rate: float,
+    key: np.uint64,
+    sums: Doubles,
+) -> None:
+    """Learn from the batches ``first_batch … last_batch - 1`` of an epoch, in turn, changing the tables in place.
+
+    As `kernels.composed.learn_batches`, with v_p + Σ w_a · z_a in the place of v_p on both sides, the attributes a of product p
+    from ``product_bags``, and Σ w_a · z_a added to the query, its tokens a from ``query_bags``: one bag for each pair of
+    ``histories``. ``squares`` are those, ``float32[P]`` each, of the vectors as targets and in baskets, and of the bias. A token's
+    gradient gathers from all its roles, and ``token_decay[T]`` · z is added each time it took part.
+    """
+    dimensions, products = vectors.shape[1], vectors.shape[0]
+    query_offsets, query_tokens, query_weights = query_bags
+    bag_offsets, bag, bag_weights = product_bags
+    room, most = 0, 0
+    for b in range(first_batch, last_batch):
+        size = 0
+        for place in range(batch_starts[b], batch_starts[b + 1]):
+            size += min(offsets[order[place] + 1] - offsets[order[place]], longest)
+        room = max(room, size)
+        most = max(most, batch_starts[b + 1] - batch_starts[b])
+    lanes = negatives + -negatives % 16
+    pairs, targets, ends = np.empty(room, np.int64), np.empty(room, np.int32), np.empty(most, np.int64)
+    target_slots, drawn_slots = np.empty(room, np.int32), np.empty(negatives, np.int32)
+    queries, pulls = np.empty((room, dimensions), np.float32), np.empty((room, dimensions), np.float32)
+    scales = np.empty(room, np.float32)
+    drawn, coins = np.empty(negatives, np.int32), np.empty(negatives, np.int32)
+    sampled, turned = np.zeros((lanes, dimensions), np.float32), np.zeros((dimensions, lanes), np.float32)
+    logits, weights = np.empty((room, lanes), np.float32), np.empty((lanes, room), np.float32)
+    offsets_of = np.zeros(lanes, np.float32)
+    row_logits, row_out = np.empty(lanes, np.float32), np.empty(lanes, np.float32)
+    powers, pushes = np.empty(lanes, np.int32), np.empty((lanes, dimensions), np.float32)
+    slots, used = np.full(products, -1, np.int32), np.empty(room + lanes, np.int32)
+    local = np.empty(
+        (room + lanes, dimensions), np.float32
+    )  # the products of a batch, own vector and attributes'
+    gradients = np.empty(
+        (room + lanes, 2 * dimensions), np.float32
+    )  # as what is found, and as a part of baskets
+    others = np.empty((room + lanes, 3), np.float32)  # the bias's gradient, and how often the row was either
+    token_gradients, taken = np.zeros(tokens.shape, np.float32), np.zeros(tokens.shape[0], np.float32)
+    used_tokens = np.empty(tokens.shape[0], np.int32)
+
+    for b in range(first_batch, last_batch):
+        users = order[batch_starts[b] : batch_starts[b + 1]]
+        phase = np.float64(mix64(key + np.uint64(b) * GOLDEN_64) >> np.uint64(11)) / 9007199254740992.0
+        m = take_pairs(users, offsets, longest, phase, ends, pairs)
+        for i in range(m):
+            targets[i] = histories[pairs[i]]
+        draw_negatives(sampling, key, b, phase, targets[:m], alias_chances, alias_rows, drawn, coins)
+        count = 0
+        for i in range(m + negatives):
+            row = targets[i] if i < m else drawn[i - m]
+            if slots[row] < 0:
+                slots[row] = count
+                used[count] = row
+                gather_product(row, vectors, tokens, bag_offsets, bag, bag_weights, count, local)
+                gradients[count, :] = 0
+                others[count, :] = 0
+                count += 1
+            if i < m:
+                target_slots[i] = slots[row]
+            else:
+                drawn_slots[i - m] = slots[row]
+        compose_queries(local, users.shape[0], ends, target_slots, damping, queries, scales)
+        for i in range(m):
+            for place in range(query_offsets[pairs[i]], query_offsets[pairs[i] + 1]):
+                weight, token = query_weights[place], query_tokens[place]
+                for d in range(dimensions):
+                    queries[i, d] += weight * tokens[token, d]
+        for k in range(negatives):
+            offsets_of[k] = bias[drawn[k]] + corrections[drawn[k]]
+            for d in range(dimensions):
+                sampled[k, d] = local[drawn_slots[k], d]
+                turned[d, k] = sampled[k, d]
+
+        for i in range(m):
+            for k in range(lanes):
+                logits[i, k] = offsets_of[k]
+        multiply_add(queries, turned, logits, m, dimensions)
+        token_count = 0
+        for i in range(m):
+            place, own = target_slots[i], bias[targets[i]]
+            for d in range(dimensions):
+                own += queries[i, d] * local[place, d]
+            loss, error, wins = softmax_of(
+                logits[i], own, targets[i], drawn, corrections, row_logits, row_out, powers
+            )
+            for k in range(lanes):
+                weights[k, i] = logits[i, k]
+            others[place, 0] += error
+            others[place, 1] += 1
+            for d in range(dimensions):
+                gradients[place, d] += error * queries[i, d]
+                pulls[i, d] = error * local[place, d]
+            sums[0] += loss
+            sums[1] += 1.0 if wins else 0.0
+        sums[2] += m
+        pushes[:] = 0
+        multiply_add(logits, sampled, pulls, m, negatives)
+        multiply_add(weights, queries, pushes, negatives, m)
+
+        for k in range(negatives):
+            place = drawn_slots[k]
+            for i in range(m):
+                others[place, 0] += weights[k, i]
+            for d in range(dimensions):
+                gradients[place, d] += pushes[k, d]
+        for i in range(m):
+            for place in range(query_offsets[pairs[i]], query_offsets[pairs[i] + 1]):
+                token_count = pull_token(
+                    query_tokens[place], query_weights[place], np.float32(1), i, pulls,
+                    token_gradients, taken, used_tokens, token_count,
+                )  # fmt: skip
+            for d in range(dimensions):
+                pulls[i, d] *= scales[i]
+        pull_baskets(users.shape[0], ends, target_slots, pulls, gradients, others)
+        for slot in range(count):
+            row, times = used[slot], others[slot, 1] + others[slot, 2]
+            slots[row] = -1
+            for place in range(bag_offsets[row], bag_offsets[row + 1]):
+                token = bag[place]
+                token_count = pull_token(
+                    token, bag_weights[place], max(times, np.float32(1e-9)), slot, gradients,
+                    token_gradients, taken, used_tokens, token_count,
+                )  # fmt: skip
+                weight = bag_weights[place]
+                for d in range(dimensions):
+                    token_gradients[token, d] += weight * gradients[slot, dimensions + d]
+            step_product(
+                row, gradients[slot], others[slot], vectors, bias, squares, decay[row], learning_rate
+            )
+        step_tokens(
+            token_count,
+            used_tokens,
+            taken,
+            token_gradients,
+            token_decay,
+            learning_rate,
+            tokens,
+            token_squares,
+        )

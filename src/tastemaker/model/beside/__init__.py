@@ -1,0 +1,1 @@
+"""What a model knows beside pairs: attributes and contexts, age, other events, and what moves while it serves."""

@@ -1,0 +1,95 @@
+"""`Live`: what moves with every event without learning anew, and what of it is known at the end of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tastemaker.model.beside.order import DAY
+from tastemaker.types import Doubles, Floats, Rows, Times
+
+__all__ = ["FoldIn", "Live", "fold_in_of", "rate_bias"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldIn:
+    """How a product's vector moves with the queries of who buys it: one damped Newton step.
+
+    δ_p = (n·C + N_p·C + Σ⁻¹)⁻¹ Σ (q - q̄ - C·v_p) over its n buyers since training
+
+    C is the covariance of queries, q̄ their mean, Σ that of the products' vectors times ``scale``, and N_p the buyers that training
+    knew: what it learned of them need not be learned again. W turns both C and Σ⁻¹ into diagonals, so that a purchase costs D².
+    """
+
+    basis: Floats
+    """``float32[D, D]``, W: Wᵀ Σ⁻¹ W = I and Wᵀ C W = diag(λ)"""
+    pull: Floats
+    """``float32[D, D]``, C·W"""
+    eigenvalues: Floats
+    """``float32[D]``, λ"""
+    mean: Floats
+    """``float32[D]``, q̄"""
+    buyers: Floats
+    """``float32[P]``, N_p"""
+
+    def offsets(self, rows: Floats, counts: Floats, buyers: Floats) -> Floats:
+        """Return δ of some products, ``float32[n, D]``, from the sums ``float32[n, D]`` of (q - q̄ - C·v_p)·W and their counts."""
+        precision = (counts + buyers)[:, None] * self.eigenvalues + np.float32(1)
+        moved: Floats = (rows / precision) @ self.basis.T
+        return moved
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Live:
+    """The rate of sales that takes the place of a learned bias, and the fold-in of buyers.
+
+    bias_p(t) = weight · log(n_p(t) + kappa / P) + dial · [p was not sold in train]
+
+    n_p(t) are the purchases of p, each halved every ``half_life`` days.
+    """
+
+    half_life: float
+    """Days"""
+    weight: float
+    kappa: float
+    """Purchases that the catalogue begins with, shared by its P products"""
+    dial: float
+    """What products that training never saw sold gain"""
+    fold_in: FoldIn | None = None
+
+
+def fold_in_of(queries: Floats, vectors: Floats, buyers: Doubles, scale: float) -> FoldIn:
+    """Return the fold-in for queries like these, ``float32[n, D]``, and products like those that were bought.
+
+    ``vectors`` is ``float32[P, D]``. Source: the generalised eigenproblem of C and Σ⁻¹ by way of Σ's Cholesky factor.
+    """
+    dimensions = vectors.shape[1]
+    small = 1e-6 * np.eye(dimensions)
+    bought = vectors[buyers > 0].astype(np.float64)
+    spread = _covariance(bought) * scale + small
+    covariance = _covariance(queries.astype(np.float64))
+    factor = np.linalg.cholesky(spread)
+    eigenvalues, turned = np.linalg.eigh(factor.T @ covariance @ factor)
+    basis = factor @ turned
+    return FoldIn(
+        basis.astype(np.float32),
+        (covariance @ basis).astype(np.float32),
+        np.maximum(eigenvalues, 0).astype(np.float32),
+        queries.mean(axis=0, dtype=np.float64).astype(np.float32),
+        buyers.astype(np.float32),
+    )
+
+
+def _covariance(rows: Doubles) -> Doubles:
+    centred = rows - rows.mean(axis=0)
+    product: Doubles = centred.T @ centred
+    return product / max(len(rows) - 1, 1)
+
+
+def rate_bias(live: Live, products: Rows, times: Times, moment: int, count: int) -> Floats:
+    """Return weight · log(n_p + kappa / P) at a moment, ``float32[P]``, of these purchases, the last of them before it."""
+    ages = np.maximum(moment - times, 0) / DAY
+    counts = np.bincount(products, np.exp2(-ages / live.half_life), minlength=count)
+    row: Floats = (live.weight * np.log(counts + live.kappa / count)).astype(np.float32)
+    return row

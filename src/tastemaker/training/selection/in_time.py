@@ -1,0 +1,303 @@
+"""Settings that choose themselves where a log tells more than pairs: times, attributes, contexts, other events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tastemaker.data.purchases import Purchases
+from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.config import Config
+from tastemaker.training.learners.beside import ROLES, readable_columns
+from tastemaker.training.learners.composed import Composed
+from tastemaker.training.loop import Run, run_epochs
+from tastemaker.training.progress import Watcher
+from tastemaker.training.selection.choose_repeats import LearnedTables
+from tastemaker.training.selection.judge import MEASURED_AT, Judge
+from tastemaker.training.selection.trial import Trial, trial_of
+
+__all__ = ["choose_in_time", "has_more_than_pairs", "is_left_open", "steady", "tells_order"]
+
+LOOKS = 8
+FIRST_LOOK = 0.4
+MODESTY = 0.002
+"""The first value of a grid is taken that ranks within this share of the best: the most modest stands first."""
+PLACES = (0.0, 16.0, 6.6, 3.0, 2.0, 1.0, 0.5)
+DAYS = (0.0, 730.0, 365.0, 180.0, 90.0, 30.0)
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+DIALS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5)
+
+GRIDS: Mapping[str, tuple[float, ...]] = {
+    "live.half_life": (30.0, 60.0, 120.0, 240.0, 15.0, 7.0, 3.0),
+    "live.rate": (1.0, 0.75, 1.25, 0.5),
+    "live.fold_in": (1.0, 1.5, 0.5, 2.5, 0.0),
+    "order.taste_places": PLACES,
+    "order.taste_days": DAYS,
+    "order.memory_places": PLACES,
+    "order.memory_days": DAYS,
+    "memory.count_weight": WEIGHTS,
+    "memory.ridge_weight": WEIGHTS,
+    "memory.directed_weight": (*WEIGHTS, 128.0),
+    "memory.spectral_weight": (0.0, 0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+    "trend.weight": (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0),
+}
+"""What is tried for each setting."""
+
+RATES = ("live.half_life", "live.rate")
+MEMORY = (
+    "memory.directed_weight", "order.memory_places", "memory.directed_weight", "memory.spectral_weight", "memory.count_weight",
+    "memory.ridge_weight", "memory.count_weight", "order.memory_places", "memory.directed_weight",
+)  # fmt: skip
+LIVE_STEPS = (
+    *RATES, "order.taste_places", "order.taste_days", "live.fold_in", *MEMORY, *RATES, "live.fold_in",
+    "memory.directed_weight", "memory.count_weight",
+)  # fmt: skip
+FROZEN_STEPS = (
+    "trend.weight", "order.taste_places", "order.taste_days", *MEMORY, "order.taste_places", "trend.weight",
+)  # fmt: skip
+
+STEADY: Mapping[str, object] = {
+    "memory.directed_weight": 0.0,
+    "order.taste_places": 0.0,
+    "order.taste_days": 0.0,
+    "order.memory_places": 0.0,
+    "order.memory_days": 0.0,
+    "live.rate": 0.0,
+    "live.half_life": 30.0,
+    "live.fold_in": 0.0,
+    "live.dial": 0.0,
+    "kinds.own": "",
+    "kinds.after": "",
+    "kinds.taste": "",
+    "kinds.places": 0.0,
+    "kinds.days": 0.0,
+}
+"""What nothing chosen means for each setting."""
+
+KIND_GRIDS = {
+    "own": (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0),
+    "after": WEIGHTS,
+    "taste": (0.0, 0.25, 0.5, 1.0),
+}
+KIND_PLACES, KIND_DAYS = (0.0, 4.0, 2.0, 1.0), (0.0, 30.0, 7.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A judge, and the settings that were left to choose."""
+
+    judge: Judge
+    given: Config
+
+    def is_open(self, path: str) -> bool:
+        """Return whether a setting was left to choose."""
+        return _value(self.given, path) is None
+
+    def best(self, config: Config, path: str, grid: Sequence[object]) -> Config:
+        """Return the settings with the first value of the grid that ranks within a little of the best."""
+        if not self.is_open(path):
+            return config
+        tried = [config.changed({path: value}) for value in grid]
+        worth = [self.judge.value(one) for one in tried]
+        enough = max(worth) * (1 - MODESTY)
+        return next(one for one, value in zip(tried, worth, strict=True) if value >= enough)
+
+    def through(self, config: Config, steps: Sequence[str]) -> Config:
+        """Choose one setting after another."""
+        for path in steps:
+            config = self.best(config, path, GRIDS[path])
+        return config
+
+
+def has_more_than_pairs(log: Purchases, config: Config) -> bool:
+    """Return whether attributes, contexts or other events stand beside the pairs, and are to be learned from."""
+    columns = log.context is not None or log.user_features is not None or log.product_features is not None
+    wants = config.tokens.columns != "" and columns
+    return wants or (log.events is not None and log.times is not None and config.kinds.own != "")
+
+
+def is_left_open(log: Purchases, config: Config) -> bool:
+    """Return whether the columns beside a log's pairs, or what its other events say, are left to choose."""
+    columns = log.context is not None or log.user_features is not None or log.product_features is not None
+    events = log.events is not None and log.times is not None
+    return (config.tokens.columns is None and columns) or (config.kinds.own is None and events)
+
+
+def tells_order(log: Purchases, config: Config) -> bool:
+    """Return whether a log has times, and what they tell of order is left to choose."""
+    paths = ("order.taste_places", "order.memory_places", "memory.directed_weight", "live.rate")
+    return log.times is not None and any(_value(config, path) is None for path in paths)
+
+
+def choose_in_time(
+    log: Purchases, config: Config, horizon: int, seed: int, *, pool: ThreadPool, watch: Watcher
+) -> tuple[Config, dict[str, Any], LearnedTables | None] | None:
+    """Return the settings with nothing left to choose but repeats, what was measured, and what was learned if that serves again.
+
+    ``None`` where the log is too small.
+
+    A later part of the log is held out, and its purchases are asked for as they will be asked for. First a model of everything is
+    learned, and the epoch taken that ranks best; then each weight, half-life and fold-in in turn, 0 included; then the columns that
+    help; last the dial for new products.
+    """
+    more = has_more_than_pairs(log, config)
+    trial = trial_of(log, seed, live=more)
+    if trial is None:
+        return None
+    start = started(log, config, horizon, live=trial.is_live)
+    judge, epoch, curve = _learned(trial, start, config, seed, pool, watch)
+    start = start.changed(epochs=epoch)
+    search = Search(judge, config)
+    plain = judge.value(start)
+    chosen = search.through(start, LIVE_STEPS if trial.is_live else FROZEN_STEPS)
+    told: dict[str, Any] = {
+        "held_out": trial.description,
+        "users": len(np.unique(trial.asked.users)),
+        "questions": len(trial.held.products),
+        "measure": f"ndcg@{MEASURED_AT}",
+        "by_epoch": curve,
+        "taste": plain,
+    }
+    if judge.kinds:
+        chosen, told["kinds"] = _with_kinds(search, chosen)
+    if judge.beside is not None:
+        chosen, told["columns"] = _with_columns(search, chosen, trial, pool)
+    if trial.is_live:
+        chosen, told["dial"] = _with_dial(search, chosen)
+    told["with_memory"] = judge.value(chosen)
+    return chosen, told, _again(trial, judge)
+
+
+def _again(trial: Trial, judge: Judge) -> LearnedTables | None:
+    """Return what was learned, if it is of pairs alone and of all but the last part of the time."""
+    if judge.beside is not None or not trial.by_time:
+        return None
+    return LearnedTables(judge.taste, judge.tables, judge.spectral)
+
+
+def started(log: Purchases, config: Config, horizon: int, *, live: bool) -> Config:
+    """Return the settings with the most modest value for each that is left to choose."""
+    paths = ("memory.count_weight", "memory.ridge_weight", "memory.spectral_weight", "trend.weight")
+    changes: dict[str, object] = {path: 0.0 for path in paths if _value(config, path) is None}
+    changes["taste.horizon"] = horizon
+    if config.taste.epochs is None:
+        changes["taste.epochs"] = horizon
+    if live and log.times is not None and config.live.rate is None:
+        changes["live.rate"] = 1.0
+    return steady(config.changed(changes))
+
+
+def steady(config: Config) -> Config:
+    """Return the settings with nothing faded, live or beside the pairs where that was left open; columns stay open."""
+    changes = {path: value for path, value in STEADY.items() if _value(config, path) is None}
+    return config.changed(changes)
+
+
+def _value(config: Config, path: str) -> object:
+    part, _, name = path.partition(".")
+    return getattr(getattr(config, part), name)
+
+
+def _learned(
+    trial: Trial, start: Config, given: Config, seed: int, pool: ThreadPool, watch: Watcher
+) -> tuple[Judge, int, dict[str, float]]:
+    """Return the judge of the epoch that ranks best, that epoch, and what each look measured."""
+    learner = Composed.start(trial.log, start, seed)
+    horizon = start.taste.epochs or 1
+    every = max(1, horizon // LOOKS)
+    judge: Judge | None = None
+    best: list[tuple[float, int, Judge]] = []
+    curve: dict[str, float] = {}
+
+    def look(epoch: int) -> None:
+        nonlocal judge
+        last = epoch == horizon
+        if not last and (given.taste.epochs is not None or epoch % every or epoch < FIRST_LOOK * horizon):
+            return
+        judge = Judge(trial, learner, given, pool) if judge is None else judge.of(learner)
+        value = judge.value(start)
+        curve[str(epoch)] = value
+        if not best or value > best[0][0]:
+            best[:] = [(value, epoch, judge)]
+
+    run_epochs(learner, epochs=horizon, run=Run(pool, watch, stage="choosing"), after=look)
+    return best[0][2], best[0][1], curve
+
+
+def _with_kinds(search: Search, config: Config) -> tuple[Config, dict[str, Any]]:
+    """Choose what events of each kind say, and tell what each brings."""
+    for _ in range(2):
+        for kind in reversed(search.judge.kinds):
+            for name, grid in KIND_GRIDS.items():
+                settings = config.kinds
+                texts = [settings.with_one(name, kind, value) for value in grid]
+                config = search.best(config, f"kinds.{name}", texts)
+        config = search.best(config, "kinds.places", KIND_PLACES)
+        config = search.best(config, "kinds.days", KIND_DAYS)
+    told = {}
+    every = search.judge.each(config)
+    for kind in search.judge.kinds:
+        settings = config.kinds
+        without = config.changed({f"kinds.{name}": settings.with_one(name, kind, 0.0) for name in KIND_GRIDS})
+        told[kind] = _gain(every, search.judge.each(without))
+    return config, told
+
+
+def _with_columns(
+    search: Search, config: Config, trial: Trial, pool: ThreadPool
+) -> tuple[Config, dict[str, Any]]:
+    """Keep the columns without which it ranks worse, and tell what each brings.
+
+    The one that brings least is looked at first, beside those still kept: of two that say the same, one stays.
+    """
+    judge = search.judge
+    assert judge.beside is not None
+    names = [
+        f"{role}:{name}"
+        for role, part in zip(ROLES, judge.beside.columns, strict=True)
+        for name in part.names
+    ]
+    every, told = judge.each(config), {}
+    for name in names:
+        told[name] = _gain(every, judge.without(name).each(config)) | {"kept": True}
+    for name in sorted(names, key=lambda one: told[one]["gain"]) if search.is_open("tokens.columns") else ():
+        less = judge.without(name)
+        fewer = less.each(config)
+        gain = _gain(every, fewer)
+        if gain["low"] > 0:
+            told[name] = gain | {"kept": True}
+        else:
+            told[name]["kept"] = False
+            judge, every = less, fewer
+    kept = [name for name in names if told[name]["kept"]]
+    _, left_out = readable_columns(trial.log)
+    told.update({name: {"kept": False, "why": why} for name, why in left_out.items()})
+    return config.changed({"tokens.columns": ",".join(kept)}), told
+
+
+def _with_dial(search: Search, config: Config) -> tuple[Config, list[dict[str, float]]]:
+    """Take the greatest dial for new products that costs next to nothing, and tell its curve."""
+    if not search.is_open("live.dial"):
+        return config, []
+    new = ~search.judge.trial.sold[search.judge.trial.held.products]
+    curve = []
+    for dial in DIALS:
+        each = search.judge.each(config.changed({"live.dial": dial}))
+        known = float(each[~new].mean()) if (~new).any() else 0.0
+        fresh = float(each[new].mean()) if new.any() else 0.0
+        curve.append({"dial": dial, "all": float(each.mean()), "known": known, "new": fresh})
+    enough = max(one["all"] for one in curve) * (1 - MODESTY)
+    chosen = max(one["dial"] for one in curve if one["all"] >= enough) if new.any() else 0.0
+    return config.changed({"live.dial": chosen}), curve
+
+
+def _gain(with_it: np.ndarray, without: np.ndarray) -> dict[str, Any]:
+    """Return how much better it ranks with something than without, as a share, and one standard error to either side."""
+    base = max(float(without.mean()), 1e-9)
+    difference = with_it - without
+    error = float(difference.std()) / max(len(difference), 1) ** 0.5
+    mean = float(difference.mean())
+    return {"gain": mean / base, "low": (mean - error) / base, "high": (mean + error) / base}

@@ -1,0 +1,284 @@
+"""`Judge`: how well some settings rank the questions of a trial, with what was learned from its log."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+
+from tastemaker.data.past import past_of
+from tastemaker.data.ragged import offsets_of, owners_of
+from tastemaker.data.tokens.bags import no_bags
+from tastemaker.kernels.judging import ndcg_of_parts
+from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.beside.asking import Asking
+from tastemaker.model.beside.live import fold_in_of
+from tastemaker.model.beside.order import DAY, Fading
+from tastemaker.model.beside.sums import effective
+from tastemaker.model.config import Config
+from tastemaker.model.memory import Memory
+from tastemaker.training.learners.composed import Composed
+from tastemaker.training.learners.extras import askings, fadings, kinds_of, own_events
+from tastemaker.training.memory.co_occurrence import memories
+from tastemaker.training.memory.directed import followers, step_memory
+from tastemaker.training.memory.spectral import spectral_memory
+from tastemaker.training.memory.trend import trend_of
+from tastemaker.training.selection.trial import Asked, Trial, sample_of_train
+from tastemaker.types import AnyArray, Doubles, Floats, Rows
+
+__all__ = ["MEASURED_AT", "Judge"]
+
+MEASURED_AT = 100
+OF_PURCHASES = 4
+"""Tables that speak of what was bought: common purchases, regression, steps, spectral part."""
+SLICES = 24
+"""Rates and products' vectors move so many times while a held-out part is lived through."""
+
+
+class Judge:
+    """What was learned from the log of a trial, and how its questions are ranked under any settings of asking."""
+
+    def __init__(self, trial: Trial, learner: Composed, config: Config, pool: ThreadPool) -> None:
+        self.trial, self.pool = trial, pool
+        self.beside = learner.beside
+        self.products = len(trial.log.products)
+        self.taste, self.own_vectors = learner.taste(), learner.own_vectors()
+        self.vectors = self.taste.vectors
+        self.of_products = no_bags(self.products) if self.beside is None else self.beside.of_products
+        self._histories = learner.histories
+        self.asking, self.flow, self.before = (
+            self._known(asked)
+            for asked in (trial.asked, trial.flow, sample_of_train(trial.log, learner.seed))
+        )
+        self.slice_starts, self.slice_of = _slices(trial)
+        self._cache: dict[str, tuple[object, AnyArray]] = {}
+        self._stack(config)
+
+    def of(self, learner: Composed) -> Judge:
+        """Return the judge of the same questions when the learner has gone on."""
+        judge = copy.copy(self)
+        judge.taste, judge.own_vectors, judge._cache = learner.taste(), learner.own_vectors(), {}
+        judge.vectors = judge.taste.vectors
+        return judge
+
+    def without(self, column: str) -> Judge:
+        """Return the judge that knows nothing of a column, ``role:name``."""
+        judge = copy.copy(self)
+        beside, tokens = self.beside, self.taste.tokens
+        assert beside is not None
+        assert tokens is not None
+        low, high = beside.span(column)
+        judge._cache = {}
+        judge.asking, judge.flow, judge.before = (
+            one.without(low, high) for one in (self.asking, self.flow, self.before)
+        )
+        judge.of_products = self.of_products.without(low, high)
+        judge.vectors = effective(self.own_vectors, judge.of_products, tokens)
+        return judge
+
+    def _known(self, asked: Asked) -> Asking:
+        return askings(asked.users, asked.times, asked.context, self.trial.past, self.beside)
+
+    def value(self, config: Config) -> float:
+        """Return the mean ndcg of the questions."""
+        return float(self.each(config).mean())
+
+    def each(self, config: Config) -> Doubles:
+        """Return the ndcg of each question."""
+        dense, biases = self._dense(config), self._biases(config)
+        entries = self._entry_weights(config)
+        weights, trial = self._part_weights(config), self.trial
+        values = np.zeros(len(trial.asked))
+        own = np.full(len(trial.own_rows), -np.inf, np.float32)
+
+        def measure(low: int, high: int) -> None:
+            ndcg_of_parts(
+                low, high, dense, biases, self.slice_of, self.entry_offsets, self.entry_rows, self.entry_parts, entries,
+                self.memory.offsets, self.memory.products, self.memory.weights, weights,
+                trial.own_offsets, trial.own_rows, own, trial.held.offsets, trial.held.products, MEASURED_AT, values,
+            )  # fmt: skip
+
+        self.pool.run(measure, len(values))
+        return values
+
+    def _stack(self, config: Config) -> None:
+        """Put all tables of the memory one below the other, and list what each question looks up in them."""
+        trial, products, settings = self.trial, self.products, config.memory
+        past = trial.past
+        counts, ridge = memories(
+            self._histories, products, settings, self.pool,
+            counts=settings.count_weight != 0, ridge=settings.ridge_weight != 0,
+        )  # fmt: skip
+        self.tables = (counts, ridge)
+        tables = [counts, ridge]
+        timed = trial.log.times is not None and settings.directed_weight != 0
+        learned = past_of(trial.log) or past
+        tables.append(
+            step_memory(learned, products, fade=settings.directed_fade, partners=settings.partners)
+            if timed
+            else Memory.empty(products)
+        )
+        self.spectral = None
+        if settings.spectral_weight != 0:
+            self.spectral = spectral_memory(self._histories, products, settings, self.pool)
+        tables.append(self.spectral or Memory.empty(products))
+        self.kinds = past.names[1:]
+        for kind in range(1, len(past.names)):
+            tables.append(own_events(products))
+            tables.append(
+                followers(
+                    learned, products, kind=kind, fade=settings.directed_fade, partners=settings.partners
+                )
+            )
+        self.memory = Memory.stacked(tables)
+        held, seen = self.asking.held, self.asking.seen
+        owners = owners_of(held.offsets)
+        parts = [np.repeat(np.arange(OF_PURCHASES), len(owners))]
+        shifts = np.repeat(np.arange(OF_PURCHASES) * products, len(owners))
+        rows_ = [np.tile(held.products, OF_PURCHASES) + shifts]
+        who = [np.tile(owners, OF_PURCHASES)]
+        if seen is not None:
+            kinds = OF_PURCHASES + 2 * seen.kinds.astype(np.int64)
+            for shift in (0, 1):
+                parts.append(kinds + shift)
+                rows_.append((kinds + shift) * products + seen.products)
+                who.append(owners_of(seen.offsets))
+        together = np.concatenate(who)
+        self._order = np.argsort(together, kind="stable")
+        self.entry_offsets = offsets_of(np.bincount(together, minlength=len(self.asking)))
+        self.entry_rows = np.concatenate(rows_)[self._order].astype(np.int64)
+        self.entry_parts = np.concatenate(parts)[self._order].astype(np.int16)
+
+    def _entry_weights(self, config: Config) -> Floats:
+        _, memory = fadings(config)
+        key = (memory, config.memory.damping, config.kinds.places, config.kinds.days)
+
+        def make() -> Floats:
+            weights = [np.tile(self.asking.weights(memory, config.memory.damping), OF_PURCHASES)]
+            if self.asking.seen is not None:
+                fading = Fading(config.kinds.places or 0.0, config.kinds.days or 0.0)
+                weights += [self.asking.seen_weights(fading)] * 2
+            return np.concatenate(weights)[self._order]
+
+        return self._kept("entries", key, make)
+
+    def _part_weights(self, config: Config) -> Doubles:
+        memory, kinds = config.memory, config.kinds
+        own, after = kinds.of("own"), kinds.of("after")
+        names = ("count_weight", "ridge_weight", "directed_weight", "spectral_weight")
+        weights = [getattr(memory, name) or 0.0 for name in names]
+        for name in self.kinds:
+            weights += [own.get(name, 0.0), after.get(name, 0.0)]
+        return np.array(weights)
+
+    def queries(self, asking: Asking, config: Config) -> Floats:
+        """Return the query vectors of some who ask."""
+        return asking.vectors(
+            self.vectors,
+            damping=config.taste.damping,
+            taste=fadings(config)[0],
+            kinds=kinds_of(config, self.kinds),
+            tokens=self.taste.tokens,
+            pool=self.pool,
+        )
+
+    def _dense(self, config: Config) -> Floats:
+        kinds = config.kinds
+        key = (fadings(config)[0], kinds.taste, kinds.places, kinds.days)
+        queries = self._kept("queries", key, lambda: self.queries(self.asking, config))
+        base = self._kept("base", key, lambda: queries @ self.vectors.T)
+        if not config.live.fold_in or not self.trial.is_live:
+            return base
+        return self._kept("folded", (*key, config.live.fold_in), lambda: self._folded(config, queries, base))
+
+    def _folded(self, config: Config, queries: Floats, base: Floats) -> Floats:
+        """Return the scores with the products' vectors as they have moved by each slice."""
+        trial = self.trial
+        buyers = np.bincount(trial.log.product_rows, minlength=self.products).astype(np.float64)
+        fold = fold_in_of(self.queries(self.before, config), self.vectors, buyers, config.live.fold_in or 0.0)
+        flow = (self.queries(self.flow, config) - fold.mean) @ fold.basis - (self.vectors @ fold.pull)[
+            trial.flow_products
+        ]
+        scores = base.copy()
+        sums = np.zeros((self.products, base.shape[1] and self.vectors.shape[1]), np.float32)
+        counts, done = np.zeros(self.products, np.float32), 0
+        for number, start in enumerate(self.slice_starts):
+            np.add.at(sums, trial.flow_products[done:start], flow[done:start])
+            np.add.at(counts, trial.flow_products[done:start], np.float32(1))
+            done = start
+            moved, mine = np.flatnonzero(counts), np.flatnonzero(self.slice_of == number)
+            if len(moved) and len(mine):
+                delta = fold.offsets(sums[moved], counts[moved], fold.buyers[moved])
+                scores[np.ix_(mine, moved)] += queries[mine] @ delta.T
+        return scores
+
+    def _biases(self, config: Config) -> Floats:
+        live = config.live
+        key = (live.rate, live.half_life, live.kappa, live.dial, config.trend.weight)
+        return self._kept("biases", key, lambda: self._bias_rows(config))
+
+    def _bias_rows(self, config: Config) -> Floats:
+        live, trial = config.live, self.trial
+        if not live.rate:
+            row = self.taste.bias.copy()
+            if config.trend.weight:
+                row += np.float32(config.trend.weight) * trend_of(trial.log)
+            rows: Floats = np.repeat(row[None, :], len(self.slice_starts), axis=0)
+        else:
+            times = trial.log.times
+            assert times is not None
+            moments = _moments(trial, self.slice_starts)
+            events = (
+                np.concatenate([trial.log.product_rows, trial.flow_products]),
+                np.concatenate([times, trial.flow.times]),
+            )
+            known = len(times) + self.slice_starts
+            rows = rates_at_times(*events, known, moments, self.products, live.half_life or 30.0, live.kappa)
+            rows *= np.float32(live.rate)
+        if live.dial:
+            rows[:, ~trial.sold] += np.float32(live.dial)
+        return rows
+
+    def _kept(self, name: str, key: object, make: Callable[[], AnyArray]) -> AnyArray:
+        """Return what was made last under a name if it was made from the same settings, else make it."""
+        if name not in self._cache or self._cache[name][0] != key:
+            self._cache[name] = (key, make())
+        return self._cache[name][1]
+
+
+def rates_at_times(
+    products: Rows,
+    times: AnyArray,
+    known: AnyArray,
+    moments: AnyArray,
+    count: int,
+    half_life: float,
+    kappa: float,
+) -> Floats:
+    """Return log(n_p(t) + kappa / P) at each moment, ``float32[M, P]``, of the first ``known`` events; days halve n_p."""
+    rows = np.empty((len(moments), count), np.float32)
+    for i, (upto, moment) in enumerate(zip(known, moments, strict=True)):
+        ages = np.maximum(moment - times[:upto], 0) / DAY
+        counts = np.bincount(products[:upto], np.exp2(-ages / half_life), minlength=count)
+        rows[i] = np.log(counts + kappa / count)
+    return rows
+
+
+def _slices(trial: Trial) -> tuple[AnyArray, Rows]:
+    """Return how many purchases of the flow are known in each slice, and the slice of each question."""
+    if not trial.is_live:
+        return np.zeros(1, np.int64), np.zeros(len(trial.asked), np.int32)
+    times = trial.flow.times
+    first = np.flatnonzero(np.concatenate(([True], times[1:] != times[:-1])))
+    wanted = np.linspace(0, len(times), SLICES, endpoint=False)
+    starts = np.unique(first[np.searchsorted(first, wanted, side="right") - 1])
+    of = np.searchsorted(times[starts], trial.asked.times, side="right") - 1
+    return starts, of.astype(np.int32)
+
+
+def _moments(trial: Trial, starts: AnyArray) -> AnyArray:
+    if trial.is_live:
+        return trial.flow.times[starts]
+    times = trial.log.times
+    return np.array([0 if times is None else int(times.max())])
