@@ -31,7 +31,7 @@ class Facts:
     """By the column's name: an occasion, a channel"""
     attributes: Mapping[str, object]
     """By the column's name: what is known of the user; it overrules what the model knows"""
-    viewed: Sequence[object] = ()
+    viewed: Sequence[str | int] = ()
     """Product ids, the oldest first"""
 
 

@@ -115,7 +115,7 @@ def _asking(
         facts,
         np.array([place for _, place in viewed if place is not None], np.int32),
     )
-    unknown = (*strange, *(product for product, place in viewed if place is None))
+    unknown: tuple[Id, ...] = (*strange, *(product for product, place in viewed if place is None))
     return None if loaded.model.is_plain else asking, unknown
 
 
