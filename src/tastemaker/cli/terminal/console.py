@@ -117,6 +117,12 @@ def say_chosen(record: TrainingRecord) -> None:
         f"{config.taste.epochs} epochs ({metrics['taste']:.4f} with taste alone), then {_memory_in_words(config)} "
         f"({metrics['with_memory']:.4f} in all)."
     )
+    for name, found in {**metrics.get("columns", {}), **metrics.get("kinds", {})}.items():
+        if "gain" not in found:
+            say(f"{name}: left out, {found['why']}.")
+            continue
+        brings = f"{found['gain']:+.1%} ({found['low']:+.1%} to {found['high']:+.1%}) of {metrics['measure']}"
+        say(f"{name}: {brings}" + ("." if found.get("kept", True) else ", left out."))
 
 
 def _memory_in_words(config: Config) -> str:
@@ -126,6 +132,7 @@ def _memory_in_words(config: Config) -> str:
         "common purchases": memory.count_weight,
         "a regression among them": memory.ridge_weight,
         "a spectral part": memory.spectral_weight,
+        "steps in the order of time": memory.directed_weight,
     }
     weighed = [f"{name} (weight {weight:g})" for name, weight in parts.items() if weight]
     memory_said = f"memory of {' and '.join(weighed)}" if weighed else "no memory of common purchases"
