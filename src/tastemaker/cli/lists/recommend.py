@@ -95,6 +95,7 @@ Viewed = Annotated[
 Why = Annotated[bool, typer.Option("--why", help="Say which purchases speak for each product.")]
 
 
+# long: every option of the command is a parameter, a line each
 def recommend(
     folder: ModelFolder,
     user: User = None,
