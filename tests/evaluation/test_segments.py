@@ -126,7 +126,7 @@ def test_a_column_of_words_has_a_label_for_each_and_one_for_those_it_says_nothin
 
 def test_rare_words_are_other_and_ties_go_by_the_alphabet():
     shop = pl.DataFrame({"product_id": ["a", "b", "c", "d"], "kind": ["x", "z", "y", "z"]})
-    assert labels_of(by_column(shop, "kind", IDS, most=2)) == ["x", "z", "other", "z"]
+    assert labels_of(by_column(shop, "kind", IDS, most=2)) == ["x", "z", "all others", "z"]
 
 
 def test_many_numbers_are_cut_at_their_quartiles():

@@ -184,6 +184,19 @@ def test_compare_takes_frames(parts):
     assert found.of("best-sellers").report.metrics == alone.metrics
 
 
+def test_compare_takes_metrics_and_lengths_without_a_measurement(parts):
+    found = tm.compare(*parts, models=["co-purchase"], metrics="recall@20", at=[5, 20])
+    again = tm.compare(
+        *parts, models=["co-purchase"], measure=tm.Measurement(metrics=["recall@20"], at=[5, 20])
+    )
+    assert found.as_dict()["tests"] == again.as_dict()["tests"]
+    assert found.at == again.at
+    with pytest.raises(
+        SettingProblem, match="there is nothing to measure called 'metric'; there are metrics, at"
+    ):
+        tm.compare(*parts, metric="recall@20")
+
+
 # Lists --------------------------------------------------------------------------------------------------------
 
 

@@ -39,6 +39,10 @@ POPULARITY = "popularity of the product"
 """The name of the segments by `by_popularity`."""
 
 
+OTHERS = "all others"
+"""The label of values too rare for one of their own; a shop may well have a category that is called other."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Segments:
     """A way to part users or products: a label for each."""
@@ -137,7 +141,7 @@ def by_column(
 
     ``ids`` says whom each code is for: the model's products (``model.products``), or the users of the lists in their order
     (``model.users.at(rows)``). The catalogue's ids stand in ``id_column``, in a column with a usual name, or in the only other
-    one. The ``most`` most frequent values get a label each, the rest are *other*; a column of more than ``most`` different
+    one. The ``most`` most frequent values get a label each, the rest are *all others*; a column of more than ``most`` different
     numbers is cut at its quartiles. *Unknown* are those with no value, or whom the catalogue does not name. Raises
     `ColumnProblem`.
 
@@ -180,7 +184,7 @@ def _parted(values: pl.Series, most: int) -> tuple[tuple[str, ...], Rows]:
         texts = values.cast(pl.String)
         counted = texts.drop_nulls().value_counts().sort(["count", texts.name], descending=[True, False])
         frequent = sorted(counted[texts.name].head(most).to_list())
-        labels = [*frequent, *(["other"] if len(counted) > most else [])]
+        labels = [*frequent, *([OTHERS] if len(counted) > most else [])]
         place = {text: code for code, text in enumerate(frequent)}
         codes = np.array([place.get(text, len(frequent)) for text in texts.to_list()], np.int64)
     codes = np.where(values.is_null().to_numpy(), len(labels), codes)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tastemaker.data.leaks import LeakWarning, check_no_leak
 from tastemaker.data.purchases import Purchases
@@ -17,7 +18,7 @@ from tastemaker.evaluation.comparison.columns import check_segments
 from tastemaker.evaluation.comparison.common_users import known_to_all, learned_from, share_seen
 from tastemaker.evaluation.comparison.contestants import Contestant, Terms, named, names
 from tastemaker.evaluation.comparison.entries import Comparison, Entry, measured_entry, skipped_entry
-from tastemaker.evaluation.comparison.measurement import STANDARD, Conditions, Measurement
+from tastemaker.evaluation.comparison.measurement import STANDARD, Conditions, Measurement, measuring
 from tastemaker.evaluation.comparison.verdict import against_others
 from tastemaker.evaluation.comparison.workspace import LearnedModel, found_again, learned
 from tastemaker.model.folder import load
@@ -59,12 +60,14 @@ def compare(
     threads: int | None = None,
     workspace: str | Path | None = None,
     onlooker: Onlooker = Onlooker(),
+    **measured: Any,
 ) -> Comparison:
     """Learn the default model and all baselines from ``train``, and measure each on what the same users bought later.
 
     ``models`` are names of `CONTESTANTS` and model folders, of any vocabulary. If you give names only these are learned, and best
     sellers, which are always in. The first one is *chosen* (without any, the default model): it is tested against every other one
-    by each metric of ``measure``, on the same users, and p-values are corrected for the number of tests (`holm`).
+    by each metric of ``measure`` (or of ``metrics=…, at=…``, its fields), on the same users, and p-values are corrected for the
+    number of tests (`holm`).
 
     Both may be files, frames, or logs that were read, with vocabularies of their own: ids are what counts. Measured are the users
     whom every model knows; products unknown to a model count as missed. Each model's report is what `evaluate` says of it for those
@@ -82,6 +85,7 @@ def compare(
     (['best-sellers', 'co-purchase'], 'co-purchase')
     """
     models = [models] if isinstance(models, str | Path) else models
+    measure = measuring(measure, measured)
     train, held_out = log_given(train), _to_measure(held_out)
     check_segments(measure.segments, train)
     asked, folders = _parted(models)

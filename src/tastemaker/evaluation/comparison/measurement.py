@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import SettingProblem
 from tastemaker.evaluation.metrics import USER_METRICS
 from tastemaker.evaluation.segments import Segments
 
-__all__ = ["DEFAULT_METRIC", "STANDARD", "Conditions", "Measurement"]
+__all__ = ["DEFAULT_METRIC", "STANDARD", "Conditions", "Measurement", "measuring"]
 
 DEFAULT_METRIC = "ndcg@10"
 
@@ -46,6 +47,28 @@ class Measurement:
     def lengths(self) -> tuple[int, ...]:
         """Return every list length to measure at: those of the reports and those of the metrics."""
         return tuple(sorted({*self.at, *(int(metric.partition("@")[2]) for metric in self.metrics)}))
+
+
+def measuring(measure: Measurement, changes: Mapping[str, Any]) -> Measurement:
+    """Return a measurement with some fields replaced; one metric or length may stand without a list.
+
+    Raises `SettingProblem` for what is no field.
+
+    >>> measuring(Measurement(), {"metrics": "mrr@5", "at": 20}).lengths
+    (5, 20)
+    """
+    known = [field.name for field in fields(Measurement)]
+    for name in changes:
+        if name not in known:
+            raise SettingProblem(
+                f"there is nothing to measure called {name!r}; there are {', '.join(known)}."
+            )
+    single = {
+        name: (value,)
+        for name, value in changes.items()
+        if isinstance(value, str | int) and name in ("metrics", "at")
+    }
+    return replace(measure, **{**changes, **single})
 
 
 STANDARD = Measurement()

@@ -12,11 +12,9 @@ from tastemaker.evaluation.page.scales import Scale, Tick, linear
 
 __all__ = [
     "Chart",
-    "Cloud",
     "Dot",
     "Line",
     "Placed",
-    "Point",
     "Stack",
     "Stacks",
     "Strip",
@@ -181,26 +179,3 @@ class Stacks:
     rows: tuple[Stack, ...]
     parts: tuple[str, ...]
     legend: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A product on the map, in per cent of its width and height."""
-
-    x: float
-    y: float
-    colour: str
-    name: str
-    kind: str
-    buyers: int
-
-
-@dataclass(frozen=True, slots=True)
-class Cloud:
-    """A map of products."""
-
-    title: str
-    note: str
-    points: tuple[Point, ...]
-    legend: tuple[tuple[str, str, int], ...]
-    """Class of colour, kind, and how many"""

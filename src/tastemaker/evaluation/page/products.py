@@ -1,4 +1,4 @@
-"""What the page says of products: what is shown beside what is bought, a map of them, and users' lists by name."""
+"""What the page says of products: what is shown beside what is bought, what is taken for alike, and users' lists by name."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from tastemaker.data.reading.given import seen_by
 from tastemaker.data.reading.product_table import ProductTable
 from tastemaker.evaluation.comparison.entries import Comparison
 from tastemaker.evaluation.comparison.list_samples import SHOWN
-from tastemaker.evaluation.page.charts import Cloud, Point, Stack, Stacks
+from tastemaker.evaluation.page.charts import Stack, Stacks
 from tastemaker.evaluation.page.models import colours, ranked
-from tastemaker.evaluation.page.product_map import product_map
 from tastemaker.evaluation.segments import buyers_of, by_popularity
-from tastemaker.types import AnyArray, Offsets, Rows
+from tastemaker.ranking.packed import pack
+from tastemaker.ranking.rank import rank_neighbours
+from tastemaker.types import AnyArray
 
-__all__ = ["Example", "Listed", "Names", "examples", "exposure", "product_cloud"]
+__all__ = ["Alike", "Example", "Listed", "Names", "alike", "examples", "exposure"]
 
-CATEGORIES = 7
-"""The number of categories with a colour of their own; the others share one."""
+ALIKE, NEAREST = 10, 4
+"""The number of best sellers whose nearest products are named, and of those."""
 
 NAMED = 8
 """The number of a user's purchases that are named."""
@@ -39,17 +40,6 @@ class Names:
         name = None if column is None else self.table.column(column)[row]
         return str(self.table.ids[row]) if name is None else str(name)
 
-    def categories(self, rows: AnyArray) -> list[str] | None:
-        """Return the categories of products, ``None`` where the catalogue has none; all but the most frequent are *other*."""
-        column = self.table.named("category")
-        if column is None:
-            return None
-        values = self.table.column(column).gather(rows.tolist()).to_list()
-        texts = ["unknown" if value is None else str(value) for value in values]
-        kinds, counts = np.unique(texts, return_counts=True)
-        frequent = set(kinds[np.argsort(-counts, kind="stable")][:CATEGORIES].tolist())
-        return [text if text in frequent else "other" for text in texts]
-
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -61,6 +51,14 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Alike:
+    """A product and those that a model takes for nearest to it."""
+
+    name: str
+    near: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """What a user bought, and what models show them."""
 
@@ -69,6 +67,8 @@ class Example:
     more: int
     """How many purchases are not named"""
     later: tuple[str, ...]
+    more_later: int
+    """How many of what was bought later are not named"""
     lists: tuple[tuple[str, tuple[Listed, ...]], ...]
     """``(model, products)``"""
 
@@ -97,63 +97,22 @@ def _stack(name: str, colour: str, counts: AnyArray) -> Stack:
     return Stack(name, colour, tuple(float(count) / total for count in counts))
 
 
-def product_cloud(found: Comparison, train: Purchases, names: Names) -> Cloud | None:
-    """Draw the product vectors of the chosen model in two dimensions, coloured by category or popularity.
+def alike(found: Comparison, train: Purchases, names: Names) -> list[Alike]:
+    """Return what the chosen model takes for nearest, by cosine, to each of the products with the most buyers.
 
-    ``None`` for a model without vectors, and for one of another catalogue, whose products have no names here.
+    Empty for a model without vectors, and for one of another catalogue, whose products have no names here.
     """
     model = found.of(found.chosen).model
-    if model is None or not model.products.ids.equals(train.products.ids):
-        return None
-    buyers = buyers_of(train).astype(np.int64)
-    drawn = product_map(np.asarray(model.product_vectors), buyers)
-    if drawn is None:
-        return None
-    by, kinds, order = _kinds(drawn.rows, buyers, names)
-    hue = {kind: f"{'kind' if by == 'category' else 'ramp'}{place}" for place, kind in enumerate(order)}
-    low, high = drawn.places.min(axis=0), drawn.places.max(axis=0)
-    places = 2 + 96 * (drawn.places - low) / np.where(high > low, high - low, 1.0)
-    points = [
-        Point(
-            float(x),
-            float(100 - y),
-            hue[kind],
-            names.of(int(row)),
-            kind if by == "category" else "",
-            int(buyers[row]),
-        )
-        for row, kind, (x, y) in zip(drawn.rows, kinds, places, strict=True)
+    if model is None or not model.dimensions or not model.products.ids.equals(train.products.ids):
+        return []
+    buyers = buyers_of(train)
+    rows = np.argsort(-buyers, kind="stable")[:ALIKE]
+    lists = rank_neighbours(pack(model), rows.astype(np.int32), None, k=NEAREST, similarity="cosine")
+    return [
+        Alike(names.of(int(row)), tuple(names.of(int(other)) for other in near))
+        for row, (near, _) in zip(rows, lists, strict=True)
+        if len(near)
     ]
-    note = (
-        f"The {len(points):,} products with the most buyers; near ones have vectors of like direction. Two dimensions hold "
-        f"{drawn.explained:.0%} of the variance of {model.dimensions}: much is flattened. Point at one to read its name."
-    )
-    legend = tuple((hue[kind], kind, kinds.count(kind)) for kind in order)
-    return Cloud(f"Map of the products, by {by}", note, tuple(reversed(points)), legend)
-
-
-def _kinds(rows: Rows, buyers: Offsets, names: Names) -> tuple[str, list[str], list[str]]:
-    """Return what colours the map, the kind of each product, and the kinds in the order of the legend."""
-    kinds = names.categories(rows)
-    if kinds is None:
-        cuts = np.unique(np.quantile(buyers[rows], [0.75, 0.5, 0.25], method="nearest"))[::-1].tolist()
-        ends = [None, *(cut - 1 for cut in cuts)]
-        labels = [_span(low, high) for low, high in zip([*cuts, 1], ends, strict=True)]
-        kinds = [
-            labels[next((n for n, cut in enumerate(cuts) if buyers[row] >= cut), len(cuts))] for row in rows
-        ]
-        return "popularity", kinds, [label for label in labels if label in kinds]
-
-    def place(kind: str) -> tuple[bool, int, str]:
-        return kind in ("other", "unknown"), -kinds.count(kind), kind
-
-    return "category", kinds, sorted(set(kinds), key=place)
-
-
-def _span(low: int, high: int | None) -> str:
-    if high is None:
-        return f"{low:,} buyers and more"
-    return f"{low:,} buyers" if low >= high else f"{low:,}–{high:,} buyers"
 
 
 def examples(found: Comparison, train: Purchases, held_out: Purchases, names: Names) -> list[Example]:
@@ -172,6 +131,7 @@ def examples(found: Comparison, train: Purchases, held_out: Purchases, names: Na
                 tuple(names.of(int(place)) for place in bought[:NAMED]),
                 max(0, len(bought) - NAMED),
                 tuple(names.of(place) for place in known[:NAMED]),
+                max(0, len(known) - NAMED),
                 tuple((name, _listed(lists.get(row, ()), wanted, train, names)) for name, lists in shown),
             )
         )

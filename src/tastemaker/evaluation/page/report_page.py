@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -42,11 +40,10 @@ def report_page(
 
     ``train`` and ``held_out`` are those that were compared on. ``products`` is the catalogue of TRAIN's products
     (`read_product_table`), whose names and categories are shown; ``command`` is what printed it. All that comes from data is
-    escaped, and the page's policy lets no script run but its own, which only shows names on the map.
+    escaped, and the page's policy lets no script run.
     """
     templates = room()
     names = shelf.Names(products or empty_table(train.products))
-    script = templates.get_template("map.js").render()
     return templates.get_template("report.html.j2").render(
         found=found,
         train=train,
@@ -62,7 +59,7 @@ def report_page(
         recall=models.recall_by_k(found),
         segments=models.segments(found),
         exposure=shelf.exposure(found, train, held_out),
-        cloud=shelf.product_cloud(found, train, names),
+        alike=shelf.alike(found, train, names),
         examples=shelf.examples(found, train, held_out, names),
         training=models.training(found),
         settings=models.settings(found),
@@ -70,8 +67,6 @@ def report_page(
         created=f"{now or datetime.now(UTC):%Y-%m-%d}",
         versions=versions(),
         style=trusted(templates.get_template("style.css").render()),
-        script=trusted(script),
-        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
     )
 
 
