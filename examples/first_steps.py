@@ -13,18 +13,18 @@ import numpy as np
 import tastemaker as tm
 
 shop = tm.make_shop(users=1_500, products=400, purchases=15_000)
-split = tm.hold_out_random(shop.purchases, rng=np.random.default_rng(1))
+split = tm.hold_out_random(shop.purchases)
 print(split.description)
 
-model = tm.train(split.train, tm.preset("default"), seed=7)
+model = tm.train(split.train, seed=7)
 
 for name, candidate in {"best sellers": tm.best_sellers(split.train), "tastemaker": model}.items():
-    report = tm.evaluate(candidate, split.held_out, at=[10])
+    report = tm.evaluate(candidate, split.held_out, at=10)
     ndcg = report.metrics["ndcg@10"]
     print(f"{name:<13} ndcg@10 {ndcg.mean:.3f} ({ndcg.low:.3f} to {ndcg.high:.3f})")
 
 print(tm.recommend(model, ["c-000001", "c-000002"], k=3).to_frame())
-print(tm.similar(model, [1_000_001], k=3, similarity="cosine").to_frame())
+print(tm.similar(model, 1_000_001, k=3, similarity="cosine").to_frame())
 
 with tempfile.TemporaryDirectory() as folder:
     written = tm.save(model, Path(folder) / "models" / "recommender" / "1")

@@ -107,6 +107,27 @@ def test_a_split_is_no_log(shop):
         tm.train(split, **QUICK)
 
 
+def test_what_is_to_be_measured_as_missed_is_not_learned_from(parts, model):
+    stranger = parts[1].head(1).with_columns(product_id=pl.lit(-7, parts[1]["product_id"].dtype))
+    held = tm.read_held_out(pl.concat([parts[1], stranger]), model.users, model.products)
+    for call in (tm.best_sellers, lambda log: tm.fold_in(model, log), lambda log: tm.train(log, **QUICK)):
+        with pytest.raises(DataError, match=r"of products that the model does not know.*give HeldOut\.known"):
+            call(held.purchases)
+        with pytest.raises(DataError, match="read a log with read_purchases"):
+            call(held)
+    assert len(tm.best_sellers(held.known).users) == len(model.users)
+
+
+def test_a_split_and_a_frame_are_replayed_alike(shop):
+    split = tm.hold_out_time(shop.purchases, "2024-12-01")
+    model = tm.best_sellers(split.train)
+    expected = tm.replay(model, split.held_out, beside=[]).metrics
+    assert tm.replay(model, split, beside=[]).metrics == expected
+    assert tm.replay(model, split.held_out.to_frame(), beside=[]).metrics == expected
+    with pytest.raises(DataError, match="knows no new users; read a log with read_purchases"):
+        tm.replay(model, tm.read_held_out(split.held_out.to_frame(), model.users, model.products))
+
+
 # Measuring ----------------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "ReadingWarning",
     "held_out_given",
     "ids_given",
+    "later_given",
     "log_given",
     "seen_by",
 ]
@@ -67,17 +68,29 @@ def log_given(given: AnyLog) -> Purchases:
     2
     """
     if isinstance(given, Purchases):
+        beyond = int((given.product_rows >= len(given.products)).sum())
+        if beyond:
+            raise DataError(
+                f"{beyond:,} of these purchases are of products that the model does not know (`HeldOut.purchases` holds them, "
+                "to be measured as missed); give HeldOut.known, or a log that read_purchases read."
+            )
         return given
     if isinstance(getattr(given, "train", None), Purchases):
         raise DataError("a split holds two logs, train and held_out; give one of them, such as split.train.")
     if isinstance(given, HeldOut):
         raise DataError(
-            "what is held out is to measure with, not to learn from; read a log with read_purchases."
+            "what read_held_out reads is to measure with, and knows no new users; read a log with read_purchases."
         )
     log = read_purchases(given)
     for warning in log.summary.warnings:
         warnings.warn(warning, ReadingWarning, stacklevel=3)
     return log
+
+
+def later_given(given: AnyHeldOut) -> Purchases:
+    """Return what came later over its own vocabularies, new users and products included; a split gives its held-out part."""
+    part = getattr(given, "held_out", None)
+    return part if isinstance(part, Purchases) else log_given(given)
 
 
 def held_out_given(given: AnyHeldOut, users: Vocabulary, products: Vocabulary) -> Measurable:

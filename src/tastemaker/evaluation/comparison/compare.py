@@ -11,7 +11,7 @@ from typing import Any
 
 from tastemaker.data.leaks import LeakWarning, check_no_leak
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.reading.given import AnyHeldOut, AnyLog, log_given, seen_by
+from tastemaker.data.reading.given import AnyHeldOut, AnyLog, later_given, log_given, seen_by
 from tastemaker.data.reading.readers import HeldOut
 from tastemaker.errors import SettingProblem
 from tastemaker.evaluation.comparison.columns import check_segments
@@ -106,7 +106,9 @@ def compare(
 
 
 def _to_measure(given: AnyHeldOut) -> Purchases:
-    return given.purchases if isinstance(given, HeldOut) else log_given(given)
+    if isinstance(given, HeldOut):
+        return given.purchases
+    return given if isinstance(given, Purchases) else later_given(given)
 
 
 def _comparison(

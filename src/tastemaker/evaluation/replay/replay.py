@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.reading.given import AnyLog, log_given
+from tastemaker.data.reading.given import AnyHeldOut, later_given
 from tastemaker.data.reading.remedies import told_to_caller
 from tastemaker.evaluation.replay.baselines.every import baselines
 from tastemaker.evaluation.replay.bench import Bench, Terms, bench_of
@@ -23,7 +23,7 @@ __all__ = ["measure_model", "replay", "replay_on", "report_on"]
 
 def replay(
     model: TasteModel,
-    later: AnyLog,
+    later: AnyHeldOut,
     *,
     at: Sequence[int] = (10, 100),
     include_purchased: bool = False,
@@ -54,7 +54,7 @@ def replay(
     """
     terms = Terms(at=at, include_purchased=include_purchased, frozen=frozen, since=since, threads=threads)
     with told_to_caller():
-        return replay_on(model, log_given(later), terms, beside)
+        return replay_on(model, later_given(later), terms, beside)
 
 
 def replay_on(
