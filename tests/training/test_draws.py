@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from tastemaker.kernels.composed import SHARED, draw_negatives
+from tastemaker.kernels.learning.composed import SHARED, draw_negatives
 from tastemaker.training.learners.draws import draws_by_popularity
 
 ROUNDING = 2.0**-24

@@ -84,7 +84,7 @@ def _memory() -> int:
 
 
 def _cache_folder() -> Path:
-    from tastemaker.kernels.topk import rank
+    from tastemaker.kernels.ranking.topk import rank
 
     return Path(rank.stats.cache_path)  # type: ignore[attr-defined]
 

@@ -12,7 +12,7 @@ from tastemaker.data.reading.given import AnyHeldOut, held_out_given
 from tastemaker.data.reading.remedies import told_to_caller
 from tastemaker.evaluation.protocol import Report, report_of, those_with_held_out
 from tastemaker.evaluation.sampled import Workshop, sampled_accuracy
-from tastemaker.kernels.sampling import draw_uniform, stream_key
+from tastemaker.kernels.learning.sampling import draw_uniform, stream_key
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.packed import product_candidates

@@ -198,7 +198,7 @@ def find_hits(lists: RankedLists, held_out: Histories) -> Hits:
     >>> hits.queries.tolist(), hits.held.tolist(), hits.users.tolist(), hits.ranks.tolist()
     ([0], [2], [0], [2])
     """
-    from tastemaker.kernels.hits import hit_flags
+    from tastemaker.kernels.ranking.hits import hit_flags
 
     if len(lists) != len(held_out.offsets) - 1:
         raise DataError(

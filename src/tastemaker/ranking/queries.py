@@ -9,9 +9,9 @@ import numpy as np
 
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import gather_lists, offsets_of
-from tastemaker.kernels.baskets import compose_baskets
-from tastemaker.kernels.extras import count_either, sum_either
-from tastemaker.kernels.memory import add_up, count_distinct
+from tastemaker.kernels.counting.memory import add_up, count_distinct
+from tastemaker.kernels.ranking.baskets import compose_baskets
+from tastemaker.kernels.ranking.extras import count_either, sum_either
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.beside.asking import Asking
 from tastemaker.model.taste_model import TasteModel

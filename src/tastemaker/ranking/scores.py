@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from tastemaker.kernels.pairs import score_pairs
+from tastemaker.kernels.ranking.pairs import score_pairs
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.queries import (

@@ -8,8 +8,8 @@ import numpy as np
 
 from tastemaker.data.ragged import gather_lists, offsets_of
 from tastemaker.errors import SettingProblem
+from tastemaker.kernels.ranking.topk import PANEL, STEP, pack_panels, rank, room_for_panels, unpack_keys
 from tastemaker.kernels.threads import ThreadPool
-from tastemaker.kernels.topk import PANEL, STEP, pack_panels, rank, room_for_panels, unpack_keys
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import AnyArray, Booleans, Floats, Offsets, Rows
 

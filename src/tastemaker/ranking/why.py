@@ -9,7 +9,7 @@ import numpy as np
 
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import find_sorted, offsets_of
-from tastemaker.kernels.pairs import count_common
+from tastemaker.kernels.ranking.pairs import count_common
 from tastemaker.model.beside.asking import Asking
 from tastemaker.model.beside.order import STEADY
 from tastemaker.model.taste_model import Memory, TasteModel

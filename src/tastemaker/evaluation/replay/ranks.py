@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.evaluation.replay.questions import Questions
-from tastemaker.kernels.placing import place_targets
+from tastemaker.kernels.ranking.placing import place_targets
+from tastemaker.kernels.ranking.topk import STEP
 from tastemaker.kernels.threads import ThreadPool
-from tastemaker.kernels.topk import STEP
 from tastemaker.ranking.live.answers import Answers, Asked, Moved, Scoring
 from tastemaker.ranking.live.timeline import Timeline
 from tastemaker.ranking.top_k import no_extra, padded

@@ -11,7 +11,7 @@ import numpy as np
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import gather_lists, offsets_of, owners_of
 from tastemaker.data.tokens.bags import Bags, no_bags
-from tastemaker.kernels.bags import compose_bags
+from tastemaker.kernels.ranking.bags import compose_bags
 from tastemaker.kernels.threads import Task, ThreadPool
 from tastemaker.model.beside.known import Seen
 from tastemaker.model.beside.order import Fading, Kinds, ages_of, places_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.data.tokens.bags import Bags
-from tastemaker.kernels.bags import compose_bags
+from tastemaker.kernels.ranking.bags import compose_bags
 from tastemaker.types import Floats
 
 __all__ = ["effective", "token_sums"]

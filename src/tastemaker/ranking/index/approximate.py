@@ -16,7 +16,7 @@ import numpy as np
 
 from tastemaker.data.ragged import gather_lists, held_sorted, offsets_of, owners_of, pair_keys
 from tastemaker.errors import SettingProblem
-from tastemaker.kernels.pairs import score_pairs
+from tastemaker.kernels.ranking.pairs import score_pairs
 from tastemaker.kernels.threads import ThreadPool, default_threads
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, no_extra, top_k

@@ -6,8 +6,8 @@ import numpy as np
 
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import gather_lists, offsets_of
-from tastemaker.kernels.bags import recall_bags
-from tastemaker.kernels.memory import count_distinct
+from tastemaker.kernels.counting.memory import count_distinct
+from tastemaker.kernels.ranking.bags import recall_bags
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.beside.asking import Asking
 from tastemaker.model.beside.known import bought_by, seen_by

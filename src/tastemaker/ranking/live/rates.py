@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.errors import SettingProblem
-from tastemaker.kernels.rates import rates_at
+from tastemaker.kernels.counting.rates import rates_at
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.types import Doubles, Floats, Offsets, Rows, Times
 

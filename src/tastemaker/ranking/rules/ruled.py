@@ -9,7 +9,7 @@ import numpy as np
 
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import find_sorted, offsets_of
-from tastemaker.kernels.pairs import score_pairs
+from tastemaker.kernels.ranking.pairs import score_pairs
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.queries import Queries

@@ -12,11 +12,11 @@ from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Histories, Purchases
 from tastemaker.data.repeats import times_bought
 from tastemaker.data.tokens.bags import Bags
-from tastemaker.kernels.baskets import compose_baskets
-from tastemaker.kernels.composed import ALL, IN_BATCH, SHARED, learn_batches
-from tastemaker.kernels.sampling import stream_key
+from tastemaker.kernels.learning.composed import ALL, IN_BATCH, SHARED, learn_batches
+from tastemaker.kernels.learning.sampling import stream_key
+from tastemaker.kernels.learning.tokens import learn_token_batches
+from tastemaker.kernels.ranking.baskets import compose_baskets
 from tastemaker.kernels.threads import ThreadPool
-from tastemaker.kernels.tokens import learn_token_batches
 from tastemaker.model.beside.sums import effective, token_sums
 from tastemaker.model.config import Config
 from tastemaker.model.record import TrainingRecord
@@ -83,7 +83,7 @@ class Composed:
     members: tuple[Member, ...]
     draws: Draws
     sampling: int
-    """one of kernels.composed's SHARED, IN_BATCH, ALL"""
+    """one of kernels.learning.composed's SHARED, IN_BATCH, ALL"""
     negatives: int
     """S, or P when the whole catalogue competes"""
     corrections: Floats

@@ -9,8 +9,8 @@ import numpy as np
 
 from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Purchases
-from tastemaker.kernels.sampling import stream_key
-from tastemaker.kernels.softmax import CHUNKS, RANGES, apply_batch, learn_chunks
+from tastemaker.kernels.learning.sampling import stream_key
+from tastemaker.kernels.learning.softmax import CHUNKS, RANGES, apply_batch, learn_chunks
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
 from tastemaker.model.record import TrainingRecord

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
-from tastemaker.kernels.softmax import measure_softmax
+from tastemaker.kernels.learning.softmax import measure_softmax
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.types import Floats
 

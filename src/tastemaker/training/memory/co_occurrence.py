@@ -6,7 +6,7 @@ import numpy as np
 
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import offsets_of, owners_of, pair_keys
-from tastemaker.kernels.memory import partners_of, solve_neighbours
+from tastemaker.kernels.counting.memory import partners_of, solve_neighbours
 from tastemaker.kernels.threads import Task, ThreadPool
 from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tastemaker.data.purchases import Histories, Purchases
-from tastemaker.kernels.spectral import (
+from tastemaker.kernels.counting.spectral import (
     COLUMNS,
     ROWS_AT_ONCE,
     add_rows,

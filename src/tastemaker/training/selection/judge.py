@@ -10,7 +10,7 @@ import numpy as np
 from tastemaker.data.past import past_of
 from tastemaker.data.ragged import offsets_of, owners_of
 from tastemaker.data.tokens.bags import no_bags
-from tastemaker.kernels.judging import ndcg_of_parts
+from tastemaker.kernels.ranking.judging import ndcg_of_parts
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.beside.asking import Asking
 from tastemaker.model.beside.live import fold_in_of

@@ -10,8 +10,8 @@ from tastemaker.data.purchases import Histories, Purchases
 from tastemaker.data.ragged import gather_lists, offsets_of, places_in
 from tastemaker.data.splits import Split, hold_out_random, hold_out_time
 from tastemaker.errors import DataError
-from tastemaker.kernels.baskets import compose_baskets
-from tastemaker.kernels.choosing import ndcg_of_weights
+from tastemaker.kernels.ranking.baskets import compose_baskets
+from tastemaker.kernels.ranking.choosing import ndcg_of_weights
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
 from tastemaker.model.taste_model import Memory

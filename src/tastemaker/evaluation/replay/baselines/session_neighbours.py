@@ -11,7 +11,7 @@ import numpy as np
 from tastemaker.data.ragged import offsets_of, places_in
 from tastemaker.evaluation.replay.baselines.recent import RecentBestSellers, last_questions, ndcg_of
 from tastemaker.evaluation.replay.ranks import ranks_of
-from tastemaker.kernels.neighbours import neighbour_scores
+from tastemaker.kernels.counting.neighbours import neighbour_scores
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.ranking.live.answers import Asked, Scoring
 from tastemaker.ranking.live.timeline import Timeline

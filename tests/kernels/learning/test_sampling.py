@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 import twins
-from tastemaker.kernels.sampling import draw_row, draw_uniform, stream_key
+from tastemaker.kernels.learning.sampling import draw_row, draw_uniform, stream_key
 
 keys = st.integers(0, 2**64 - 1)
 

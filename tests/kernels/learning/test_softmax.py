@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import twins
-from tastemaker.kernels.softmax import (
+from tastemaker.kernels.learning.softmax import (
     CHUNKS,
     RANGES,
     add_weighted_rows,

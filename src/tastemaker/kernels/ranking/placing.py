@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.topk import (
+from tastemaker.kernels.ranking.topk import (
     LOWEST,
     PANEL,
     ROW,

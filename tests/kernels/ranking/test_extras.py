@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.kernels.extras import count_either, sum_either
+from tastemaker.kernels.ranking.extras import count_either, sum_either
 
 eighths = st.integers(-40, 40).map(lambda number: number / 8)
 sparse = st.dictionaries(st.integers(0, 9), eighths, max_size=8)

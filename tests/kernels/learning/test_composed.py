@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import twins
-from tastemaker.kernels.composed import ALL, IN_BATCH, SHARED, draw_negatives, learn_batches, multiply_add
+from tastemaker.kernels.learning.composed import ALL, IN_BATCH, SHARED, draw_negatives, learn_batches
+from tastemaker.kernels.multiply import multiply_add
 from tastemaker.training.learners.draws import draws_by_popularity
 
 EPSILON = 1e-6

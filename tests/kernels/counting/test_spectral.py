@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tastemaker.data.ragged import offsets_of
-from tastemaker.kernels.spectral import (
+from tastemaker.kernels.counting.spectral import (
     COLUMNS,
     ROWS_AT_ONCE,
     add_rows,

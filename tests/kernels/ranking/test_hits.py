@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.kernels.hits import hit_flags
+from tastemaker.kernels.ranking.hits import hit_flags
 
 
 def twin(offsets, rows, held_offsets, held_rows):

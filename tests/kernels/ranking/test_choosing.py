@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.kernels.choosing import ndcg_of_weights
+from tastemaker.kernels.ranking.choosing import ndcg_of_weights
 
 
 def ragged(lists):

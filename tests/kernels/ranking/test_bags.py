@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.data.ragged import offsets_of
-from tastemaker.kernels.bags import compose_bags, recall_bags
-from tastemaker.kernels.judging import ndcg_of_parts
-from tastemaker.kernels.memory import count_distinct
+from tastemaker.kernels.counting.memory import count_distinct
+from tastemaker.kernels.ranking.bags import compose_bags, recall_bags
+from tastemaker.kernels.ranking.judging import ndcg_of_parts
 
 OFFSETS, BAGS = np.array([0, 2, 2, 5]), np.array([1, 3, 0, 1, 2], np.int32)
 WEIGHTS = np.array([0.5, 2, 1, 1, 4], np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tastemaker.kernels.pairs import count_common, score_pairs
+from tastemaker.kernels.ranking.pairs import count_common, score_pairs
 from tastemaker.ranking.top_k import Candidates, ExtraScores, top_k
 
 

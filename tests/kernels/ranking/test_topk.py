@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import twins
-from tastemaker.kernels.topk import PANEL, keep_best, key_of, pack_panels, rank, unpack_keys
+from tastemaker.kernels.ranking.topk import PANEL, keep_best, key_of, pack_panels, rank, unpack_keys
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
 
 floats = st.floats(width=32, allow_nan=False)

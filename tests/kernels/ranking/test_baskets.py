@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.kernels.baskets import compose_baskets
+from tastemaker.kernels.ranking.baskets import compose_baskets
 
 
 def composed(baskets, vectors, damping, parts=None):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.composed import multiply_add
-from tastemaker.kernels.topk import keep_best, key_of
+from tastemaker.kernels.multiply import multiply_add
+from tastemaker.kernels.ranking.topk import keep_best, key_of
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = ["COLUMNS", "add_rows", "gram_columns", "inverse_cholesky", "multiply_rows", "weigh_partners"]

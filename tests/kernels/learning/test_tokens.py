@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import twins
-from tastemaker.kernels.composed import ALL, learn_batches
-from tastemaker.kernels.tokens import learn_token_batches
+from tastemaker.kernels.learning.composed import ALL, learn_batches
+from tastemaker.kernels.learning.tokens import learn_token_batches
 
 PRODUCTS, DIMENSIONS, TOKENS = 7, 16, 5
 OFFSETS = np.array([0, 3, 4, 6], np.int64)

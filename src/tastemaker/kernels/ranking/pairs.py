@@ -25,7 +25,7 @@ def score_pairs(
 ) -> None:
     """Set ``scores[q, j]`` of the queries ``low … high - 1`` and their ``candidates[Q, W]``.
 
-    A score is the same sum in the same order as in `tastemaker.kernels.topk`.
+    A score is the same sum in the same order as in `tastemaker.kernels.ranking.topk`.
     The extras of query q ascend in ``extra_rows[extra_offsets[q]:extra_offsets[q + 1]]``; offsets of length 1 mean none.
     """
     add = extra_offsets.shape[0] > 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.kernels.memory import add_up, count_distinct, partners_of, solve_neighbours
+from tastemaker.kernels.counting.memory import add_up, count_distinct, partners_of, solve_neighbours
 
 
 def ragged(lists, dtype=np.int32):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.sampling import draw_row
+from tastemaker.kernels.learning.sampling import draw_row
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
 __all__ = ["CHUNKS", "RANGES", "apply_batch", "learn_chunks", "measure_softmax", "range_shift"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.topk import keep_best, key_of
+from tastemaker.kernels.ranking.topk import keep_best, key_of
 from tastemaker.types import Floats, Offsets, Rows, Times
 
 __all__ = ["neighbour_scores"]

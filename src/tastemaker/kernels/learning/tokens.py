@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.composed import compose_queries, draw_negatives, multiply_add
-from tastemaker.kernels.sampling import GOLDEN_64, mix64
-from tastemaker.kernels.softmax import exponentials
+from tastemaker.kernels.learning.composed import compose_queries, draw_negatives
+from tastemaker.kernels.learning.sampling import GOLDEN_64, mix64
+from tastemaker.kernels.learning.softmax import exponentials
+from tastemaker.kernels.multiply import multiply_add
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = ["learn_token_batches"]
@@ -222,10 +223,10 @@ def learn_token_batches(
 ) -> None:
     """Learn from the batches ``first_batch … last_batch - 1`` of an epoch, in turn, changing the tables in place.
 
-    As `kernels.composed.learn_batches`, with v_p + Σ w_a · z_a in the place of v_p on both sides, the attributes a of product p
-    from ``product_bags``, and Σ w_a · z_a added to the query, its tokens a from ``query_bags``: one bag for each pair of
-    ``histories``. ``squares`` are those, ``float32[P]`` each, of the vectors as targets and in baskets, and of the bias. A token's
-    gradient gathers from all its roles, and ``token_decay[T]`` · z is added each time it took part.
+    As `kernels.learning.composed.learn_batches`, with v_p + Σ w_a · z_a in the place of v_p on both sides, the attributes a of
+    product p from ``product_bags``, and Σ w_a · z_a added to the query, its tokens a from ``query_bags``: one bag for each pair
+    of ``histories``. ``squares`` are those, ``float32[P]`` each, of the vectors as targets and in baskets, and of the bias. A
+    token's gradient gathers from all its roles, and ``token_decay[T]`` · z is added each time it took part.
     """
     dimensions, products = vectors.shape[1], vectors.shape[0]
     query_offsets, query_tokens, query_weights = query_bags

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tastemaker.kernels.placing import place_targets
+from tastemaker.kernels.ranking.placing import place_targets
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, padded, top_k
 
 

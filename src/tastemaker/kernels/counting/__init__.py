@@ -1,0 +1,1 @@
+"""What is counted in a log without gradients: co-purchases, neighbours, rates over time, spectral vectors."""

@@ -1,0 +1,1 @@
+"""Gradients: sampled softmax, batch by batch, and the draws of its negatives."""

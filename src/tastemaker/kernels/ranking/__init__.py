@@ -1,0 +1,1 @@
+"""Scores and ranks: queries of baskets, the k best candidates, the ranks of chosen ones, and how well weights rank."""
