@@ -17,7 +17,14 @@ from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 from sklearn.utils import estimator_checks as checks  # noqa: E402
 from sklearn.utils.validation import check_is_fitted  # noqa: E402
 
-QUICK = {"epochs": 2, "dimensions": 8, "count_weight": 1, "ridge_weight": 0, "trend_weight": 0}
+QUICK = {
+    "epochs": 2,
+    "dimensions": 8,
+    "count_weight": 1,
+    "ridge_weight": 0,
+    "directed_weight": 0,
+    "trend_weight": 0,
+}
 
 APPLICABLE = [
     checks.check_estimator_cloneable,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 
@@ -46,14 +47,28 @@ def read(html):
 def composed(split):
     """A model of composed users without a memory, whose score is vectors and bias alone."""
     return tm.train(
-        split.train, "default", epochs=3, dimensions=16, count_weight=0, ridge_weight=0, trend_weight=0
+        split.train,
+        "default",
+        epochs=3,
+        dimensions=16,
+        count_weight=0,
+        ridge_weight=0,
+        directed_weight=0,
+        trend_weight=0,
     )
 
 
 @pytest.fixture(scope="module")
 def explained(split):
     return tm.train(
-        split.train, "default", epochs=2, dimensions=8, count_weight=1, ridge_weight=0, trend_weight=0
+        split.train,
+        "default",
+        epochs=2,
+        dimensions=8,
+        count_weight=1,
+        ridge_weight=0,
+        directed_weight=0,
+        trend_weight=0,
     )
 
 
@@ -244,3 +259,18 @@ def test_ids_keep_their_digits_together(values):
     product = lists.to_frame()["product_id"][0]
     assert product > 1_000_000
     assert f">{product}<" in lists._repr_html_()
+
+
+def test_vectors_hold_attributes_too(shop):
+    """Of a model of attributes, whose product is one row still, the vectors give all of a score but the memory's part."""
+    reading = tm.Reading(product_features=("brand", "category"))
+    log = tm.read_purchases(shop.purchases.to_frame(), products=shop.catalogue, reading=reading)
+    model = tm.train(log, epochs=2, dimensions=8, effort="quick")
+    assert model.tokens is not None
+    model = dataclasses.replace(model, memory=None)
+    users, queries = model.user_embeddings(bias=True)
+    products, vectors = model.product_embeddings(bias=True)
+    assert np.allclose(tm.score(model, users, products), queries @ vectors.T, atol=1e-5)
+    basket = model.basket_embeddings([[products[3], products[8]]], bias=True).vectors
+    lists = tm.recommend_baskets(model, [[products[3], products[8]]], k=1)
+    assert lists.of(0)[0][1] == pytest.approx(np.delete((basket @ vectors.T)[0], [3, 8]).max(), abs=1e-5)

@@ -12,7 +12,7 @@ from tastemaker.data.purchases import Histories
 from tastemaker.data.reading.given import AnyIds, ids_given
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.ranking.queries import basket_queries, user_queries
+from tastemaker.ranking.queries import queries_for, user_queries
 from tastemaker.ranking.recommend import baskets_given
 from tastemaker.types import Floats, Rows
 
@@ -45,7 +45,8 @@ def basket_embeddings(
 ) -> Embeddings:
     """Return the query vectors of baskets, numbered from 0: what `TasteModel.basket_embeddings` returns."""
     rows = [np.unique(model.products.rows(basket)).astype(np.int32) for basket in baskets_given(baskets)]
-    vectors = basket_queries(model, Histories.from_lists(rows)).vectors
+    nobody = np.full(len(rows), -1, np.int32)
+    vectors = queries_for(model, Histories.from_lists(rows), nobody).vectors
     return Embeddings(pl.Series("basket", np.arange(len(rows))), _widened(vectors, bias))
 
 
