@@ -104,7 +104,9 @@ class Recommender:
     def get_params(self, deep: bool = True) -> dict[str, object]:
         """Return every argument of the constructor by name, and the settings that were given."""
         named = [
-            name for name, one in signature(type(self)).parameters.items() if one.kind is not one.VAR_KEYWORD
+            name
+            for name, parameter in signature(type(self)).parameters.items()
+            if parameter.kind is not parameter.VAR_KEYWORD
         ]
         return {**{name: getattr(self, name) for name in named}, **self._settings}
 
@@ -124,7 +126,7 @@ class Recommender:
         return self
 
     def __repr__(self) -> str:
-        defaults = {name: one.default for name, one in signature(type(self)).parameters.items()}
+        defaults = {name: parameter.default for name, parameter in signature(type(self)).parameters.items()}
         given = {
             name: value
             for name, value in self.get_params().items()

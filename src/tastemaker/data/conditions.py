@@ -149,7 +149,7 @@ def _values(wanted: object, label: str) -> tuple[Value, ...]:
         raise SettingProblem(
             f"{label} has {len(wanted):,} entries; it may have {LONGEST:,}: use a column instead."
         )
-    return tuple(_value(one, label) for one in wanted)
+    return tuple(_value(value, label) for value in wanted)
 
 
 def _value(wanted: object, label: str) -> Value:

@@ -151,8 +151,8 @@ def python_values(ids: pl.Series, form: IdForm) -> list[Any]:
     if form != "integers and text":
         return values
     return [
-        int(one) if integer else one
-        for one, integer in zip(values, is_integer_text(ids).to_list(), strict=True)
+        int(text) if integer else text
+        for text, integer in zip(values, is_integer_text(ids).to_list(), strict=True)
     ]
 
 

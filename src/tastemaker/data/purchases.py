@@ -130,7 +130,7 @@ class Purchases(Tabular):
             return ""
         ends = TimeSummary(int(self.times.min()), int(self.times.max()), "", "", self.time_unit)
         first, last = (
-            ends.spell(one).removesuffix("T00:00:00+00:00")[:10] for one in (ends.first, ends.last)
+            ends.spell(end).removesuffix("T00:00:00+00:00")[:10] for end in (ends.first, ends.last)
         )
         return f"{first} to {last}"
 

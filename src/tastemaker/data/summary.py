@@ -145,8 +145,8 @@ class ReadSummary:
             )
         if self.time is not None:
             first, last = (
-                self.time.spell(one).removesuffix("T00:00:00+00:00")
-                for one in (self.time.first, self.time.last)
+                self.time.spell(end).removesuffix("T00:00:00+00:00")
+                for end in (self.time.first, self.time.last)
             )
             lines.append(f"Times: {first} to {last}, written as {self.time.written_as}.")
         if self.events is not None:

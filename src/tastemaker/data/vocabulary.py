@@ -69,7 +69,7 @@ class Vocabulary:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        shown = ", ".join(repr(one) for one in self.ids.head(3).to_list())
+        shown = ", ".join(repr(id) for id in self.ids.head(3).to_list())
         return f"Vocabulary({len(self):,} {self.noun}s: {shown}{', …' if len(self) > 3 else ''})"
 
     def find(self, ids: pl.Series | Iterable[object]) -> pl.Series:
@@ -113,7 +113,7 @@ class Vocabulary:
 
     def _coerce(self, ids: pl.Series | Iterable[object]) -> pl.Series:
         if self.form == "integers and text" and not isinstance(ids, pl.Series):
-            ids = [None if one is None else str(one) for one in ids]
+            ids = [None if value is None else str(value) for value in ids]
         series, _ = normalise_ids(ids, noun=self.noun)
         if series.dtype == self.ids.dtype:
             return series

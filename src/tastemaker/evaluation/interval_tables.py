@@ -30,15 +30,15 @@ def intervals_table(metrics: Mapping[str, Interval]) -> Markup:
     rows = []
     for name in names:
         there = [metrics.get(f"{name}@{length}") for length in lengths]
-        top = max((one.high for one in there if one is not None), default=0.0)
+        top = max((interval.high for interval in there if interval is not None), default=0.0)
         cells: list[object] = [name]
-        for one in there:
+        for interval in there:
             drawn = (
                 ""
-                if one is None or one.low == one.high
-                else drawn_interval(one.mean, one.low, one.high, top=top)
+                if interval is None or interval.low == interval.high
+                else drawn_interval(interval.mean, interval.low, interval.high, top=top)
             )
-            cells += ["", ""] if one is None else [one.mean, drawn]
+            cells += ["", ""] if interval is None else [interval.mean, drawn]
         rows.append(cells)
     head = [text for length in lengths for text in (f"@{length}", "")]
     return html_table(["", *head], rows)

@@ -336,4 +336,4 @@ class KindSettings:
     def with_one(self, name: str, kind: str, value: float) -> str:
         """Return ``own``, ``after`` or ``taste`` as text, with the number of one kind replaced."""
         values = self.of(name) | {kind: value}
-        return ",".join(f"{one}={number:g}" for one, number in values.items() if number)
+        return ",".join(f"{named}={number:g}" for named, number in values.items() if number)

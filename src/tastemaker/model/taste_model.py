@@ -168,11 +168,11 @@ class TasteModel:
 
     def _repr_html_(self) -> str:
         names = ["epoch", "loss", "accuracy", "valid_loss", "valid_accuracy"]
-        if all(one.valid_loss is None for one in self.record.epochs):
+        if all(epoch.valid_loss is None for epoch in self.record.epochs):
             names = names[:3]
-        rows = [[getattr(one, name) for name in names] for one in self.record.epochs[-5:]]
+        rows = [[getattr(epoch, name) for name in names] for epoch in self.record.epochs[-5:]]
         shown = html_table(names, rows, caption="The last epochs") if rows else ""
-        ids = ", ".join(repr(one) for one in self.users.ids.head(3).to_list())
+        ids = ", ".join(repr(user_id) for user_id in self.users.ids.head(3).to_list())
         return card("A taste model", self.facts() | {"user ids such as": ids}, shown)
 
     def finite(self) -> bool:

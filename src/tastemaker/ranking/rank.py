@@ -31,7 +31,7 @@ from tastemaker.ranking.visitors import (
     NOTHING,
     SOURCES,
     Categories,
-    Source,
+    ListSource,
     Visitors,
     demanded_categories,
 )
@@ -59,7 +59,7 @@ class VisitorList:
     """``int32[n]``, product rows: those pinned, then the others, best first"""
     scores: Floats
     """``float32[n]``, by which they rank, pins aside"""
-    source: Source
+    source: ListSource
     pinned: int
     """How many products, at the head, are pinned"""
     filled: int

@@ -134,7 +134,7 @@ class Recommendations(Tabular):
         spoken = []
         for query in range(len(self.lists)):
             for reason in self.about(query).reasons or ():
-                rows = [one.row for one in reason.purchases[:3] if one.weight > 0]
+                rows = [purchase.row for purchase in reason.purchases[:3] if purchase.weight > 0]
                 spoken.append(self._ids(np.array(rows, np.int32)))
         return pl.Series("because", spoken, dtype=pl.List(self.products.ids.dtype))
 
@@ -407,9 +407,9 @@ def baskets_given(given: Iterable[Iterable[object] | object]) -> list[list[objec
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         return [[given]]
     parts = list(given)
-    lists = [one for one in parts if isinstance(one, Iterable) and not isinstance(one, str | bytes)]
+    lists = [part for part in parts if isinstance(part, Iterable) and not isinstance(part, str | bytes)]
     if not parts or len(lists) == len(parts):
-        return [list(one) for one in lists]
+        return [list(basket) for basket in lists]
     if lists:
         raise SettingProblem(
             "some of the baskets are lists of product ids and some are single ids; give lists."

@@ -22,17 +22,17 @@ __all__ = [
     "NOTHING",
     "SOURCES",
     "Categories",
-    "Source",
+    "ListSource",
     "Visitor",
     "Visitors",
     "categories_of",
     "demanded_categories",
 ]
 
-Source: TypeAlias = Literal["personal", "basket", "category best sellers", "best sellers", "context"]
+ListSource: TypeAlias = Literal["personal", "basket", "category best sellers", "best sellers", "context"]
 """What a list is made from: the user's purchases, a basket, else attributes, context or views, else what sells best"""
 
-SOURCES: Final[tuple[Source, ...]] = (
+SOURCES: Final[tuple[ListSource, ...]] = (
     "personal",
     "basket",
     "category best sellers",
@@ -89,7 +89,7 @@ class Visitor:
         return times
 
     @property
-    def source(self) -> Source:
+    def source(self) -> ListSource:
         """Return what their list is made from."""
         if len(self.history):
             return "personal"

@@ -28,9 +28,9 @@ def work(settings: Settings, listener: socket.socket, tell: Callable[[list[str]]
     registry = registry_of(settings)
     app = create_app(settings, registry=registry)
     registry.look()
-    served = [f"{name}/{version}" for name, one in registry.models.items() for version in one.ready]
+    served = [f"{name}/{version}" for name, model in registry.models.items() for version in model.ready]
     if not served:
-        reasons = "; ".join(reason for one in registry.models.values() for reason in one.refused.values())
+        reasons = "; ".join(reason for model in registry.models.values() for reason in model.refused.values())
         raise ServerProblem(f"no model of {settings.models} can be served: {reasons or 'none was found.'}")
     config = uvicorn.Config(
         app,

@@ -143,11 +143,11 @@ def replay_table(found: Mapping[str, Measured]) -> Sheet:
     shown = [name for name in names if not name.startswith("mrr")]
     rows = [
         [
-            _label(name, one),
-            *(measured(one.whole.metrics[metric]) for metric in shown),
-            f"{one.over_users[_main_metric(one)].mean:.4f}",
+            _label(name, measured_model),
+            *(measured(measured_model.whole.metrics[metric]) for metric in shown),
+            f"{measured_model.over_users[_main_metric(measured_model)].mean:.4f}",
         ]
-        for name, one in found.items()
+        for name, measured_model in found.items()
     ]
     return Sheet(["", *shown, "over users"], rows, gap=1)
 
@@ -158,17 +158,19 @@ def segments_table(found: Mapping[str, Measured], metric: str) -> Sheet:
     total = max(first.whole.purchases, 1)
     rows: list[list[Cell]] = []
     for place, part in enumerate(first.segments):
-        values = [one.segments[place].metrics.get(metric) for one in found.values()]
+        values = [measured_model.segments[place].metrics.get(metric) for measured_model in found.values()]
         cells = ["" if value is None else f"{value.mean:.4f}" for value in values]
         rows.append([part.label, f"{part.purchases:,}", f"{part.purchases / total:.1%}", *cells])
     return Sheet(["", "questions", "share", *found], rows, right=[*found])
 
 
-def _main_metric(one: Measured) -> str:
+def _main_metric(measured_model: Measured) -> str:
     """Return ndcg of the longest list measured."""
-    return max((name for name in one.whole.metrics if name.startswith("ndcg")), key=lambda n: int(n[5:]))
+    return max(
+        (name for name in measured_model.whole.metrics if name.startswith("ndcg")), key=lambda n: int(n[5:])
+    )
 
 
-def _label(name: str, one: Measured) -> str:
-    days = one.settings.get("half_life_days")
+def _label(name: str, measured_model: Measured) -> str:
+    days = measured_model.settings.get("half_life_days")
     return name if days is None else f"{name} ({days:g} days)"

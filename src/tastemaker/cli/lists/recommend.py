@@ -250,7 +250,7 @@ def _for_visit(packed: PackedModel, visit: Visit, wishes: Wishes) -> None:
     unknown = list((lists.unknown or ((),))[0])
     if unknown:
         say(f"The model does not know {some(unknown)}; the rest is used.")
-    _show(packed, [lists], book, wishes, {"unknown": [str(one) for one in unknown]})
+    _show(packed, [lists], book, wishes, {"unknown": [str(name) for name in unknown]})
 
 
 def _show(

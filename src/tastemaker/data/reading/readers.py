@@ -291,7 +291,7 @@ def _with_features(
 ) -> Purchases:
     mine = _beside(rows)
     if rows.source.is_text and mine.width:
-        mine = pl.DataFrame([as_guessed(one) for one in mine.iter_columns()])
+        mine = pl.DataFrame([as_guessed(column) for column in mine.iter_columns()])
     return replace(
         log,
         user_features=features(users, reading.user_features, log.users, mine, log.user_rows),

@@ -80,7 +80,9 @@ def told_to_caller() -> Iterator[None]:
     try:
         yield
     except TastemakerError as error:
-        error.args = tuple(for_caller(one) if isinstance(one, str) else one for one in error.args)
+        error.args = tuple(
+            for_caller(argument) if isinstance(argument, str) else argument for argument in error.args
+        )
         raise
 
 

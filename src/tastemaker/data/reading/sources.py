@@ -67,7 +67,7 @@ def open_source(
     """
     spool = Spool()
     parts = list(source) if isinstance(source, list | tuple) else [source]
-    opened = [one for part in parts for one in _opened(part, spool, columns, reading, asks)]
+    opened = [place for part in parts for place in _opened(part, spool, columns, reading, asks)]
     found = together(opened, label=_label(parts, opened))
     for other in reading.join:
         found = joined_to(found, open_source(other, columns=columns), on=reading.on)
@@ -110,7 +110,7 @@ def _reachable(place: Place, spool: Spool) -> Place:
     try:
         str(place.path).encode("utf-8")
     except UnicodeEncodeError:
-        alias = spool.file("".join(one for one in place.path.suffixes if one.isascii()))
+        alias = spool.file("".join(suffix for suffix in place.path.suffixes if suffix.isascii()))
         alias.parent.mkdir(exist_ok=True)
         alias.symlink_to(place.path.absolute())
         return Place(alias, place.label, place.keys)
@@ -153,7 +153,7 @@ def _open_place(place: Place, spool: Spool, columns: Columns, reading: Reading, 
 
 
 def _kind(place: Place, start: bytes) -> Kind:
-    suffixes = [one.lower() for one in Path(place.label).suffixes if one.lower() not in PACKED]
+    suffixes = [suffix.lower() for suffix in Path(place.label).suffixes if suffix.lower() not in PACKED]
     said = KINDS.get(suffixes[-1]) if suffixes else None
     seen = _sniff(start)
     if said is None or (said == "csv" and seen in BINARY):

@@ -63,7 +63,7 @@ def together(sources: Sequence[Source], *, label: str) -> Source:
         return pl.concat(_alike(frames, sources, wanted, is_text))
 
     for source in sources:
-        for name in {one for one in source.names if source.names.count(one) > 1}:
+        for name in {column for column in source.names if source.names.count(column) > 1}:
             raise ColumnProblem(
                 f"{source.label} has {source.names.count(name)} columns called {name!r}; rename all but one."
             )

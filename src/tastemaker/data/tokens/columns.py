@@ -65,7 +65,7 @@ class TokenColumns:
 
     def only(self, names: Sequence[str], first: int) -> TokenColumns:
         """Return the encoders of some columns, numbered from ``first`` on."""
-        return TokenColumns(tuple(one for one in self.encoders if one.column in names), first)
+        return TokenColumns(tuple(encoder for encoder in self.encoders if encoder.column in names), first)
 
 
 NO_TOKENS = TokenColumns()

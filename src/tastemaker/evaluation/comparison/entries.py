@@ -138,7 +138,7 @@ class Comparison(Tabular):
     def _repr_html_(self) -> str:
         metric = self.metrics[0]
         reports = [(entry, entry.report) for entry in self.measured if entry.report is not None]
-        reports.sort(key=lambda one: -one[1].metrics[metric].mean)
+        reports.sort(key=lambda pair: -pair[1].metrics[metric].mean)
         top = max((report.metrics[metric].high for _, report in reports), default=0.0)
         rows = []
         for entry, report in reports:

@@ -71,7 +71,9 @@ def mosaic(found: ReplayComparison, metric: str) -> list[Tile]:
         if not part.purchases:
             continue
         width = 100 * part.purchases / total
-        served = {name: one.segments[place].metrics[metric].mean for name, one in found.measured.items()}
+        served = {
+            name: measured.segments[place].metrics[metric].mean for name, measured in found.measured.items()
+        }
         mine = served.pop(found.chosen)
         best = max(served, key=lambda name: served[name], default="")
         tiles.append(
@@ -81,8 +83,8 @@ def mosaic(found: ReplayComparison, metric: str) -> list[Tile]:
     return tiles
 
 
-def _longest(one: Measured) -> int:
-    return max(int(name.partition("@")[2]) for name in one.whole.metrics)
+def _longest(measured: Measured) -> int:
+    return max(int(name.partition("@")[2]) for name in measured.whole.metrics)
 
 
 def _colour(found: ReplayComparison, name: str) -> str:
@@ -91,12 +93,12 @@ def _colour(found: ReplayComparison, name: str) -> str:
 
 def _quality(found: ReplayComparison) -> Strip:
     rows = []
-    for name, one in sorted(
+    for name, measured in sorted(
         found.measured.items(), key=lambda pair: -pair[1].whole.metrics[found.metric].mean
     ):
-        value = one.whole.metrics[found.metric]
+        value = measured.whole.metrics[found.metric]
         dot = Dot(name, _colour(found, name), value.mean, value.low, value.high)
-        users = one.over_users[found.metric].mean
+        users = measured.over_users[found.metric].mean
         rows.append(StripRow(name, f"{value.mean:.4f}", f"{users:.4f} over users", (dot,)))
     note = (
         "A mean over questions; whiskers are 95 % intervals from drawing users with all of their questions."

@@ -73,7 +73,7 @@ class ReplayComparison:
             **{name: found[name] for name in facts},
             "chosen": self.chosen,
             "models": {self.chosen: self.report.model.as_dict()}
-            | {name: one.as_dict() for name, one in self.others.items()},
+            | {name: other.as_dict() for name, other in self.others.items()},
             "baselines": found["baselines"],
             "skipped": found["skipped"],
             "tests": [test.as_dict() for test in self.tests],
@@ -124,25 +124,26 @@ def _models(
     """Return the models by name, learned or loaded."""
     fingerprint = train.fingerprint()
     found = {}
-    for one in dict.fromkeys(asked):
-        if isinstance(one, Path) or Path(one).is_dir():
-            model = load(one)
+    for model_name in dict.fromkeys(asked):
+        if isinstance(model_name, Path) or Path(model_name).is_dir():
+            model = load(model_name)
             if model.record.data_fingerprint != fingerprint:
                 raise SettingProblem(
-                    f"{one} learned from another log than TRAIN, so that it would be asked other questions; replay it by itself."
+                    f"{model_name} learned from another log than TRAIN, so that it would be asked other questions; "
+                    "replay it by itself."
                 )
-            found[str(one)] = model
+            found[str(model_name)] = model
             continue
-        who = contestant(one)
+        who = contestant(model_name)
         obstacle = who.obstacle(train)
         if obstacle is not None:
-            raise SettingProblem(f"{one} cannot be learned here: {obstacle}.")
+            raise SettingProblem(f"{model_name} cannot be learned here: {obstacle}.")
         made = found_again(who, terms.seed, fingerprint=fingerprint, workspace=workspace)
         if made is None:
-            with onlooker.learning(one) as watch:
+            with onlooker.learning(model_name) as watch:
                 learning = Learning(terms.seed, terms.threads, watch)
                 made = learned(who, train, learning, fingerprint=fingerprint, workspace=workspace)
-        found[one] = made.model
+        found[model_name] = made.model
     return found
 
 
@@ -150,22 +151,23 @@ def _tests(
     report: ReplayReport, others: Mapping[str, Measured], metric: str, bench: Bench
 ) -> tuple[Test, ...]:
     values = {
-        name: _by_user(one, bench.questions, metric, bench.terms.at)
-        for name, one in {"": report.model, **others}.items()
+        name: _by_user(measured, bench.questions, metric, bench.terms.at)
+        for name, measured in {"": report.model, **others}.items()
     }
     found = [
         compare_paired(values[""], values[name], rng=np.random.default_rng(bench.terms.seed))
         for name in others
     ]
-    corrected = holm([one.p_value for one in found])
+    corrected = holm([difference.p_value for difference in found])
     return tuple(
-        Test(metric, name, one, float(p)) for name, one, p in zip(others, found, corrected, strict=True)
+        Test(metric, name, difference, float(p))
+        for name, difference, p in zip(others, found, corrected, strict=True)
     )
 
 
-def _by_user(one: Measured, questions: Questions, metric: str, at: Sequence[int]) -> Doubles:
+def _by_user(measured: Measured, questions: Questions, metric: str, at: Sequence[int]) -> Doubles:
     """Return each user's part of the mean over questions, ``float64[users]``; the mean of these parts is that mean."""
     users, numbers = np.unique(questions.users, return_inverse=True)
-    sums = np.bincount(numbers, weights=gains(one.ranks, at)[metric], minlength=len(users))
+    sums = np.bincount(numbers, weights=gains(measured.ranks, at)[metric], minlength=len(users))
     parts: Doubles = np.asarray(sums * (len(users) / len(questions)), np.float64)
     return parts

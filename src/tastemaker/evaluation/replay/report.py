@@ -110,7 +110,10 @@ class ReplayReport(Tabular):
                 pl.all(),
             )
             for name, measured in {"model": self.model, **self.baselines}.items()
-            for label, part in (("all", measured.whole), *((one.label, one) for one in measured.segments))
+            for label, part in (
+                ("all", measured.whole),
+                *((segment.label, segment) for segment in measured.segments),
+            )
         ]
         return pl.concat(parts)
 
@@ -121,12 +124,12 @@ class ReplayReport(Tabular):
     def _repr_html_(self) -> str:
         tables = [intervals_table(self.metrics)]
         rows = [
-            [name, *(one.whole.metrics[metric].mean for metric in self.metrics)]
-            for name, one in {"model": self.model, **self.baselines}.items()
+            [name, *(measured.whole.metrics[metric].mean for metric in self.metrics)]
+            for name, measured in {"model": self.model, **self.baselines}.items()
         ]
         tables.append(html_table(["", *self.metrics], rows))
         parts = [
-            [part.label, part.purchases, *(one.mean for one in part.metrics.values())]
+            [part.label, part.purchases, *(interval.mean for interval in part.metrics.values())]
             for part in self.model.segments
         ]
         tables.append(html_table(["segment", "questions", *self.metrics], parts))
@@ -146,7 +149,7 @@ class ReplayReport(Tabular):
             "frozen": self.frozen,
             "include_purchased": self.include_purchased,
             **self.model.as_dict(),
-            "baselines": {name: one.as_dict() for name, one in self.baselines.items()},
+            "baselines": {name: measured.as_dict() for name, measured in self.baselines.items()},
             "skipped": self.skipped,
             "notes": list(self.notes),
         }
@@ -227,8 +230,8 @@ def parts_of(
     columns = []
     for mask in masks:
         some = numbers[mask]
-        weights = [np.ones(len(some)), *(one[mask] for one in values.values())]
-        columns += [np.bincount(some, weights=one, minlength=count) for one in weights]
+        weights = [np.ones(len(some)), *(scores[mask] for scores in values.values())]
+        columns += [np.bincount(some, weights=weight, minlength=count) for weight in weights]
     table = np.array(columns, np.float64).reshape(len(columns), count)
     drawn = resampled_means(table, np.random.default_rng(seed), RESAMPLES) if count else table.T
     width = len(values) + 1
@@ -257,7 +260,7 @@ def _ratio(sums: Doubles, sizes: Doubles, drawn_sums: Doubles, drawn_sizes: Doub
 
 def _over_users(values: Mapping[str, Doubles], users: Rows, seed: int) -> dict[str, Interval]:
     _, numbers, sizes = np.unique(users, return_inverse=True, return_counts=True)
-    means = {name: np.bincount(numbers, weights=one) / sizes for name, one in values.items()}
+    means = {name: np.bincount(numbers, weights=scores) / sizes for name, scores in values.items()}
     parts = parts_of(
         means, np.arange(len(sizes), dtype=np.int32), ["users"], [np.ones(len(sizes), bool)], seed=seed
     )

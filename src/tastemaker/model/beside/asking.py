@@ -95,7 +95,7 @@ class Asking:
         """Return the queries of several, one after another; where one knows no time, all that it holds is equally old."""
         lengths = [np.diff(part.held.offsets) for part in parts]
         held = Histories(
-            offsets_of(np.concatenate(lengths)), np.concatenate([one.held.products for one in parts])
+            offsets_of(np.concatenate(lengths)), np.concatenate([part.held.products for part in parts])
         )
         moments = at = None
         if any(part.moments is not None for part in parts):

@@ -55,7 +55,7 @@ class Tokens:
     def to_json(self) -> dict[str, Any]:
         """Return the columns as JSON values."""
         parts = {"context": self.context, "users": self.users, "products": self.products}
-        return {name: [one.to_json() for one in columns.encoders] for name, columns in parts.items()}
+        return {name: [encoder.to_json() for encoder in columns.encoders] for name, columns in parts.items()}
 
     @staticmethod
     def columns_from_json(values: Mapping[str, Any]) -> tuple[TokenColumns, TokenColumns, TokenColumns]:

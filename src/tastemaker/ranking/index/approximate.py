@@ -258,8 +258,8 @@ def _ragged(rows: Rows, scores: Floats, lengths: AnyArray) -> RankedLists:
 def _with(found: RankedLists, ranked: RankedLists, places: AnyArray) -> RankedLists:
     """Put exact lists in the place of some that were found."""
     lists = list(found)
-    for place, one in zip(places.tolist(), ranked, strict=True):
-        lists[place] = one
+    for place, ranked_list in zip(places.tolist(), ranked, strict=True):
+        lists[place] = ranked_list
     offsets = offsets_of([len(rows) for rows, _ in lists])
     rows, scores = (np.concatenate(part) for part in zip(*lists, strict=True))
     return RankedLists(offsets, rows, scores, exact=False)

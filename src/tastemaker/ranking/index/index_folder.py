@@ -133,8 +133,8 @@ def _tuned(
     """Return the candidates with as much read as some users need for the wanted recall, or all."""
     best = _ranked(model, users, candidates.exact, threads)[0]
 
-    def reached(one: Approximate) -> float:
-        return min(_recalls(best, _ranked(model, users, one, threads)[0]))
+    def reached(index: Approximate) -> float:
+        return min(_recalls(best, _ranked(model, users, index, threads)[0]))
 
     recall, cells = reached(candidates), int(candidates.index.nlist)
     while recall < wanted and (candidates.probes < cells or candidates.over < MOST_OVER):
@@ -143,7 +143,7 @@ def _tuned(
             ahead.append(replace(candidates, probes=min(2 * candidates.probes, cells)))
         if candidates.over < MOST_OVER:
             ahead.append(replace(candidates, over=2 * candidates.over))
-        recall, candidates = max(((reached(one), one) for one in ahead), key=lambda step: step[0])
+        recall, candidates = max(((reached(index), index) for index in ahead), key=lambda step: step[0])
     return candidates
 
 
@@ -166,7 +166,7 @@ def _ranked(
 
 
 def _recalls(best: list[RankedLists], found: list[RankedLists]) -> list[float]:
-    return [_recall(one, other) for one, other in zip(best, found, strict=True)]
+    return [_recall(exact, other) for exact, other in zip(best, found, strict=True)]
 
 
 def _recall(best: RankedLists, found: RankedLists) -> float:

@@ -67,12 +67,13 @@ def last_moment(model: TasteModel) -> int:
     return known if order is None else max(known, order.end)
 
 
-Source = tuple[tuple[Offsets, Rows], Floats, Memory]
+WeightedLookup = tuple[tuple[Offsets, Rows], Floats, Memory]
+"""Which rows each query looks up, their weights, and the table."""
 
 
-def _sources(model: TasteModel, asking: Asking) -> list[Source]:
+def _sources(model: TasteModel, asking: Asking) -> list[WeightedLookup]:
     """Return the rows that each query looks up, with their weights, and in which table."""
-    found: list[Source] = []
+    found: list[WeightedLookup] = []
     if model.memory is not None:
         fading = Fading() if model.order is None else model.order.memory
         weights = asking.weights(fading, model.memory_damping)

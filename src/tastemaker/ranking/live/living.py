@@ -119,7 +119,7 @@ class LivingAnswers:
             lists.append(where)
         if not total:
             return self._candidates, None
-        offsets = offsets_of([len(one) for one in rows_of])
+        offsets = offsets_of([len(moved) for moved in rows_of])
         return self._candidates, Moved(
             offsets, np.concatenate(rows_of), np.concatenate(lists), np.concatenate(vectors)
         )

@@ -130,14 +130,14 @@ def timeline_of(model: TasteModel, later: Purchases) -> Timeline:
     parts = [_learned(past)]
     if later.events is not None and later.events.times is not None:
         numbers = np.array([names.index(name) for name in later.events.names], np.int16)
-        one = later.events
+        events = later.events
         parts.append(
             _Part(
-                user_rows[one.user_rows],
-                product_rows[one.product_rows],
+                user_rows[events.user_rows],
+                product_rows[events.product_rows],
                 later.events.times,
-                numbers[one.kinds],
-                np.full(len(one), -1, np.int32),
+                numbers[events.kinds],
+                np.full(len(events), -1, np.int32),
             )
         )
     count = len(later)

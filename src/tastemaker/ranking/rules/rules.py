@@ -171,10 +171,10 @@ def _ids(content: object, label: str) -> tuple[Id, ...]:
     if not isinstance(content, list | tuple):
         raise SettingProblem(f"{label} is {shortened(content)}; it must be a list of product ids.")
     _check_length(content, label)
-    for one in content:
-        if isinstance(one, bool) or not isinstance(one, str | int):
-            raise SettingProblem(f"{label} holds {shortened(one)}; ids are texts or integers.")
-        check_text(one, label)
+    for product in content:
+        if isinstance(product, bool) or not isinstance(product, str | int):
+            raise SettingProblem(f"{label} holds {shortened(product)}; ids are texts or integers.")
+        check_text(product, label)
     return tuple(content)
 
 

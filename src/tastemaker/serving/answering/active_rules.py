@@ -71,7 +71,7 @@ class RulesInForce:
 
     def compiled(self, loaded: LoadedModel, stated: tuple[Rules, ...]) -> RuleBook:
         """Return what these rules come to for a version; raise `RulesProblem` where they cannot hold."""
-        rules = tuple(one for one in stated if one is not NO_RULES and one != NO_RULES)
+        rules = tuple(rule_set for rule_set in stated if rule_set is not NO_RULES and rule_set != NO_RULES)
         with self._lock:
             books = self._books.setdefault(loaded, OrderedDict())
             found = books.get(rules)

@@ -55,9 +55,9 @@ def about(table: ProductTable, row: int) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_plain(inner) for inner in value]
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(inner) for key, inner in value.items()}
     if value is None or isinstance(value, str | bool | float):
         return value
     if isinstance(value, int):

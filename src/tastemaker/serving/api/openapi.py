@@ -67,11 +67,15 @@ def operations(described: tuple[Operation, ...]) -> tuple[Operation, ...]:
 def describe(operations: tuple[Operation, ...], settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI document of some operations; limits are those that the operator set."""
     kinds: list[type[Struct]] = [bodies.Problem]
-    for one in operations:
-        kinds += [kind for kind in (_struct_of(one), one.body) if kind is not None and kind not in kinds]
+    for operation in operations:
+        kinds += [
+            kind for kind in (_struct_of(operation), operation.body) if kind is not None and kind not in kinds
+        ]
     paths: dict[str, dict[str, Any]] = {}
-    for one in operations:
-        paths.setdefault(one.path.replace(":path", ""), {})[one.method.lower()] = _operation(one)
+    for operation in operations:
+        paths.setdefault(operation.path.replace(":path", ""), {})[operation.method.lower()] = _operation(
+            operation
+        )
     found = {
         "openapi": "3.1.0",
         "info": {
@@ -91,30 +95,36 @@ def describe(operations: tuple[Operation, ...], settings: Settings) -> dict[str,
     return limited
 
 
-def _operation(one: Operation) -> dict[str, Any]:
+def _operation(operation: Operation) -> dict[str, Any]:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in path_parts(one.path)
+        for name in path_parts(operation.path)
     ]
-    if one.query is not None:
-        schema = schema_of(one.query)
+    if operation.query is not None:
+        schema = schema_of(operation.query)
         parameters += [
             _parameter(name, part, name in schema["required"]) for name, part in schema["properties"].items()
         ]
-    parameters += [{"name": name, "in": "header", "required": False, **HEADERS[name]} for name in one.headers]
-    found: dict[str, Any] = {"operationId": one.name, "summary": one.summary, "parameters": parameters}
-    if one.body is not None:
+    parameters += [
+        {"name": name, "in": "header", "required": False, **HEADERS[name]} for name in operation.headers
+    ]
+    found: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "parameters": parameters,
+    }
+    if operation.body is not None:
         found["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": _reference(one.body)}},
+            "content": {"application/json": {"schema": _reference(operation.body)}},
         }
     found["responses"] = {
-        "200": _success(one),
-        **{str(status): _refusal(status) for status in sorted({*ALWAYS, *one.refusals})},
+        "200": _success(operation),
+        **{str(status): _refusal(status) for status in sorted({*ALWAYS, *operation.refusals})},
     }
-    if one.method == "GET" and one.answer is not Content:
+    if operation.method == "GET" and operation.answer is not Content:
         found["responses"]["304"] = {"description": "The client has this answer already (`If-None-Match`)."}
-    if one.role == "admin":
+    if operation.role == "admin":
         found["description"] = "Needs a key of the role admin."
     return found
 
@@ -126,11 +136,11 @@ def _parameter(name: str, schema: dict[str, Any], required: bool) -> dict[str, A
     return found if description is None else {**found, "description": description}
 
 
-def _success(one: Operation) -> dict[str, Any]:
-    answer = _struct_of(one)
+def _success(operation: Operation) -> dict[str, Any]:
+    answer = _struct_of(operation)
     if answer is None:
         headers = {"Last-Number": {"description": "The number to go on after.", "schema": {"type": "string"}}}
-        content: dict[str, Any] = {media: {} for media in one.media}
+        content: dict[str, Any] = {media: {} for media in operation.media}
         return {"description": "The file.", "headers": headers, "content": content}
     headers = {"ETag": {"description": "Names this answer.", "schema": {"type": "string"}}}
     return {
@@ -158,7 +168,7 @@ def _reference(kind: type) -> dict[str, str]:
 def _limited(part: Any, settings: Settings) -> Any:
     """Put the operator's limits in the place of their names."""
     if isinstance(part, list):
-        return [_limited(one, settings) for one in part]
+        return [_limited(inner, settings) for inner in part]
     if not isinstance(part, dict):
         return part
     found = {key: _limited(value, settings) for key, value in part.items() if key != "x-limit"}
@@ -182,15 +192,15 @@ nav code, h2 code { overflow-wrap: anywhere; }
 def _page(found: dict[str, Any]) -> str:
     schemas = found["components"]["schemas"]
     operations = [
-        (method.upper(), path, one)
+        (method.upper(), path, operation)
         for path, methods in found["paths"].items()
-        for method, one in methods.items()
+        for method, operation in methods.items()
     ]
     links = "".join(
-        f'<li><a href="#{one["operationId"]}"><code>{method} {_text(path)}</code></a> {_text(one["summary"])}</li>'
-        for method, path, one in operations
+        f'<li><a href="#{operation["operationId"]}"><code>{method} {_text(path)}</code></a> {_text(operation["summary"])}</li>'
+        for method, path, operation in operations
     )
-    parts = "".join(_section(method, path, one) for method, path, one in operations)
+    parts = "".join(_section(method, path, operation) for method, path, operation in operations)
     shapes = "".join(
         f'<h2 id="schema-{name}">{name}</h2><p>{_text(schema.get("description", ""))}</p>{_table(_fields(schema))}'
         for name, schema in schemas.items()
@@ -204,15 +214,15 @@ def _page(found: dict[str, Any]) -> str:
     )
 
 
-def _section(method: str, path: str, one: dict[str, Any]) -> str:
+def _section(method: str, path: str, operation: dict[str, Any]) -> str:
     rows = [
         (part["name"], part["in"], _kind(part["schema"]), part.get("description", ""))
-        for part in one["parameters"]
+        for part in operation["parameters"]
     ]
     body = ""
-    if "requestBody" in one:
-        body = f"<p>Body: {_kind(one['requestBody']['content']['application/json']['schema'])}</p>"
-    responses = one["responses"]
+    if "requestBody" in operation:
+        body = f"<p>Body: {_kind(operation['requestBody']['content']['application/json']['schema'])}</p>"
+    responses = operation["responses"]
     success = ", ".join(
         _kind(media["schema"]) if media else kind for kind, media in responses["200"]["content"].items()
     )
@@ -220,8 +230,8 @@ def _section(method: str, path: str, one: dict[str, Any]) -> str:
         f"{status} {answer['description']}" for status, answer in responses.items() if status[0] in "45"
     )
     return (
-        f'<h2 id="{one["operationId"]}"><code>{method} {_text(path)}</code></h2>'
-        f"<p>{_text(one['summary'])}. {_text(one.get('description', ''))}</p>{_table(rows)}{body}"
+        f'<h2 id="{operation["operationId"]}"><code>{method} {_text(path)}</code></h2>'
+        f"<p>{_text(operation['summary'])}. {_text(operation.get('description', ''))}</p>{_table(rows)}{body}"
         f"<p>200: {success}. {_text(responses['200']['description'])}</p>"
         f"<p><small>Refusals, as {_kind(_reference(bodies.Problem))}: {_text(refusals)}.</small></p>"
     )
@@ -241,9 +251,9 @@ def _kind(schema: dict[str, Any]) -> str:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#schema-{name}">{name}</a>'
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_kind(one) for one in schema["anyOf"]))
+        return " or ".join(dict.fromkeys(_kind(inner) for inner in schema["anyOf"]))
     if "enum" in schema:
-        return " or ".join(f"<code>{_text(json.dumps(one))}</code>" for one in schema["enum"])
+        return " or ".join(f"<code>{_text(json.dumps(choice))}</code>" for choice in schema["enum"])
     kind = schema.get("type", "anything")
     text = f"list of {_kind(schema['items'])}" if kind == "array" and "items" in schema else _text(str(kind))
     facts = [

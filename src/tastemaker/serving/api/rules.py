@@ -47,7 +47,7 @@ def rules_of_query(asked: ListQuery, table: ProductTable) -> Rules:
         return NO_RULES
     content: dict[str, Any] = {"deny": asked.deny, "pin": asked.pin, "where": _where(asked.where, table)}
     content["at_most"] = {
-        column: int(most) for column, _, most in (one.rpartition(":") for one in asked.at_most)
+        column: int(most) for column, _, most in (text.rpartition(":") for text in asked.at_most)
     }
     for name in ("allow", "minimum_price", "include_purchased"):
         value = getattr(asked, name)
@@ -62,7 +62,7 @@ def rules_of_query(asked: ListQuery, table: ProductTable) -> Rules:
 def _where(conditions: list[str], table: ProductTable) -> dict[str, Any]:
     """Return for each column its values, or its bounds as a body has them."""
     found: dict[str, Any] = {}
-    for column, _, value in (one.partition(":") for one in conditions):
+    for column, _, value in (text.partition(":") for text in conditions):
         if RANGE in value and _holds_numbers(column, table):
             if column in found:
                 raise _two_conditions(column)
@@ -80,13 +80,13 @@ def _holds_numbers(column: str, table: ProductTable) -> bool:
 
 def _bounds(column: str, text: str) -> dict[str, float]:
     low, _, high = text.partition(RANGE)
-    given = {key: one for key, one in (("min", low), ("max", high)) if one}
+    given = {key: bound for key, bound in (("min", low), ("max", high)) if bound}
     if not given or not all(map(_NUMBER.fullmatch, given.values())):
         raise Refusal(
             422,
             f"where gives {column[:100]!r} the range {text[:100]!r}; write LOW..HIGH, LOW.. or ..HIGH with numbers.",
         )
-    return {key: float(one) for key, one in given.items()}
+    return {key: float(bound) for key, bound in given.items()}
 
 
 def _two_conditions(column: str) -> Refusal:

@@ -95,8 +95,8 @@ def _decoded(text: bytes, file: Path) -> tuple[Key, ...]:
     try:
         entries = json.loads(text)["keys"]
         keys = tuple(
-            Key(str(one["name"]), _role(one["role"]), _digest(one["sha256"]), str(one["created"]))
-            for one in entries
+            Key(str(entry["name"]), _role(entry["role"]), _digest(entry["sha256"]), str(entry["created"]))
+            for entry in entries
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _no_keys(file, error) from error

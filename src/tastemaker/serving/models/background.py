@@ -62,11 +62,13 @@ class Background:
             forget(self._scratch, loaded.key)
 
     def _serves(self, loaded: LoadedModel) -> bool:
-        return any(loaded in one.ready.values() for one in self._registry.models.values())
+        return any(loaded in model.ready.values() for model in self._registry.models.values())
 
     def _missing(self) -> list[LoadedModel]:
         models = self._registry.models.values()
-        every = [(number != one.default, loaded) for one in models for number, loaded in one.ready.items()]
+        every = [
+            (number != model.default, loaded) for model in models for number, loaded in model.ready.items()
+        ]
         return [
             loaded
             for _, loaded in sorted(every, key=lambda pair: pair[0])

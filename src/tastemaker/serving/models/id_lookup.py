@@ -39,7 +39,7 @@ class IdLookup:
         self._numbers: AnyArray | None = None if self.is_text else vocabulary.ids.to_numpy()
         if len(vocabulary) <= MOST_AS_OBJECTS:
             self._few = python_values(vocabulary.ids, vocabulary.form)
-            self._rows = {one: row for row, one in enumerate(self._few)}
+            self._rows = {asked: row for row, asked in enumerate(self._few)}
 
     @cached_property
     def dtype(self) -> str:
@@ -54,17 +54,17 @@ class IdLookup:
             return "DT_INT32"
         return "DT_UINT64" if numbers.dtype == np.uint64 else "DT_INT64"
 
-    def row(self, one: object) -> int | None:
+    def row(self, asked: object) -> int | None:
         """Return the row of an id, ``None`` when it is not known or not of the type of ids here."""
         if self.is_mixed:
-            return self._row_of_mixed(one)
-        if type(one) is not (str if self.is_text else int):
+            return self._row_of_mixed(asked)
+        if type(asked) is not (str if self.is_text else int):
             return None
         if self._few is not None:
-            return self._rows.get(one)
+            return self._rows.get(asked)
         if self._numbers is not None:
-            return self._row_of_number(self._numbers, one)
-        return self._row_of_text(one)
+            return self._row_of_number(self._numbers, asked)
+        return self._row_of_text(asked)
 
     def row_of(self, said: object) -> int | None:
         """Return the row of an id that a client gave as text or as an integer; ``None`` when it is not known."""
@@ -91,30 +91,30 @@ class IdLookup:
             return [few[row] for row in rows.tolist()]
         return python_values(self._vocabulary.at(rows), self._vocabulary.form)
 
-    def _row_of_mixed(self, one: object) -> int | None:
+    def _row_of_mixed(self, asked: object) -> int | None:
         """Find an integer, or a text; a text that spells an integer as integers are spelled is that integer."""
-        if type(one) not in (int, str):
+        if type(asked) not in (int, str):
             return None
         if self._few is None:
-            return self._row_of_text(str(one))
-        found = self._rows.get(one)
-        if found is None and isinstance(one, str) and _INTEGER.fullmatch(one):
-            found = self._rows.get(int(one))
+            return self._row_of_text(str(asked))
+        found = self._rows.get(asked)
+        if found is None and isinstance(asked, str) and _INTEGER.fullmatch(asked):
+            found = self._rows.get(int(asked))
         return found
 
-    def _row_of_number(self, numbers: AnyArray, one: Any) -> int | None:
+    def _row_of_number(self, numbers: AnyArray, asked: Any) -> int | None:
         limits = np.iinfo(numbers.dtype)
-        if not limits.min <= one <= limits.max:
+        if not limits.min <= asked <= limits.max:
             return None
         if not self._vocabulary.is_sorted:
-            places = np.flatnonzero(numbers == one)
+            places = np.flatnonzero(numbers == asked)
             return int(places[0]) if len(places) else None
-        place = int(np.searchsorted(numbers, numbers.dtype.type(one)))
-        return place if place < len(numbers) and numbers[place] == one else None
+        place = int(np.searchsorted(numbers, numbers.dtype.type(asked)))
+        return place if place < len(numbers) and numbers[place] == asked else None
 
-    def _row_of_text(self, one: Any) -> int | None:
+    def _row_of_text(self, asked: Any) -> int | None:
         ids = self._vocabulary.ids
         if not self._vocabulary.is_sorted:
-            return ids.index_of(one)
-        place = int(ids.search_sorted(one))
-        return place if place < len(ids) and ids[place] == one else None
+            return ids.index_of(asked)
+        place = int(ids.search_sorted(asked))
+        return place if place < len(ids) and ids[place] == asked else None

@@ -69,8 +69,8 @@ def _decoded(text: bytes | None, path: Path) -> Labels:
         content = json.loads(text)
         versions = {str(label): int(version) for label, version in content["labels"].items()}
         history = tuple(
-            {"label": str(one["label"]), "from": one["from"], "to": int(one["to"])}
-            for one in content["history"]
+            {"label": str(move["label"]), "from": move["from"], "to": int(move["to"])}
+            for move in content["history"]
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise _no_labels(path, error) from error

@@ -204,7 +204,7 @@ def _uniform(model: TasteModel) -> TasteModel:
             changes[part.name] = _mapped_again(value)
         elif isinstance(value, Histories | Memory):
             arrays: dict[str, Any] = {
-                one.name: _mapped_again(getattr(value, one.name)) for one in fields(value)
+                field.name: _mapped_again(getattr(value, field.name)) for field in fields(value)
             }
             changes[part.name] = type(value)(**arrays)
     if model.basket_vectors is model.product_vectors:

@@ -130,7 +130,7 @@ class Registry:
     def ready(self) -> bool:
         """Return whether every model has a version to answer with, and there is a model."""
         served = self._served
-        return bool(served) and all(one.ready for one in served.values())
+        return bool(served) and all(model.ready for model in served.values())
 
     def get(self, name: str, version: int | None = None, label: str | None = None) -> LoadedModel:
         """Return one version of a model, by default the one for requests that name none; raise `NotServed`."""
@@ -205,14 +205,14 @@ class Registry:
             listener(change)
 
     def _folder_of(self, name: str, found: Mapping[Version, Path]) -> Path:
-        folder = next(path for (one, _), path in found.items() if one == name)
+        folder = next(path for (model_name, _), path in found.items() if model_name == name)
         return folder.parent if folder.absolute().name.isdigit() else folder
 
     def _wanted(self, found: Mapping[Version, Path]) -> list[Version]:
         """Return the versions to be loaded, in the order in which requests want them: first the ones they get by default."""
         wanted = []
         for name in {name for name, _ in found}:
-            numbers = sorted((version for one, version in found if one == name), reverse=True)
+            numbers = sorted((version for model_name, version in found if model_name == name), reverse=True)
             labels = self._served[name].labels
             first = labels.get(STABLE, numbers[0])
             kept = numbers[: self._keep] + [

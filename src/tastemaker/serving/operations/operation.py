@@ -89,7 +89,7 @@ def path_parts(path: str) -> list[str]:
 
 def open_paths(operations: Iterable[Operation]) -> Callable[[str], bool]:
     """Return a function that says whether a path needs no key, as the operations declare it."""
-    opened = [one.path for one in operations if one.role == "open"]
+    opened = [operation.path for operation in operations if operation.role == "open"]
     whole = frozenset(path for path in opened if "{" not in path)
     beginnings = tuple(path.partition("{")[0] for path in opened if "{" in path)
     return lambda path: path in whole or path.startswith(beginnings)

@@ -84,8 +84,8 @@ def _whole(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
         return int(value)
     if isinstance(value, list):
-        return [_whole(one) for one in value]
-    return {key: _whole(one) for key, one in value.items()} if isinstance(value, dict) else value
+        return [_whole(inner) for inner in value]
+    return {key: _whole(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
 def _pairs(text: bytes) -> list[tuple[str, str]]:
@@ -158,8 +158,8 @@ def _check_limit(name: str, found: object, schema: dict[str, Any], settings: Set
             raise Refusal(
                 400, f"{name} has {len(found):,} entries; it may have {most:,}.", parameter=name, limit=most
             )
-        for one in found:
-            if isinstance(one, list):
-                _check_limit(name, one, schema["items"], settings)
+        for part in found:
+            if isinstance(part, list):
+                _check_limit(name, part, schema["items"], settings)
     elif isinstance(found, int) and found > most:
         raise Refusal(400, f"{name} is {found:,}; it may be {most:,}.", parameter=name, limit=most)

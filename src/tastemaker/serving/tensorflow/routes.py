@@ -209,14 +209,16 @@ def _from_columns(inputs: Any, signature: Signature, loaded: LoadedModel) -> dic
     if type(inputs) is not dict or is_base64(inputs):
         inputs = {signature.main.name: inputs}
     values = {}
-    for one in signature.inputs:
-        key = next((name for name in (one.name, *one.aliases) if name in inputs), None)
+    for declared in signature.inputs:
+        key = next((name for name in (declared.name, *declared.aliases) if name in inputs), None)
         if key is not None:
-            values[one.name] = _tensor(inputs[key], one, dtype_of(one, loaded), one.deepest)
-        elif one.required:
-            raise Refusal(400, f"Missing named input: {one.name} in 'inputs' object.")
+            values[declared.name] = _tensor(
+                inputs[key], declared, dtype_of(declared, loaded), declared.deepest
+            )
+        elif declared.required:
+            raise Refusal(400, f"Missing named input: {declared.name} in 'inputs' object.")
         else:
-            values[one.name] = one.unsaid
+            values[declared.name] = declared.unsaid
     return values
 
 
@@ -242,12 +244,12 @@ def _from_rows(instances: list[Any], signature: Signature, loaded: LoadedModel) 
         if given != options[0]:
             raise Refusal(400, f"all instances must agree on {', '.join(sorted(given | options[0]))}.")
     if main.deepest < 2 or not signature.batches:
-        asked = [one[0] if isinstance(one, list) and len(one) == 1 else one for one in asked]
-        if any(isinstance(one, list) for one in asked):
+        asked = [row[0] if isinstance(row, list) and len(row) == 1 else row for row in asked]
+        if any(isinstance(row, list) for row in asked):
             raise Refusal(400, f"an instance holds one {main.name}; send more of them as more instances.")
     else:
-        asked = [one if isinstance(one, list) else [one] for one in asked]
-    defaults = {one.name: one.unsaid for one in signature.inputs if not one.required}
+        asked = [row if isinstance(row, list) else [row] for row in asked]
+    defaults = {declared.name: declared.unsaid for declared in signature.inputs if not declared.required}
     return {**defaults, **options[0], main.name: asked}
 
 
@@ -255,19 +257,19 @@ def _instance(
     instance: dict[str, Any], number: int, signature: Signature, loaded: LoadedModel
 ) -> dict[str, Any]:
     """Return the values of one named instance, which has the names of the inputs and no others."""
-    names = {name: one for one in signature.inputs for name in (one.name, *one.aliases)}
+    names = {name: declared for declared in signature.inputs for name in (declared.name, *declared.aliases)}
     values: dict[str, Any] = {}
     for key, value in instance.items():
         try:
             if key not in names:
                 raise Refusal(400, f"JSON object: does not have named input: {key[:100]}")
-            one = names[key]
-            deepest = max(one.deepest - 1, 1) if one.required else 0
-            values[one.name] = _tensor(value, one, dtype_of(one, loaded), deepest)
+            declared = names[key]
+            deepest = max(declared.deepest - 1, 1) if declared.required else 0
+            values[declared.name] = _tensor(value, declared, dtype_of(declared, loaded), deepest)
         except Refusal as refusal:
             raise _in_row(number, f" key: {key[:100]}", refusal) from None
     if signature.main.name not in values:
-        wanted = ",".join(sorted(one.name for one in signature.inputs if one.required))
+        wanted = ",".join(sorted(declared.name for declared in signature.inputs if declared.required))
         raise Refusal(
             400,
             f"Failed to process element: {number} of 'instances' list. JSON object: {debug(instance)} "
@@ -287,18 +289,20 @@ def _in_row(number: int, key: str, refusal: Refusal) -> Refusal:
     )
 
 
-def _tensor(value: Any, one: Input, dtype: str, deepest: int) -> Any:
+def _tensor(value: Any, declared: Input, dtype: str, deepest: int) -> Any:
     """Return a value, or a list, or a list of lists, with every value of the type; an option may be a list of one."""
     if type(value) is not list:
         return checked(value, dtype)
-    if not one.required:
+    if not declared.required:
         if len(value) != 1 or type(value[0]) is list:
-            raise Refusal(400, f"{one.name} is one value; received {debug(value)}")
+            raise Refusal(400, f"{declared.name} is one value; received {debug(value)}")
         return checked(value[0], dtype)
     nested = [type(child) is list for child in value]
     if any(nested):
         if not all(nested):
-            raise Refusal(400, f"the lists of {one.name} must all be equally deep; received {debug(value)}")
+            raise Refusal(
+                400, f"the lists of {declared.name} must all be equally deep; received {debug(value)}"
+            )
         if deepest < 2:
             raise Refusal(400, f"Encountered list at unexpected level: {deepest} expected < {deepest}")
         if any(type(leaf) is list for child in value for leaf in child):

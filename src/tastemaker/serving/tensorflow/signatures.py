@@ -82,14 +82,14 @@ class Signature:
     @property
     def main(self) -> Input:
         """Return the one input that must be there."""
-        return next(one for one in self.inputs if one.required)
+        return next(declared for declared in self.inputs if declared.required)
 
 
-def dtype_of(one: Input, loaded: LoadedModel) -> DataType:
+def dtype_of(declared: Input, loaded: LoadedModel) -> DataType:
     """Return the type of an input's values; ids have the type of the model's."""
-    if one.of in ("product", "user"):
-        return (loaded.product_ids if one.of == "product" else loaded.user_ids).dtype
-    return {"number": "DT_INT32", "flag": "DT_BOOL", "word": "DT_STRING"}[one.of]
+    if declared.of in ("product", "user"):
+        return (loaded.product_ids if declared.of == "product" else loaded.user_ids).dtype
+    return {"number": "DT_INT32", "flag": "DT_BOOL", "word": "DT_STRING"}[declared.of]
 
 
 async def _item_item(call: Call) -> Lists:
@@ -125,14 +125,14 @@ async def _basket(call: Call) -> Lists:
     """Answer for baskets; products that are not known are left out, and without any other one gets best sellers."""
     asked = call.values["basket"]
     asked = asked if isinstance(asked, list) else [asked]
-    one = not (asked and isinstance(asked[0], list))
-    baskets = [asked] if one else asked
+    is_single = not (asked and isinstance(asked[0], list))
+    baskets = [asked] if is_single else asked
     _check_count(call, baskets, "baskets")
     most = call.settings.most_basket
     for basket in baskets:
         if len(basket) > most:
             raise Refusal(400, f"a basket holds {len(basket):,} products; at most {most:,} are allowed.")
-    return one, await _lists(call, [(None, basket) for basket in baskets])
+    return is_single, await _lists(call, [(None, basket) for basket in baskets])
 
 
 async def _lists(call: Call, asked: list[tuple[Any, Sequence[Any]]]) -> list[Ranked]:
@@ -204,7 +204,7 @@ SIGNATURES: dict[str, Signature] = {
 
 def metadata(loaded: LoadedModel) -> dict[str, Any]:
     """Return what ``/metadata`` answers: every signature, in the envelope of TensorFlow Serving."""
-    described = {name: _described(name, one, loaded) for name, one in SIGNATURES.items()}
+    described = {name: _described(name, signature, loaded) for name, signature in SIGNATURES.items()}
     return {
         "model_spec": {"name": loaded.name, "signature_name": "", "version": str(loaded.version)},
         "metadata": {"signature_def": {"signature_def": described}},
@@ -218,8 +218,10 @@ def _described(name: str, signature: Signature, loaded: LoadedModel) -> dict[str
     shape = [length] if not signature.batches else [-1, length]
     return {
         "inputs": {
-            one.name: _tensor(dtype_of(one, loaded), [-1] * one.deepest, f"{name}_{one.name}:0")
-            for one in signature.inputs
+            declared.name: _tensor(
+                dtype_of(declared, loaded), [-1] * declared.deepest, f"{name}_{declared.name}:0"
+            )
+            for declared in signature.inputs
         },
         "outputs": {
             output: _tensor(dtype, shape, f"StatefulPartitionedCall:{number}")
@@ -227,9 +229,9 @@ def _described(name: str, signature: Signature, loaded: LoadedModel) -> dict[str
         },
         "method_name": "tensorflow/serving/predict",
         "defaults": {
-            one.name: _constant(dtype_of(one, loaded), one.default)
-            for one in signature.inputs
-            if not one.required
+            declared.name: _constant(dtype_of(declared, loaded), declared.default)
+            for declared in signature.inputs
+            if not declared.required
         },
     }
 

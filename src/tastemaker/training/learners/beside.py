@@ -115,9 +115,9 @@ def readable_columns(
         left_out.update({f"{role}:{name}": reason for name, reason in reasons.items()})
         if role == "context" and frame is not None:
             leaks = [
-                one.column
-                for one in columns.encoders
-                if says_too_much(one.encode(frame.get_column(one.column)), log.product_rows)
+                encoder.column
+                for encoder in columns.encoders
+                if says_too_much(encoder.encode(frame.get_column(encoder.column)), log.product_rows)
             ]
             reason = "it tells the product itself, as what is known only after the purchase does"
             left_out.update({f"{role}:{name}": reason for name in leaks})

@@ -101,9 +101,9 @@ class Search:
         if not self.is_open(path):
             return config
         tried = [config.changed({path: value}) for value in grid]
-        worth = [self.judge.value(one) for one in tried]
+        worth = [self.judge.value(candidate) for candidate in tried]
         enough = max(worth) * (1 - MODESTY)
-        return next(one for one, value in zip(tried, worth, strict=True) if value >= enough)
+        return next(candidate for candidate, value in zip(tried, worth, strict=True) if value >= enough)
 
     def through(self, config: Config, steps: Sequence[str]) -> Config:
         """Choose one setting after another."""
@@ -263,7 +263,9 @@ def _with_columns(
     every, told = judge.each(config), {}
     for name in names:
         told[name] = _gain(every, judge.without(name).each(config)) | {"kept": True}
-    for name in sorted(names, key=lambda one: told[one]["gain"]) if search.is_open("tokens.columns") else ():
+    for name in (
+        sorted(names, key=lambda column: told[column]["gain"]) if search.is_open("tokens.columns") else ()
+    ):
         less = judge.without(name)
         fewer = less.each(config)
         gain = _gain(every, fewer)
@@ -289,8 +291,8 @@ def _with_dial(search: Search, config: Config) -> tuple[Config, list[dict[str, f
         known = float(each[~new].mean()) if (~new).any() else 0.0
         fresh = float(each[new].mean()) if new.any() else 0.0
         curve.append({"dial": dial, "all": float(each.mean()), "known": known, "new": fresh})
-    enough = max(one["all"] for one in curve) * (1 - MODESTY)
-    chosen = max(one["dial"] for one in curve if one["all"] >= enough) if new.any() else 0.0
+    enough = max(point["all"] for point in curve) * (1 - MODESTY)
+    chosen = max(point["dial"] for point in curve if point["all"] >= enough) if new.any() else 0.0
     return config.changed({"live.dial": chosen}), curve
 
 

@@ -71,7 +71,7 @@ class Judge:
         low, high = beside.span(column)
         judge._cache = {}
         judge.asking, judge.flow, judge.before = (
-            one.without(low, high) for one in (self.asking, self.flow, self.before)
+            part.without(low, high) for part in (self.asking, self.flow, self.before)
         )
         judge.of_products = self.of_products.without(low, high)
         judge.vectors = effective(self.own_vectors, judge.of_products, tokens)

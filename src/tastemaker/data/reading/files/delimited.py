@@ -339,7 +339,7 @@ def _without_comments(text: _Text, spool: Spool, columns: Columns) -> _Text:
     path = spool.write(chunks(), label=label, suffix=".csv")
     total = passed + text.dialect.comments
     note = f"{total:,} lines of {label} that begin with # were passed over."
-    notes = tuple(one for one in text.notes if "begin with #" not in one)
+    notes = tuple(earlier for earlier in text.notes if "begin with #" not in earlier)
     clean = replace(
         text,
         path=path,

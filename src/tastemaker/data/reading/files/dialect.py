@@ -66,7 +66,7 @@ def dialect_of(start: bytes, *, tabs: bool, columns: Columns) -> Dialect:
 
 
 def _is_header_behind(line: str, rest: str, columns: Columns) -> bool:
-    following = next((one for one in rest.split("\n") if one.strip() and not one.startswith("#")), "")
+    following = next((later for later in rest.split("\n") if later.strip() and not later.startswith("#")), "")
     for separator in SEPARATORS:
         cells = line.lstrip("# ").split(separator)
         if len(cells) > 1 and len(cells) == following.count(separator) + 1 and _names_a_role(cells, columns):
@@ -76,7 +76,7 @@ def _is_header_behind(line: str, rest: str, columns: Columns) -> bool:
 
 def _is_row_with_hash(line: str, rest: str) -> bool:
     """Tell whether a line that begins with ``#`` is a row: it has as many fields as the next, and no space after the sign."""
-    following = next((one for one in rest.split("\n") if one.strip() and not one.startswith("#")), "")
+    following = next((later for later in rest.split("\n") if later.strip() and not later.startswith("#")), "")
     return not line.startswith("# ") and any(
         following.count(separator) == line.count(separator) > 0 for separator in SEPARATORS
     )
@@ -159,7 +159,7 @@ def _has_digit(cell: str) -> bool:
 
 def _alike(cell: str, cells: Sequence[str]) -> bool:
     """Tell whether a cell with digits is written as all others of its column: ``u17`` above ``u3``."""
-    forms = {_form(one) for one in cells}
+    forms = {_form(text) for text in cells}
     return _has_digit(cell) and bool(cells) and forms == {_form(cell)}
 
 
@@ -172,4 +172,6 @@ def _stands_above(cell: str, cells: Sequence[str]) -> bool:
         return False
     if all(map(_is_value, cells)):
         return True
-    return not _has_digit(cell) and all(map(_has_digit, cells)) and {len(one) for one in cells} != {len(cell)}
+    return (
+        not _has_digit(cell) and all(map(_has_digit, cells)) and {len(text) for text in cells} != {len(cell)}
+    )

@@ -178,7 +178,7 @@ def _keys_of(schema: Mapping[str, pl.DataType]) -> set[str]:
         while isinstance(inner, pl.List):
             inner = inner.inner  # type: ignore[assignment]
         if isinstance(inner, pl.Struct):
-            keys |= _keys_of({one.name: one.dtype for one in inner.fields})  # type: ignore[misc]
+            keys |= _keys_of({field.name: field.dtype for field in inner.fields})  # type: ignore[misc]
     return keys
 
 
@@ -281,7 +281,7 @@ def _frame_of(content: Any, columns: Columns, label: str) -> tuple[pl.DataFrame,
     if orient == "table":
         frame = _of_records(content["data"])
         key = content["schema"].get("primaryKey", [])
-        return frame.drop(one for one in key if one == "index" and one in frame.columns), True, orient
+        return frame.drop(level for level in key if level == "index" and level in frame.columns), True, orient
     if orient == "nested":
         return _of_nested(content, columns, label)
     if isinstance(content, dict) and any(isinstance(inner, list) for inner in content.values()):
@@ -297,7 +297,10 @@ def _frame_of(content: Any, columns: Columns, label: str) -> tuple[pl.DataFrame,
 def _of_nested(
     content: dict[str, dict[str, Any]], columns: Columns, label: str
 ) -> tuple[pl.DataFrame, bool, str]:
-    outer, inner = list(content), list(dict.fromkeys(key for one in content.values() for key in one))
+    outer, inner = (
+        list(content),
+        list(dict.fromkeys(key for inner_object in content.values() for key in inner_object)),
+    )
     named = {columns.user, columns.product, columns.time, columns.quantity}
     scores = [sum(plays_a_role(name) or name in named for name in names) for names in (outer, inner)]
     if scores[0] == scores[1]:

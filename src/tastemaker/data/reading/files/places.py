@@ -69,7 +69,7 @@ def _matching(path: Path) -> tuple[Place, ...]:
     found = sorted(glob.glob(str(path), recursive=True))
     if not found:
         raise UnreadableFile(f"no file matches {shown(path)}.")
-    return tuple(place for one in found for place in places_of(one))
+    return tuple(place for file in found for place in places_of(file))
 
 
 def _of_folder(folder: Path) -> tuple[Place, ...]:

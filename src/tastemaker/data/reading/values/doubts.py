@@ -103,10 +103,10 @@ def doubts_of_rows(log: Purchases, user_column: str, pairs: int) -> Iterator[str
         and users >= 5
         and ((share >= 0.2 and top >= 5 * usual) or (share >= 0.02 and top >= 50 * mean))
     ):
-        one = log.users.ids[int(bought.argmax())]
+        heaviest = log.users.ids[int(bought.argmax())]
         yield (
-            f"user {one!r} has {top:,} of {len(log):,} purchases ({share:.0%}), a usual user {usual:,.0f}: guests under one id? "
-            f"Leave them out with --where '{user_column} != {one}'."
+            f"user {heaviest!r} has {top:,} of {len(log):,} purchases ({share:.0%}), a usual user {usual:,.0f}: "
+            f"guests under one id? Leave them out with --where '{user_column} != {heaviest}'."
         )
     if log.times is None or len(log) - pairs <= MOST_REPEATED * len(log):
         return  # what repeats as a whole repeats its pair
@@ -154,7 +154,9 @@ def _examples(times: Times, counts_from: TimeUnit) -> str:
     from tastemaker.data.summary import TimeSummary
 
     told = TimeSummary(0, 0, "", "", counts_from)
-    return ", ".join(dict.fromkeys(told.spell(int(one)).removesuffix("T00:00:00+00:00") for one in times[:3]))
+    return ", ".join(
+        dict.fromkeys(told.spell(int(time)).removesuffix("T00:00:00+00:00") for time in times[:3])
+    )
 
 
 def _moment(year: int) -> int:
@@ -177,13 +179,13 @@ def _sample(source: Source, names: Sequence[str]) -> pl.DataFrame:
 def _kinds_doubt(source: Source, name: str, sample: pl.Series) -> str | None:
     if sample.dtype not in (pl.String, pl.Categorical, pl.Enum):
         return None
-    words = {str(one).strip().lower() for one in sample.drop_nulls().unique().to_list()} - {""}
+    words = {str(value).strip().lower() for value in sample.drop_nulls().unique().to_list()} - {""}
     if not 1 <= len(words) <= MOST_KINDS:
         return None
     other, known = words & OTHER_EVENTS, words & (OTHER_EVENTS | PURCHASES)
     named = EVENT_NAMES.search(name) is not None
     few_words = len(words) > 1 and all(
-        re.fullmatch(r"[\w -]{2,30}", one) and not one.isdigit() for one in words
+        re.fullmatch(r"[\w -]{2,30}", word) and not word.isdigit() for word in words
     )
     if not (
         (other and (named or len(known) > 1)) or (KIND_NAMES.match(name.replace(" ", "_")) and few_words)
@@ -224,9 +226,9 @@ def _holds_dates(sample: pl.Series) -> bool:
         return sample.null_count() < len(sample)
     if sample.dtype != pl.String:
         return False
-    given = [one for one in sample.drop_nulls().head(50).str.strip_chars().to_list() if one]
+    given = [text for text in sample.drop_nulls().head(50).str.strip_chars().to_list() if text]
     return bool(given) and sum(
-        spelling_of(one) is not None and not one.isdigit() for one in given
+        spelling_of(text) is not None and not text.isdigit() for text in given
     ) >= 0.9 * len(given)
 
 

@@ -89,7 +89,7 @@ def typed(found: CodedIds, used: Rows, noun: Noun, name: str) -> tuple[pl.Series
         return texts, found.form, ()  # a text such as "7" is no number where all are texts
     if form != "integers and text":
         return ids, form if form != "plain" else found.form, ()
-    odd = [one for one in python_values(ids, form) if isinstance(one, str)]
+    odd = [value for value in python_values(ids, form) if isinstance(value, str)]
     shown = ", ".join(map(repr, sorted(odd)[:3]))
     s, are = ("", "is") if len(odd) == 1 else ("s", "are")
     note = (
@@ -117,10 +117,10 @@ def _said(
         return ()
     warnings = []
     if bool(pointed.any()):
-        one = ids.filter(pointed).sort()[0]
+        example = ids.filter(pointed).sort()[0]
         warnings.append(
-            f"{int(rows[pointed.to_numpy()].sum()):,} {noun} ids in column {name!r} are whole numbers with a point ({one!r}); each "
-            "is read as the integer, one and the same id."
+            f"{int(rows[pointed.to_numpy()].sum()):,} {noun} ids in column {name!r} are whole numbers with a point ({example!r}); "
+            "each is read as the integer, one and the same id."
         )
     if bool(null_words.any()):
         words = ", ".join(map(repr, ids.filter(null_words).sort().head(4).to_list()))

@@ -93,7 +93,7 @@ def features(
     if catalogue is not None and not isinstance(catalogue, (Vocabulary, pl.Series, list, tuple)):
         table = read_product_table(catalogue, vocabulary).frame
     if isinstance(wanted, str):
-        fit = [one for one in table.iter_columns() if _describes(one)]
+        fit = [column for column in table.iter_columns() if _describes(column)]
         return pl.DataFrame(fit) if fit else None
     found = []
     for name in wanted:

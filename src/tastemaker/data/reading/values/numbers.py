@@ -139,7 +139,7 @@ def _in_unit(numbers: AnyArray, known: Booleans, unit: NumberedUnit) -> Numbers:
         return _counted(numbers, known, unit)
     factor = MICROSECONDS[unit]
     filler = known & np.isin(numbers, FILLERS)
-    far = np.isin(numbers, [int(one * 1e6 / factor) for one in FAR])
+    far = np.isin(numbers, [int(sentinel * 1e6 / factor) for sentinel in FAR])
     filler |= known & far
     if numbers.dtype.kind == "f":
         times = np.round(np.clip(numbers * factor, -9e18, 9e18)).astype(np.int64)

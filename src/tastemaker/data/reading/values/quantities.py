@@ -107,27 +107,27 @@ def _of_plain(plain: pl.Series) -> SettledQuantities:
 def _read_all(texts: Sequence[str]) -> tuple[Floats, Booleans]:
     """Return the value of each text, NaN where it has none, and which are given but cannot be read."""
     written = [_written(text) for text in texts]
-    known = [one for one in written if one is not None]
-    units = {one.unit for one in known if one.unit}
+    known = [quantity for quantity in written if quantity is not None]
+    units = {quantity.unit for quantity in known if quantity.unit}
     mixed = len({"piece" if unit in PIECES else unit for unit in units}) > 1
-    signs = {one.commas for one in known if one.commas is not None}
-    whole = all(any(value.is_integer() for value in one.readings) for one in known)
+    signs = {quantity.commas for quantity in known if quantity.commas is not None}
+    whole = all(any(value.is_integer() for value in quantity.readings) for quantity in known)
     commas = signs.pop() if len(signs) == 1 else None
     values = np.full(len(texts), np.nan)
-    for place, one in enumerate(written):
-        if one is not None and not (mixed and one.unit):
-            values[place] = _chosen(one, whole, commas)
+    for place, quantity in enumerate(written):
+        if quantity is not None and not (mixed and quantity.unit):
+            values[place] = _chosen(quantity, whole, commas)
     strange = np.isnan(values) & np.array([bool(text) for text in texts], np.bool_)
     return values, strange
 
 
-def _chosen(one: _Written, whole: bool, commas: bool | None) -> float:
-    if len(one.readings) == 1:
-        return one.readings[0]
-    grouped, decimal = one.readings
+def _chosen(quantity: _Written, whole: bool, commas: bool | None) -> float:
+    if len(quantity.readings) == 1:
+        return quantity.readings[0]
+    grouped, decimal = quantity.readings
     if whole:
         return grouped
-    return float("nan") if commas is None else decimal if commas == one.comma else grouped
+    return float("nan") if commas is None else decimal if commas == quantity.comma else grouped
 
 
 def _written(text: str) -> _Written | None:

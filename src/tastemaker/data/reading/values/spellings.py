@@ -116,8 +116,8 @@ def recognised(examples: Iterable[str]) -> list[Spelling]:
             continue
         years_first |= "%y" in spelling.form and spelling.has_order and int(re.split(r"\D", example)[0]) > 31
         counts[spelling] = counts.get(spelling, 0) + 1
-    found = sorted(counts, key=lambda one: -counts[one])
-    return [_year_first(one) for one in found] if years_first else found
+    found = sorted(counts, key=lambda spelling: -counts[spelling])
+    return [_year_first(spelling) for spelling in found] if years_first else found
 
 
 def read_as(text: pl.Expr, spelling: Spelling) -> pl.Expr:

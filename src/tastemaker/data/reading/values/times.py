@@ -98,7 +98,9 @@ def plan_times(column: str, frame: pl.LazyFrame, *, label: str, reading: Reading
         )
     text = value.str.strip_chars()
     given = frame.select(text.alias("t")).filter(pl.col("t").str.len_bytes() > 0).head(SAMPLE)
-    examples = [one for one in given.collect().to_series().to_list() if one.lower() not in NO_TIME]
+    examples = [
+        example for example in given.collect().to_series().to_list() if example.lower() not in NO_TIME
+    ]
     return _of_examples(column, text, examples, reading)
 
 
@@ -109,11 +111,11 @@ def replanned(plan: TimePlan, frame: pl.LazyFrame, rows: pl.DataFrame, reading: 
     text = _text_of(plan, frame)
     if text is None or reading.time_format is not None:
         return None
-    odd = [one for one in _odd_values(plan, frame, text) if one.lower() not in NO_TIME]
+    odd = [value for value in _odd_values(plan, frame, text) if value.lower() not in NO_TIME]
     if plan.kind == "numbers":
-        floats = any(_is_number(one) for one in odd)
+        floats = any(_is_number(value) for value in odd)
         return _of_numbers(plan.column, text, whole=False) if floats and _is_whole(plan, rows) else None
-    more = [one for one in recognised(odd) if one not in plan.spellings]
+    more = [spelling for spelling in recognised(odd) if spelling not in plan.spellings]
     return _of_spellings(plan.column, text, (*plan.spellings, *more), reading) if more else None
 
 
@@ -159,9 +161,9 @@ def _of_examples(column: str, text: pl.Expr, examples: list[str], reading: Readi
                 f"--time-format {reading.time_format!r} is no format of times: {str(error).splitlines()[0]}"
             ) from error
         return _of_spellings(column, text, (form,), reading)
-    numbers = [one for one in examples if _is_number(one)]
+    numbers = [example for example in examples if _is_number(example)]
     if reading.time_unit is not None or 2 * len(numbers) > len(examples):
-        return _of_numbers(column, text, whole=all(one.lstrip("+-").isdigit() for one in numbers))
+        return _of_numbers(column, text, whole=all(example.lstrip("+-").isdigit() for example in numbers))
     return _of_spellings(column, text, tuple(recognised(examples)), reading)
 
 
@@ -173,13 +175,13 @@ def _of_numbers(column: str, text: pl.Expr, *, whole: bool) -> TimePlan:
 def _of_spellings(column: str, text: pl.Expr, spellings: tuple[Spelling, ...], reading: Reading) -> TimePlan:
     def all_of(day_first: bool) -> pl.Expr:
         # two-digit years first: %Y would read them as the first century
-        ordered = sorted(spellings, key=lambda one: "%y" not in one.form)
+        ordered = sorted(spellings, key=lambda spelling: "%y" not in spelling.form)
         return pl.coalesce(
-            [read_as(text, one.ordered(day_first)) for one in ordered] or [pl.lit(None, pl.Int64)]
+            [read_as(text, spelling.ordered(day_first)) for spelling in ordered] or [pl.lit(None, pl.Int64)]
         )
 
     given = text.str.len_bytes() > 0
-    if reading.day_first is not None or not any(one.has_order for one in spellings):
+    if reading.day_first is not None or not any(spelling.has_order for spelling in spellings):
         time = all_of(reading.day_first is not False)
         return TimePlan(column, "written", {"time": time}, given & time.is_null(), spellings)
     parts = {"time": all_of(True), "time_month": all_of(False)}
@@ -273,7 +275,7 @@ def _of(found: Numbers) -> SettledTimes:
 
 def _said(plan: TimePlan, day_first: bool = True) -> str:
     """Name the spellings in words, the most frequent first."""
-    words = dict.fromkeys(words_of(one.ordered(day_first)) for one in plan.spellings[:4])
+    words = dict.fromkeys(words_of(spelling.ordered(day_first)) for spelling in plan.spellings[:4])
     return " or ".join(words) or "nothing that is a time"
 
 
@@ -288,7 +290,7 @@ def _unread(plan: TimePlan, frame: pl.LazyFrame, rows: pl.DataFrame) -> tuple[in
         return 0, 0, ()
     text = _text_of(plan, frame)
     counts = _odd_values(plan, frame, pl.col(plan.column).cast(pl.String) if text is None else text)
-    bad = {one: many for one, many in counts.items() if one.lower() not in NO_TIME}
+    bad = {word: many for word, many in counts.items() if word.lower() not in NO_TIME}
     return sum(counts.values()) - sum(bad.values()), sum(bad.values()), tuple(bad)[:3]
 
 
