@@ -1,7 +1,7 @@
 """Files and folders on disk: written whole or not at all, changed under a lock, and seen to have changed.
 
 Every writer of the package goes through this module. It writes under a temporary name of its own in the target's folder, waits
-until the content is on the disk, renames, and waits until the name is on the disk: whoever looks finds the old content or the
+until the content is on the disk, renames, and waits until the name is on the disk: a reader finds the old content or the
 new, after a crash too. `update` reads, changes and writes as one step, alone among threads, processes, and hosts that share the
 folder. What killed writers leave behind is removed by the next writer.
 """
@@ -197,8 +197,8 @@ def writing_folder(folder: Path, *, durable: bool = True, replaces: bool = False
     """Yield an empty temporary folder; at the end of the block all in it is on the disk and it takes the name ``folder``.
 
     An exception removes the temporary; ``durable`` as in `writing`. A folder that ``replaces`` another moves it away first, so
-    that for a moment there is none; whoever has files of the old one open keeps them. Raises `FileExistsError` where ``folder``
-    exists by then and is not to be replaced, else `OSError` when the disk refuses.
+    that for a moment there is none; processes that have files of the old one open keep them. Raises `FileExistsError` where
+    ``folder`` exists by then and is not to be replaced, else `OSError` when the disk refuses.
     """
     sweep(folder.parent)
     temporary = _temporary_name(folder)

@@ -1,4 +1,4 @@
-"""`Tabular`: whatever is a table at heart comes out as a frame of Polars, pandas or Arrow."""
+"""`Tabular`: results that are tables, as a frame of Polars, pandas or Arrow."""
 
 from __future__ import annotations
 

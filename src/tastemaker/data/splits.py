@@ -35,10 +35,10 @@ SHORT_GAP = 0.02
 """A gap up to this share of the time that holds nearly all purchases is time in which purchases happen."""
 
 LONG_GAP = 3
-"""So is one up to so many times the median gap,"""
+"""So is a gap of up to this many times the median gap,"""
 
 FEW_MOMENTS, LONG_GAP_OF_FEW = 20, 20
-"""or, where there are fewer moments than the first, so many times: of a handful nobody can tell which one is astray."""
+"""or this many times where there are fewer moments than the first: among a handful, an outlier cannot be told."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

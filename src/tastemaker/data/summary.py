@@ -104,7 +104,7 @@ class ReadSummary:
     over_time: tuple[tuple[str, int], ...] = ()
     """Purchases of each month, or of each stretch where times have no calendar."""
     buyers: tuple[tuple[str, int], ...] = ()
-    """How many users made so many purchases."""
+    """How many users made how many purchases."""
     warnings: tuple[str, ...] = ()
     """What a reader should know: a sentence each, with numbers and the remedy."""
 

@@ -1,4 +1,4 @@
-"""How sure a mean over users is: bootstrap intervals."""
+"""How certain a mean over users is: bootstrap intervals."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ LABELS = ("head", "middle", "tail", "never bought")
 def popularity(buyers: AnyArray, *, head: float = 1 / 3, middle: float = 1 / 3) -> Rows:
     """Return for each product where it stands by popularity, as a position in `LABELS`, ``int32[P]``.
 
-    b(p), of ``buyers``, is how many users bought p in train, and A(p) the buyers of all products that have more than p: p belongs
-    to the *head* where ``A(p) < head · Σ b``, else to the *middle* where ``A(p) < (head + middle) · Σ b``, else to the *tail*.
-    Products with equally many buyers are never parted. What nobody bought is *never bought*. Raises `SettingProblem` unless both
-    shares are above 0 and leave something for the tail.
+    b(p), of ``buyers``, is how many users bought p in train, and A(p) the buyers of all products that have more than p: p
+    belongs to the *head* where ``A(p) < head · Σ b``, else to the *middle* where ``A(p) < (head + middle) · Σ b``, else to the
+    *tail*. Products with the same number of buyers stay together. A product without a buyer is *never bought*. Raises
+    `SettingProblem` unless both shares are above 0 and leave something for the tail.
 
     >>> popularity(np.array([3, 1, 1, 1, 0])).tolist()
     [0, 1, 1, 1, 3]

@@ -113,7 +113,8 @@ def by_popularity(
 ) -> Segments:
     """Part the products by how many users bought each in train: few make up a third of all purchases, many the last third.
 
-    *Head*, *middle* and *tail* are as in `popularity`. What nobody bought, and what the model does not know, is *never bought*.
+    *Head*, *middle* and *tail* are as in `popularity`. Products that had no buyer or that the model does not know are *never
+    bought*.
 
     A model or log says how many products there are; with bare `Histories` give ``products``. Raises what `popularity` does.
 

@@ -54,7 +54,7 @@ NOUNS: tuple[Noun, Noun] = ("user", "product")
 def save(model: TasteModel, folder: str | Path, *, overwrite: bool = False) -> Path:
     """Write a model to a new folder, such as ``models/recommender/1``, and return its path.
 
-    The files are written and flushed to disk beside the target, which then appears by one rename: whoever looks finds the
+    The files are written and flushed to disk beside the target, which then appears by one rename: a reader finds the
     whole model or none. ``overwrite`` lets it take the place of another model, and of nothing else; a server that watches the
     folder wants a new version instead. Raises `FolderExists`, or `ModelFolderProblem` when the disk refuses.
     """

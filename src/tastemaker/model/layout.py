@@ -1,7 +1,7 @@
 """What a model folder holds: every file declared once, with its type, its shape and what its values must obey.
 
-A right checksum does not make a folder safe: whoever can write the folder can write the checksum. The kernels trust offsets and
-rows, so everything they trust is checked here, once, when a model is loaded.
+A right checksum does not make a folder safe: anyone who can write the folder can write a matching checksum. The kernels trust
+offsets and rows, so everything they trust is checked here, once, when a model is loaded.
 """
 
 from __future__ import annotations

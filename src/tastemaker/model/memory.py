@@ -26,7 +26,7 @@ class Memory:
 
     @staticmethod
     def empty(rows: int) -> Memory:
-        """Return a table of so many empty rows."""
+        """Return a table of this many empty rows."""
         return Memory(np.zeros(rows + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
     @staticmethod

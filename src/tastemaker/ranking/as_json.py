@@ -53,7 +53,7 @@ class Speaker(Struct):
     product: Id
     taste: float
     memory: float
-    together: Annotated[int, Meta(description="So many users bought both.")]
+    together: Annotated[int, Meta(description="How many users bought both.")]
 
 
 class FactSaid(Struct):
@@ -101,9 +101,9 @@ class RemovedBy(Struct):
 class RulesSaid(Struct):
     """What the rules came to."""
 
-    candidates: Annotated[int, Meta(description="So many products the model has.")]
+    candidates: Annotated[int, Meta(description="How many products the model has.")]
     allowed: Annotated[
-        int, Meta(description="So many of them the rules let through, before purchased ones leave.")
+        int, Meta(description="How many of them the rules allow, before purchased ones are removed.")
     ]
     removed: list[RemovedBy]
     unknown: Annotated[list[Id], Meta(description="Ids in the rules that the model does not know.")]
@@ -127,7 +127,7 @@ class Listed(Struct, kw_only=True):
     basket: list[Id] | UnsetType = UNSET
     source: Literal["personal", "basket", "category best sellers", "best sellers", "context"]
     filled: Annotated[
-        int, Meta(description="So many products at the end are best sellers of other categories.")
+        int, Meta(description="How many products at the end are best sellers of other categories.")
     ]
     recommendations: list[Product]
     rules: RulesSaid

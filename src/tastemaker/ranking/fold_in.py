@@ -25,13 +25,13 @@ __all__ = ["fold_in", "grown", "joined", "unknown_products"]
 
 
 def fold_in(model: TasteModel, purchases: AnyLog) -> TasteModel:
-    """Return the model with these purchases in its histories: lists, scores and memory answer to them at once.
+    """Return the model with these purchases in its histories: lists, scores and memory use them at once.
 
-    Users who are new are added after the others; their basket is what they bought. Purchases of products that the model does not
-    know (`unknown_products`) are left out. What was bought before counts once more (once a day, where the newer purchases have
-    times). Nothing is learned: in a model of free users those who bought keep their vectors, so that newer purchases are only
-    left out of their lists, and whoever had bought nothing is the mean of their products. Raises `ColumnProblem` when ids of new
-    users cannot stand among the model's.
+    Users who are new are added after the others; their basket is what they bought. Purchases of products that the model does
+    not know (`unknown_products`) are left out. What was bought before counts once more (once a day, where the newer purchases
+    have times). Nothing is learned. In a model of free users, users with earlier purchases keep their vectors: newer purchases
+    are only left out of their lists. A user without earlier purchases gets the mean of their products' vectors. Raises
+    `ColumnProblem` when ids of new users cannot stand among the model's.
 
     >>> import tastemaker as tm
     >>> model = tm.best_sellers(tm.read_purchases(pl.DataFrame({"user": ["a", "b"], "product": ["hat", "sock"]})))
@@ -146,7 +146,7 @@ def _fitting(ids: pl.Series, known: Vocabulary) -> pl.Series:
 
 
 def _with_means(vectors: Floats, model: TasteModel, histories: Histories) -> Floats:
-    """Return the free vectors of all users; of those who had bought nothing, whose vectors were never learned, their queries."""
+    """Return the free vectors of all users; a user who had bought nothing has no learned vector and gets their query instead."""
     before, now = np.diff(model.histories.offsets), np.diff(histories.offsets)
     first = np.flatnonzero((np.pad(before, (0, len(now) - len(before))) == 0) & (now > 0))
     grown = np.zeros((len(now), vectors.shape[1]), vectors.dtype)

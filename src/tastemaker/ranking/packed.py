@@ -35,9 +35,9 @@ Space: TypeAlias = tuple[Floats, AnyCandidates]
 
 @dataclass(eq=False)
 class PackedModel:
-    """A model and all that lists are made from beside it. What is known of the shop as it is now (live rates, say) belongs here.
+    """A model with everything else that lists are made from. What is known of the shop now, such as live rates, belongs here.
 
-    What is computed from it is kept when it is first needed, and changes no answer.
+    What is computed from it is cached at first use, and changes no answer.
     """
 
     model: TasteModel
@@ -72,7 +72,7 @@ class PackedModel:
         return kept[1]
 
     def space(self, similarity: Similarity = "dot") -> Space:
-        """Return where neighbours are sought; raise `SettingProblem` for a similarity that there is not."""
+        """Return where neighbours are searched; raise `SettingProblem` for an unknown similarity."""
         found = self.spaces.get(similarity)
         if found is None:
             found = self.spaces[similarity] = self._space(similarity)

@@ -85,8 +85,8 @@ def queries_for(
 ) -> Queries:
     """Return the queries of visitors: the user's own vector where the model has one, else what they hold, composed.
 
-    ``held`` has a list for each; ``users``, ``int32[Q]``, is the row of a user, -1 for anybody else. ``asking`` is all that is
-    known of them, for a model that knows age, other events, attributes or contexts.
+    ``held`` has a list for each; ``users``, ``int32[Q]``, is the row of a user, -1 for a visitor without one. ``asking`` is all
+    that is known of them, for a model that knows age, other events, attributes or contexts.
     """
     if not model.is_plain:
         return Queries(*answer(model, Asking(held) if asking is None else asking, threads=threads))

@@ -56,7 +56,7 @@ class VisitorList:
     """The list of one visitor, and how it came about."""
 
     rows: Rows
-    """``int32[n]``, product rows: those pinned, then the others, best first"""
+    """``int32[n]``, product rows: the pinned ones, then the others, best first"""
     scores: Floats
     """``float32[n]``, by which they rank, pins aside"""
     source: ListSource
@@ -132,7 +132,7 @@ def rank_visitors(
 ) -> VisitorLists:
     """Return the k best products for each visitor, by the best means there is.
 
-    Who bought or holds a product that the model knows is ranked for by the model. Anybody else gets what sells best in the
+    A visitor who bought or holds a product that the model knows is ranked for by the model. Others get what sells best in the
     categories that they care about (or that the rules demand), then what sells best of all. The rules of ``book`` hold on every
     step. ``include_purchased`` decides whether what was bought may be listed; ``None`` leaves it to the rules, and without any it
     may not. Lists under rules or with reasons are exact, even where ``packed`` has an index. Raises `SettingProblem` for k < 1.
@@ -228,7 +228,7 @@ class _Batch:
         return _gathered(parts, order)
 
     def nobody(self, categories: Categories) -> _Part:
-        """Rank once for visitors of whom no product is known: what sells best, first of all in these categories."""
+        """Rank once for visitors without a known product: what sells best, these categories first."""
         model = self.packed.model
         nothing = Histories(np.zeros(2, np.int64), NOTHING)
         queries = basket_queries(model, nothing, threads=1)
@@ -298,7 +298,7 @@ def _gathered(parts: Sequence[_Part], order: AnyArray) -> _Part:
 def _categories(
     packed: PackedModel, visitors: Visitors, book: RuleBook, empty: Booleans
 ) -> tuple[Categories, ...] | None:
-    """Return what each visitor cares about: their own categories, or, of who is unknown, those that the rules demand."""
+    """Return the categories each visitor cares about: their own or, for an unknown visitor, those that the rules demand."""
     demanded = demanded_categories(book, packed.catalogue)
     if not demanded:
         return visitors.categories

@@ -61,7 +61,7 @@ MOST_SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What is known of one who asks; every field may be left out.
+    """What is known of a visitor; every field may be left out.
 
     Contexts and attributes are named as the columns that the model learned from, with values as the log holds them.
     """
@@ -203,13 +203,13 @@ def recommend(
 ) -> Recommendations:
     """Return the k products that each user would most likely buy next, what they bought left out.
 
-    ``users`` are ids: one, or many in a list, a series or a frame's column. Whoever bought nothing gets the best sellers; newer
-    purchases join a model by `fold_in`.
-    ``include_purchased`` lets what they bought come again, by how often each bought it, where the model learned that it does;
-    ``None`` leaves that to the rules. ``rules`` (a file, or the table that such a file holds) say what may be listed, and
-    ``catalogue`` is the table of products whose columns they name. With ``explain``, `Recommendations.about` says why each product
-    is listed. Many calls are quicker with what `pack` returns in the place of the model, which also holds the catalogue, and an
-    index where there is one. Raises `UnknownId`, `SettingProblem`, and `ColumnProblem` for a column that the catalogue lacks.
+    ``users`` are ids: one, or many in a list, a series or a frame's column. Users without a purchase get the best sellers;
+    `fold_in` adds newer purchases to a model. ``include_purchased`` lets what they bought come again, by how often each bought
+    it, where the model learned that it does; ``None`` leaves that to the rules. ``rules`` (a file, or the table that such a
+    file holds) say what may be listed, and ``catalogue`` is the table of products whose columns they name. With ``explain``,
+    `Recommendations.about` says why each product is listed. Many calls are quicker with what `pack` returns in the place of the
+    model, which also holds the catalogue, and an index where there is one. Raises `UnknownId`, `SettingProblem`, and
+    `ColumnProblem` for a column that the catalogue lacks.
 
     >>> import tastemaker as tm
     >>> log = pl.DataFrame({"user": ["ann", "ann", "bob"], "product": ["hat", "sock", "hat"]})
@@ -418,7 +418,7 @@ def baskets_given(given: Iterable[Iterable[object] | object]) -> list[list[objec
 
 
 def _with_basket(packed: PackedModel, basket: Iterable[object]) -> Visitor:
-    """Return a visitor of whom nothing but a basket is known; raise `UnknownId` for what not even the catalogue knows."""
+    """Return a visitor with a basket and nothing else; raise `UnknownId` for a product that not even the catalogue knows."""
     products, ids = packed.model.products, list(basket)
     table = packed.catalogue
     if table is None or not len(table.strangers):

@@ -16,10 +16,10 @@ from tastemaker.types import AnyArray, Booleans, Floats, Offsets, Rows
 __all__ = ["Candidates", "Exclusions", "ExtraScores", "no_extra", "padded", "top_k"]
 
 BUFFER_KEYS = 1 << 19
-"""A chunk of queries holds at most about so many keys (8 bytes each), so that memory stays bounded however great k is."""
+"""About how many keys (8 bytes each) a chunk of queries holds at most, so that memory stays bounded for any k."""
 
 PANELS_A_PART = 64
-"""Candidates are shared out between threads, for few queries, only when each gets so many panels: less is not worth a thread."""
+"""For few queries, candidates are divided between threads only when each gets at least this many panels."""
 
 
 @dataclass(frozen=True, slots=True)

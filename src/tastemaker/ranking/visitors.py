@@ -106,7 +106,7 @@ class Visitor:
 
     @property
     def is_stranger(self) -> bool:
-        """Return whether a user was named who is unknown: not to the model, and without a live purchase."""
+        """Return whether the named user is unknown: not in the model, and without a live purchase."""
         return "user" in self.named and self.user is None and not len(self.history)
 
 
@@ -117,7 +117,7 @@ class Visitors:
     held: Histories
     """What each bought and has in the basket: Q lists"""
     users: Rows
-    """``int32[Q]``, the row of a user whom the model knows; -1 for anybody else"""
+    """``int32[Q]``, the row of a user of the model; -1 for any other visitor"""
     times: Counts | None
     """``int32``, how often each of ``held.products`` was bought; ``None`` means once"""
     bought: Booleans
@@ -156,7 +156,7 @@ class Visitors:
 
     @staticmethod
     def of_baskets(baskets: Sequence[Rows]) -> Visitors:
-        """Return visitors of whom nothing but a basket is known: distinct, ascending product rows."""
+        """Return visitors with a basket and nothing else: distinct, ascending product rows."""
         held = Histories.from_lists(baskets)
         nobody = np.full(len(baskets), -1, np.int32)
         return Visitors(held, nobody, None, np.zeros(len(baskets), np.bool_))
@@ -185,7 +185,7 @@ def categories_of(table: ProductTable, ids: Sequence[object]) -> Categories:
 
 
 def demanded_categories(book: RuleBook, table: ProductTable | None) -> Categories:
-    """Return the categories that the rules demand: of a visitor who is unknown, nothing better can be assumed."""
+    """Return the categories that the rules demand: the best assumption about an unknown visitor."""
     if not book.where or table is None:
         return ()
     column = table.named("category")

@@ -184,7 +184,7 @@ def parts_of(
 
 
 def _parts_beside(model: TasteModel, asking: Asking, products: Rows, repeat: Doubles) -> ScoreParts:
-    """Part the scores of one who asks, of whom more may be known than what they bought."""
+    """Split the scores of one query into reasons; more may be known of the visitor than purchases."""
     basket, order, width = asking.held.products, model.order, len(products)
     vectors = np.asarray(model.product_vectors[products], np.float64)
     table, damping = model.basket_table()
@@ -260,7 +260,7 @@ def reasons_for(
     include_purchased: bool = False,
     asking: Asking | None = None,
 ) -> tuple[Reason, ...]:
-    """Return why each of the products at these rows is listed for who holds ``held``, in the order of ``products``.
+    """Return why each of the products at these rows is listed for a visitor who holds ``held``, in the order of ``products``.
 
     ``buyers`` counts how many users bought both; the other arguments are those of `parts_of`.
     """

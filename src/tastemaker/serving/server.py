@@ -1,8 +1,8 @@
 """`serve`: from settings to running processes. One process answers, or several share the port and their memory.
 
 Several are forked from a parent that has imported and compiled everything but loaded no model, so that they start at once and
-share those pages; models are mapped from files, which exist once in memory too. The parent only watches: it starts a worker that
-died anew, hands SIGTERM and SIGINT on, and ends when all have drained.
+share those pages; models are mapped from files, which exist once in memory too. The parent only watches: it restarts a worker that
+died, passes on SIGTERM and SIGINT, and ends when all have drained.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _address(listener: socket.socket) -> str:
 
 @contextlib.contextmanager
 def _scratch(settings: Settings) -> Iterator[Path]:
-    """Make a folder for what workers share; remove it at the end, and what killed servers left."""
+    """Make a folder for what workers share; remove it at the end, with the leftovers of killed servers."""
     parent = settings.scratch or Path(tempfile.gettempdir())
     for left in parent.glob(f"{SCRATCH}*-*"):
         owner = left.name.removeprefix(SCRATCH).split("-")[0]
@@ -259,7 +259,7 @@ class _Supervisor:
         return told.removeprefix(READY).decode().split("\n")
 
     def _watch(self) -> None:
-        """Wait for a signal or a second, then start anew the workers that ended."""
+        """Wait for a signal or a second, then restart the workers that ended."""
         if select.select([self._woken], [], [], 1.0)[0]:
             os.read(self._woken, 1 << 16)
         for process in self._reap():

@@ -22,7 +22,7 @@ SWITCH_SECONDS = 0.001
 
 
 def work(settings: Settings, listener: socket.socket, tell: Callable[[list[str]], None]) -> None:
-    """Load the models, tell what is served once requests are answered, and serve until a signal; raise `ServerProblem`."""
+    """Load the models, report what is served once requests are answered, and serve until a signal; raise `ServerProblem`."""
     sys.setswitchinterval(SWITCH_SECONDS)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     registry = registry_of(settings)

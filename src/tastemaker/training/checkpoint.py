@@ -2,7 +2,7 @@
 
 A checkpoint is a folder of its own, never a part of a model folder: arrays as ``.npy`` and ``checkpoint.json``, which names them.
 That file is replaced last, in one step, so that there is always one whole checkpoint. It is no ``manifest.json``, and the command
-line calls the folder ``.VERSION.checkpoint``, which is no number: whoever looks for models passes it over.
+line calls the folder ``.VERSION.checkpoint``, which is not a number, so that a search for models skips it.
 """
 
 from __future__ import annotations

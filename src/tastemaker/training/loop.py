@@ -1,4 +1,4 @@
-"""The training loop: epochs, measurements, interruptions; it knows no mathematics."""
+"""The training loop: epochs, measurements and interruptions; learners hold the mathematics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tastemaker.training.progress import Progress, Watcher, nobody
 __all__ = ["Run", "run_epochs"]
 
 PURCHASES_PER_CALL = 1 << 15
-"""About so many purchases are learned from between two looks at the clock and at Ctrl-C."""
+"""About how many purchases are learned between two looks at the clock and at Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)

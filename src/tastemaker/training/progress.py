@@ -1,4 +1,4 @@
-"""`Progress`: what training tells whoever watches it."""
+"""`Progress`: what training tells its watcher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bar for whoever waits for a training: Rich's in a terminal, HTML in a notebook, nothing where nobody looks."""
+"""A progress bar for training: Rich's in a terminal, HTML in a notebook, none where output is not watched."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["AnyProgress", "notebook_bar", "shown_progress", "terminal_bar"]
 
 AnyProgress: TypeAlias = Watcher | bool | None
-"""Whether a bar is shown, or what is told of every step; ``None`` shows one where somebody looks: a terminal or a notebook"""
+"""Whether a bar is shown, or what is told of every step; ``None`` shows one in a terminal or a notebook"""
 
 COMPILING = "Compiling the kernels: once on this machine, some seconds; later runs reuse them."
 

@@ -31,7 +31,7 @@ KEPT_SQUARES = 0.25
 """The share assumed of the squares that skipped epochs would have gathered: known products must be free to move, too."""
 
 STANDSTILL = 1e-300
-"""A learning rate above 0, as settings demand, that is 0 as float32 and so moves nothing."""
+"""A learning rate above 0, as settings require, that is 0 as float32 and so changes nothing."""
 
 
 def warm_settings(old: TasteModel, changes: Mapping[str, object]) -> Config:

@@ -31,7 +31,7 @@ def index(
     wanted: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="The recall for which enough of the index is read.")
     ] = 0.97,
-    seed: Annotated[int, typer.Option(help="Draws the users for whom recall is measured.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of users on whom recall is measured.")] = 0,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:

@@ -119,10 +119,10 @@ def recommend(
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recommend products to users of the log, or to whoever holds a basket.
+    """Recommend products to users of the log, or to a visitor with a basket.
 
     `--out` writes the columns user_id, product_id, rank, score: ids in their own type, rank from 1. A list is shorter when fewer
-    products remain. Whoever has no purchase that the model knows gets the best sellers. With --context, --attribute or --viewed
+    products remain. Users without a purchase that the model knows get the best sellers. With --context, --attribute or --viewed
     the list is for one visitor: a --user, a --basket, both or neither.
     """
     from tastemaker.data.reading.columns import Columns
@@ -239,7 +239,7 @@ def _named(flag: str, texts: list[str]) -> dict[str, object]:
 
 
 def _for_visit(packed: PackedModel, visit: Visit, wishes: Wishes) -> None:
-    """Rank for one visitor of whom more than purchases may be known, and show the list."""
+    """Rank for one visitor, using what is known of them beside purchases, and show the list."""
     from tastemaker.ranking.recommend import recommend_visits
 
     book = _book(packed, wishes)

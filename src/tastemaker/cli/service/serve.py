@@ -42,7 +42,9 @@ KeysFile = Annotated[
 ]
 WithoutKeys = Annotated[
     bool,
-    typer.Option("--without-keys", "--insecure", help="Listen where other machines reach it, without keys."),
+    typer.Option(
+        "--without-keys", "--insecure", help="Listen on an address that other machines reach, without keys."
+    ),
 ]
 AllowedHost = Annotated[
     list[str] | None,

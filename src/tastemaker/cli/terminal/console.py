@@ -87,7 +87,7 @@ def counting(what: str, total: int) -> Iterator[Progress]:
 
 
 def epoch_table(epochs: Sequence[Epoch]) -> Table:
-    """Return the course of a training as a table, at most its first ten and last ten epochs."""
+    """Return the epochs of a training as a table, at most the first ten and the last ten."""
     measured = any(epoch.valid_loss is not None for epoch in epochs)
     valid = ("valid loss", "valid accuracy") if measured else ()
     table = Table("epoch", "loss", "accuracy", *valid, "seconds", box=None, header_style="bold")

@@ -1,7 +1,7 @@
 """Ctrl-C (SIGINT) and SIGTERM, each handled at a moment when nothing is lost.
 
 An exception raised wherever the program happens to be may be lost (imports and finalisers swallow some), come out of Polars as
-a panic, or stop one half of a training step. So the process ends on the spot while it writes nothing, training stops between two
+a panic, or stop one half of a training step. So the process ends at once while it writes nothing, training stops between two
 steps, and only writers get an exception, to clean up.
 """
 
@@ -31,7 +31,7 @@ class Stop:
 
 
 def end_at_once() -> None:
-    """From now on end the process on the spot: for work that writes nothing and leaves nothing to clean up."""
+    """From now on, end the process at once: for work that writes nothing and leaves nothing to clean up."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
         os.write(2, b"tastemaker: interrupted; nothing was written.\n")

@@ -102,8 +102,8 @@ def read_held_out(
 ) -> HeldOut:
     """Read a log against the vocabularies of a model; rows that it cannot know are counted.
 
-    Rows of unknown users are left out, for nobody can be ranked for; unknown products count as missed when lists are measured.
-    Raises what `read_purchases` raises, and `NoPurchases` when the model knows no row.
+    Rows of unknown users are left out, since no list can be made for them; unknown products count as missed when lists are
+    measured. Raises what `read_purchases` raises, and `NoPurchases` when the model knows no row.
     """
     with told_to_caller():
         return _held_out(

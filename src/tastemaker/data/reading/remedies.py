@@ -66,7 +66,7 @@ def speaks_of_flags() -> bool:
 
 
 def for_caller(text: str) -> str:
-    """Return a message that names flags in the words of whoever called.
+    """Return a message that names options as the caller writes them: flags or arguments.
 
     >>> for_caller("read none with --time-column '', or say --day-first.")
     "read none with columns=Columns(time=''), or say reading=Reading(day_first=True)."
@@ -76,7 +76,7 @@ def for_caller(text: str) -> str:
 
 @contextmanager
 def told_to_caller() -> Iterator[None]:
-    """Raise our errors again with their remedies in the words of whoever called."""
+    """Raise our errors again with their remedies in the caller's words."""
     try:
         yield
     except TastemakerError as error:
@@ -87,7 +87,7 @@ def told_to_caller() -> Iterator[None]:
 
 
 def summary_for_caller(summary: ReadSummary) -> ReadSummary:
-    """Return the summary with its warnings in the words of whoever called."""
+    """Return the summary with its warnings in the caller's words."""
     return replace(summary, warnings=tuple(map(for_caller, summary.warnings)))
 
 

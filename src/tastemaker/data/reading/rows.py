@@ -30,7 +30,7 @@ from tastemaker.types import Booleans
 __all__ = ["Rows", "read_rows"]
 
 SAMPLE = 2_000
-"""So many rows are looked at before ids are read."""
+"""How many rows are looked at before ids are read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The built-in synthetic shop: a year of fashion purchases whose tastes are planted, and therefore known.
+"""The built-in synthetic shop: a year of fashion purchases, made from tastes that are planted and therefore known.
 
 The truth is one softmax. User ``u`` buys product ``p`` with a probability proportional to
 
@@ -27,7 +27,7 @@ import polars as pl
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.ragged import held_sorted
 from tastemaker.data.summary import ReadSummary
-from tastemaker.data.synthetic import shop_vocabulary as wardrobe
+from tastemaker.data.synthetic import shop_vocabulary
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.storage import writing
@@ -39,9 +39,9 @@ DEPARTMENT, STYLE, BRAND, LEVEL = slice(0, 2), slice(2, 10), slice(10, 14), slic
 PALETTE, SIZE, WIDTH = slice(15, 19), slice(19, 23), 23
 """Where each attribute stands among the F = 23 features of ``Shop.taste`` and ``Shop.style``."""
 
-BRANDS: Final = tuple(brand for style in wardrobe.STYLES for brand in wardrobe.BRANDS[style])
+BRANDS: Final = tuple(brand for style in shop_vocabulary.STYLES for brand in shop_vocabulary.BRANDS[style])
 BRAND_STYLES: Final = np.repeat(np.arange(8), 5)
-BRAND_LEVELS: Final = np.tile(np.asarray(wardrobe.LEVELS, dtype=np.float32), 8)
+BRAND_LEVELS: Final = np.tile(np.asarray(shop_vocabulary.LEVELS, dtype=np.float32), 8)
 CELLS: Final = 2 * len(BRANDS) * 4
 
 USERS_AT_ONCE: Final = 1_024
@@ -184,7 +184,7 @@ def _check(users: int, products: int, purchases: int, seed: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Attributes:
-    """What each product is, as positions in the tables of `wardrobe`; every array is ``uint8[P]``."""
+    """What each product is, as positions in the tables of `shop_vocabulary`; every array is ``uint8[P]``."""
 
     department: npt.NDArray[np.uint8]
     brand: npt.NDArray[np.uint8]
@@ -226,10 +226,13 @@ def _category_shares() -> Doubles:
     """Return each category's share of a department's products of a style, ``float64[2, 8, categories]``."""
     shares = [
         [
-            [(department in c.departments) * (4.0 if style in c.styles else 1.0) for c in wardrobe.CATEGORIES]
-            for style in wardrobe.STYLES
+            [
+                (department in c.departments) * (4.0 if style in c.styles else 1.0)
+                for c in shop_vocabulary.CATEGORIES
+            ]
+            for style in shop_vocabulary.STYLES
         ]
-        for department in wardrobe.DEPARTMENTS
+        for department in shop_vocabulary.DEPARTMENTS
     ]
     table = np.array(shares)
     return np.asarray(table / table.sum(axis=2, keepdims=True))
@@ -261,21 +264,22 @@ def _catalogue(ids: pl.Series, attributes: _Attributes, rng: np.random.Generator
     """Name and price the products; the second product of one name is called "..., no. 2"."""
     shade, word, noun, material = rng.integers(0, (4, 6, 12, 12), size=(len(ids), 4), dtype=np.uint8).T
     category = attributes.category
-    nouns = [[c.nouns[i % len(c.nouns)] for i in range(12)] for c in wardrobe.CATEGORIES]
-    materials = [[c.materials[i % len(c.materials)] for i in range(12)] for c in wardrobe.CATEGORIES]
-    colours = [wardrobe.COLOURS[palette] for palette in wardrobe.PALETTES]
+    nouns = [[c.nouns[i % len(c.nouns)] for i in range(12)] for c in shop_vocabulary.CATEGORIES]
+    materials = [[c.materials[i % len(c.materials)] for i in range(12)] for c in shop_vocabulary.CATEGORIES]
+    colours = [shop_vocabulary.COLOURS[palette] for palette in shop_vocabulary.PALETTES]
     table = pl.DataFrame(
         {
             "product_id": ids,
-            "department": _words(wardrobe.DEPARTMENTS, attributes.department),
-            "category": _words([c.name for c in wardrobe.CATEGORIES], category),
-            "style": _words(wardrobe.STYLES, attributes.style),
+            "department": _words(shop_vocabulary.DEPARTMENTS, attributes.department),
+            "category": _words([c.name for c in shop_vocabulary.CATEGORIES], category),
+            "style": _words(shop_vocabulary.STYLES, attributes.style),
             "brand": _words(BRANDS, attributes.brand),
             "colour": _words(np.ravel(colours).tolist(), attributes.palette * 4 + shade),
-            "size": _words(wardrobe.SIZES, attributes.size),
+            "size": _words(shop_vocabulary.SIZES, attributes.size),
             "price": _prices(attributes, rng),
             "adjective": _words(
-                [a for s in wardrobe.STYLES for a in wardrobe.ADJECTIVES[s]], attributes.style * 6 + word
+                [a for s in shop_vocabulary.STYLES for a in shop_vocabulary.ADJECTIVES[s]],
+                attributes.style * 6 + word,
             ),
             "material": _words(np.ravel(materials).tolist(), category * 12 + material),
             "noun": _words(np.ravel(nouns).tolist(), category * 12 + noun),
@@ -294,7 +298,7 @@ def _words(words: list[str] | tuple[str, ...], chosen: npt.NDArray[np.integer]) 
 
 
 def _prices(attributes: _Attributes, rng: np.random.Generator) -> Doubles:
-    base = np.array([c.price for c in wardrobe.CATEGORIES])[attributes.category]
+    base = np.array([c.price for c in shop_vocabulary.CATEGORIES])[attributes.category]
     dear = 1.8 ** BRAND_LEVELS[attributes.brand].astype(np.float64)
     spread = rng.lognormal(sigma=0.2, size=len(base))
     return np.asarray(np.maximum(np.rint(base * dear * spread), 5) - 0.01)

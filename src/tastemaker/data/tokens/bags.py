@@ -40,7 +40,7 @@ class Bags:
 
 
 def no_bags(count: int) -> Bags:
-    """Return empty bags for so many things."""
+    """Return this many empty bags."""
     return Bags(np.zeros(count + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 

@@ -15,12 +15,12 @@ from tastemaker.types import AnyArray, Rows
 __all__ = ["NO_TOKENS", "TokenColumns", "columns_of", "says_too_much"]
 
 FEW_NUMBERS = 64
-"""Numbers of up to so many different values are bands of one value each."""
+"""Numbers with at most this many distinct values get a band for each value."""
 BANDS = 20
 MOST_VALUES, BUCKETS = 20_000, 256
-"""The commonest values of a category, and words, have tokens of their own; the others share so many by a hash."""
+"""The most common categories and words have tokens of their own; the others share this many, by a hash."""
 ALL_DIFFERENT = 0.9
-"""A column of which so large a share of the values are different is an id, or free text that never repeats."""
+"""A column with at least this share of distinct values holds ids, or free text that never repeats."""
 TOO_MUCH = 0.5
 
 

@@ -16,7 +16,7 @@ __all__ = ["by_columns", "check_segments"]
 def by_columns(
     columns: Sequence[str], log: Purchases, *, users: Catalogue = None, products: Catalogue = None
 ) -> tuple[Segments, ...]:
-    """Part the users or products of a log by columns of their catalogues, as `by_column` does; by both where both have the column.
+    """Group the users or products of a log by columns of their catalogues, as `by_column` does; by both where both have the column.
 
     Raises `ColumnProblem` for a column that neither has, with the columns there are.
 

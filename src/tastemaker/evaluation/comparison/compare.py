@@ -42,7 +42,7 @@ def _unheard(_: Entry) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Onlooker:
-    """Whoever watches a comparison; either may raise, to end it."""
+    """What watches a comparison; either callback may raise, which ends it."""
 
     learning: Callable[[str], AbstractContextManager[Watcher]] = _unwatched
     """Called with the name of the model that is learned next; its watcher is told of every step"""
@@ -169,7 +169,7 @@ def _doubts(model: TasteModel, conditions: Conditions) -> Iterator[str]:
 
 
 def _notes(train: Purchases, held_out: Purchases, common: Purchases) -> Iterator[str]:
-    """Say what was left out of the measurement, and what spoils it."""
+    """Say what was left out of the measurement, and what makes it unreliable."""
     left_out = len(held_out) - len(common)
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", LeakWarning)
@@ -197,14 +197,14 @@ def _few_hits(values: Doubles, conditions: Conditions) -> Iterator[str]:
 
 
 def _workspace(folder: Path) -> Path:
-    """Refuse before anything is learned a place where nothing can be kept."""
+    """Refuse a place that cannot be written to, before anything is learned."""
     if folder.exists() and not folder.is_dir():
         raise SettingProblem(f"the workspace {folder} is a file; give a folder, which may be a new one.")
     return folder
 
 
 def _parted(models: Sequence[str | Path]) -> tuple[list[str], list[Path]]:
-    """Tell names from folders: a name of a contestant is that, anything else a folder if there is one."""
+    """Tell names from folders: the name of a contestant is a name, anything else a folder if it exists."""
     asked, folders = [], []
     for model in models:
         if isinstance(model, Path) or (model not in names() and Path(model).exists()):

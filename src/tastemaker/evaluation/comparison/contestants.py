@@ -39,7 +39,7 @@ class Contestant:
     name: str
     learn: Callable[[Purchases, Terms], TasteModel]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What would make another model of it: settings, and the versions of packages that learn it"""
+    """What identifies the model: settings, and the versions of packages that learn it"""
     package: str | None = None
     """The optional package that it needs"""
     most_products: int | None = None
@@ -123,7 +123,7 @@ TWO_SIDED = [
     for damping in (0.0, 0.5, 1.0)
     for popularity in (0.1, 5.0)
 ]
-"""Common purchases evened out for popular products (power) and for busy users (damping), from not at all to fully."""
+"""How common purchases are normalised by popularity (power) and by users' activity (damping), from not at all to fully."""
 
 ALS = [
     {"factors": factors, "regularization": regularization, "alpha": alpha, "iterations": 15}
@@ -131,7 +131,7 @@ ALS = [
         (128, 0.01, 1.0), (32, 3.0, 6.0), (64, 3.0, 6.0), (128, 3.0, 6.0), (64, 10.0, 20.0), (32, 30.0, 20.0),
     )
 ]  # fmt: skip
-"""implicit's own setting first, then stronger ones, such as a random search on three shops liked (docs/benchmarks.md)."""
+"""implicit's own setting first, then stronger ones that a random search on three shops found (docs/benchmarks.md)."""
 
 LENSKIT = [
     {"factors": factors, "regularization": regularization, "weight": weight, "epochs": 10}

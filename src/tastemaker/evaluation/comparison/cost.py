@@ -17,7 +17,7 @@ Made = TypeVar("Made")
 
 PROCESS = Path("/proc/self")
 RESET_PEAK = "5"
-"""What Linux takes in ``clear_refs`` as the wish to forget the process's peak (man 5 proc)."""
+"""What to write to Linux's ``clear_refs`` to reset the process's peak (man 5 proc)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Cost:
 def costing(make: Callable[[], Made]) -> tuple[Made, Cost]:
     """Return what ``make()`` returns, and what that took.
 
-    Memory is the peak of the resident set while making, less what was resident before, which is Linux's to tell. Freed memory is
-    given back first, as far as the C library does; else earlier work would lend its own and the peak be too low.
+    Memory is the peak of the resident set while making, less what was resident before, as Linux reports it. Freed memory is
+    returned first, as far as the C library does; otherwise the work would reuse it and the peak would be too low.
     """
     _give_back()
     before = _resident("VmRSS") if _forget_peak() else None

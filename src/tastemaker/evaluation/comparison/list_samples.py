@@ -65,7 +65,7 @@ class ListSamples:
     examples: Mapping[int, tuple[object, ...]]
     """The first 10 products that a few users are shown, as ids, by the users' rows in TRAIN"""
     segmentations: tuple[Segmentation, ...]
-    """By how much the users bought in TRAIN, by how popular the product is there, then by each segmentation that was asked for"""
+    """By users' number of purchases in TRAIN, by products' popularity there, then by each requested segmentation"""
 
 
 def sample_lists(

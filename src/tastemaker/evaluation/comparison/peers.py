@@ -88,7 +88,7 @@ def _pairs(purchases: Purchases, user: str, product: str) -> Any:
 
 
 def _placed(vectors: AnyArray, rows: AnyArray, length: int) -> Floats:
-    """Put vectors at their rows; who is not among them gets zeros."""
+    """Put vectors at their rows; all other rows are zero."""
     table = np.zeros((length, vectors.shape[1]), np.float32)
     table[rows] = vectors
     return table

@@ -1,4 +1,4 @@
-"""Baselines get what the default model takes for itself: settings chosen on a part held out of the log that they learn from."""
+"""Baselines are tuned like the default model: settings are chosen on a part held out of the log that they learn from."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tastemaker.types import Doubles
 __all__ = ["SIGNIFICANT", "Gate", "Test", "against_others", "gate", "headline", "p_text", "sentences"]
 
 SIGNIFICANT = 0.05
-"""Below this p-value, corrected for the number of tests, a difference is called one."""
+"""A difference with a p-value below this, corrected for the number of tests, is called significant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +154,8 @@ class Gate:
 def gate(test: Test) -> Gate:
     """Let the chosen model pass unless it is significantly worse than the other one in this test.
 
-    This is one planned test, so its own p-value counts, not the corrected one: correction would let worse models pass, the more
-    readily the more baselines stand beside it.
+    This is one planned test, so its own p-value counts, not the corrected one: correction would let worse models pass, and more
+    readily with more baselines.
     """
     paired = test.paired
     worse = paired.difference < 0 and paired.p_value < SIGNIFICANT

@@ -28,7 +28,7 @@ class LearnedModel:
 
     model: TasteModel
     cost: Cost | None
-    """What learning took, now or when it was learned; ``None`` when nobody noted it"""
+    """What learning took, now or when it was learned; ``None`` when it was not recorded"""
     reused: bool = False
     """Whether it was found in the workspace, not learned"""
     folder: Path | None = None

@@ -16,10 +16,10 @@ from tastemaker.types import AnyArray, Floats, Offsets, Rows, Times
 __all__ = ["ranks_of"]
 
 HELD_SCORES = 1 << 19
-"""About so many scores a thread holds at once: 2 MiB."""
+"""About how many scores a thread holds at once: 2 MiB."""
 
 BIASES = 1 << 22
-"""So many biases are held for a block of queries: 16 MiB."""
+"""How many biases are held for a block of queries: 16 MiB."""
 
 MOST_QUERIES = 512
 """Queries of a block, whose sparse scores are held together."""
@@ -97,7 +97,7 @@ def _placed(
 
 
 def _not_before(scoring: Scoring, asked: Asked, since: Times) -> Scoring:
-    """Take products out of the candidates of who asked before they were there."""
+    """Take products out of the candidates of questions asked before the product was there."""
     biases = np.where(since <= asked.times[:, None], scoring.biases[scoring.bias_of], np.float32(-np.inf))
     every = np.arange(len(asked), dtype=np.int32)
     return Scoring(scoring.vectors, scoring.candidates, biases, every, scoring.extra, scoring.moved)

@@ -1,4 +1,4 @@
-"""Who did the like of late, and what they did: nearest neighbours among histories, as of a moment."""
+"""Nearest neighbours among histories, as of a moment: users who lately did similar things, and what they did."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tastemaker.types import Doubles, Floats, Offsets, Rows, Times
 __all__ = ["FAR", "rates_at"]
 
 FAR = 256
-"""Counts are kept in units of their worth at an origin, which moves by so many half-lives when a moment is further from it."""
+"""Counts are kept in units of their worth at an origin, which moves when a moment is more than this many half-lives away."""
 
 
 @kernel()

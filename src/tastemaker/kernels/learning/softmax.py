@@ -16,10 +16,10 @@ from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 __all__ = ["CHUNKS", "RANGES", "apply_batch", "learn_chunks", "measure_softmax", "range_shift"]
 
 CHUNKS = 32
-"""A batch is cut into so many chunks of purchases, the unit of parallel work in the first half."""
+"""Number of chunks of purchases in a batch, the unit of parallel work in the first half."""
 
 RANGES = 32
-"""Rows are cut into so many ranges, the unit of parallel work in the second half; a range should fit the L2 cache."""
+"""Number of ranges of rows, the unit of parallel work in the second half; a range should fit the L2 cache."""
 
 LOG2_E = np.float32(1.4426950408889634)
 

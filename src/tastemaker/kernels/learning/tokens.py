@@ -104,7 +104,7 @@ def pull_token(
     used: Rows,
     count: int,
 ) -> int:
-    """Add ``weight · pulls[i]`` to a token's gradient, which took part so many times; return how many tokens have one."""
+    """Add ``weight · pulls[i]`` to a token's gradient and count how often it took part; return how many tokens have a gradient."""
     if taken[token] == 0:
         used[count] = token
         count += 1

@@ -8,7 +8,7 @@ from tastemaker.types import Booleans, Offsets, Rows
 __all__ = ["hit_flags"]
 
 SHORT_LIST = 8
-"""So many held-out products are compared with many places at once; more are bisected, place by place."""
+"""Up to this many held-out products are compared with many places at once; more are bisected, place by place."""
 
 
 @kernel()

@@ -10,7 +10,7 @@ from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 __all__ = ["ndcg_of_parts"]
 
 BLOCK = 512
-"""So many products are compared before it is asked whether k of them are better."""
+"""How many products are compared between two checks whether k of them are better."""
 
 
 @kernel()

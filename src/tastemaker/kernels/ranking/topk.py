@@ -25,10 +25,10 @@ SPANS = PANEL // SPAN
 """A panel has 64 spans of 16 candidates; of the first panels, the greatest score of each span is known."""
 
 HELD = 4
-"""So many panels of scores are held for each query before the first candidate is kept: 16 KiB a query."""
+"""How many panels of scores are held for each query before the first candidate is kept: 16 KiB a query."""
 
 WORD = 64
-"""So many scores are compared at once; which of them are above is a word of bits."""
+"""How many scores are compared at once; the result is a word with one bit for each score above the threshold."""
 
 LINE, PAGE = 64, 4096
 

@@ -30,7 +30,7 @@ class Seen:
 
     @staticmethod
     def nothing(count: int) -> Seen:
-        """Return empty lists for so many queries."""
+        """Return empty lists for this many queries."""
         rows = np.zeros(0, np.int32)
         return Seen(np.zeros(count + 1, np.int64), rows, rows.astype(np.int16), rows.astype(np.int64))
 

@@ -14,7 +14,7 @@ __all__ = ["FoldIn", "Live", "fold_in_of", "rate_bias"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldIn:
-    """How a product's vector moves with the queries of who buys it: one damped Newton step.
+    """How a product's vector moves with the queries of its buyers: one damped Newton step.
 
     δ_p = (n·C + N_p·C + Σ⁻¹)⁻¹ Σ (q - q̄ - C·v_p) over its n buyers since training
 

@@ -50,7 +50,7 @@ class Order:
     taste: Fading = STEADY
     memory: Fading = STEADY
     end: int = 0
-    """The last moment that the model knows of, in microseconds since 1970: who asks without a time asks then"""
+    """The last moment that the model knows of, in microseconds since 1970; a query without a time is asked then"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -45,7 +45,7 @@ class Tokens:
         return found or f"token {token}"
 
     def for_users(self, count: int) -> Tokens:
-        """Return the same for ``count`` users, of whom those beyond the U have no attributes."""
+        """Return the same for ``count`` users; those beyond the U known ones have no attributes."""
         known = self.of_users
         more = np.full(count - len(known), known.offsets[-1])
         return replace(

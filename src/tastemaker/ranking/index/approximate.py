@@ -25,16 +25,16 @@ from tastemaker.types import AnyArray, Booleans, Floats, Rows
 __all__ = ["AnyCandidates", "Approximate", "best_of", "exact_of", "faiss", "make_index"]
 
 MORE = 32
-"""An index is asked for `Approximate.over` times the wanted length, and so many more, since its own scores are coarse."""
+"""An index is asked for `Approximate.over` times the wanted length plus this many, since its own scores are coarse."""
 
 MOST_BOUGHT = 1024
-"""So many of a query's left-out candidates are asked for in addition, at most; a list that is then too short is ranked exactly."""
+"""At most this many more are asked for in place of left-out candidates; a list that is still too short is ranked exactly."""
 
 AT_ONCE = 256
 """Queries whose found candidates are scored together, so that memory stays bounded"""
 
 PACKED = 10_000
-"""From so many candidates on, the index keeps four bits for every two dimensions; fewer are kept as they are"""
+"""From this many candidates on, the index keeps four bits for every two dimensions; fewer are kept as they are"""
 
 CELL = 40
 """Fewest candidates of a cell on average: below that the library warns, and learns little"""
@@ -45,15 +45,15 @@ class Approximate:
     """Candidates with an index that finds most of the best ones without reading all."""
 
     exact: Candidates
-    """The same candidates, for whatever the index cannot answer"""
+    """The same candidates, for queries that the index cannot answer"""
     vectors: Floats
     """``float32[C, D]``"""
     index: Any
     """The library's index over ``C`` vectors of ``D + 2`` dimensions, and one of zeros where D is odd"""
     probes: int
-    """So many cells of the index are read for a query"""
+    """How many cells of the index are read for a query"""
     over: int = 4
-    """So many times the wanted length is found and scored exactly"""
+    """How many times the wanted length is found and scored exactly"""
     bias: float = 1.0
     """How much the candidates' bias counts in the index: 1, or 0 for dot products alone"""
 

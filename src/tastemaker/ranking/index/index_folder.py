@@ -58,13 +58,13 @@ WANTED = 0.97
 """Recall, at every length, for which the index reads as many cells as it must"""
 
 MOST_OVER = 64
-"""So many times the wanted length are scored exactly, at most"""
+"""At most this many times the wanted length are scored exactly"""
 
 TUNED_ON = 300
-"""Users for whom it is chosen how much is read"""
+"""Users on whom the amount to read is chosen"""
 
 MEASURED_ON = 2000
-"""Users, others where there are enough, whose recall is told; fewer where the model has fewer"""
+"""Users whose recall is reported: other users where there are enough, fewer where the model has fewer"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,8 +92,9 @@ def build_index(
     """Build an index over the products, choose how much of it is read, and measure its recall against the exact ranking.
 
     recall@k = the mean, over users drawn by ``seed``, of the share of the exact k best that the index's k best hold. Cells read
-    and candidates scored are doubled, whichever gains more, until `TUNED_ON` users reach ``wanted``; `MEASURED_ON` others, where
-    there are so many, are measured.
+    and candidates scored are doubled, whichever gains more, until `TUNED_ON` users reach ``wanted``; recall is then measured on
+    `MEASURED_ON` others, where the model has as many users.
+
     Raises `SettingProblem` without the extra ``index``.
     """
     exact = product_candidates(model)

@@ -128,7 +128,7 @@ class PlainAnswers:
 def asked_of(
     timeline: Timeline, users: Rows, times: Times, *, products: int, context: pl.DataFrame | None = None
 ) -> Asked:
-    """Return the queries of these users at these ascending times, of a catalogue of so many products."""
+    """Return the queries of these users at these ascending times, for a catalogue of this many products."""
     known = timeline.known_at(times)
     bought = timeline.of(users, known)
     is_purchase = timeline.kinds[bought.places] == 0

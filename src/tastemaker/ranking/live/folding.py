@@ -1,4 +1,4 @@
-"""`Folding`: products' vectors that move with every purchase, without learning anew."""
+"""`Folding`: products' vectors that move with every purchase, without training again."""
 
 from __future__ import annotations
 

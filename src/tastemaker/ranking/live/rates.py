@@ -1,4 +1,4 @@
-"""`Rates`: how often each product is bought of late, moving with every purchase."""
+"""`Rates`: how often each product is bought recently, updated by every purchase."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Timeline:
         return _ordered(self.users, [part], self.names, self.is_learned[kept], undated=self.undated)
 
     def of(self, users: Rows, known: Offsets) -> Known:
-        """Return what each of these users had done, ``int32[Q]``, when so many events were known, ``int64[Q]``."""
+        """Return what each of these users, ``int32[Q]``, had done among the first ``known`` events, ``int64[Q]``."""
         starts = self.offsets[users]
         ends = np.searchsorted(self.keys, users.astype(np.int64) * (len(self) + 1) + known)
         offsets = np.zeros(len(users) + 1, np.int64)

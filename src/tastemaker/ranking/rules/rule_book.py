@@ -17,7 +17,7 @@ from tastemaker.types import Booleans, Rows
 __all__ = ["REPACKED_FROM", "Cap", "Removal", "RuleBook", "compile_rules", "open_book"]
 
 REPACKED_FROM = 16
-"""Where at most one of so many candidates may be shown, those are packed anew and nothing else is read"""
+"""Where the rules allow at most one candidate in this many, the allowed ones are packed again and nothing else is read"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class RuleBook:
 
     @property
     def leaves_few(self) -> bool:
-        """Return whether so few may be shown that those alone are scored."""
+        """Return whether few enough candidates are allowed to score them alone."""
         return self.allowed is not None and self.remaining * REPACKED_FROM <= len(self.allowed)
 
     @property
@@ -123,7 +123,7 @@ def compile_rules(rules: Sequence[Rules], products: Vocabulary, table: ProductTa
 
 
 def open_book(products: int) -> RuleBook:
-    """Return the book without rules for a model of so many products."""
+    """Return the book without rules, for a model of this many products."""
     return RuleBook(None, products, (), (), np.zeros(0, np.int32), (), None)
 
 

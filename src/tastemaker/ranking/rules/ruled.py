@@ -1,4 +1,4 @@
-"""Ranking under rules: exact, and as long as the rules leave candidates enough."""
+"""Ranking under rules: exact, and full-length lists wherever the rules leave enough candidates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tastemaker.types import Booleans, Floats, Offsets, Rows
 __all__ = ["Ruled", "best_allowed", "rank_ruled"]
 
 AHEAD = 4
-"""How many times the wanted length is ranked at first where at most n alike may be shown"""
+"""How many times the wanted length is ranked first where a rule limits similar products"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,10 +48,10 @@ def rank_ruled(
     include_purchased: bool = False,
     threads: int | None = None,
 ) -> list[Ruled]:
-    """Rank the candidates that the rules let through, k of them wherever so many are left.
+    """Rank the candidates that the rules allow: k of them, or all where fewer are left.
 
     The list of a query is the greedy walk down the pinned products and then the full ranking of all that may be shown: a product
-    is passed over when its value of some column is there as often as it may be. It is found without ranking everything.
+    is skipped when the list already holds its value of some column as often as allowed. It is found without ranking everything.
     ``bought`` stands beside ``queries`` and is left out, unless ``include_purchased``.
     """
     exclude = None if include_purchased else Exclusions(bought.offsets, bought.products)

@@ -22,7 +22,7 @@ FILE = "rules.json"
 """The name of a model's rules, beside its versions"""
 
 KEPT = 64
-"""So many compiled sets of rules are kept for a version (a byte for each product)."""
+"""How many compiled sets of rules are kept for a version (a byte for each product)."""
 
 
 class RulesInForce:
@@ -39,7 +39,7 @@ class RulesInForce:
 
     def look(self) -> None:
         """Read what changed; called at each look of the registry."""
-        with self._looking:  # whoever comes second waits, and finds what the first has read
+        with self._looking:  # a second caller waits, and finds what the first has read
             for name, served in self._registry.models.items():
                 self._look_at(name, served)
 

@@ -1,10 +1,10 @@
 """`Engine`: what ranks for the requests of a worker: the event loop itself where that is quick, else a few threads.
 
-Requests that came together are ranked together: the kernel reads the products once for many queries, and a query gets the
-same list, to the bit, in any company. Company is waited for only while it comes: as long as each turn of the event loop
-brings another request.
+Requests that arrive together are ranked together: the kernel reads the products once for many queries. A query gets the same
+list, to the bit, alone or in a batch. A batch waits for more requests only as long as each turn of the event loop brings
+another one.
 
-A thread that ranks hands Python's lock to and fro with the event loop, which costs more than a short ranking takes.
+A ranking thread and the event loop pass Python's lock back and forth, which costs more than a short ranking takes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Ranked: TypeAlias = tuple[Rows, Floats]
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """How queries are ranked; only what is ranked alike can be ranked in one call."""
+    """How queries are ranked; one call can rank only queries with the same options."""
 
     loaded: LoadedModel
     include_own: bool = False
@@ -144,7 +144,7 @@ class Engine:
             asyncio.get_running_loop().call_soon(self._start_unless_more, 0)
 
     def _start_unless_more(self, before: int) -> None:
-        """Start now, or a turn later when the last turn brought requests: while some are read, others arrive."""
+        """Start now, or one turn later if the last turn brought requests: more may arrive while those are read."""
         if before < self._arrived < AT_ONCE:
             asyncio.get_running_loop().call_soon(self._start_unless_more, self._arrived)
         else:
@@ -152,10 +152,10 @@ class Engine:
             self._start_all()
 
     def _start_all(self) -> None:
-        """Rank one brief call here, the next when the event loop has turned; give longer ones to the threads that are free."""
+        """Rank one short call here and the next after a turn of the event loop; give longer ones to free threads."""
         self._starting = False
         for group, asked in list(self._groups.items()):
-            # whoever asked may have given up
+            # the caller may have given up
             waiting = self._groups[group] = [ask for ask in asked if not ask.answer.done()]
             if not waiting:
                 del self._groups[group]
@@ -169,9 +169,9 @@ class Engine:
                 self._rank_aside(group, self._take(group, AT_ONCE))
 
     def _take(self, group: Group, most: int) -> list[_Ask]:
-        """Take the requests of a group that wait longest: so many queries at most, but one request at least.
+        """Take the requests of a group that wait longest: at most this many queries, but at least one request.
 
-        An index finds other lists in other company, so it is asked for one request at a time.
+        An index finds different lists in different batches, so it gets one request at a time.
         """
         waiting = self._groups.pop(group)
         asks: list[_Ask] = []
@@ -217,7 +217,7 @@ class Engine:
 
 
 def rank_alone(how: Ranking, visitors: Sequence[Visitor], k: int) -> list[VisitorList]:
-    """Return the lists of the visitors of one request, without company."""
+    """Return the lists of the visitors of one request, ranked alone."""
     lists = _visitor_lists(how, visitors, k)
     return [lists.of(q) for q in range(len(lists))]
 

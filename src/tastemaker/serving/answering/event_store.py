@@ -48,9 +48,9 @@ USERS_AT_ONCE = 10_000
 WAIT_SECONDS = 5.0
 
 FORMULA = r"^[=+\-@\t\r]"
-"""How a cell begins that a spreadsheet would take for a formula"""
+"""The first character of a cell that a spreadsheet takes for a formula"""
 
-"""So long a writer waits for another process's commit."""
+"""How long a writer waits for another process's commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Events:
             self._reader = _connect(file)
 
     def _open(self) -> sqlite3.Connection:
-        """Open the file, and make it where it is new; of processes that come together, one makes it and the others wait."""
+        """Open the file, and create it if it is new; when several processes start together, one creates it and the others wait."""
         until = time.monotonic() + WAIT_SECONDS
         while True:
             connection = _connect(self._file)
@@ -105,9 +105,9 @@ class Events:
     def add(
         self, events: Sequence[Event], *, key: str | None = None, content: bytes = b""
     ) -> tuple[int, bool]:
-        """Keep all of the events or none; return how many were kept, and whether the same request had been answered before.
+        """Keep all of the events or none; return how many were kept, and whether this request was a repetition.
 
-        ``key`` names the request and ``content`` is its digest: a key that comes again keeps nothing twice. Raises `EventsFull`,
+        ``key`` names the request and ``content`` is its digest: a repeated key stores nothing twice. Raises `EventsFull`,
         `KeyUsedOtherwise`, `EventsProblem`.
         """
         with self._writing, _translated(self._file), _transaction(self._writer) as connection:

@@ -1,4 +1,4 @@
-"""`lists_for` and `neighbours_for`: what a request gets, ranked beside others where that is quick, else alone in a thread."""
+"""`lists_for` and `neighbours_for`: a request's lists, ranked in a batch with others where that is quick, else alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def lists_for(
 ) -> list[VisitorList]:
     """Return the list of each visitor, and count what each rests on.
 
-    Where ``how`` allows the version's index, it finds the lists of those whom the model itself knows, without rules and reasons;
+    Where ``how`` allows the version's index, it finds the lists of users of the model, without rules and reasons;
     all others are exact.
     """
     if how.approximate and (how.loaded.index is None or how.explain or not how.has_no_rules):
@@ -46,7 +46,8 @@ async def neighbours_for(
 ) -> tuple[list[Ranked], bool]:
     """Return the nearest products that may be shown of each product, and whether they are surely the nearest.
 
-    Where ``how`` allows the version's index, it finds those by dot product, without rules, until all neighbours are worked out.
+    Where ``how`` allows the version's index, it finds neighbours by dot product, without rules, until the table of all
+    neighbours is ready.
     """
     loaded, book = how.loaded, how.book
     if similarity != "dot" or (book is not None and book.allowed is not None):
@@ -87,7 +88,7 @@ async def _lists(visitors: Sequence[Visitor], how: Ranking, engine: Engine, k: i
 
 
 def _care_about_categories(visitors: Sequence[Visitor], how: Ranking) -> bool:
-    """Return whether anybody gets best sellers of categories: less is filled up in a shorter list than in a longer one."""
+    """Return whether any visitor gets best sellers of categories: a shorter list needs less filling than a longer one."""
     nobody = [visitor for visitor in visitors if not len(visitor.held)]
     if not nobody:
         return False

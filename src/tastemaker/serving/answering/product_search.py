@@ -1,4 +1,4 @@
-"""`ProductIndex`: finds products by their id or words of their name, and tells what the catalogue says of them."""
+"""`ProductIndex`: finds products by their id or words of their name, and returns what the catalogue says of them."""
 
 from __future__ import annotations
 

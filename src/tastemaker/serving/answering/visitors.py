@@ -20,7 +20,7 @@ from tastemaker.types import Counts, Rows
 __all__ = ["count_unknown", "visitor_of", "visitors_of"]
 
 DAY = 86_400_000_000
-"""Microseconds; what is bought twice on one day is one purchase."""
+"""Microseconds in a day: a product bought twice on one day counts as one purchase."""
 
 log = logging.getLogger("tastemaker.visitors")
 
@@ -36,7 +36,7 @@ def visitor_of(
     basket: Sequence[Id],
     facts: Facts = NOTHING_BESIDE,
 ) -> Visitor:
-    """Return what is known of a user (``None`` for nobody), of a basket and beside them; unknown ids are no error."""
+    """Return what is known of a user (``None`` for none), of a basket and beside them; unknown ids are no error."""
     return visitors_of(state, loaded, [(user, basket)], facts)[0]
 
 
@@ -133,7 +133,7 @@ def _bought_live(state: ApiState, users: Sequence[str]) -> dict[str, Bought]:
 def _newer(loaded: LoadedModel, history: Rows, bought: Bought) -> list[int]:
     """Return the rows of live purchases that the model has not learned, one for each product and day.
 
-    One of before the model's last purchase that is in its history has been learned and counts once.
+    A live purchase from before the model's last one that is also in its history was learned, and counts once.
     """
     if not bought:
         return []

@@ -105,7 +105,7 @@ async def rules(request: RequestInfo, query: bodies.ModelQuery) -> bodies.RulesA
 async def put_rules(
     request: RequestInfo, query: bodies.ModelQuery, body: bodies.RulesBody
 ) -> bodies.RulesAnswer:
-    """Answer ``PUT /api/v1/rules``: write the file, and let it be in force at once here, and at the next look elsewhere."""
+    """Answer ``PUT /api/v1/rules``: write the file; it is in force here at once, in other processes at their next look."""
     loaded = chosen(request, query)
     state = request.service.state
     wanted = rules_of_body(body)
@@ -127,7 +127,7 @@ async def put_rules(
 
 
 def _rules(service: Service, loaded: LoadedModel, written: Rules | None = None) -> bodies.RulesAnswer:
-    """Return what the rules of a model come to: those in force, or those just written, whoever came after."""
+    """Return what the rules of a model come to: those in force, or those just written even if they were replaced since."""
     rules = service.state.rules
     stated = rules.of(loaded.name) if written is None else written
     book = rules.compiled(loaded, (stated,))

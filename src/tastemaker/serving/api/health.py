@@ -1,4 +1,4 @@
-"""For whoever runs the server: is it alive, is it ready, what does it count."""
+"""For the server's operator: is it alive, is it ready, what does it count."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JSON = "application/json"
 
 
 class ModelReadiness(Struct, omit_defaults=True):
-    """The version of a model that answers by default, all that are ready, and why others are not, or files changed in vain."""
+    """A model's default version, all that are ready, and why others are not or a changed file was refused."""
 
     default: int | None
     ready: list[int]

@@ -25,7 +25,7 @@ from tastemaker.serving.operations.service import RequestInfo
 __all__ = ["describe", "operations"]
 
 ALWAYS = (400, 401, 403, 421, 429, 500, 503, 504)
-"""What any request may meet: a mistake in it, a key, a rate, a limit of time"""
+"""Refusals that any request may get: bad request, key, rate, time limit"""
 
 HEADERS: dict[str, dict[str, Any]] = {
     "If-Match": {

@@ -110,7 +110,7 @@ async def _lists(
 
 
 def _refuse_unknown(visitors: Sequence[Visitor]) -> None:
-    """Refuse (404) where the request wants no best sellers in place of what it asked for."""
+    """Refuse (404) an unknown user or basket where the request does not accept best sellers instead."""
     for visitor in visitors:
         if visitor.unknown and not len(visitor.held):
             raise Refusal(

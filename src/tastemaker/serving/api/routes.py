@@ -64,5 +64,5 @@ OPERATIONS: tuple[Operation, ...] = (
 
 
 def operations() -> tuple[Operation, ...]:
-    """Return the operations of the API, those that describe it, and those for whoever runs the server."""
+    """Return the operations of the API, those that describe it, and those for the server's operator."""
     return (*OPERATIONS, *openapi.operations(OPERATIONS), *health.OPERATIONS)

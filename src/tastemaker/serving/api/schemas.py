@@ -110,7 +110,9 @@ class RulesBody(Struct, forbid_unknown_fields=True, omit_defaults=True):
     minimum_price: Number | UnsetType = UNSET
     at_most: Annotated[
         dict[str, Annotated[int, Meta(ge=1, le=1_000_000)]],
-        Meta(description="For columns of the catalogue: so many products of a list may have the same value."),
+        Meta(
+            description="For columns of the catalogue: how many products of a list may have the same value."
+        ),
     ] = {}
     pin: Annotated[list[Id], Some, Meta(description="First of all, in this order.")] = []
     include_purchased: Include | UnsetType = UNSET

@@ -24,7 +24,7 @@ log = logging.getLogger("tastemaker.keys")
 Role: TypeAlias = Literal["read", "admin"]
 ROLES: tuple[Role, ...] = ("read", "admin")
 Need: TypeAlias = Literal["open", "read", "admin"]
-"""Who may call an operation: everybody, whoever holds a key, or whoever holds a key of the role admin"""
+"""Who may call an operation: every client, a client with a key, or a client with a key of the role admin"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Keys:
     keys: tuple[Key, ...] = ()
 
     def find(self, presented: str) -> Key | None:
-        """Return the key that was presented; the time it takes does not depend on how near a wrong one comes."""
+        """Return the key that was presented; the time does not depend on how similar a wrong key is."""
         digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
         found = None
         for key in self.keys:

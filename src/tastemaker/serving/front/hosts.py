@@ -1,4 +1,4 @@
-"""Which names a server answers to: a page of another name that resolves to this machine must not read what has no key."""
+"""Which host names a server answers to: a web page under another name that resolves to this machine must not read from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tastemaker.serving.front.settings import Settings
 __all__ = ["answers_to", "is_loopback"]
 
 MOST_KNOWN = 100
-"""So many values of the header ``Host`` are remembered"""
+"""How many values of the header ``Host`` are remembered"""
 
 
 def is_loopback(host: str) -> bool:

@@ -104,7 +104,7 @@ class Metrics:
         self._child(self._fallbacks, model, source).inc(count)
 
     def change(self, change: Change) -> None:
-        """Count a version that came, went or was refused."""
+        """Count a version that was loaded, removed or refused."""
         if change.what != "labels":
             self._loads.labels(change.name, change.what).inc()
 

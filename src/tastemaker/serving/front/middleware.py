@@ -171,7 +171,7 @@ class RequestMiddleware:
 
     def _note(self, scope: Scope, visit: _Visit, seconds: float) -> None:
         state: dict[str, Any] = scope["state"]
-        loaded = state.pop("model", None)  # whatever still holds the request no longer holds the version
+        loaded = state.pop("model", None)  # what still holds the request no longer holds the version
         model, version = (loaded.name, str(loaded.version)) if loaded is not None else ("", "")
         route = state.get("route") or _route(scope)
         self._metrics.request(route, visit.status, seconds, model, version)
@@ -251,6 +251,6 @@ def header(scope: Scope, name: bytes) -> bytes | None:
 
 
 def _route(scope: Scope) -> str:
-    """Return the template of the route, never the path: what is counted must stay few."""
+    """Return the template of the route, never the path: the number of labels must stay small."""
     route = scope.get("route")
     return getattr(route, "path", None) or "unmatched"

@@ -27,13 +27,13 @@ class Settings:
     poll_seconds: float = 1.0
     """How often the folders are looked at for new versions, labels and rules"""
     keep_versions: int = 10
-    """So many versions of each model are loaded, the newest, and those with a label"""
+    """How many of the newest versions of each model are loaded, beside those with a label"""
     catalogue: Path | None = None
     """A table of products, any columns: for rules, for the page"""
     approximate: bool = False
     """Whether the API's plain lists are found by an approximate index where a version has one beside its folder"""
     keys: Path | None = None
-    """The file of API keys; without it everybody may read and nobody may change anything"""
+    """The file of API keys; without it, every client may read and none may change anything"""
     insecure: bool = False
     """Whether a public address is served without keys"""
     allowed_hosts: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""`Background`: the thread of a worker that sees to work ahead, such as the neighbours of every product."""
+"""`Background`: a worker's thread for work done in advance, such as the neighbours of every product."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Background:
             self._end.wait(SECONDS)
 
     def _make(self, loaded: LoadedModel) -> None:
-        """Give one version its table; one that fails does without, and so does one that was removed meanwhile."""
+        """Give one version its table; a version for which this fails, or that was removed meanwhile, has none."""
         try:
             make_table_aside(loaded.folder, self._scratch, loaded.key, self._end.wait)
             loaded.neighbours = read_table(self._scratch, loaded.key)

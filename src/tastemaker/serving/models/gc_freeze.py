@@ -1,7 +1,7 @@
 """`GarbageFreezer`: keep what a model is made of out of Python's garbage collection.
 
 A full collection visits every object. The tens of thousands of ids of a model take it tens of milliseconds, in which no request
-is answered, and under load it comes several times a second. So everything that is there once models were loaded is frozen
+is answered, and under load it comes several times a second. So everything that exists after models were loaded is frozen
 (`gc.freeze`): no collection visits it until the models change again.
 """
 

@@ -17,7 +17,7 @@ from tastemaker.types import AnyArray
 __all__ = ["IdLookup"]
 
 MOST_AS_OBJECTS = 100_000
-"""Up to so many ids are kept as Python objects (about 150 bytes each in every worker); more are sought in the column."""
+"""Up to this many ids are kept as Python objects (about 150 bytes each in every worker); more are searched in the column."""
 
 _INTEGER = re.compile(r"-?[1-9][0-9]{0,19}|0", re.ASCII)
 
@@ -45,7 +45,7 @@ class IdLookup:
     def dtype(self) -> str:
         """Return the type of the ids as TensorFlow names it; integers are ``DT_INT32`` where all fit, as in the notebook.
 
-        Integers among which a few are text are ``DT_VARIANT``: numbers and texts are taken alike.
+        Integers mixed with a few texts are ``DT_VARIANT``: numbers and texts are both accepted.
         """
         if self._numbers is None:
             return "DT_VARIANT" if self.is_mixed else "DT_STRING"
@@ -92,7 +92,7 @@ class IdLookup:
         return python_values(self._vocabulary.at(rows), self._vocabulary.form)
 
     def _row_of_mixed(self, asked: object) -> int | None:
-        """Find an integer, or a text; a text that spells an integer as integers are spelled is that integer."""
+        """Find an integer or a text; a text in the usual spelling of an integer is that integer."""
         if type(asked) not in (int, str):
             return None
         if self._few is None:

@@ -37,9 +37,9 @@ log = logging.getLogger("tastemaker.loaded")
 
 @dataclass(eq=False)
 class LoadedModel:
-    """One version of a model. Requests hold on to the one they began with, whatever happens to the registry meanwhile.
+    """One version of a model. A request keeps the version it began with, even if the registry changes meanwhile.
 
-    Only ``neighbours`` and what is kept to be quicker are set later, and change no answer.
+    Only ``neighbours`` and cached values are set later, and change no answer.
     """
 
     name: str
@@ -181,7 +181,7 @@ def _index(folder: Path, model: TasteModel, candidates: Candidates) -> Approxima
 
 
 def _warn_of_strange(catalogue: Path, table: ProductTable, version: str) -> None:
-    """Log a catalogue that is silent on most products, likely since it spells their ids otherwise."""
+    """Log a warning when a catalogue lacks most products, probably because it spells their ids differently."""
     described = (
         table.frame.select(pl.any_horizontal(pl.all().is_not_null()).sum()).item() if table.frame.width else 0
     )
@@ -193,9 +193,9 @@ def _warn_of_strange(catalogue: Path, table: ProductTable, version: str) -> None
 
 
 def _uniform(model: TasteModel) -> TasteModel:
-    """Return the model with its arrays mapped again, copy-on-write: the same shared memory, as nobody writes.
+    """Return the model with its arrays mapped again, copy-on-write: the same shared memory, since no process writes.
 
-    To the kernels a read-only array is of another type, for which they would be compiled once more, when a request first needs it.
+    Numba gives read-only arrays another type: kernels would be compiled again for it, at the first request that needs them.
     """
     changes: dict[str, Any] = {}
     for part in fields(model):
@@ -221,7 +221,7 @@ def _mapped_again(array: AnyArray) -> AnyArray:
 
 
 def _try(loaded: LoadedModel) -> None:
-    """Ask for some users, an empty basket and neighbours; whatever would be compiled or paged in late is so now."""
+    """Ask for some users, an empty basket and neighbours, so that compiling and paging happen now and not in a request."""
     model = loaded.model
     if not len(model.products):
         raise DamagedModel(f"{loaded.folder} knows no product; there is nothing to recommend.")

@@ -1,6 +1,6 @@
-"""The nearest products of every product, worked out once in the background: afterwards a look into a table is the answer.
+"""The nearest products of every product, computed once in the background; afterwards an answer is a look-up in a table.
 
-The table holds what `nearest` gives, to the bit, so that nobody can tell whether an answer came from it. It is a file of the
+The table holds what `nearest` gives, to the bit, so that an answer from it is the same as one computed. It is a file of the
 server's scratch folder that all workers map; the first that gets its lock has it made.
 """
 
@@ -38,12 +38,12 @@ __all__ = [
 log = logging.getLogger("tastemaker.neighbours")
 
 LONGEST = 100
-"""Lists up to so long come from the table; the notebook's have 100."""
+"""Lists up to this length come from the table; the notebook's have 100."""
 MOST_WORK = 10**12
 """Most multiplications for a table, some tens of seconds of one processor: about 88,000 products of 128 dimensions"""
 BLOCK = 1024
 ON_PURPOSE = (signal.SIGTERM, signal.SIGINT)
-"""What a service manager or a terminal sends to every process of a server that is to stop"""
+"""The signals that a service manager or a terminal sends to every process of a server to stop it"""
 
 
 class EndedOnPurpose(Exception):
@@ -92,10 +92,10 @@ def make_table(space: tuple[Floats, Candidates], scratch: Path, key: str) -> Non
 
 
 def make_table_aside(folder: Path, scratch: Path, key: str, stop: Callable[[float], bool]) -> None:
-    """Have a process of low priority make the table, unless another server process sees to it already.
+    """Let a low-priority process make the table, unless another process of the server already does.
 
-    A thread would hold Python's lock from time to time, and with it, on a busy machine, all requests. ``stop`` waits so many
-    seconds and says whether to give up. Raises `EndedOnPurpose`, and `RuntimeError` where the process failed.
+    A thread would hold Python's lock now and then and, on a busy machine, delay all requests. ``stop`` waits the
+    given seconds and says whether to give up. Raises `EndedOnPurpose`, and `RuntimeError` where the process failed.
     """
     with _lock(scratch / f"{key}.neighbours.lock") as mine:
         if not mine or _file(scratch, key).exists():

@@ -1,6 +1,6 @@
-"""A copy of a version that nobody else writes to: what is tried is what is served, whatever happens to the folder afterwards.
+"""A private copy of a version: what was tried is what is served, even if the folder changes afterwards.
 
-A file that is mapped and cut short kills every process that reads it, and one that is written over changes answers without a word.
+A file that is mapped and cut short kills every process that reads it, and a file that is overwritten changes answers silently.
 So a server copies a version's files into its scratch folder once, and all its workers map the copy.
 """
 
@@ -22,10 +22,10 @@ from tastemaker.storage import locked, mark_of, replace_text, writing_folder
 __all__ = ["COPY", "private_copy", "version_key"]
 
 COPY = ".copy"
-"""How the name of a copy ends; it begins with the key of the version, by which it is forgotten."""
+"""Suffix of a copy's name; the name begins with the version's key, by which the copy is removed."""
 
 VERDICT = ".tried"
-"""How the name of the file ends that says why a copy failed, or that it did not, by being empty."""
+"""Suffix of the file that says why a copy failed; it is empty if the copy did not fail."""
 
 AT_ONCE = 64 << 20
 """Bytes copied by one call"""
@@ -37,7 +37,7 @@ def version_key(manifest: dict[str, Any]) -> str:
 
 
 def private_copy(folder: Path, scratch: Path) -> tuple[Path, bool]:
-    """Return a copy of a model folder within ``scratch`` and whether it was tried; the first who asks makes and tries it.
+    """Return a copy of a model folder within ``scratch`` and whether it was tried; the first caller makes and tries it.
 
     Files that the manifest does not list are not copied, and a copy that failed is remembered until the folder's files change.
     Where the file system can, the copy shares the blocks of the original until either is written to. Raises `DamagedModel`,

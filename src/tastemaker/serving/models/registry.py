@@ -29,10 +29,10 @@ __all__ = ["Change", "Registry", "Served", "find_versions"]
 log = logging.getLogger("tastemaker.registry")
 
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 30.0, 3600.0
-"""The first and the longest pause before a version that failed for no fault of its own is tried again"""
+"""The first and the longest pause before a version is tried again that failed for an outside reason"""
 
 STALE_LOOKS, STALE_SECONDS = 10, 60.0
-"""A last look older than so many pauses, and than so many seconds, says that the watch hangs."""
+"""The watch hangs if its last look is older than this many pauses and this many seconds."""
 
 CLOSE_SECONDS = 10.0
 
@@ -44,7 +44,7 @@ Mark: TypeAlias = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A version or label that came, went or was refused, for the log and the metrics."""
+    """A version or label that was added, removed or refused, for the log and the metrics."""
 
     what: Literal["loaded", "refused", "removed", "labels"]
     name: str
@@ -67,7 +67,7 @@ class Served:
     def default(self) -> int | None:
         """Return the version of requests that name none: the one labelled ``stable``, and without that label the largest ready.
 
-        Where the stable one is not ready, the largest before it answers rather than one that nobody has promoted.
+        Where the stable version is not ready, the largest before it answers, rather than a version that was never promoted.
         """
         stable = self.labels.get(STABLE)
         if stable in self.ready:
@@ -113,7 +113,7 @@ class Registry:
         self._served: Mapping[str, Served] = MappingProxyType({})
         self._marks: dict[Version, Mark] = {}
         self._retries: dict[Path, tuple[float, float]] = {}
-        """When to try again what failed for no fault of its own, and how long to wait after that"""
+        """When to retry what failed for an outside reason, and how long to wait after that"""
         self._looking = threading.Lock()
         self._end = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -167,9 +167,9 @@ class Registry:
             self._looked = time.monotonic()
 
     def watch(self, seconds: float) -> None:
-        """Look every so many seconds until `close`: at the models in one thread, at the other files in another.
+        """Look at this interval, in seconds, until `close`: at the models in one thread, at the other files in another.
 
-        A look at models may take long, and keys that were taken back must not wait for it.
+        A look at models may take long, and revoked keys must not wait for it.
         """
         self._every = seconds
         for name, looks in (("registry", [self.look]), ("registry-files", self._chores)):
@@ -343,7 +343,7 @@ def _mark(folder: Path) -> Mark:
 
 
 def _check_columns(before: ProductTable, now: ProductTable) -> None:
-    """Refuse a catalogue that lost columns, or their type, while it served: rules name them, and could not hold any more."""
+    """Refuse a catalogue that lost columns or changed their type since it was loaded: rules that name them would break."""
     for column, dtype in before.frame.schema.items():
         found = now.frame.schema.get(column)
         if found is None or (found == pl.String and (dtype.is_numeric() or dtype == pl.Boolean)):

@@ -34,7 +34,7 @@ def shared(pack: Callable[[], Candidates], scratch: Path | None, key: str) -> Ca
 
 
 def forget(scratch: Path, key: str) -> None:
-    """Remove what was kept under a key; who has mapped it keeps it."""
+    """Remove what was kept under a key; a process that has mapped it keeps it."""
     for path in scratch.iterdir():
         if path.name.lstrip(".").startswith(key):
             if path.is_dir():

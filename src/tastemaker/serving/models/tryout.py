@@ -1,7 +1,8 @@
 """A version is tried outside the process that serves: a child loads it and answers a few requests, within a limit of time.
 
-A folder that got past every check and still kills whoever loads it then kills the child alone. `Tryout` is one process, started
-with the server and kept idle; it forks a child for each version. Workers reach it through a socket in the scratch folder.
+A folder that passes every check and still crashes the process that loads it crashes the child only. `Tryout` is one process,
+started with the server and kept idle; it forks a child for each version. Workers reach it through a socket in the scratch
+folder.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ LONGEST = 300.0
 """Seconds that a child may take by default; the largest model that was measured takes ten."""
 
 PROBES = 16
-"""Users, spread over all, for whom a child ranks; and as many products whose neighbours it looks for."""
+"""How many users, spread over all, a child ranks for, and how many products it finds neighbours of."""
 
 LONGEST_ADDRESS = 100
 """Bytes"""
@@ -47,7 +48,7 @@ class Tryout:
         self._owner = os.getpid()
 
     def __enter__(self) -> Tryout:
-        """Start the process; it is ready a moment later, and whoever asks waits for it."""
+        """Start the process; it is ready a moment later, and callers wait for it."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with listener, _short(self._path) as path:
             listener.bind(path)
@@ -74,7 +75,7 @@ def can_try(scratch: Path) -> bool:
 def try_version(scratch: Path, folder: Path, *, seconds: float = LONGEST) -> str | None:
     """Have a folder tried and return what is wrong with it; raise `TryLater` where it cannot be tried.
 
-    Where the process that tries versions has ended, one of its own tries this version: that takes a second longer.
+    Where the process that tries versions has ended, a new process tries this version, which takes a second longer.
     """
     try:
         try:

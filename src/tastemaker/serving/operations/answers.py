@@ -20,7 +20,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 async def send_json(answer: Struct, scope: Scope, send: Send) -> None:
-    """Send a struct as JSON; 304 without it where the client has the same already."""
+    """Send a struct as JSON; 304 without a body where the client already has the same."""
     body = _ENCODER.encode(answer)
     headers = [(b"etag", _tag(body)), (b"cache-control", b"private, no-cache")]
     loaded: LoadedModel | None = scope["state"].get("model")

@@ -1,4 +1,4 @@
-"""How deep JSON nests, told from its bytes, so that no parser ever sees a body that nests too deep."""
+"""How deep JSON nests, found from its bytes, so that no parser ever sees a body that nests too deep."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path; who may call it must be said, so that no route is open because a line was forgotten."""
+    """One method of one path; the role is required, so that no route is open because a line was forgotten."""
 
     method: Literal["GET", "POST", "PUT"]
     path: str

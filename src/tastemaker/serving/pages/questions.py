@@ -1,4 +1,4 @@
-"""What the page asks beside the API: who is there, and some users."""
+"""What the page asks beside the API: what the caller may do, and some users."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def session(request: RequestInfo) -> Session:
 
 
 async def users(request: RequestInfo, query: UsersQuery) -> UsersAnswer:
-    """Answer ``GET /api/page/users``: those whose id begins so; without a search, some at random who bought something."""
+    """Answer ``GET /api/page/users``: users whose id begins with the text; without a text, some random users with purchases."""
     loaded = chosen(request, query)
     rows = await request.service.engine.run(_users, loaded, query.search.strip(), query.limit)
     bought = np.diff(loaded.model.histories.offsets)

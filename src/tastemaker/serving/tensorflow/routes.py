@@ -1,4 +1,4 @@
-"""The routes of TensorFlow Serving's REST API: whoever called the workshop's model there calls it here unchanged.
+"""The routes of TensorFlow Serving's REST API: clients of the workshop's model there call it here unchanged.
 
 Status codes, bodies and the order of checks are those of TensorFlow Serving's own code (``http_rest_api_handler.cc``,
 ``json_tensor.cc``). One thing is added: a request that names no version gets the version labelled ``stable`` once an operator has

@@ -26,7 +26,7 @@ NOTEBOOK_K = 100
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One input: what it holds, its rank, and for an optional one what holds without it."""
+    """One input: what it holds, its rank and, if optional, its default."""
 
     name: str
     of: str
@@ -63,7 +63,7 @@ class Call:
 
 
 Lists: TypeAlias = tuple[bool, list[Ranked]]
-"""Whether there is one list, which stands without an outer list, and the lists"""
+"""Whether there is a single list, answered without an outer list, and the lists"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def dtype_of(declared: Input, loaded: LoadedModel) -> DataType:
 
 
 async def _item_item(call: Call) -> Lists:
-    """Answer as the notebook's function: the nearest by dot product, the product itself among them, whatever the rules say."""
+    """Answer as the notebook's function: the nearest by dot product, including the product itself; rules do not apply."""
     asked = call.values["item"]
     products = asked if isinstance(asked, list) else [asked]
     if len(products) != 1:
@@ -114,7 +114,7 @@ async def _similar(call: Call) -> Lists:
 
 
 async def _user(call: Call) -> Lists:
-    """Answer for users, what they bought since included; whoever is not known gets best sellers."""
+    """Answer for users, with their live purchases; unknown users get best sellers."""
     asked = call.values["user"]
     users = asked if isinstance(asked, list) else [asked]
     _check_count(call, users, "users")
@@ -122,7 +122,7 @@ async def _user(call: Call) -> Lists:
 
 
 async def _basket(call: Call) -> Lists:
-    """Answer for baskets; products that are not known are left out, and without any other one gets best sellers."""
+    """Answer for baskets; unknown products are left out, and a basket with no known product gets best sellers."""
     asked = call.values["basket"]
     asked = asked if isinstance(asked, list) else [asked]
     is_single = not (asked and isinstance(asked[0], list))

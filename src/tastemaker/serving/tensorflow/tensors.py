@@ -79,7 +79,7 @@ def checked(value: Any, dtype: DataType) -> Any:
 
 
 def debug(value: Any) -> str:
-    """Write a value as TensorFlow Serving echoes it: indented by four, here with an end."""
+    """Write a value as TensorFlow Serving echoes it, indented by four, but shortened."""
     text = json.dumps(value, indent=4, ensure_ascii=False)
     return text if len(text) <= LONGEST_ECHO else text[:LONGEST_ECHO] + "…"
 

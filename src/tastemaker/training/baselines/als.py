@@ -1,4 +1,4 @@
-"""The baseline that everybody knows: alternating least squares, through the optional package implicit."""
+"""The best-known baseline: alternating least squares, through the optional package implicit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tastemaker.types import Floats
 __all__ = ["als", "factorised"]
 
 TIE_BREAK = np.float32(1e-6)
-"""The score of the best seller for who has no history; scores of users with one are of the order of 1."""
+"""The score of the best seller for users without a history; scores of other users are of the order of 1."""
 
 
 def als(
@@ -83,7 +83,7 @@ def factorised(
 ) -> TasteModel:
     """Return the model of a factorisation: ``users`` is ``float32[U, D]``, ``products`` ``float32[P, D]``.
 
-    Who has no history gets the best sellers; what was learned how stands in ``metrics``.
+    A user without a history gets the best sellers. ``metrics`` records how the model was learned.
     """
     histories = purchases.histories()
     return TasteModel(

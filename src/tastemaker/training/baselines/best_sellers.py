@@ -19,7 +19,7 @@ __all__ = ["best_sellers", "buyer_shares", "remembering"]
 
 
 def best_sellers(purchases: AnyLog) -> TasteModel:
-    """Return the model that scores a product by the number of users who bought it, whoever asks.
+    """Return the model that scores a product by the number of users who bought it, the same for every user.
 
     It has no dimensions, only a bias: the same value and the same ranking as any other model. Raises `NoPurchases`.
 
@@ -38,7 +38,7 @@ def best_sellers(purchases: AnyLog) -> TasteModel:
 
 
 def buyer_shares(histories: Histories, products: int) -> Floats:
-    """Return each product's buyers over those of the best seller, ``float32[P]``: what parts equals in other baselines."""
+    """Return each product's buyers over those of the best seller, ``float32[P]``: what breaks ties in other baselines."""
     buyers = np.bincount(histories.products, minlength=products)
     shares: Floats = (buyers / max(buyers.max(initial=0), 1)).astype(np.float32)
     return shares

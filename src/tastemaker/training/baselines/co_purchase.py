@@ -1,4 +1,4 @@
-"""The baseline that remembers: what was bought together with what the user has, counted and evened out."""
+"""The co-purchase baseline: how often products were bought together with what the user has, counted and normalised."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def co_purchase(
 
     ``power`` 0 gives counts and ½ cosines (B. Sarwar et al. 2001, "Item-based Collaborative Filtering Recommendation
     Algorithms"); ½ with ``damping`` 1 is the linear filter of graph networks (Y. Shen et al. 2021, "How Powerful is Graph
-    Convolution for Recommendation?"). The small ``popularity`` parts equals, and gives best sellers to who has no history.
+    Convolution for Recommendation?"). The small ``popularity`` breaks ties, and gives best sellers to users without a history.
     The ``partners`` strongest of each product are kept; users with more than 5,000 products are passed over.
 
     Raises `NoPurchases`, and `SettingProblem` for a negative setting or less than one partner.

@@ -17,10 +17,10 @@ from tastemaker.types import Doubles, Floats
 __all__ = ["MOST_PRODUCTS", "ease"]
 
 MOST_PRODUCTS = 12_000
-"""The regression holds three dense matrices of doubles: at so many products, 3.2 GiB, and minutes of work."""
+"""The most products: the regression holds three dense matrices of doubles, here 3.2 GiB, and takes minutes."""
 
 TIE_BREAK = np.float32(1e-6)
-"""The score of the best seller for who has no history; the regression's own scores are of the order of 1."""
+"""The score of the best seller for users without a history; the regression's own scores are of the order of 1."""
 
 ROWS_AT_ONCE = 256
 

@@ -41,7 +41,7 @@ MEMBER_STREAM, VALID_STREAM = 1_000, 1
 SAMPLING = {"shared": SHARED, "batch": IN_BATCH, "all": ALL}
 
 LONGEST = 1_000
-"""Of a longer history, an epoch learns from an evenly spaced sample of so many products, another one each epoch."""
+"""Of a longer history, each epoch learns from an evenly spaced sample of this many products, a different one each time."""
 LAST_RATE = 0.05
 """The learning rate falls in a straight line to this share of the first."""
 
@@ -207,7 +207,7 @@ class Composed:
     def warm_from(self, old: TasteModel, *, watch: Watcher, pool: ThreadPool) -> None:
         """Give products that the older model knows the vectors that it has for them, and all products their Adagrad squares.
 
-        Where the older training stopped early, at E of H epochs, because it began to learn its users by heart, going on from the
+        Where the older training stopped early, at E of H epochs, because it began to overfit, going on from the
         same vectors would continue that. The vectors are therefore shrunk to (E / H)² of their length, which keeps what they say
         and leaves room to learn (after J. ASH, R. ADAMS 2020, "On Warm-Starting Neural Network Training"; the power is ours).
 

@@ -25,7 +25,7 @@ from tastemaker.types import Floats
 __all__ = ["FreeUsers"]
 
 TRAIN_STREAM, VALID_STREAM = 0, 1
-"""Numbers of the streams of draws, so that validation never sees the draws of training."""
+"""Numbers of the random streams, so that validation never uses the draws of training."""
 
 
 @dataclass(frozen=True, slots=True)

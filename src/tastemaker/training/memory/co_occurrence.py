@@ -29,7 +29,7 @@ LONGEST = 5_000
 PRODUCTS_AT_ONCE = 1 << 12
 
 RIDGE_POOL = 1_000
-"""Among so many partners of a product are its neighbours, and their own common purchases, looked up."""
+"""A product's neighbours, and the purchases they have in common, are looked up among at most this many of its partners."""
 
 
 def no_memory(products: int) -> Memory:
@@ -73,7 +73,7 @@ def memories(
 def count_memory(
     histories: Histories, products: int, *, power: float, damping: float, partners: int, pool: ThreadPool
 ) -> Memory:
-    """Return how often products were bought together, evened out by how often each was bought at all.
+    """Return how often products were bought together, normalised by how often each was bought.
 
     weight(p, q) = Σ over users u who bought both of n_u^-damping / (buyers_p · buyers_q)^power
 
@@ -90,7 +90,7 @@ def count_memory(
 def ridge_memory(
     histories: Histories, products: int, *, penalty: float, damping: float, neighbours: int, pool: ThreadPool
 ) -> Memory:
-    """Return what each product says about another beyond what its other neighbours say already.
+    """Return what each product says about another beyond what its other neighbours already say.
 
     weight(p, q) = the p-th entry of (G_NN + penalty · I)⁻¹ G_Nq, G = Σ over users of n_u^-damping x_u x_uᵀ, N the
     ``neighbours`` of q with the greatest G_pq / √G_pp
@@ -159,7 +159,7 @@ def partners_among(
 
 
 def by_blocks(find: object, products: int, most: int, pool: ThreadPool) -> tuple[Offsets, Rows, Floats]:
-    """Run a kernel over blocks of products, each row of whose output is as long as it may get, and close the gaps."""
+    """Run a kernel over blocks of products; each output row has room for the longest result, and the gaps are closed afterwards."""
     rows, values, counts = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
     for low in range(0, products, PRODUCTS_AT_ONCE):
         size = min(PRODUCTS_AT_ONCE, products - low)

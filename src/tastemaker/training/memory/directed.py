@@ -12,7 +12,7 @@ from tastemaker.types import AnyArray, Doubles
 __all__ = ["followers", "step_memory", "strongest"]
 
 WINDOW = 10
-"""Of the events that follow, so many are looked at."""
+"""At most this many of the events that follow are looked at."""
 FROM_POWER, TO_POWER = 0.5, 0.25
 """Steps from p to r are divided by buyers_p^FROM_POWER · buyers_r^TO_POWER."""
 

@@ -15,7 +15,7 @@ __all__ = ["repeat_bias"]
 def repeat_bias(log: Purchases, settings: RepeatSettings) -> Floats | None:
     """Return what each product adds to its score for users who bought it, ``float32[P]``; ``None`` when none adds anything.
 
-    level + sales · log(1 + how often it was bought again of late)
+    level + sales · log(1 + how often it was bought again recently)
     """
     if not settings.sales and not settings.level:
         return None

@@ -31,16 +31,16 @@ from tastemaker.types import Floats, Offsets, Rows
 __all__ = ["Spectrum", "is_worth_trying", "rank_for", "spectral_bytes", "spectral_memory", "spectrum_of"]
 
 SEED = 512
-"""Of the random start. It is no setting: after a few passes hardly anything of the start is left."""
+"""Seed of the random start. It is not a setting: after a few passes the start hardly matters."""
 SHIFT = 1e-7
-"""Of the mean of a Gram matrix's diagonal, added to the diagonal: rounding must not make directions alike."""
+"""This share of the mean of a Gram matrix's diagonal is added to the diagonal, so that rounding cannot make directions equal."""
 CANDIDATES, CANDIDATE_POWER, CANDIDATE_DAMPING = 1_000, 0.4, 0.25
-"""So many partners of a product are weighed: those of the greatest common purchases, normalised as `count_memory` does."""
+"""At most this many partners of a product are weighed: those with the most common purchases, normalised as in `count_memory`."""
 LONG_HISTORIES = 20
-"""Users must have bought so many distinct products on average before a spectral part is tried."""
+"""A spectral part is tried only where users bought at least this many distinct products on average."""
 FEWEST_PRODUCTS = 256
 PRODUCTS_A_DIRECTION = 16
-"""A catalogue has at most one direction for so many products."""
+"""At most one direction for this many products of the catalogue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def spectral_memory(
 ) -> Memory:
     """Return the greatest weights of each product, among the products bought most often by the same users.
 
-    All pairs of a large catalogue would cost P² · K; hardly any of the greatest weights joins two products that nobody bought both.
+    All pairs of a large catalogue would cost P² · K, and hardly any large weight joins two products without a common buyer.
     """
     spectrum = spectrum_of(histories, products, settings, pool)
     buyers = np.maximum(np.bincount(histories.products, minlength=products), 1)

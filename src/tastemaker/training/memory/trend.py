@@ -1,4 +1,4 @@
-"""The trend: products that sold better of late than over all, and worse."""
+"""The trend: products that sold better, or worse, recently than overall."""
 
 from __future__ import annotations
 

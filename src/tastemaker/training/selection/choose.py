@@ -44,10 +44,10 @@ LOOKS = 8
 FIRST_LOOK = 0.4
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 MODESTY = 0.005
-"""Of two weights, the smaller is taken unless the greater ranks better by so large a share: less to overfit with."""
+"""Of two weights, the smaller is taken unless the greater ranks better by at least this share, to overfit less."""
 SPECTRAL_WEIGHTS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 SPECTRAL_GAIN = 0.01
-"""The spectral part must rank better than counts and ridge by so large a share: it costs more."""
+"""The spectral part must rank better than counts and ridge by at least this share, since it costs more."""
 TRENDS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
@@ -57,7 +57,7 @@ def horizon_for(purchases: int) -> int:
 
 
 def decay_for(log: Purchases) -> float:
-    """Return a decay that falls with the mean history of the users, .07 · min(1, √(10 / mean)): long histories say more."""
+    """Return a decay that falls with the users' mean history, .07 · min(1, √(10 / mean)): long histories need less of it."""
     users = np.count_nonzero(np.bincount(log.user_rows, minlength=1))
     return float(0.07 * min(1.0, (10 * users / max(len(log), 1)) ** 0.5))
 
@@ -70,7 +70,7 @@ def choose_settings(
     A fifth of the users' purchases, or the last tenth of the days where there are times, is held out of the log; a model is
     learned from the rest and looked at now and then; the epoch that ranks the held-out products best is taken, and then the weights
     of the memory and the trend, one after the other, and the spectral part where histories are long. What repeats weigh is chosen
-    last (`choose_repeats`) and changes none of that. A log too small to hold anything out gets the middle of the road. A quick
+    last (`choose_repeats`) and changes none of that. A log too small to hold anything out gets medium settings. A quick
     training leaves less to choose, and a thorough one tries several tastes in this way (`effort`).
     """
     decay_is_given = config.taste.decay is not None

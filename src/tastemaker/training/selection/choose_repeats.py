@@ -41,9 +41,9 @@ GRIDS = (
 )
 """What is tried for ``repeats.weight``, ``repeats.sales`` and ``repeats.level``, the most modest first."""
 ORDER = (0, 1, 0, 1, 2, 0, 1)
-"""Which of them is tried when, with the others as they are."""
+"""The order in which they are tried, the others staying as they are."""
 MODESTY = 0.001
-"""The first is taken that ranks within this share of the best."""
+"""The first that ranks within this share of the best is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def choose_repeats(
     """Return the settings with nothing left to choose about repeats, and what was measured.
 
     All other settings stand already and stay. ``by_time`` is what was learned to choose them, if the last part of the time was held
-    out; it serves here too. Without it a model is learned for this. Where nothing can be held out, nothing weighs anything.
+    out; it serves here too. Without it a model is learned for this. Where nothing can be held out, all weights are 0.
     """
     validation = hold_out_repeats(log, seed)
     if validation is None:

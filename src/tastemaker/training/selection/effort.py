@@ -16,13 +16,13 @@ Chosen = tuple[Config, dict[str, Any], LearnedTables]
 """Settings with nothing left to choose, what was measured, and what was learned on the way."""
 
 QUICK_PURCHASES, QUICK_EPOCHS = 500_000, 3
-"""A quick training learns from about so many purchases, in one to three epochs."""
+"""A quick training learns from about this many purchases, in one to three epochs."""
 FACTORS = (0.5, 2.0)
-"""By which a thorough training multiplies each decay."""
+"""The factors by which a thorough training multiplies each decay."""
 WIDE = 2
-"""A wide taste has so many times the members and dimensions, so that each member stays as wide as it was."""
+"""A wide taste has this many times the members and dimensions, so that each member keeps its width."""
 GAIN = 0.005
-"""Another taste must rank better by so large a share: it is one of several that were tried."""
+"""Another taste must rank better by at least this share, since it is one of several that were tried."""
 
 
 def quick(log: Purchases, config: Config) -> Config:

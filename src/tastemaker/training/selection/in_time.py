@@ -24,7 +24,7 @@ __all__ = ["choose_in_time", "has_more_than_pairs", "is_left_open", "steady", "t
 LOOKS = 8
 FIRST_LOOK = 0.4
 MODESTY = 0.002
-"""The first value of a grid is taken that ranks within this share of the best: the most modest stands first."""
+"""The first value of a grid that ranks within this share of the best is taken; grids begin with the most modest."""
 PLACES = (0.0, 16.0, 6.6, 3.0, 2.0, 1.0, 0.5)
 DAYS = (0.0, 730.0, 365.0, 180.0, 90.0, 30.0)
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -228,7 +228,7 @@ def _learned(
 
 
 def _with_kinds(search: Search, config: Config) -> tuple[Config, dict[str, Any]]:
-    """Choose what events of each kind say, and tell what each brings."""
+    """Choose what events of each kind say, and report what each brings."""
     for _ in range(2):
         for kind in reversed(search.judge.kinds):
             for name, grid in KIND_GRIDS.items():
@@ -249,9 +249,9 @@ def _with_kinds(search: Search, config: Config) -> tuple[Config, dict[str, Any]]
 def _with_columns(
     search: Search, config: Config, trial: Trial, pool: ThreadPool
 ) -> tuple[Config, dict[str, Any]]:
-    """Keep the columns without which it ranks worse, and tell what each brings.
+    """Keep the columns whose removal makes ranking worse, and report what each brings.
 
-    The one that brings least is looked at first, beside those still kept: of two that say the same, one stays.
+    The column that brings least is tried first, beside those still kept; of two that say the same, one stays.
     """
     judge = search.judge
     assert judge.beside is not None
@@ -281,7 +281,7 @@ def _with_columns(
 
 
 def _with_dial(search: Search, config: Config) -> tuple[Config, list[dict[str, float]]]:
-    """Take the greatest dial for new products that costs next to nothing, and tell its curve."""
+    """Take the greatest dial for new products that costs next to nothing, and report its curve."""
     if not search.is_open("live.dial"):
         return config, []
     new = ~search.judge.trial.sold[search.judge.trial.held.products]

@@ -33,7 +33,7 @@ MEASURED_AT = 100
 OF_PURCHASES = 4
 """Tables that speak of what was bought: common purchases, regression, steps, spectral part."""
 SLICES = 24
-"""Rates and products' vectors move so many times while a held-out part is lived through."""
+"""How often rates and products' vectors move while a held-out part is replayed."""
 
 
 class Judge:

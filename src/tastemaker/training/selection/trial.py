@@ -18,16 +18,16 @@ from tastemaker.types import AnyArray, Booleans, Offsets, Rows, Times
 __all__ = ["Asked", "Trial", "sample_of_train", "trial_of"]
 
 MOST_SCORES = 60_000_000
-"""So many scores (questions x products, 4 bytes each) are held while settings are tried."""
+"""How many scores (questions x products, 4 bytes each) are held at most while settings are tried."""
 MOST_QUESTIONS, FEWEST_USERS = 5_000, 30
 MOST_EVENTS = 100_000
-"""Of a longer held-out part only the last so many purchases are asked and followed."""
+"""Of a longer held-out part, only this many of the last purchases are asked and followed."""
 SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """Who asks, when, and under which context; what they are asked for is beside it."""
+    """Which users ask, when, and under which context; the products to be found stand beside it."""
 
     users: Rows
     """``int32[Q]``"""
@@ -94,7 +94,7 @@ def trial_of(log: Purchases, seed: int, *, live: bool) -> Trial | None:
 
 
 def sample_of_train(log: Purchases, seed: int, most: int = 5_000) -> Asked:
-    """Return who bought in train as they were just before: a sample of its purchases."""
+    """Return a sample of train's purchases, each with its user as they were just before it."""
     rng = np.random.default_rng([seed, 6])
     places = np.sort(rng.choice(len(log), min(most, len(log)), replace=False))
     return _asked(log, places)
@@ -187,7 +187,7 @@ def _each(log: Purchases, parts: Split, rng: np.random.Generator) -> Trial | Non
 
 
 def _frozen(parts: Split, rng: np.random.Generator) -> Trial | None:
-    """Ask who has bought before for what they bought later, at the end of train."""
+    """Ask at the end of train what users with purchases there bought later."""
     train, later = parts.train, parts.held_out.histories()
     histories, products = train.histories(), len(train.products)
     bought = np.bincount(histories.products, minlength=products) > 0

@@ -1,4 +1,4 @@
-"""`tune`: a short automatic search over the few settings that matter, on a part held out of train."""
+"""`tune`: a short automatic search over the few important settings, on a part held out of train."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["tune"]
 def tune(
     log: Purchases, config: Config, *, minutes: float, file: Path, seed: int, pool: ThreadPool, watch: Watcher
 ) -> tuple[Config, dict[str, Any]]:
-    """Return the best settings found in so many minutes, and what was measured; the trials are kept in ``file``.
+    """Return the best settings found in the given minutes, and what was measured; the trials are kept in ``file``.
 
     A trial is what `choose_settings` does for other settings: the same users and held-out purchases judge all of them. The
     first trial

@@ -25,10 +25,10 @@ __all__ = ["MEASURED_AT", "Validation", "Weights", "hold_out", "hold_out_repeats
 MEASURED_AT = 100
 """Lists are judged by ndcg at this length."""
 MOST_SCORES = 60_000_000
-"""So many scores (users x products, 4 bytes each) are held while weights are tried."""
+"""How many scores (users x products, 4 bytes each) are held at most while weights are tried."""
 MOST_USERS, FEWEST_USERS = 3_000, 30
 SHARE = 0.2
-"""Of each user's products, or lines, that are held out where time does not say which."""
+"""The share of each user's products, or lines, that is held out where times do not decide."""
 
 Weights = tuple[float, float, float]
 """Of counts, ridge and trend."""

@@ -13,7 +13,7 @@ from tastemaker.data.reading.columns import Columns, plays_a_role
 __all__ = ["HEAD", "Dialect", "dialect_of", "header_evidence"]
 
 HEAD: Final = 101
-"""So many rows of a text file are looked at before it is read"""
+"""How many rows of a text file are looked at before it is read"""
 
 SEPARATORS: Final = (",", ";", "\t", "|", "::")
 

@@ -16,7 +16,7 @@ from tastemaker.types import AnyArray, Rows
 __all__ = ["Distinct", "IdPlan", "distinct_of", "plan_ids"]
 
 ROOM = 4
-"""Integers whose range is up to so many times their number are looked up in a table, others by bisection."""
+"""Integers are looked up in a table where their range is at most this many times their number, others by bisection."""
 
 MOST = 0.9
 """So great a share of the sample must be integers, behind one and the same beginning, for a column of texts to be read as such."""

@@ -21,13 +21,13 @@ from tastemaker.types import Times
 __all__ = ["doubts_of_columns", "doubts_of_rows", "doubts_of_times"]
 
 SAMPLE: Final = 5_000
-"""So many rows of the columns that are not used are looked at."""
+"""How many rows of the unused columns are looked at."""
 
 MOST_COLUMNS: Final = 60
-"""So many columns that are not used are looked at, the first ones."""
+"""How many of the unused columns are looked at, the first ones."""
 
 MOST_KINDS: Final = 25
-"""A column that tells kinds apart has at most so many distinct words."""
+"""A column that tells kinds apart has at most this many distinct words."""
 
 
 MOST_REPEATED: Final = 0.005

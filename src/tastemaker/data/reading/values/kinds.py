@@ -21,10 +21,10 @@ __all__ = ["PURCHASE", "Kinds", "beside", "features", "further_columns", "kinds_
 PURCHASE = "purchase"
 
 MOST_VALUES = 5_000
-"""*auto* takes columns with at most so many distinct values,"""
+"""*auto* takes columns with at most this many distinct values,"""
 
 SHARE_OF_VALUES = 0.5
-"""and at most so many for each user or product that has one: more are names, not kinds."""
+"""and at most this many for each user or product that has one: columns with more hold names, not kinds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from tastemaker.types import AnyArray, Times
 __all__ = ["buyers", "first_rows", "over_time"]
 
 SHOWN: Final = 5
-"""So many first rows are shown,"""
+"""How many of the first rows are shown,"""
 
 MOST_COLUMNS: Final = 8
-"""with at most so many columns."""
+"""and how many columns at most."""
 
 MOST_BARS: Final = 24
 

@@ -20,7 +20,7 @@ from tastemaker.types import AnyArray, Booleans, Times
 __all__ = ["SettledTimes", "TimePlan", "plan_times", "replanned", "settle_times"]
 
 SAMPLE = 2_000
-"""So many given values are looked at before the column is read."""
+"""How many values are looked at before the column is read."""
 
 DAY = 86_400_000_000
 
@@ -34,7 +34,7 @@ NO_TIME = frozenset(
 """Words for *no time*, in lower case."""
 
 MANY = 10
-"""One or two rows that fit one order of day and month are a warning beside so many that fit both."""
+"""One or two rows that fit only one order of day and month are a warning beside this many that fit both."""
 
 RARE = 0.05
 """So small a share of the witnesses may contradict the rest; they are then unreadable."""

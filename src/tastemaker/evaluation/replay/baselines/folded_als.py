@@ -1,4 +1,4 @@
-"""*ALS, users folded in*: a factorisation whose users are solved anew from what they had bought by the moment."""
+"""*ALS, users folded in*: a factorisation that solves a user's factors anew at each question, from their purchases so far."""
 
 from __future__ import annotations
 

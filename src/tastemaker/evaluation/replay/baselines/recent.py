@@ -26,11 +26,11 @@ LAST = 0.1
 MOST_QUESTIONS = 20_000
 
 MOST_SCORES = 150_000_000
-"""Settings are chosen on so many questions at most, and so many scores of products, the questions evenly spread."""
+"""Settings are chosen on at most this many questions, evenly spread, and this many scores of products."""
 
 
 class RecentBestSellers:
-    """Ranks by the decayed count of purchases, whoever asks."""
+    """Ranks by the decayed count of purchases, the same for every user."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""*Session neighbours*: what those did whose histories are most like the asking user's, as of the moment."""
+"""*Session neighbours*: scores products by what the users with the most similar histories did, as of the moment of asking."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ DAY = 86_400_000_000
 """Microseconds"""
 
 RECENT = 500
-"""So many of the latest events with a product are looked at."""
+"""At most this many of the latest events with a product are looked at."""
 
 LONGEST = 50
-"""So many of the latest events of a user are a history."""
+"""A history is at most this many of a user's latest events."""
 
 OWN = 20
-"""So many of the asking user's latest products are compared."""
+"""At most this many of the asking user's latest products are compared."""
 
 REST = np.float32(1e-6)
-"""What the rate of a best seller weighs: it parts equals, and answers who has no history."""
+"""Weight of the rate of best sellers: it breaks ties, and ranks for users without a history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ GRID = tuple(
 
 
 class SessionNeighbours:
-    """Ranks by what the users did whose histories are most alike, each event less the older it is; then by what sells of late."""
+    """Ranks by what the users with the most similar histories did, older events counting less; then by recent best sellers."""
 
     def __init__(
         self,
