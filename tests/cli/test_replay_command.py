@@ -62,6 +62,24 @@ def test_flags_of_a_replay_without_one_are_a_usage_error(tastemaker, files):
     assert (ran.returncode, "must be first-event" in ran.stderr) == (2, True)
 
 
+def test_a_column_of_the_catalogue_says_since_when_a_product_is_a_candidate(tastemaker, files, tmp_path):
+    catalogue, named = tmp_path / "shop.csv", tmp_path / "named.csv"
+    catalogue.write_text("product_id,since\nsock,2024-02-01\nhat,\ntie,2023-01-01\n")
+    named.write_text("product_id,launch\nsock,2024-02-01\nhat,\ntie,2023-01-01\n")
+    for flags in (["--products", catalogue], ["--products", named, "--since", "launch"]):
+        ran = tastemaker("evaluate", *files, "--replay", "--json", *flags)
+        assert ran.returncode == 0, ran.stderr
+        found = json.loads(ran.stdout)
+        assert found["not_findable"] == 2  # the kilt is in no catalogue, the sock not yet sold
+        assert "from its time in the column" in found["candidates"]
+    ran = tastemaker("evaluate", *files, "--replay", "--json", "--products", catalogue, "--since", "always")
+    assert json.loads(ran.stdout)["not_findable"] == 1
+    ran = tastemaker("evaluate", *files, "--replay", "--products", named, "--since", "start")
+    assert (ran.returncode, "has no column 'start'" in ran.stderr) == (1, True)
+    ran = tastemaker("evaluate", *files, "--products", named)
+    assert (ran.returncode, "go with --replay" in ran.stderr) == (2, True)
+
+
 @pytest.fixture(scope="module")
 def dated_logs(tmp_path_factory):
     """The synthetic shop, cut in time."""

@@ -20,6 +20,7 @@ from tastemaker.cli.learning.replayed import (
     check_replay_flags,
     replay_terms,
     show_replay_comparison,
+    with_since,
 )
 from tastemaker.cli.terminal.console import print_json, say
 from tastemaker.cli.terminal.interrupts import Stop, raise_at_once, stop_between_steps
@@ -141,9 +142,12 @@ def compare(
 
     _check_report(report)
     check_replay_flags(replay, frozen, since, others=bool(by or fail_if_worse_than or len(metric or []) > 1))
-    logs = _read(train, held_out, reading, users, products)
+    logs = _read(train, held_out, reading, users, products, describes_newcomers=replay)
     if replay:
-        terms = replay_terms(at, include_purchased, frozen=frozen, since=since, seed=seed, threads=threads)
+        terms = replay_terms(
+            at, include_purchased, frozen=frozen, since=since, products=products, seed=seed, threads=threads
+        )
+        terms = with_since(terms, since, products, logs.train.products, logs.held_out.time_unit)
         in_time = _replayed(logs, model or [], terms, metric, workspace)
         return show_replay_comparison(in_time, report=report, as_json=as_json)
     measure = Measurement(
@@ -209,14 +213,25 @@ class _Logs:
 
 
 def _read(
-    train: Path, held_out: Path, reading: ReadingOptions, users: Path | None, products: Path | None
+    train: Path,
+    held_out: Path,
+    reading: ReadingOptions,
+    users: Path | None,
+    products: Path | None,
+    *,
+    describes_newcomers: bool,
 ) -> _Logs:
     from tastemaker.data.reading.readers import read_purchases
 
     columns, how = reading.columns(), reading.reading()
     log = read_purchases(train, users=users, products=products, columns=columns, reading=how)
     say(f"{train}: {log.summary.sentence()}")
-    held = read_purchases(held_out, columns=columns, reading=how)
+    how = replace(how, product_features="none")  # the model knows its products
+    if describes_newcomers:
+        described = None if how.user_features == "none" else users
+        held = read_purchases(held_out, users=described, columns=columns, reading=how)
+    else:
+        held = read_purchases(held_out, columns=columns, reading=replace(how, user_features="none"))
     say(f"{held_out}: {held.summary.sentence()}")
     return _Logs(log, held, users, products)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,7 @@ from tastemaker.cli.learning.replayed import (
     check_replay_flags,
     replay_terms,
     show_replay,
+    with_since,
 )
 from tastemaker.cli.terminal.console import output, print_json, say
 from tastemaker.cli.terminal.options import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tastemaker.data.reading.readers import HeldOut
     from tastemaker.evaluation.protocol import Report
     from tastemaker.evaluation.replay.bench import Terms
+    from tastemaker.evaluation.replay.report import ReplayReport
     from tastemaker.model.taste_model import TasteModel
 
 __all__ = ["evaluate", "report_table"]
@@ -43,6 +45,20 @@ HeldOutLog = Annotated[
     list[Path],
     typer.Argument(
         metavar="HELD_OUT...", help="A log that the model has not seen, or its parts.", show_default=False
+    ),
+]
+Users = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="F", help="With --replay: what is known of users, those who are new, too.", show_default=False
+    ),
+]
+Products = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="F",
+        help="With --replay: a catalogue whose column since says from when on a product is sold.",
+        show_default=False,
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Decides the intervals' resampling and the workshop's draws.")]
@@ -57,6 +73,8 @@ def evaluate(
     replay: Replay = False,
     frozen: Frozen = False,
     since: Since = None,
+    users: Users = None,
+    products: Products = None,
     reading: ReadingOptions = ReadingOptions(),
     seed: Seed = 0,
     threads: Threads = None,
@@ -68,10 +86,13 @@ def evaluate(
     every purchase in HELD_OUT is a question, asked in the order of time: new users and new products count, too, and simple rules
     are measured beside the model.
     """
-    check_replay_flags(replay, frozen, since)
+    check_replay_flags(replay, frozen, since, catalogues=bool(users or products))
     if replay:
-        terms = replay_terms(at, include_purchased, frozen=frozen, since=since, seed=seed, threads=threads)
-        _replay(folder, held_out, reading, terms, as_json=as_json)
+        terms = replay_terms(
+            at, include_purchased, frozen=frozen, since=since, products=products, seed=seed, threads=threads
+        )
+        found = _replay(_Later(folder, held_out, reading, users, products, since), terms)
+        show_replay(found, as_json=as_json)
         return
     from tastemaker.evaluation.evaluate import evaluate as measure
     from tastemaker.model.folder import load
@@ -131,18 +152,32 @@ def _show(report: Report) -> None:
         )
 
 
-def _replay(folder: Path, later: list[Path], reading: ReadingOptions, terms: Terms, *, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """What a replay reads, as the options say it."""
+
+    folder: Path
+    files: list[Path]
+    reading: ReadingOptions
+    users: Path | None
+    products: Path | None
+    since: str | None
+
+
+def _replay(given: _Later, terms: Terms) -> ReplayReport:
     from tastemaker.data.reading.readers import read_purchases
+    from tastemaker.evaluation.replay.later import reading_of_later
     from tastemaker.evaluation.replay.replay import replay_on
     from tastemaker.model.folder import load
 
-    model = load(folder)
-    how = reading.reading()
-    if model.tokens is not None and not how.context:
-        how = replace(how, context=model.tokens.context.names)
-    log = read_purchases(log_of(later), columns=reading.columns(), reading=how)
-    say(f"{spoken(later)}: {log.summary.sentence()}")
-    show_replay(replay_on(model, log, terms), as_json=as_json)
+    model = load(given.folder)
+    files, columns, reading = log_of(given.files), given.reading.columns(), given.reading.reading()
+    reading = reading_of_later(model, files, users=given.users, columns=columns, reading=reading)
+    log = read_purchases(files, users=given.users, columns=columns, reading=reading)
+    say(f"{spoken(given.files)}: {log.summary.sentence()}")
+    return replay_on(
+        model, log, with_since(terms, given.since, given.products, model.products, log.time_unit)
+    )
 
 
 def report_table(report: Report) -> Sheet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,8 @@ from tastemaker.cli.terminal.console import output, print_json, say
 from tastemaker.cli.terminal.tables import Cell, Sheet, measured, print_sheet
 
 if TYPE_CHECKING:
+    from tastemaker.data.summary import TimeUnit
+    from tastemaker.data.vocabulary import Vocabulary
     from tastemaker.evaluation.replay.bench import Terms
     from tastemaker.evaluation.replay.compare import ReplayComparison
     from tastemaker.evaluation.replay.report import Measured, ReplayReport
@@ -28,6 +31,7 @@ __all__ = [
     "segments_table",
     "show_replay",
     "show_replay_comparison",
+    "with_since",
 ]
 
 Replay = Annotated[
@@ -40,17 +44,23 @@ Frozen = Annotated[bool, typer.Option("--frozen", help="With --replay: only the 
 Since = Annotated[
     str | None,
     typer.Option(
-        metavar="first-event",
-        help="With --replay: a product is a candidate from its first event on.",
-        show_default="always",
+        metavar="first-event|COLUMN|always",
+        help="With --replay: a product is a candidate from its first event on, or from the time in a column of --products.",
+        show_default="the column since of --products, else always",
     ),
 ]
 
 
-def check_replay_flags(replay: bool, frozen: bool, since: str | None, *, others: bool = False) -> None:
+def check_replay_flags(
+    replay: bool, frozen: bool, since: str | None, *, others: bool = False, catalogues: bool = False
+) -> None:
     """Refuse flags of a replay without one, and with one the ``others`` that it does not take."""
     if not replay and (frozen or since is not None):
         raise typer.BadParameter("--frozen and --since go with --replay.")
+    if not replay and catalogues:
+        raise typer.BadParameter(
+            "--users and --products go with --replay here: without it the model knows all."
+        )
     if replay and others:
         raise typer.BadParameter("--replay takes one --metric, and neither --by nor --fail-if-worse-than.")
 
@@ -61,22 +71,38 @@ def replay_terms(
     *,
     frozen: bool,
     since: str | None,
+    products: Path | None,
     seed: int,
     threads: int | None,
 ) -> Terms:
-    """Return how a replay asks, as the options say it; raise a usage error for a word that is none."""
+    """Return how a replay asks, as the options say it; raise a usage error for a ``since`` that cannot be."""
     from tastemaker.evaluation.replay.bench import FIRST_EVENT, Terms
 
-    if since is not None and since.replace("-", " ") != FIRST_EVENT:
-        raise typer.BadParameter(f"--since is {since!r}; it must be first-event.")
+    if since not in (None, "first-event", "always") and products is None:
+        raise typer.BadParameter(f"--since is {since!r}; it must be first-event, or a column of --products.")
     return Terms(
         at=tuple(sorted(set(at or (10, 100)))),
         include_purchased=include_purchased,
         frozen=frozen,
-        since=None if since is None else FIRST_EVENT,
+        since=FIRST_EVENT if since == "first-event" else None,
         seed=seed,
         threads=threads,
     )
+
+
+def with_since(
+    terms: Terms, since: str | None, catalogue: Path | None, products: Vocabulary, unit: TimeUnit
+) -> Terms:
+    """Return the terms with the times of a catalogue's column: the one that ``--since`` names, or one that is called so."""
+    from tastemaker.evaluation.replay.since import SINCE, has_since, since_of
+
+    if catalogue is None or since in ("first-event", "always"):
+        return terms
+    if since is None and not has_since(catalogue, products):
+        return terms
+    column = since or SINCE
+    times = since_of(catalogue, products, column=column, unit=unit)
+    return replace(terms, since=times, since_said=f"its time in the column {column!r} of {catalogue}")
 
 
 def show_replay(report: ReplayReport, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ import polars as pl
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.reading.catalogues import id_column
+from tastemaker.data.reading.options import Reading
 from tastemaker.data.reading.readers import HeldOut, read_held_out, read_purchases
 from tastemaker.data.reading.sources import Readable, open_source
 from tastemaker.data.vocabulary import Noun, Vocabulary
@@ -61,7 +62,11 @@ class Measurable:
         return self.purchases.take(self.purchases.product_rows < len(self.purchases.products))
 
 
-def log_given(given: AnyLog) -> Purchases:
+def log_given(
+    given: AnyLog,
+    *,
+    reading: Reading = Reading(),  # noqa: B008  (a frozen value)
+) -> Purchases:
     """Return a log as it was read, or read it as `read_purchases` does; its warnings are then warnings of Python.
 
     >>> len(log_given(pl.DataFrame({"user": [1, 2], "product": ["hat", "hat"]})))
@@ -81,16 +86,20 @@ def log_given(given: AnyLog) -> Purchases:
         raise DataError(
             "what read_held_out reads is to measure with, and knows no new users; read a log with read_purchases."
         )
-    log = read_purchases(given)
+    log = read_purchases(given, reading=reading)
     for warning in log.summary.warnings:
         warnings.warn(warning, ReadingWarning, stacklevel=3)
     return log
 
 
-def later_given(given: AnyHeldOut) -> Purchases:
+def later_given(
+    given: AnyHeldOut,
+    *,
+    reading: Reading = Reading(),  # noqa: B008  (a frozen value)
+) -> Purchases:
     """Return what came later over its own vocabularies, new users and products included; a split gives its held-out part."""
     part = getattr(given, "held_out", None)
-    return part if isinstance(part, Purchases) else log_given(given)
+    return part if isinstance(part, Purchases) else log_given(given, reading=reading)
 
 
 def held_out_given(given: AnyHeldOut, users: Vocabulary, products: Vocabulary) -> Measurable:

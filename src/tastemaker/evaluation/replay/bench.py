@@ -37,6 +37,7 @@ class Terms:
     """Whether all but the user's own history stands still from the end of train on"""
     since: Times | Literal["first event"] | None = None
     """``int64[P]``, from when on each product is a candidate, or from its first event on; ``None`` is always"""
+    since_said: str = "its time in `since`"
     """What ``since`` was made from, in words"""
     seed: int = 0
     threads: int | None = None
@@ -131,7 +132,7 @@ def _since(terms: Terms, timeline: Timeline, products: int) -> tuple[Times | Non
             raise SettingProblem(
                 f"since has the shape {terms.since.shape}; it needs a time for each of the {products:,} products."
             )
-        return terms.since, "each product of the model's catalogue from its time in `since` on"
+        return terms.since, f"each product of the model's catalogue from {terms.since_said} on"
     first = np.full(products, np.iinfo(np.int64).max)
     known = timeline.product_rows < products
     np.minimum.at(first, timeline.product_rows[known], timeline.times[known])

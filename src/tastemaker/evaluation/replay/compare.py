@@ -19,6 +19,7 @@ from tastemaker.evaluation.comparison.workspace import found_again, learned
 from tastemaker.evaluation.paired import compare_paired, holm
 from tastemaker.evaluation.replay.baselines.every import BASELINES, baselines
 from tastemaker.evaluation.replay.bench import Bench, Terms, bench_of
+from tastemaker.evaluation.replay.later import missing_in
 from tastemaker.evaluation.replay.questions import Questions
 from tastemaker.evaluation.replay.replay import measure_model, report_on
 from tastemaker.evaluation.replay.report import Measured, ReplayReport, gains
@@ -112,8 +113,14 @@ def compare_replay(
         for name, model in named.items()
         if name != chosen
     }
-    beside = [name for name in BASELINES if name not in named]
-    report = report_on(bench, measure_model(named[chosen], bench), *baselines(bench, beside))
+    asked = {name.replace("-", " ") for name in named} | set(named)
+    beside = [name for name in BASELINES if name not in asked]
+    report = report_on(
+        bench,
+        measure_model(named[chosen], bench),
+        *baselines(bench, beside),
+        missing=missing_in(named[chosen], later),
+    )
     together = {**others, **report.baselines}
     return ReplayComparison(report, chosen, others, _tests(report, together, metric, bench), metric)
 

@@ -8,11 +8,14 @@ from typing import Literal
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.reading.catalogues import Catalogue
 from tastemaker.data.reading.given import AnyHeldOut, later_given
 from tastemaker.data.reading.remedies import told_to_caller
 from tastemaker.evaluation.replay.baselines.every import baselines
-from tastemaker.evaluation.replay.bench import Bench, Terms, bench_of
+from tastemaker.evaluation.replay.bench import FIRST_EVENT, Bench, Terms, bench_of
+from tastemaker.evaluation.replay.later import missing_in, reading_of_later
 from tastemaker.evaluation.replay.report import Measured, ReplayReport
+from tastemaker.evaluation.replay.since import since_of
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.live.answers import Answers, PlainAnswers
 from tastemaker.ranking.live.living import LivingAnswers
@@ -28,7 +31,7 @@ def replay(
     at: Sequence[int] = (10, 100),
     include_purchased: bool = False,
     frozen: bool = False,
-    since: Times | Literal["first event"] | None = None,
+    since: Times | Catalogue | Literal["first event"] | None = None,
     beside: Sequence[str] | None = None,
     threads: int | None = None,
 ) -> ReplayReport:
@@ -36,8 +39,8 @@ def replay(
 
     Known at a moment is what a live server would know: the model, and every event before that moment. Purchases of one time do not
     see each other. What the user bought before is no question unless ``include_purchased``. With ``frozen`` only the user's own
-    history grows. ``since``, ``int64[P]`` in microseconds since 1970, makes each product a candidate from that moment on;
-    ``"first event"`` from its first event on.
+    history grows. ``since`` makes each product a candidate from a moment on: ``int64[P]`` in microseconds since 1970, or a
+    catalogue with a column ``since`` (where that is empty, the product is always one), or ``"first event"``.
     ``beside`` are the baselines to measure beside the model, all by default.
 
     Raises `ColumnProblem` when ``later`` has no times, `NoPurchases` when it holds no question, and `SettingProblem` for a name
@@ -52,9 +55,16 @@ def replay(
     >>> report.purchases, report.not_findable, report.metrics["hit_rate@10"].mean
     (2, 1, 0.5)
     """
-    terms = Terms(at=at, include_purchased=include_purchased, frozen=frozen, since=since, threads=threads)
     with told_to_caller():
-        return replay_on(model, later_given(later), terms, beside)
+        log = later_given(later, reading=reading_of_later(model, later))
+        if since is not None and not isinstance(since, np.ndarray) and not _is_first_event(since):
+            since = since_of(since, model.products, unit=log.time_unit)
+        terms = Terms(at=at, include_purchased=include_purchased, frozen=frozen, since=since, threads=threads)
+        return replay_on(model, log, terms, beside)
+
+
+def _is_first_event(since: Catalogue) -> bool:
+    return isinstance(since, str) and since == FIRST_EVENT
 
 
 def replay_on(
@@ -63,7 +73,7 @@ def replay_on(
     """Return what `replay` returns, on the given terms."""
     bench = bench_of(model, later, terms)
     found, skipped = baselines(bench, beside)
-    return report_on(bench, measure_model(model, bench), found, skipped)
+    return report_on(bench, measure_model(model, bench), found, skipped, missing=missing_in(model, later))
 
 
 def measure_model(model: TasteModel, bench: Bench) -> Measured:
@@ -86,18 +96,23 @@ def measure_model(model: TasteModel, bench: Bench) -> Measured:
 
 
 def report_on(
-    bench: Bench, model: Measured, found: dict[str, Measured], skipped: dict[str, str]
+    bench: Bench,
+    model: Measured,
+    found: dict[str, Measured],
+    skipped: dict[str, str],
+    *,
+    missing: Sequence[str] = (),
 ) -> ReplayReport:
-    """Return the report of what was measured."""
+    """Return the report of what was measured; ``missing`` says what the model would use and LATER lacks."""
     questions, terms = bench.questions, bench.terms
-    missing = questions.products >= bench.products
+    lost = questions.products >= bench.products
     if bench.since is not None:
-        inside = np.flatnonzero(~missing)
-        missing[inside] = bench.since[questions.products[inside]] > questions.times[inside]
+        inside = np.flatnonzero(~lost)
+        lost[inside] = bench.since[questions.products[inside]] > questions.times[inside]
     return ReplayReport(
         purchases=len(questions),
         users=len(np.unique(questions.users)),
-        not_findable=int(missing.sum()),
+        not_findable=int(lost.sum()),
         left_out=questions.left_out,
         candidates=bench.candidates,
         products=bench.products,
@@ -106,7 +121,7 @@ def report_on(
         model=model,
         baselines=found,
         skipped=skipped,
-        notes=tuple(_notes(bench)),
+        notes=(*_notes(bench), *missing),
         questions=questions,
     )
 
