@@ -147,9 +147,8 @@ def compare(
         terms = replay_terms(
             at, include_purchased, frozen=frozen, since=since, products=products, seed=seed, threads=threads
         )
-        terms = with_since(terms, since, products, logs.train.products, logs.held_out.time_unit)
-        in_time = _replayed(logs, model or [], terms, metric, workspace)
-        return show_replay_comparison(in_time, report=report, as_json=as_json)
+        replayed = _replayed(logs, model or [], terms, since, metric, workspace)
+        return show_replay_comparison(replayed, report=report, as_json=as_json)
     measure = Measurement(
         metrics=tuple(metric or [DEFAULT_METRIC]),
         at=tuple(at or STANDARD_LENGTHS),
@@ -165,20 +164,22 @@ def compare(
             workspace=workspace, onlooker=onlooker,
         )  # fmt: skip
         stop.check()
-    gate = None if fail_if_worse_than is None else _gate(found, fail_if_worse_than)
     if report is not None:
         _write_report(found, logs, names, report)
-    _render(found, gate, as_json)
-    if gate is not None and not gate.passed:
-        raise typer.Exit(1)
-    return None
+    return _render(found, fail_if_worse_than, as_json)
 
 
 def _replayed(
-    logs: _Logs, models: list[str], terms: Terms, metric: list[str] | None, workspace: Path | None
+    logs: _Logs,
+    models: list[str],
+    terms: Terms,
+    since: str | None,
+    metric: list[str] | None,
+    workspace: Path | None,
 ) -> ReplayComparison:
     from tastemaker.evaluation.replay.compare import compare_replay
 
+    terms = with_since(terms, since, logs.products_file, logs.train.products, logs.held_out.time_unit)
     with stop_between_steps() as stop:
         return compare_replay(
             logs.train,
@@ -236,7 +237,9 @@ def _read(
     return _Logs(log, held, users, products)
 
 
-def _render(found: Comparison, gate: Gate | None, as_json: bool) -> None:
+def _render(found: Comparison, rival: Path | None, as_json: bool) -> None:
+    """Print the comparison; exit with 1 where the new model is worse than its rival."""
+    gate = None if rival is None else _gate(found, rival)
     if as_json:
         more = {} if gate is None else {"gate": {"passed": gate.passed, "sentence": gate.sentence}}
         print_json(found.as_dict() | more)
@@ -244,6 +247,8 @@ def _render(found: Comparison, gate: Gate | None, as_json: bool) -> None:
         show_comparison(found)
     if gate is not None:
         say(gate.sentence[:1].upper() + gate.sentence[1:])
+        if not gate.passed:
+            raise typer.Exit(1)
 
 
 def _check_report(report: Path | None) -> None:
