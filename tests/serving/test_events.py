@@ -63,7 +63,7 @@ def products(answer):
 
 
 def bought(store, user):
-    return [product for product, _ in store.purchases_of([user]).get(user, [])]
+    return [event.product for event in store.events_of([user]).get(user, [])]
 
 
 # The file ---------------------------------------------------------------------------------------------------

@@ -321,7 +321,7 @@ def visitor_of_visit(model: TasteModel, visit: Visit) -> Visitor:
         part = slice(int(model.histories.offsets[user]), int(model.histories.offsets[user + 1]))
         history = np.asarray(model.histories.products[part])
         times = None if model.history_times is None else np.asarray(model.history_times[part])
-    nothing = (np.zeros(0, np.int32), np.zeros(0, np.int64))
+    nothing = (np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int16))
     facts = Facts(visit.context, visit.attributes)
     seen = model.products.rows(viewed).astype(np.int32)
     asking, strange = asking_of(model, user, nothing, held, facts, seen)

@@ -47,7 +47,8 @@ def export(
 ) -> None:
     """Write live purchases as a log that `train` and `recommend --with-purchases` read.
 
-    The columns are number, user_id, product_id, time, quantity. The last number is said, to go on after it next time.
+    The columns are number, user_id, product_id, time, quantity; event, where the file holds other kinds than purchases; and one for
+    each name of a context. The last number is said, to go on after it next time.
     """
     from tastemaker.errors import SettingProblem
     from tastemaker.ranking.export.to_file import check_file
@@ -65,4 +66,11 @@ def export(
     except OSError as error:
         raise SettingProblem(f"cannot write {out}: {error.strerror or error}.") from error
     last = f", the last one number {frame['number'][-1]:,}" if len(frame) else ""
-    say(f"Wrote {len(frame):,} purchases to {out}{last}.")
+    if "event" not in frame.columns:
+        say(f"Wrote {len(frame):,} purchases to {out}{last}.")
+        return
+    bought = int((frame["event"] == "purchase").sum())
+    say(
+        f"Wrote {len(frame):,} events to {out}, {bought:,} of them purchases{last}. "
+        "Read it with --event-column event --event KIND=VALUE."
+    )

@@ -41,18 +41,21 @@ NOTHING_BESIDE = Facts({}, {})
 def asking_of(
     model: TasteModel,
     user: int | None,
-    newer: tuple[Rows, Times],
+    newer: tuple[Rows, Times, AnyArray],
     basket: Rows,
     facts: Facts = NOTHING_BESIDE,
     viewed: Rows | None = None,
+    *,
+    at: int | None = None,
 ) -> tuple[Asking, tuple[str, ...]]:
     """Return one query over all that is known of a visitor, and which contexts and attributes the model does not know.
 
-    ``user`` is the row of one whom the model knows, ``newer`` what they bought since, with times, ``basket`` what is in the basket
-    now, and ``viewed`` the rows of the products of ``facts.viewed`` that the model knows, the oldest first. What is unknown says
-    nothing.
+    ``user`` is the row of one whom the model knows, ``newer`` what they did since: products, times and kinds (0 is a purchase),
+    ``basket`` what is in the basket now, and ``viewed`` the rows of the products of ``facts.viewed`` that the model knows, the
+    oldest first. What is unknown says nothing. They ask ``at`` a time, in microseconds; by default just after all that is known of
+    them and of the model.
     """
-    past, at, unknown = _past(model, user, newer, basket, viewed)
+    past, at, unknown = _past(model, user, newer, (basket, viewed), at)
     who, moment = np.zeros(1, np.int32), np.array([at])
     held, moments = bought_by(past, who, moment)
     seen = None if model.kinds is None else seen_by(past, who, moment)
@@ -61,19 +64,27 @@ def asking_of(
 
 
 def _past(
-    model: TasteModel, user: int | None, newer: tuple[Rows, Times], basket: Rows, viewed: Rows | None
+    model: TasteModel,
+    user: int | None,
+    newer: tuple[Rows, Times, AnyArray],
+    present: tuple[Rows, Rows | None],
+    at: int | None,
 ) -> tuple[Past, int, tuple[str, ...]]:
     """Return everything that a visitor did as the past of one user, when they ask, and what cannot be used of it."""
     products, times, kinds = _known(model, user)
-    now = max(int(newer[1].max(initial=0)), last_moment(model)) + 1
-    parts = [(products, times, kinds), (newer[0], newer[1], None)]
+    basket, viewed = present
+    views = 0 if viewed is None else len(viewed)
+    if at is None:
+        now = max(int(newer[1].max(initial=0)), last_moment(model)) + 1
+        at = now + (views + 1 if views and _knows_views(model) else 1)
+    else:
+        now = at - 1 - views
+    parts: list[tuple[Rows, Times, AnyArray | None]] = [(products, times, kinds), newer]
     unknown: tuple[str, ...] = ()
     names = () if model.kinds is None else model.kinds.names
-    at = now + 1
     if viewed is not None and len(viewed):
         if VIEW in names:
             moments = now + np.arange(len(viewed))
-            at = int(moments[-1]) + 2
             parts.append((viewed, moments, np.full(len(viewed), 1 + names.index(VIEW), np.int16)))
         else:
             unknown = ("viewed",)
@@ -92,6 +103,10 @@ def _past(
         ("purchase", *names),
     )
     return past, at, unknown
+
+
+def _knows_views(model: TasteModel) -> bool:
+    return model.kinds is not None and VIEW in model.kinds.names
 
 
 def _known(model: TasteModel, user: int | None) -> tuple[Rows, Times, AnyArray | None]:

@@ -16,11 +16,13 @@ from pathlib import Path
 import polars as pl
 
 from tastemaker.data.identifiers import integers_if_all, python_values, typed_ids
+from tastemaker.data.past import PURCHASE
 from tastemaker.errors import EventsFull, EventsProblem, KeyUsedOtherwise
 
 __all__ = ["Event", "Events", "as_bytes", "read_events"]
 
-FORMAT = 1
+FORMAT = 2
+"""1 held purchases alone; opening such a file to write makes it one of 2."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS purchases (
@@ -28,7 +30,9 @@ CREATE TABLE IF NOT EXISTS purchases (
     user TEXT NOT NULL,
     product TEXT NOT NULL,
     time INTEGER NOT NULL,
-    quantity REAL NOT NULL
+    quantity REAL NOT NULL,
+    kind TEXT NOT NULL DEFAULT 'purchase',
+    context TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS purchases_of_user ON purchases (user, product);
 CREATE TABLE IF NOT EXISTS answered (
@@ -39,6 +43,11 @@ CREATE TABLE IF NOT EXISTS answered (
 ) STRICT, WITHOUT ROWID;
 """
 
+GROW = """
+ALTER TABLE purchases ADD COLUMN kind TEXT NOT NULL DEFAULT 'purchase';
+ALTER TABLE purchases ADD COLUMN context TEXT;
+"""
+
 KEPT_SECONDS = 7 * 24 * 3600
 """So long an idempotency key is remembered."""
 
@@ -46,6 +55,9 @@ USERS_AT_ONCE = 10_000
 """Most users of one query; SQLite takes 32,766 parameters."""
 
 WAIT_SECONDS = 5.0
+
+EVENT = "event"
+"""The column of an exported log that tells kinds"""
 
 FORMULA = r"^[=+\-@\t\r]"
 """The first character of a cell that a spreadsheet takes for a formula"""
@@ -55,13 +67,16 @@ FORMULA = r"^[=+\-@\t\r]"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One purchase, made while a model serves."""
+    """One purchase, or an event of another kind, that happened while a model serves."""
 
     user: str
     product: str
     time: int
     """Microseconds since 1970-01-01 UTC"""
     quantity: float = 1.0
+    kind: str = PURCHASE
+    context: str = ""
+    """What was known of the request, as a JSON object; empty means nothing"""
 
 
 class Events:
@@ -99,7 +114,14 @@ class Events:
             )
         if number < FORMAT:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {FORMAT};COMMIT;")
+            with _transaction(connection):
+                number = connection.execute("PRAGMA user_version").fetchone()[
+                    0
+                ]  # another may have been quicker
+                change = "" if number == FORMAT else GROW if number else SCHEMA
+                for statement in change.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("PRAGMA synchronous = FULL")
 
     def add(
@@ -127,25 +149,44 @@ class Events:
                     "INSERT INTO answered VALUES (?, ?, ?, ?)", (key, content, len(events), now)
                 )
             connection.executemany(
-                "INSERT INTO purchases (user, product, time, quantity) VALUES (?, ?, ?, ?)",
-                [(event.user, event.product, event.time, event.quantity) for event in events],
+                "INSERT INTO purchases (user, product, time, quantity, kind, context) VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (one.user, one.product, one.time, one.quantity, one.kind, one.context or None)
+                    for one in events
+                ],
             )
             return len(events), False
 
-    def purchases_of(self, users: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
-        """Return the product and the time (microseconds since 1970) of each live purchase, for those of the users who have some."""
-        found: dict[str, list[tuple[str, int]]] = {}
+    def events_of(self, users: Sequence[str]) -> dict[str, list[Event]]:
+        """Return the live events of those of the users who have some, in the order of arrival."""
+        found: dict[str, list[Event]] = {}
+        for low in range(0, len(users), USERS_AT_ONCE):
+            some = users[low : low + USERS_AT_ONCE]
+            marks = "?" if len(some) == 1 else ", ".join("?" * len(some))
+            for _, event in self._read(f"WHERE user IN ({marks}) ORDER BY number", tuple(some)):
+                found.setdefault(event.user, []).append(event)
+        return found
+
+    def after(self, number: int, *, most: int) -> list[tuple[int, Event]]:
+        """Return the events with a greater number, with their numbers, in the order of arrival; so many at most."""
+        return self._read("WHERE number > ? ORDER BY number LIMIT ?", (number, most))
+
+    def last_number(self) -> int:
+        """Return the number of the event that arrived last; 0 where there is none."""
         with self._reading, _translated(self._file):
             assert self._reader is not None
-            for low in range(0, len(users), USERS_AT_ONCE):
-                some = users[low : low + USERS_AT_ONCE]
-                marks = "?" if len(some) == 1 else ", ".join("?" * len(some))
-                rows = self._reader.execute(
-                    f"SELECT user, product, time FROM purchases WHERE user IN ({marks})", tuple(some)
-                )
-                for user, product, time_ in rows:
-                    found.setdefault(user, []).append((product, time_))
-        return found
+            return int(self._reader.execute("SELECT max(number) FROM purchases").fetchone()[0] or 0)
+
+    def _read(self, which: str, values: tuple[object, ...]) -> list[tuple[int, Event]]:
+        with self._reading, _translated(self._file):
+            assert self._reader is not None
+            rows = self._reader.execute(
+                f"SELECT number, user, product, time, quantity, kind, context FROM purchases {which}", values
+            )
+            return [
+                (number, Event(user, product, moment, quantity, kind, context or ""))
+                for number, user, product, moment, quantity, kind, context in rows
+            ]
 
     def count(self) -> int:
         """Return how many events the file holds."""
@@ -163,6 +204,7 @@ class Events:
 def read_events(file: Path, *, after: int = 0, most: int | None = None) -> pl.DataFrame:
     """Return the events of a file as a log: ``number, user_id, product_id, time, quantity``, in the order of arrival.
 
+    Where the file holds events of other kinds, too, a column ``event`` tells them; each name of a context has a column of its own.
     Ids are integers where all are. ``after`` leaves out the events up to that number, which an earlier export had; ``most`` bounds
     how many come. A server may write meanwhile. Raises `EventsProblem`.
     """
@@ -171,10 +213,15 @@ def read_events(file: Path, *, after: int = 0, most: int | None = None) -> pl.Da
     with _translated(file):
         connection = _connect(file)
         try:
+            has_kinds = connection.execute("PRAGMA user_version").fetchone()[0] > 1
+            more = ", kind, context" if has_kinds else ", 'purchase', NULL"
             rows = connection.execute(
-                "SELECT number, user, product, time, quantity FROM purchases WHERE number > ? ORDER BY number LIMIT ?",
+                f"SELECT number, user, product, time, quantity{more} FROM purchases WHERE number > ? ORDER BY number LIMIT ?",
                 (after, -1 if most is None else most),
             ).fetchall()
+            others = has_kinds and bool(
+                connection.execute("SELECT 1 FROM purchases WHERE kind != ? LIMIT 1", (PURCHASE,)).fetchall()
+            )
         finally:
             connection.close()
     frame = pl.DataFrame(
@@ -185,14 +232,33 @@ def read_events(file: Path, *, after: int = 0, most: int | None = None) -> pl.Da
             "product_id": pl.String,
             "time": pl.Int64,
             "quantity": pl.Float64,
+            EVENT: pl.String,
+            "context": pl.String,
         },
         orient="row",
     )
+    frame = _with_contexts(frame) if others else _with_contexts(frame).drop(EVENT)
     return frame.with_columns(
         integers_if_all(frame["user_id"]) if len(frame) else frame["user_id"],
         integers_if_all(frame["product_id"]) if len(frame) else frame["product_id"],
         frame["time"].cast(pl.Datetime("us", "UTC")),
     )
+
+
+def _with_contexts(frame: pl.DataFrame) -> pl.DataFrame:
+    """Give each name of a context a column of its own, where the log has none of that name."""
+    contexts = [json.loads(text) if text else {} for text in frame["context"]]
+    frame = frame.drop("context")
+    names = dict.fromkeys(name for context in contexts for name in context)
+    for name in names:
+        if name not in frame.columns:
+            values = [context.get(name) for context in contexts]
+            plain = len({type(value) for value in values if value is not None}) == 1
+            texts = (
+                values if plain else [None if one is None else json.dumps(one).strip('"') for one in values]
+            )
+            frame = frame.with_columns(pl.Series(name, texts))
+    return frame
 
 
 def as_bytes(frame: pl.DataFrame, kind: str, *, raw_cells: bool = False) -> bytes:
@@ -211,8 +277,8 @@ def as_bytes(frame: pl.DataFrame, kind: str, *, raw_cells: bool = False) -> byte
             .then("'" + pl.col(name))
             .otherwise(pl.col(name))
             .alias(name)
-            for name in ("user_id", "product_id")
-            if text[name].dtype == pl.String
+            for name in text.columns
+            if name != "time" and text[name].dtype == pl.String
         )
     return (text.write_csv() if kind == "csv" else _as_json_lines(text)).encode()
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from starlette.concurrency import run_in_threadpool
+
+from tastemaker.errors import EventsProblem
 from tastemaker.serving.answering.active_rules import RulesInForce
 from tastemaker.serving.answering.event_store import Events
+from tastemaker.serving.answering.live_shop import LiveShop
 from tastemaker.serving.answering.product_search import ProductIndex
 from tastemaker.serving.front.settings import Settings
 from tastemaker.serving.models.loaded_model import LoadedModel
@@ -18,6 +23,8 @@ from tastemaker.serving.models.registry import Registry
 __all__ = ["ApiState"]
 
 T = TypeVar("T")
+
+log = logging.getLogger("tastemaker.live")
 
 
 @dataclass(slots=True)
@@ -43,6 +50,25 @@ class ApiState:
     def index(self, loaded: LoadedModel) -> ProductIndex:
         """Return what products are searched with, made when first asked for."""
         return self._once(loaded, "index", lambda: ProductIndex(loaded.model, loaded.catalogue))
+
+    def shop(self, loaded: LoadedModel) -> LiveShop | None:
+        """Return the version as live events move it; ``None`` where there are none, or nothing in it moves."""
+        events = self.events
+        if events is None or loaded.model.live is None:
+            return None
+        return self._once(loaded, "shop", lambda: LiveShop(loaded, events))
+
+    async def standing(self, loaded: LoadedModel, at: int | None) -> LoadedModel:
+        """Return the version as it ranks now, or at a moment in microseconds: with the rates and vectors that events have moved."""
+        shop = self.shop(loaded)
+        if shop is None:
+            return loaded
+        try:
+            if shop.wants_a_look():
+                await run_in_threadpool(shop.look)
+        except EventsProblem as error:
+            log.error("%s Lists are made as of the events before.", error)
+        return shop.now() if at is None else await run_in_threadpool(shop.at, at)
 
     def _once(self, loaded: LoadedModel, name: str, make: Callable[[], T]) -> T:
         with self._making:

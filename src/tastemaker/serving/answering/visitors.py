@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from tastemaker.data.past import PURCHASE
 from tastemaker.errors import EventsProblem
 from tastemaker.model.beside.asking import Asking
 from tastemaker.ranking.live.knowing import NOTHING_BESIDE, Facts, asking_of
 from tastemaker.ranking.visitors import NOTHING, Visitor, categories_of
+from tastemaker.serving.answering.event_store import Event
+from tastemaker.serving.answering.live_shop import kind_rows
 from tastemaker.serving.answering.state import ApiState
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.models.loaded_model import LoadedModel
@@ -29,15 +33,35 @@ Bought: TypeAlias = list[tuple[str, int]]
 """Live purchases: the product and the time, in microseconds since 1970"""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What holds for every visitor of a request."""
+
+    loaded: LoadedModel
+    facts: Facts
+    at: int | None
+    """When they ask, in microseconds"""
+    clock: int | None
+    """The time of the shop's latest event, where time moves anything"""
+
+    def when(self, live: Sequence[Event]) -> int | None:
+        """Return when one asks who did this since training: by default after it, and after all that the shop knows."""
+        if self.at is not None or self.clock is None:
+            return self.at
+        return max([self.clock, *(one.time for one in live)]) + 1
+
+
 def visitor_of(
     state: ApiState,
     loaded: LoadedModel,
     user: Id | None,
     basket: Sequence[Id],
     facts: Facts = NOTHING_BESIDE,
+    *,
+    at: int | None = None,
 ) -> Visitor:
     """Return what is known of a user (``None`` for none), of a basket and beside them; unknown ids are no error."""
-    return visitors_of(state, loaded, [(user, basket)], facts)[0]
+    return visitors_of(state, loaded, [(user, basket)], facts, at=at)[0]
 
 
 def visitors_of(
@@ -45,18 +69,22 @@ def visitors_of(
     loaded: LoadedModel,
     asked: Sequence[tuple[Id | None, Sequence[Id]]],
     facts: Facts = NOTHING_BESIDE,
+    *,
+    at: int | None = None,
 ) -> list[Visitor]:
-    """Return what is known of users, each with a basket, their live purchases looked up at once; unknown ids are no error.
+    """Return what is known of users, each with a basket, their live events looked up at once; unknown ids are no error.
 
-    ``facts`` are known of each of them.
+    ``facts`` are known of each of them. They ask ``at`` a time, in microseconds; by default after all that is known.
     """
     rows = [None if user is None else loaded.user_ids.row_of(user) for user, _ in asked]
     ids = [
         user if row is None else loaded.user_ids.one(row) for (user, _), row in zip(asked, rows, strict=True)
     ]
-    live = _bought_live(state, [str(user) for user in ids if user is not None])
+    live = _live(state, [str(user) for user in ids if user is not None])
+    shop = None if loaded.model.live is None else state.shop(loaded)
+    how = _Asked(loaded, facts, at, None if shop is None else shop.clock)
     return [
-        _visitor(loaded, user, row, basket, live.get(str(user), []) if user is not None else [], facts)
+        _visitor(how, user, row, basket, live.get(str(user), []) if user is not None else [])
         for user, row, (_, basket) in zip(ids, rows, asked, strict=True)
     ]
 
@@ -71,18 +99,20 @@ def count_unknown(visitors: Sequence[Visitor], metrics: Metrics, model: str) -> 
 
 
 def _visitor(
-    loaded: LoadedModel, user: Id | None, row: int | None, basket: Sequence[Id], bought: Bought, facts: Facts
+    how: _Asked, user: Id | None, row: int | None, basket: Sequence[Id], live: Sequence[Event]
 ) -> Visitor:
+    loaded = how.loaded
     named: dict[str, Any] = {} if user is None else {"user": user}
     unknown: list[Id] = []
     strangers: list[Id] = []
     history, times, held = NOTHING, None, NOTHING
     if row is not None:
         history, times = loaded.bought(row)
-    newer = _newer(loaded, history, bought)
+    newer = _newer(loaded, history, [(one.product, one.time) for one in live if one.kind == PURCHASE])
+    others = _others(loaded, live)
     if newer:
         history, times = _longer(history, times, newer)
-    elif user is not None and row is None:
+    elif user is not None and row is None and not others:
         unknown.append(user)
     if user is None or len(basket):
         named["basket"] = list(basket)
@@ -90,41 +120,49 @@ def _visitor(
         held = np.array(sorted({place for _, place in places if place is not None}), np.int32)
         strangers = list(dict.fromkeys(product for product, place in places if place is None))
     nothing = not len(history) and not len(held)
-    asking, strange = _asking(loaded, row, bought if newer else [], held, facts)
+    asking, strange = _asking(how, row, live if newer or others else [], held)
     return Visitor(
         row, history, times, held, categories_of(loaded.catalogue, strangers) if nothing else (),
-        live=bool(newer), named=named, unknown=(*unknown, *strangers, *strange), asking=asking,
+        live=bool(newer) or others, named=named, unknown=(*unknown, *strangers, *strange), asking=asking,
     )  # fmt: skip
 
 
+def _others(loaded: LoadedModel, live: Sequence[Event]) -> bool:
+    """Return whether there are events of other kinds, of which the model has learned what they say."""
+    kinds = loaded.model.kinds
+    return kinds is not None and any(
+        one.kind in kinds.names and loaded.product_ids.row_of(one.product) is not None for one in live
+    )
+
+
 def _asking(
-    loaded: LoadedModel, row: int | None, bought: Bought, held: Rows, facts: Facts
+    how: _Asked, row: int | None, live: Sequence[Event], held: Rows
 ) -> tuple[Asking | None, tuple[Id, ...]]:
     """Return all that is known, for a model that knows more than what is held, and what of it the model does not know."""
+    loaded, facts = how.loaded, how.facts
     given = facts.context or facts.attributes or facts.viewed
     if loaded.model.is_plain and not given:
         return None, ()
-    places = [(loaded.product_ids.row_of(product), time) for product, time in bought]
-    newer = [(place, time) for place, time in places if place is not None]
     viewed = [(product, loaded.product_ids.row_of(product)) for product in facts.viewed]
     asking, strange = asking_of(
         loaded.model,
         row,
-        (np.array([place for place, _ in newer], np.int32), np.array([time for _, time in newer], np.int64)),
+        kind_rows(loaded, live),
         held,
         facts,
         np.array([place for _, place in viewed if place is not None], np.int32),
+        at=how.when(live),
     )
     unknown: tuple[Id, ...] = (*strange, *(product for product, place in viewed if place is None))
     return None if loaded.model.is_plain else asking, unknown
 
 
-def _bought_live(state: ApiState, users: Sequence[str]) -> dict[str, Bought]:
-    """Return the live purchases of users; none where their file cannot be read, since a list without them is better than none."""
+def _live(state: ApiState, users: Sequence[str]) -> dict[str, list[Event]]:
+    """Return the live events of users; none where their file cannot be read, since a list without them is better than none."""
     if state.events is None or not users:
         return {}
     try:
-        return state.events.purchases_of(users)
+        return state.events.events_of(users)
     except EventsProblem as error:
         log.error("%s Lists are made without live purchases.", error)
         return {}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from datetime import UTC, datetime, timedelta
 
-from msgspec import UNSET
+import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.concurrency import run_in_threadpool
 
+from tastemaker.data.past import PURCHASE
 from tastemaker.errors import EventsFull, EventsProblem, KeyUsedOtherwise
 from tastemaker.serving.answering.event_store import (
     Event,
@@ -17,6 +18,7 @@ from tastemaker.serving.answering.event_store import (
     as_bytes,
     read_events,
 )
+from tastemaker.serving.api.moments import microseconds_of
 from tastemaker.serving.api.schemas import EventsAnswer, EventsBody, ExportQuery
 from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.operations.operation import Content
@@ -30,8 +32,6 @@ TYPES = {
     "parquet": "application/vnd.apache.parquet",
 }
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_END = 253_402_300_800 * 1_000_000  # the year 10000, which no date knows
 
 
 async def add(request: RequestInfo, body: EventsBody) -> EventsAnswer:
@@ -44,8 +44,10 @@ async def add(request: RequestInfo, body: EventsBody) -> EventsAnswer:
         Event(
             str(purchase.user),
             str(purchase.product),
-            now if purchase.time is UNSET else _microseconds(purchase.time),
+            now if purchase.time is UNSET else microseconds_of(purchase.time),
             purchase.quantity,
+            purchase.kind,
+            msgspec.json.encode(purchase.context).decode() if purchase.context else "",
         )
         for purchase in body.purchases
     ]
@@ -59,7 +61,16 @@ async def add(request: RequestInfo, body: EventsBody) -> EventsAnswer:
         raise Refusal(507, str(error)) from None
     except EventsProblem as error:
         raise Refusal(503, str(error), headers={"Retry-After": "1"}) from None
-    return EventsAnswer(accepted, repeated)
+    return EventsAnswer(accepted, repeated, _unknown_kinds(request, events))
+
+
+def _unknown_kinds(request: RequestInfo, events: list[Event]) -> list[str] | UnsetType:
+    """Return the kinds that no model in service learned from: such events are kept for the next training and say nothing now."""
+    known = {PURCHASE}
+    for served in request.service.registry.models.values():
+        for loaded in served.ready.values():
+            known |= set(() if loaded.model.kinds is None else loaded.model.kinds.names)
+    return sorted({event.kind for event in events} - known) or UNSET
 
 
 async def export(request: RequestInfo, query: ExportQuery) -> Content:
@@ -73,17 +84,6 @@ async def export(request: RequestInfo, query: ExportQuery) -> Content:
     last = query.after if frame.is_empty() else int(frame["number"][-1])
     headers = {"Last-Number": str(last), "Cache-Control": "no-store"}
     return Content(content, TYPES[query.format], headers=headers)
-
-
-def _microseconds(moment: float | datetime) -> int:
-    """Return microseconds since 1970-01-01 UTC; refuse (422) a date out of the range that numbers have."""
-    if isinstance(moment, datetime):
-        found = (moment - _EPOCH) // timedelta(microseconds=1)
-        if not 0 <= found < _END:
-            raise Refusal(422, f"the time {moment.isoformat()} is not from 1970 to 9999 (UTC).")
-        return found
-    # whole seconds apart: in the far future a float holds these to the microsecond, and not their product
-    return int(moment) * 1_000_000 if moment.is_integer() else round(moment * 1_000_000)
 
 
 def _store(request: RequestInfo) -> Events:

@@ -17,6 +17,7 @@ from tastemaker.serving.answering.product_search import about
 from tastemaker.serving.answering.visitors import count_unknown, visitor_of, visitors_of
 from tastemaker.serving.api import schemas as bodies
 from tastemaker.serving.api.model_choice import chosen
+from tastemaker.serving.api.moments import asked_at
 from tastemaker.serving.api.rules import request_rules, rules_of_query
 from tastemaker.serving.api.schemas import BodyOfList, ListQuery
 from tastemaker.serving.front.problems import Refusal
@@ -33,7 +34,8 @@ async def user(request: RequestInfo, query: ListQuery, user: str) -> bodies.Answ
     loaded = chosen(request, query)
     state = request.service.state
     book = state.rules.book(loaded, rules_of_query(query, loaded.catalogue))
-    (listed,) = await _lists(request.service, loaded, [visitor_of(state, loaded, user, ())], book, query)
+    visitor = visitor_of(state, loaded, user, (), at=asked_at(query.at))
+    (listed,) = await _lists(request.service, loaded, [visitor], book, query)
     return bodies.Answered.by(loaded.name, loaded.version, listed)
 
 
@@ -43,7 +45,9 @@ async def basket(request: RequestInfo, body: bodies.BasketBody) -> bodies.Answer
     state = request.service.state
     book = state.rules.book(loaded, request_rules(body))
     facts = Facts(body.context, body.attributes, body.viewed)
-    visitor = visitor_of(state, loaded, None if body.user is UNSET else body.user, body.basket, facts)
+    visitor = visitor_of(
+        state, loaded, None if body.user is UNSET else body.user, body.basket, facts, at=asked_at(body.at)
+    )
     (listed,) = await _lists(request.service, loaded, [visitor], book, body)
     return bodies.Answered.by(loaded.name, loaded.version, listed)
 
@@ -57,7 +61,10 @@ async def batch(request: RequestInfo, body: bodies.BatchBody) -> bodies.BatchAns
     state = request.service.state
     book = state.rules.book(loaded, request_rules(body))
     visitors = visitors_of(
-        state, loaded, [*((user, ()) for user in body.users), *((None, basket) for basket in body.baskets)]
+        state,
+        loaded,
+        [*((user, ()) for user in body.users), *((None, basket) for basket in body.baskets)],
+        at=asked_at(body.at),
     )
     lists = await _lists(request.service, loaded, visitors, book, body)
     return bodies.BatchAnswer(loaded.name, loaded.version, lists)
@@ -101,7 +108,8 @@ async def _lists(
     count_unknown(visitors, service.metrics, loaded.name)
     if asked.on_unknown == "error":
         _refuse_unknown(visitors)
-    how = Ranking(loaded, bool(book.include_purchased), approximate=True, book=book, explain=asked.why)
+    standing = await service.state.standing(loaded, asked_at(asked.at))
+    how = Ranking(standing, bool(book.include_purchased), approximate=True, book=book, explain=asked.why)
     lists = await lists_for(visitors, how, service.engine, service.metrics, k=asked.k)
     return [
         _listed(loaded, visitor, found, book, details=asked.details)

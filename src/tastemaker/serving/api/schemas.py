@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from tastemaker.data.past import PURCHASE
 from tastemaker.ranking.as_json import FoundByIndex, Id, Listed, Product, RemovedBy, RulesSaid
 
 __all__ = [
@@ -58,6 +59,14 @@ Label = Annotated[
 ]
 
 
+At = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=253_402_300_799,
+        description="When the visitor asks, in seconds since 1970-01-01 UTC; by default just after the shop's latest event.",
+    ),
+]
 Include = Annotated[
     bool, Meta(description="Whether products that were bought, or are in the basket, may be listed.")
 ]
@@ -130,6 +139,7 @@ class ListQuery(ModelQuery, kw_only=True):
     """How a list is made."""
 
     k: Length = 10
+    at: At | UnsetType = UNSET
     include_purchased: Include | UnsetType = UNSET
     why: Why = False
     details: Details = False
@@ -170,6 +180,7 @@ class BodyOfList(ModelQuery, kw_only=True):
     """What bodies that ask for lists have in common."""
 
     k: Length = 10
+    at: At | UnsetType = UNSET
     include_purchased: Include | UnsetType = UNSET
     why: Why = False
     details: Details = False
@@ -231,7 +242,7 @@ class HistoryQuery(ModelQuery, kw_only=True):
 
 
 class PurchaseBody(Struct, forbid_unknown_fields=True):
-    """One purchase."""
+    """One purchase, or another event."""
 
     user: Annotated[str, Meta(min_length=1, max_length=500)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
     product: (
@@ -245,10 +256,22 @@ class PurchaseBody(Struct, forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
     quantity: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
+    kind: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=100,
+            description="`purchase`, or a kind of event that the model learned from, such as `view`.",
+        ),
+    ] = PURCHASE
+    context: Annotated[
+        dict[str, Value],
+        Meta(max_length=100, description="What was known of the request, by the columns of the log."),
+    ] = {}
 
 
 class EventsBody(Struct, forbid_unknown_fields=True):
-    """Purchases; all of them are kept, or none."""
+    """Purchases and events of other kinds; all of them are kept, or none."""
 
     purchases: Annotated[list[PurchaseBody], Many, Meta(min_length=1)]
 
@@ -408,3 +431,12 @@ class EventsAnswer(Struct):
 
     accepted: int
     repeated: Annotated[bool, Meta(description="Whether this idempotency key had been answered before.")]
+    unknown_kinds: (
+        Annotated[
+            list[str],
+            Meta(
+                description="Kinds that no model in service learned from: kept for the next training, without a say today."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET

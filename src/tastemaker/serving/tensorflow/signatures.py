@@ -140,7 +140,8 @@ async def _lists(call: Call, asked: list[tuple[Any, Sequence[Any]]]) -> list[Ran
     book, said = _book(call), call.values["include_purchased"]
     visitors = visitors_of(call.api, call.loaded, asked)
     count_unknown(visitors, call.metrics, call.loaded.name)
-    how = Ranking(call.loaded, bool(book.include_purchased if said is None else said), book=book)
+    standing = await call.api.standing(call.loaded, None)
+    how = Ranking(standing, bool(book.include_purchased if said is None else said), book=book)
     lists = await lists_for(visitors, how, call.engine, call.metrics, k=_length(call))
     return [(found.rows, found.scores) for found in lists]
 
