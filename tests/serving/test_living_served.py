@@ -21,10 +21,11 @@ from tastemaker.serving.answering.event_store import Event, Events, read_events
 from tastemaker.serving.front.api_keys import new_key
 
 LIVING = SETTLED | {
-    "live.rate": 0.7, "live.half_life": 20.0, "live.fold_in": 2.0, "live.dial": 0.3, "kinds.own": "view=0.8", "kinds.taste": "view=0.4",
+    "live.rate": 0.7, "live.half_life": 20.0, "live.fold_in": 2.0, "live.dial": 0.3,
+    "kinds.own": "view=0.8", "kinds.taste": "view=0.4",
     "kinds.days": 30.0, "order.taste_days": 60.0, "order.memory_days": 60.0,
 }  # fmt: skip
-CUT = 1_704_067_200_000_000 + 185 * 86_400_000_000
+CUT = 1_704_067_200_000_000 + 165 * 86_400_000_000
 PRODUCTS = len(CATALOGUE)
 NEW = "wedding-10"
 """Never sold in train"""
@@ -48,7 +49,9 @@ def shop(tmp_path_factory):
         .alias("user_id"),
     )
     model = tm.train(log_of(before), tm.preset("default").changed(LIVING))
-    assert model.live is not None and model.live.fold_in is not None and model.kinds is not None
+    assert model.live is not None
+    assert model.live.fold_in is not None
+    assert model.kinds is not None
     models = tmp_path_factory.mktemp("living")
     save(model, models / "shop" / "1")
     return model, later, models
@@ -137,7 +140,8 @@ def test_a_product_that_is_bought_rises_for_everybody_and_a_new_users_list_moves
         after = listed(client, "u1")
         assert after.index(NEW) < before.index(NEW)
         assert listed(client, "never seen").index(NEW) < stranger.index(NEW)
-        assert NEW not in listed(client, "fan3") and len(listed(client, "fan3")) == PRODUCTS - 1
+        assert NEW not in listed(client, "fan3")
+        assert len(listed(client, "fan3")) == PRODUCTS - 1
 
 
 def test_two_workers_follow_the_same_file(shop, settings):
@@ -173,7 +177,7 @@ def test_a_view_posted_live_raises_its_product_until_it_is_bought(shop, settings
 
 
 def test_an_event_dated_far_ahead_moves_nothing_for_others(shop, settings):
-    model, _, models = shop
+    models = shop[2]
     options, headers = settings
     far = pl.Series([4_000_000_000_000_000]).cast(pl.Datetime("us", "UTC"))[0]
     with client_of(models, **options) as client:
@@ -204,4 +208,5 @@ def test_a_file_of_purchases_alone_takes_kinds_once_it_is_opened(tmp_path):
     store.close()
     frame = read_events(file)
     assert frame["event"].to_list() == ["purchase", "view"]
-    assert frame["occasion"].to_list() == [None, "sport"] and frame["size"].to_list() == [None, 4]
+    assert frame["occasion"].to_list() == [None, "sport"]
+    assert frame["size"].to_list() == [None, 4]

@@ -69,7 +69,8 @@ class LiveShop:
                 self._number = arrived[-1][0]
                 self._now, self._clock = self._moved(), self._standing.clock
             ended = time.monotonic()
-            self._next_look = ended + (ended - began) * (1 / SHARE - 1)
+            share = 0.5 if len(arrived) == AT_ONCE else SHARE  # what has piled up is caught up with
+            self._next_look = ended + (ended - began) * (1 / share - 1)
         finally:
             self._busy.release()
 

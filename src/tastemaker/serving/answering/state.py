@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
-
-from starlette.concurrency import run_in_threadpool
 
 from tastemaker.errors import EventsProblem
 from tastemaker.serving.answering.active_rules import RulesInForce
@@ -65,10 +64,10 @@ class ApiState:
             return loaded
         try:
             if shop.wants_a_look():
-                await run_in_threadpool(shop.look)
+                await asyncio.to_thread(shop.look)
         except EventsProblem as error:
             log.error("%s Lists are made as of the events before.", error)
-        return shop.now() if at is None else await run_in_threadpool(shop.at, at)
+        return shop.now() if at is None else await asyncio.to_thread(shop.at, at)
 
     def _once(self, loaded: LoadedModel, name: str, make: Callable[[], T]) -> T:
         with self._making:
