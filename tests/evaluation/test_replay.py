@@ -166,7 +166,10 @@ def test_segments_weeks_and_histories_part_the_questions():
     report = replay(best_sellers(train), later, beside=[])
     parts = {part.label: part.purchases for part in report.model.segments}
     assert parts == dict(zip(SEGMENTS, [2, 1, 1, 1], strict=True))
-    assert [(part.label, part.purchases) for part in report.model.weeks] == [("1", 1), ("2", 4)]
+    assert [(part.label, part.purchases) for part in report.model.weeks] == [
+        ("2024-01-02", 1),
+        ("2024-01-09", 4),
+    ]
     known = {part.label: part.purchases for part in report.model.by_known if part.purchases}
     assert known == {"0": 2, "1": 1, "2": 2}
     assert report.not_findable == 2

@@ -58,7 +58,12 @@ def test_the_page_holds_every_number_and_no_script(found):
         assert name in page
         assert f"{one.whole.metrics['ndcg@10'].mean:.4f}" in page
     assert "Does it age?" in page
-    assert "How much must be known" in page
+    assert "Each week is named by its first day. 1: 2024-01-26" in page
+    weeks = page[page.index("Does it age?") : page.index("How much must be known")]
+    for part in found.report.baselines["recent best sellers"].weeks:
+        assert (
+            f"{part.metrics['ndcg@10'].mean:.4f}" in weeks
+        )  # a rule that does not age stands beside the model
 
 
 def test_a_page_of_one_day_has_no_course():

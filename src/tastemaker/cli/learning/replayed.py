@@ -198,5 +198,8 @@ def _main_metric(measured_model: Measured) -> str:
 
 
 def _label(name: str, measured_model: Measured) -> str:
-    days = measured_model.settings.get("half_life_days")
-    return name if days is None else f"{name} ({days:g} days)"
+    for unit in ("days", "steps"):
+        found = measured_model.settings.get(f"half_life_{unit}")
+        if found is not None:
+            return f"{name} ({found:g} {unit})"
+    return name

@@ -45,9 +45,7 @@ def replay_page(found: ReplayComparison, *, command: str = "", now: datetime | N
             quality=_quality(found),
             tiles=mosaic(found, longest),
             longest=longest,
-            weeks=_course(
-                found, report.model.weeks, "week", f"{found.metric} week by week", "Does the model age?"
-            ),
+            weeks=_weeks(found),
             known=_course(
                 found,
                 report.model.by_known,
@@ -106,14 +104,40 @@ def _quality(found: ReplayComparison) -> Strip:
     return strip(found.metric, note, rows)
 
 
+BESIDE = "recent best sellers"
+"""A rule that never ages: where it falls as the model does, the weeks are harder, not the model older."""
+
+
+def _weeks(found: ReplayComparison) -> Chart | None:
+    """Return the course of the chosen model over the weeks of the replay, beside a rule that does not age."""
+    title, note = f"{found.metric} week by week", "Does the model age? Each week is named by its first day."
+    if found.report.model.weeks and "-" not in found.report.model.weeks[0].label:
+        title, note = f"{found.metric} part by part", "Does the model age? The times have no calendar."
+    other = found.report.baselines.get(BESIDE)
+    return _course(
+        found, found.report.model.weeks, "week", title, note, beside=() if other is None else other.weeks
+    )
+
+
 def _course(
-    found: ReplayComparison, parts: Sequence[Part], x_name: str, title: str, note: str
+    found: ReplayComparison,
+    parts: Sequence[Part],
+    x_name: str,
+    title: str,
+    note: str,
+    *,
+    beside: Sequence[Part] = (),
 ) -> Chart | None:
     """Return the course of the chosen model over some parts, numbered from 1, or ``None`` where there are less than two."""
     there = [part for part in parts if part.purchases]
     if len(there) < 2:
         return None
     ends = {"mean": "chosen", "low": "floor", "high": "floor"}
+    others = [
+        (float(place), part.metrics[found.metric].mean)
+        for place, part in enumerate(beside, 1)
+        if part.purchases
+    ]
     lines = [
         Line(
             name if name != "mean" else found.chosen,
@@ -125,6 +149,8 @@ def _course(
         )
         for name, colour in ends.items()
     ]
+    if len(others) == len(there):
+        lines.append(Line(BESIDE, "hue0", tuple(others)))
     labels = ", ".join(f"{place}: {part.label} ({part.purchases:,})" for place, part in enumerate(there, 1))
     return line_chart(
         title,

@@ -11,7 +11,7 @@ import polars as pl
 
 from tastemaker.data.events import Events
 from tastemaker.data.purchases import Purchases
-from tastemaker.errors import NoPurchases, SettingProblem
+from tastemaker.errors import ColumnProblem, NoPurchases, SettingProblem
 from tastemaker.evaluation.replay.questions import Questions, questions_of
 from tastemaker.evaluation.replay.ranks import ranks_of
 from tastemaker.evaluation.replay.report import Measured, measured_of
@@ -86,7 +86,13 @@ class Bench:
             threads=terms.threads,
         )
         return measured_of(
-            ranks, self.questions, at=terms.at, seed=terms.seed, whole=whole, settings=settings
+            ranks,
+            self.questions,
+            at=terms.at,
+            seed=terms.seed,
+            whole=whole,
+            settings=settings,
+            unit=self.later.time_unit,
         )
 
 
@@ -96,6 +102,7 @@ def bench_of(model: TasteModel, later: Purchases, terms: Terms) -> Bench:
         raise SettingProblem(
             f"lists of the lengths {list(terms.at)} were asked for; give lengths of at least 1."
         )
+    _check_units(model, later)
     timeline = timeline_of(model, later)
     places = np.flatnonzero(timeline.later >= 0)
     products = len(model.products)
@@ -121,6 +128,26 @@ def bench_of(model: TasteModel, later: Purchases, terms: Terms) -> Bench:
     cut = int(train.times.max(initial=0)) if train.times is not None else int(timeline.times[places[0]]) - 1
     since, candidates = _since(terms, timeline, products)
     return Bench(train, timeline, questions, terms, cut, since, candidates, later)
+
+
+OLDEST_DATE = 315_532_800_000_000
+"""1980-01-01: what a shop sold has a date after it, and steps do not reach it."""
+
+
+def _check_units(model: TasteModel, later: Purchases) -> None:
+    """Refuse times that cannot stand beside the model's: an order alone beside dates."""
+    past = model.past
+    if past is None or not len(past) or later.times is None or not len(later):
+        return
+    is_dated = int(np.max(past.times)) > OLDEST_DATE
+    if (is_dated and later.time_unit == "steps") or (
+        not is_dated and later.time_unit == "calendar" and int(later.times.min()) > OLDEST_DATE
+    ):
+        learned, asked = ("dates", "steps") if is_dated else ("steps", "dates")
+        raise ColumnProblem(
+            f"the model learned from {learned} and the times of LATER are {asked}, so that neither tells what came first; "
+            "give both with the same kind of times (--time-column, --time-unit)."
+        )
 
 
 def _since(terms: Terms, timeline: Timeline, products: int) -> tuple[Times | None, str]:

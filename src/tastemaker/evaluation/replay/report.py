@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from tastemaker.data.summary import TimeUnit
 from tastemaker.display import card, html_table
 from tastemaker.evaluation.interval_tables import interval_frame, intervals_table
 from tastemaker.evaluation.intervals import Interval, bca_ends, resampled_means
@@ -19,8 +21,12 @@ from tastemaker.types import AnyArray, Booleans, Doubles, Rows
 
 __all__ = ["Measured", "Part", "ReplayReport", "gains", "measured_of", "parts_of"]
 
-WEEK = 7 * 86_400_000_000
+DAY = 86_400_000_000
 """Microseconds"""
+
+WEEK = 7 * DAY
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 KNOWN = ((0, 0), (1, 1), (2, 2), (3, 4), (5, 9), (10, 19), (20, 49), (50, None))
 """The bands of how many events of a user are known."""
@@ -53,6 +59,7 @@ class Measured:
     """The same metrics, a mean for each user first: five users may ask half of the questions"""
     segments: tuple[Part, ...]
     weeks: tuple[Part, ...] = ()
+    """By the day that each week begins with; of times without a calendar by number, and of steps in tenths"""
     by_known: tuple[Part, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What was chosen inside train, such as ``half_life_days``"""
@@ -187,15 +194,19 @@ def measured_of(
     seed: int,
     whole: bool = True,
     settings: Mapping[str, Any] | None = None,
+    unit: TimeUnit = "calendar",
 ) -> Measured:
-    """Return what these ranks are worth, with 95 % intervals over users; weeks and histories only of the ``whole``."""
+    """Return what these ranks are worth, with 95 % intervals over users; weeks and histories only of the ``whole``.
+
+    ``unit`` is what the questions' times count.
+    """
     values = gains(ranks, at)
     labels = ["all", *SEGMENTS]
     masks: list[Booleans] = [
         np.ones(len(ranks), bool),
         *(questions.segments == i for i in range(len(SEGMENTS))),
     ]
-    weeks = _weeks(questions) if whole else []
+    weeks = _weeks(questions, unit) if whole else []
     known = _known(questions) if whole else []
     for label, mask in (*weeks, *known):
         labels.append(label)
@@ -267,13 +278,25 @@ def _over_users(values: Mapping[str, Doubles], users: Rows, seed: int) -> dict[s
     return parts[0].metrics
 
 
-def _weeks(questions: Questions) -> list[tuple[str, Booleans]]:
-    """Return the questions of each week that has one, from the first question on."""
+def _weeks(questions: Questions, unit: TimeUnit) -> list[tuple[str, Booleans]]:
+    """Return the questions of each week that has one, from the first day on; of an order alone those of each tenth of it."""
     if not len(questions):
         return []
-    numbers = (questions.times - questions.times[0]) // WEEK
+    times = questions.times
+    first = int(times[0]) // DAY * DAY if unit == "calendar" else int(times[0])
+    width = WEEK if unit != "steps" else max(-(-(int(times[-1]) - first + 1) // 10), 1)
+    numbers = (times - first) // width
     weeks: AnyArray = np.unique(numbers)
-    return [(str(int(week) + 1), numbers == week) for week in weeks]
+    return [(_week_named(int(week), first, unit), numbers == week) for week in weeks]
+
+
+def _week_named(week: int, first: int, unit: TimeUnit) -> str:
+    if unit != "calendar":
+        return str(week + 1)
+    try:
+        return f"{EPOCH + timedelta(microseconds=first + week * WEEK):%Y-%m-%d}"
+    except OverflowError:
+        return str(week + 1)
 
 
 def _known(questions: Questions) -> list[tuple[str, Booleans]]:

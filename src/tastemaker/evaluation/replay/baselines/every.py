@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
+from tastemaker.data.summary import TimeUnit
 from tastemaker.errors import SettingProblem
 from tastemaker.evaluation.replay.baselines.folded_als import FoldedFactors
 from tastemaker.evaluation.replay.baselines.own_lists import BASKET_KINDS, OwnFirst
-from tastemaker.evaluation.replay.baselines.recent import RecentBestSellers, choose_half_life
-from tastemaker.evaluation.replay.baselines.session_neighbours import SessionNeighbours, choose_neighbours
+from tastemaker.evaluation.replay.baselines.recent import (
+    RecentBestSellers,
+    choose_half_life,
+    half_life_said,
+    half_lives_of,
+)
+from tastemaker.evaluation.replay.baselines.session_neighbours import (
+    SessionNeighbours,
+    choose_neighbours,
+    grid_of,
+)
 from tastemaker.evaluation.replay.bench import Bench
 from tastemaker.evaluation.replay.report import Measured
 from tastemaker.model.taste_model import TasteModel
@@ -36,12 +46,21 @@ class Beside:
         """Return what was learned from, as a timeline of its own."""
         return self.bench.timeline.learned_part()
 
+    @property
+    def unit(self) -> TimeUnit:
+        """Return what the times count."""
+        return self.bench.later.time_unit
+
     @cached_property
     def half_life(self) -> float:
         """Return the half-life, in days, that was best inside train."""
         bench, terms = self.bench, self.bench.terms
         return choose_half_life(
-            self.train, bench.products, include_purchased=terms.include_purchased, threads=terms.threads
+            self.train,
+            bench.products,
+            include_purchased=terms.include_purchased,
+            half_lives=half_lives_of(self.train, self.unit),
+            threads=terms.threads,
         )
 
     def recent(self) -> RecentBestSellers:
@@ -69,7 +88,9 @@ def _best_sellers(beside: Beside) -> Measured:
 
 
 def _recent(beside: Beside) -> Measured:
-    return beside.bench.measured(beside.recent(), settings={"half_life_days": beside.half_life})
+    return beside.bench.measured(
+        beside.recent(), whole=True, settings=half_life_said(beside.half_life, beside.unit)
+    )
 
 
 def _bought_before(beside: Beside) -> Measured:
@@ -95,10 +116,11 @@ def _neighbours(beside: Beside) -> Measured:
         bench.products,
         half_life=beside.half_life,
         include_purchased=terms.include_purchased,
+        grid=grid_of(beside.train, beside.unit),
         threads=terms.threads,
     )
     rule = SessionNeighbours(bench.timeline, beside.recent(), bench.products, settings, threads=terms.threads)
-    return bench.measured(rule, settings=settings.as_dict())
+    return bench.measured(rule, settings=settings.as_dict(beside.unit))
 
 
 def _co_purchase(beside: Beside) -> Measured:

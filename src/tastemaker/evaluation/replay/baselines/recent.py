@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tastemaker.data.summary import PER_STEP, TimeUnit
 from tastemaker.evaluation.replay.questions import Questions, questions_of
 from tastemaker.evaluation.replay.ranks import ranks_of
 from tastemaker.ranking.live.answers import Asked, Scoring
@@ -15,10 +16,24 @@ from tastemaker.ranking.live.timeline import Timeline
 from tastemaker.ranking.top_k import Candidates
 from tastemaker.types import Rows
 
-__all__ = ["HALF_LIVES", "RecentBestSellers", "choose_half_life", "last_questions", "ndcg_of"]
+__all__ = [
+    "HALF_LIVES",
+    "RecentBestSellers",
+    "choose_half_life",
+    "half_life_said",
+    "half_lives_of",
+    "last_questions",
+    "ndcg_of",
+]
+
+DAY = 86_400_000_000
+"""Microseconds"""
 
 HALF_LIVES = (1.0, 3.0, 7.0, 14.0, 30.0, 60.0, 120.0, 365.0, 1_095.0)
 """Days"""
+
+SHARES = (1 / 256, 1 / 64, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 4.0)
+"""Half-lives where only the order of events is known, of all that train spans."""
 
 LAST = 0.1
 """Settings are chosen on the last tenth of the time that train spans."""
@@ -27,6 +42,24 @@ MOST_QUESTIONS = 20_000
 
 MOST_SCORES = 150_000_000
 """Settings are chosen on at most this many questions, evenly spread, and this many scores of products."""
+
+
+def half_lives_of(train: Timeline, unit: TimeUnit) -> tuple[float, ...]:
+    """Return the half-lives to choose among, in days of 86.4e9: those of a calendar, or of an order alone some of its length.
+
+    ``train`` holds nothing but what a model learned from.
+    """
+    span = int(train.times[-1] - train.times[0]) / DAY if len(train) else 0.0
+    return HALF_LIVES if unit != "steps" or not span else tuple(share * span for share in SHARES)
+
+
+def half_life_said(half_life: float, unit: TimeUnit, name: str = "half_life") -> dict[str, float]:
+    """Return a half-life as the report says it: in days, or in steps where only the order is known."""
+    return (
+        {f"{name}_steps": half_life * DAY / PER_STEP[unit]}
+        if unit == "steps"
+        else {f"{name}_days": half_life}
+    )
 
 
 class RecentBestSellers:

@@ -9,7 +9,13 @@ from itertools import product
 import numpy as np
 
 from tastemaker.data.ragged import offsets_of, places_in
-from tastemaker.evaluation.replay.baselines.recent import RecentBestSellers, last_questions, ndcg_of
+from tastemaker.data.summary import TimeUnit
+from tastemaker.evaluation.replay.baselines.recent import (
+    RecentBestSellers,
+    half_life_said,
+    last_questions,
+    ndcg_of,
+)
 from tastemaker.evaluation.replay.ranks import ranks_of
 from tastemaker.kernels.counting.neighbours import neighbour_scores
 from tastemaker.kernels.threads import ThreadPool
@@ -18,7 +24,7 @@ from tastemaker.ranking.live.timeline import Timeline
 from tastemaker.ranking.top_k import ExtraScores
 from tastemaker.types import Floats, Offsets, Rows
 
-__all__ = ["NeighbourSettings", "SessionNeighbours", "choose_neighbours"]
+__all__ = ["NeighbourSettings", "SessionNeighbours", "choose_neighbours", "grid_of"]
 
 DAY = 86_400_000_000
 """Microseconds"""
@@ -46,19 +52,25 @@ class NeighbourSettings:
     half_life: float = 365.0
     """Days after which what a neighbour did counts half"""
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self, unit: TimeUnit = "calendar") -> dict[str, float]:
         """Return the settings as the report says them."""
         return {
             "place_decay": self.place_decay,
             "neighbours": self.neighbours,
-            "neighbours_half_life_days": self.half_life,
+            **half_life_said(self.half_life, unit, "neighbours_half_life"),
         }
 
 
-GRID = tuple(
-    NeighbourSettings(decay, neighbours, half_life)
-    for decay, neighbours, half_life in product((0.8, 1.0), (100, 500), (30.0, 3_650.0))
-)
+def grid_of(train: Timeline, unit: TimeUnit) -> tuple[NeighbourSettings, ...]:
+    """Return the settings to choose among; where only the order is known, half-lives are shares of its length."""
+    half_lives = (30.0, 3_650.0)
+    if unit == "steps" and len(train):
+        span = max(int(train.times[-1] - train.times[0]), 1) / DAY
+        half_lives = (span / 10, 10 * span)
+    return tuple(
+        NeighbourSettings(decay, neighbours, half_life)
+        for decay, neighbours, half_life in product((0.8, 1.0), (100, 500), half_lives)
+    )
 
 
 class SessionNeighbours:
@@ -127,10 +139,11 @@ def choose_neighbours(
     *,
     half_life: float,
     include_purchased: bool = False,
-    grid: Sequence[NeighbourSettings] = GRID,
+    grid: Sequence[NeighbourSettings] | None = None,
     threads: int | None = None,
 ) -> NeighbourSettings:
     """Return the settings with the best ndcg@100 on the last tenth of train, replayed; of equals the first."""
+    grid = grid_of(train, "calendar") if grid is None else grid
     asked = last_questions(train, products, include_purchased=include_purchased, most=2_000)
     best, found = -1.0, grid[0]
     for settings in grid:
