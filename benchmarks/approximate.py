@@ -26,19 +26,19 @@ def main() -> None:
     index = make_index(vectors, bias)
     built = time.perf_counter() - began
     best_of(queries[:1], exact, 10, threads=1)
-    best, batch, one = timed(queries, exact, options.threads)
-    rows = [["exact, all products", "1.000", f"{batch:.2f}", f"{one:.2f}"]]
+    best, batch, alone = timed(queries, exact, options.threads)
+    rows = [["exact, all products", "1.000", f"{batch:.2f}", f"{alone:.2f}"]]
     probes = 8
     while probes <= index.nlist // 4:
         candidates = Approximate(exact, vectors, index, probes, options.over)
         best_of(queries[:1], candidates, 10, threads=1)
-        found, batch, one = timed(queries, candidates, options.threads)
+        found, batch, alone = timed(queries, candidates, options.threads)
         rows.append(
             [
                 f"{probes:,} of {index.nlist:,} cells",
                 f"{recall(best, found):.3f}",
                 f"{batch:.2f}",
-                f"{one:.2f}",
+                f"{alone:.2f}",
             ]
         )
         probes *= 2

@@ -344,7 +344,7 @@ def judged_users(part: Part, mode: bool) -> tuple[Any, Histories]:
         return users, wanted
     kept = np.sort(np.random.default_rng(7).choice(len(users), MOST_JUDGED, replace=False))
     lists = [wanted.of(int(user)) for user in kept]
-    offsets = np.concatenate(([0], np.cumsum([len(one) for one in lists]))).astype(np.int64)
+    offsets = np.concatenate(([0], np.cumsum([len(part) for part in lists]))).astype(np.int64)
     return users[kept], Histories(offsets, np.concatenate(lists))
 
 

@@ -49,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="reading-", dir=options.into))
     try:
-        lines = [measured(folder, one, options.rows, options.rounds) for one in options.formats.split(",")]
+        lines = [measured(folder, form, options.rows, options.rounds) for form in options.formats.split(",")]
     finally:
         shutil.rmtree(folder)
     print(f"**{options.rows:,} rows**\n")
@@ -65,13 +65,13 @@ def main() -> None:
 
 def measured(folder: Path, kind: str, rows: int, rounds: int) -> list[str]:
     path = write(folder, kind, rows)
-    size = sum(one.stat().st_size for one in (path.iterdir() if path.is_dir() else [path]))
+    size = sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
     found: dict[str, list[dict[str, float]]] = {how: [] for how in ("polars", "frames", "log")}
     for _ in range(rounds):
         for how, answers in found.items():
             answers.append(ask(how, kind, path))
-    seconds = {how: [one["seconds"] for one in answers] for how, answers in found.items()}
-    peaks = {how: f"{max(one['peak'] for one in answers):,.0f}" for how, answers in found.items()}
+    seconds = {how: [answer["seconds"] for answer in answers] for how, answers in found.items()}
+    peaks = {how: f"{max(answer['peak'] for answer in answers):,.0f}" for how, answers in found.items()}
     speed = {how: f"{rows / statistics.median(times) / 1e6:.2f}" for how, times in seconds.items()}
     share = {
         how: f"{statistics.median(ratios(seconds['polars'], seconds[how])):.0%}" for how in ("frames", "log")

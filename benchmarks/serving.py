@@ -99,21 +99,21 @@ def draw_requests(models: Path, folder: Path) -> None:
     ids = {"users": model.users.ids.to_list(), "products": model.products.ids.to_list()}
     draw = random.Random(1)
     for kind in KINDS:
-        drawn = [request_of(kind, one) for one in draw.choices(ids[kind.of], k=REQUESTS)]
+        drawn = [request_of(kind, id) for id in draw.choices(ids[kind.of], k=REQUESTS)]
         for name, path in ((kind.name, None), (f"constant-{kind.name}", f"/constant/{kind.name}")):
             lines = ["\t".join((method, path or own, body)) for method, own, body in drawn]
             (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
 
 
-def request_of(kind: Kind, one: Any) -> tuple[str, str, str]:
+def request_of(kind: Kind, asked: Any) -> tuple[str, str, str]:
     """Return the method, the path and the body of a request for one user or product."""
-    place = urllib.parse.quote(str(one), safe="")
+    place = urllib.parse.quote(str(asked), safe="")
     if kind.name == "api-user":
         return "GET", f"/api/v1/recommendations/users/{place}", ""
     if kind.name == "api-similar":
         return "GET", f"/api/v1/products/{place}/similar", ""
     signature = {"user": "recommend_user", "similar": "similar_products", "item": "call_item_item"}[kind.name]
-    return "POST", PREDICT, json.dumps({"signature_name": signature, "inputs": one})
+    return "POST", PREDICT, json.dumps({"signature_name": signature, "inputs": asked})
 
 
 # What is measured -------------------------------------------------------------------------------------------
@@ -131,10 +131,10 @@ def print_throughput(models: Path, folder: Path, options: argparse.Namespace) ->
             for name in names:
                 before = processor_seconds(process.pid)
                 seconds = options.seconds if number else 1
-                one = load(address, folder / f"{name}.tsv", options.connections, seconds)
-                one["cost"] = (processor_seconds(process.pid) - before) / one["requests"]
+                run = load(address, folder / f"{name}.tsv", options.connections, seconds)
+                run["cost"] = (processor_seconds(process.pid) - before) / run["requests"]
                 if number:
-                    found[name].append(one)
+                    found[name].append(run)
     print(
         markdown(HEADER, [row_of(kind, found[kind.name], found[f"constant-{kind.name}"]) for kind in KINDS])
     )
@@ -152,9 +152,9 @@ HEADER = (
 
 
 def row_of(kind: Kind, mine: list[dict[str, float]], constant: list[dict[str, float]]) -> list[str]:
-    rates, most = ([one["rate"] for one in both] for both in (mine, constant))
-    cost, least = (statistics.median(one["cost"] for one in both) * 1e6 for both in (mine, constant))
-    median, late = (statistics.median(one[name] for one in mine) for name in ("p50", "p99"))
+    rates, most = ([run["rate"] for run in both] for both in (mine, constant))
+    cost, least = (statistics.median(run["cost"] for run in both) * 1e6 for both in (mine, constant))
+    median, late = (statistics.median(run[name] for run in mine) for name in ("p50", "p99"))
     return [
         kind.title, spread(rates, 0), spread(most, 0), spread(ratios(rates, most)), f"{kind.wanted:.2f}",
         f"{cost:.0f} ({least:.0f})", f"{median:.1f}", f"{late:.1f}", f"{late / median:.1f}",
@@ -164,8 +164,8 @@ def row_of(kind: Kind, mine: list[dict[str, float]], constant: list[dict[str, fl
 def processor_seconds(process: int) -> float:
     """Return what the threads of a server's processes have used so far."""
     ticks = 0
-    for one in (process, *descendants(process)):
-        ticks += sum(map(int, Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    for worker in (process, *descendants(process)):
+        ticks += sum(map(int, Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[11:13]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -220,8 +220,8 @@ def print_start_and_memory(models: Path, folder: Path, options: argparse.Namespa
 def memory_of(process: int) -> tuple[float, float]:
     """Return the PSS and the RSS of a process and all its descendants, MiB."""
     pss = rss = 0
-    for one in (process, *descendants(process)):
-        for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+    for worker in (process, *descendants(process)):
+        for line in Path(f"/proc/{worker}/smaps_rollup").read_text().splitlines():
             name, _, value = line.partition(":")
             pss += int(value.split()[0]) if name == "Pss" else 0
             rss += int(value.split()[0]) if name == "Rss" else 0
@@ -241,7 +241,7 @@ def wait_for_neighbours(process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 120
     seen = quiet = 0
     while time.monotonic() < end and quiet < (15 if seen else 40):
-        busy = any(is_neighbours(one) for one in descendants(process.pid))
+        busy = any(is_neighbours(worker) for worker in descendants(process.pid))
         seen, quiet = seen or busy, 0 if busy else quiet + 1
         time.sleep(0.1)
 

@@ -122,7 +122,9 @@ def report(clients: list[Client], wrong: Counter[str], options: argparse.Namespa
 
 def write_catalogue(model: Any, file: Path) -> None:
     lines = ["product_id,category,price"]
-    lines += [f"{one},c{row % 40},{5 + row % 90}" for row, one in enumerate(model.products.ids.to_list())]
+    lines += [
+        f"{product},c{row % 40},{5 + row % 90}" for row, product in enumerate(model.products.ids.to_list())
+    ]
     file.write_text("\n".join(lines) + "\n")
 
 
@@ -157,11 +159,11 @@ def settled(memory: list[tuple[float, float]]) -> tuple[float, float]:
 def memory_of(process: int) -> tuple[float, float]:
     """Return the PSS of a server's processes, and what each has of its own, MiB; without the one that works out neighbours."""
     pss = own = 0
-    for one in (process, *descendants(process)):
+    for worker in (process, *descendants(process)):
         try:
-            if b"tastemaker.serving.models.neighbour_table" in Path(f"/proc/{one}/cmdline").read_bytes():
+            if b"tastemaker.serving.models.neighbour_table" in Path(f"/proc/{worker}/cmdline").read_bytes():
                 continue
-            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+            lines = Path(f"/proc/{worker}/smaps_rollup").read_text().splitlines()
         except OSError:
             continue
         values = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.endswith(" kB")}
@@ -207,31 +209,31 @@ class Client:
         found = self._predict("user", "recommend_user", {"user": self._users[row], "k": 20})
         self._check(found["product_ids"], found["scores"], 20)
         low, high = self._model.histories.offsets[row : row + 2]
-        bought = {self._products[one] for one in self._model.histories.products[low:high].tolist()}
+        bought = {self._products[place] for place in self._model.histories.products[low:high].tolist()}
         assert not bought & set(found["product_ids"]), "what was bought came again"
 
     def item(self) -> None:
-        one = self._random.choice(self._products)
-        found = self._predict("item", "call_item_item", {"item": one})
+        product = self._random.choice(self._products)
+        found = self._predict("item", "call_item_item", {"item": product})
         self._check(found["output_0"], found["output_1"], 100)
 
     def similar(self) -> None:
         some = self._random.sample(self._products, 3)
         found = self._predict("similar", "similar_products", {"product": some})
-        for one, ids, scores in zip(some, found["product_ids"], found["scores"], strict=True):
+        for product, ids, scores in zip(some, found["product_ids"], found["scores"], strict=True):
             self._check(ids, scores, 10)
-            assert one not in ids, "a product is near itself"
+            assert product not in ids, "a product is near itself"
 
     def api_user(self) -> None:
-        one = self._random.choice(self._users)
-        self._check_list(self._ask("api_user", "GET", f"/api/v1/recommendations/users/{quoted(one)}"), 10)
+        user = self._random.choice(self._users)
+        self._check_list(self._ask("api_user", "GET", f"/api/v1/recommendations/users/{quoted(user)}"), 10)
 
     def ruled(self) -> None:
         category = self._random.randrange(40)
         path = f"/api/v1/recommendations/users/{quoted(self._random.choice(self._users))}?where=category:c{category}"
         found = self._ask("ruled", "GET", path)
         self._check_list(found, 10)
-        rows = [self._products.index(one["product"]) for one in found["recommendations"][:2]]
+        rows = [self._products.index(entry["product"]) for entry in found["recommendations"][:2]]
         assert all(row % 40 == category for row in rows), "a rule was broken"
 
     def why(self) -> None:
@@ -239,7 +241,7 @@ class Client:
         found = self._ask("why", "GET", path)
         self._check_list(found, 5)
         if found["source"] == "personal":
-            assert all(one["reasons"] for one in found["recommendations"]), "a reason is missing"
+            assert all(entry["reasons"] for entry in found["recommendations"]), "a reason is missing"
 
     def basket(self) -> None:
         some = self._random.sample(self._products, 3)
@@ -256,12 +258,12 @@ class Client:
         }
         found = self._ask("batch", "POST", "/api/v1/batch", body)
         assert len(found["answers"]) == 13, "an answer is missing"
-        for one in found["answers"]:
-            self._check_list(one, 10)
+        for answer in found["answers"]:
+            self._check_list(answer, 10)
 
     def api_similar(self) -> None:
-        one = self._random.choice(self._products)
-        found = self._ask("api_similar", "GET", f"/api/v1/products/{quoted(one)}/similar")["similar"]
+        product = self._random.choice(self._products)
+        found = self._ask("api_similar", "GET", f"/api/v1/products/{quoted(product)}/similar")["similar"]
         self._check([each["product"] for each in found], [each["score"] for each in found], 10)
 
     def stranger(self) -> None:
@@ -286,8 +288,11 @@ class Client:
 
     def purchase(self) -> None:
         """Send a purchase of somebody new: the next list is theirs, without what they bought."""
-        who, one = f"new-{self._number}-{self._random.randrange(10**12)}", self._random.choice(self._products)
-        body = {"purchases": [{"user": who, "product": one}]}
+        who, product = (
+            f"new-{self._number}-{self._random.randrange(10**12)}",
+            self._random.choice(self._products),
+        )
+        body = {"purchases": [{"user": who, "product": product}]}
         key = {"Idempotency-Key": who}
         for _ in range(
             self._random.choice([1, 1, 2])
@@ -297,11 +302,13 @@ class Client:
         found = self._ask("after a purchase", "GET", f"/api/v1/recommendations/users/{who}")
         self._check_list(found, 10)
         assert found["source"] == "personal", "a live purchase was not heeded"
-        assert one not in {each["product"] for each in found["recommendations"]}, "what was bought came again"
+        assert product not in {each["product"] for each in found["recommendations"]}, (
+            "what was bought came again"
+        )
 
     def status(self) -> None:
         found = self._ask("status", "GET", "/v1/models/recommender")["model_version_status"]
-        assert any(one["state"] == "AVAILABLE" for one in found), "no version is available"
+        assert any(version["state"] == "AVAILABLE" for version in found), "no version is available"
         self._ask("status", "GET", "/metrics", parse=len)
 
     # How it is asked, and what is checked
@@ -332,9 +339,9 @@ class Client:
 
     def _check_list(self, found: Any, length: int) -> None:
         listed = found["recommendations"]
-        pairs = [(one["product"], one["score"]) for one in listed]
-        self._check([one for one, _ in pairs], [score for _, score in pairs], length)
-        assert [one["rank"] for one in listed] == list(range(1, length + 1)), "ranks are wrong"
+        pairs = [(entry["product"], entry["score"]) for entry in listed]
+        self._check([product for product, _ in pairs], [score for _, score in pairs], length)
+        assert [entry["rank"] for entry in listed] == list(range(1, length + 1)), "ranks are wrong"
 
     def _check(self, ids: list[Any], scores: list[float], length: int) -> None:
         assert len(ids) == len(scores) == length, f"{len(ids)} products in place of {length}"
@@ -343,8 +350,8 @@ class Client:
         assert scores == sorted(scores, reverse=True), "scores do not descend"
 
 
-def quoted(one: Any) -> str:
-    return urllib.parse.quote(str(one), safe="")
+def quoted(id: Any) -> str:
+    return urllib.parse.quote(str(id), safe="")
 
 
 if __name__ == "__main__":

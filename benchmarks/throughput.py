@@ -78,8 +78,8 @@ def main() -> None:
         rows.append(
             [
                 f"D = {d}, {n} thread{'s' if n > 1 else ''}",
-                spread([len(log) / one / 1e3 for one in measured], 0),
-                spread([1e-9 * len(log) * candidates * d / one for one in measured]),
+                spread([len(log) / elapsed / 1e3 for elapsed in measured], 0),
+                spread([1e-9 * len(log) * candidates * d / elapsed for elapsed in measured]),
                 f"{6 * d * pairs / max(peaks[n]):.0%}",
                 f"{12 * padded(d) * pairs:.1f}",
                 f"{12 * padded(d) * pairs / max(gathers[d, n]):.0%}",

@@ -82,7 +82,7 @@ def main() -> None:
         [
             TITLES[name],
             spread(seconds[name]),
-            spread([users / one for one in seconds[name]], 0),
+            spread([users / second for second in seconds[name]], 0),
             "1" if name == OURS else spread(ratios(seconds[name], seconds[OURS])),
             same(lists[name], lists[OURS]) if name == "implicit" else "",
         ]

@@ -60,12 +60,12 @@ def main() -> None:
             NOTEBOOK: worker(options.tensorflow_python, "keras_epochs.py", "notebook"),
             TUNED: worker(options.tensorflow_python, "keras_epochs.py", "tuned"),
         }
-        peers = [one.ask()["peer"] for one in keras.values()]  # both have started
+        peers = [peer.ask()["peer"] for peer in keras.values()]  # both have started
         workers = {OURS: worker(sys.executable, "tastemaker_epochs.py")} | keras
         course: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
         for _ in range(options.epochs + 1):
-            for name, one in workers.items():
-                course[name].append(one.ask())
+            for name, peer in workers.items():
+                course[name].append(peer.ask())
     seconds = {name: [epoch["seconds"] for epoch in epochs[1:]] for name, epochs in course.items()}
     rows = [
         [

@@ -127,7 +127,9 @@ def arrows() -> dict[str, set[str]]:
                 assert not node.level, f"{name} imports relatively"
                 for alias in node.names:
                     inner = f"{node.module}.{alias.name}"
-                    found[name] |= {one for one in (inner, node.module) if one in MODULES and "." in one}
+                    found[name] |= {
+                        module for module in (inner, node.module) if module in MODULES and "." in module
+                    }
         found[name].discard(name)
     return found
 

@@ -57,7 +57,7 @@ def test_the_json_is_one_object_and_agrees_with_evaluate(tastemaker, logs, model
     assert ran.returncode == 0, ran.stderr
     printed = json.loads(ran.stdout)
     assert printed["chosen"] == str(model_folder)
-    models = {one["name"]: one for one in printed["models"]}
+    models = {model["name"]: model for model in printed["models"]}
     alone = tastemaker("evaluate", model_folder, held, "--at", 10, "--seed", 7, "--json")
     single = json.loads(alone.stdout)
     assert {
@@ -196,7 +196,7 @@ def test_killed_half_way_it_goes_on_where_it_was(tastemaker, logs, tmp_path):
     ran = tastemaker(*asked)
     assert ran.returncode == 0, ran.stderr
     reused = {model["name"]: model["reused"] for model in json.loads(ran.stdout)["models"]}
-    assert reused == {name: any(one.startswith(f"{name}-") for one in kept) for name in reused}
+    assert reused == {name: any(folder.startswith(f"{name}-") for folder in kept) for name in reused}
     assert reused["co-purchase"]
 
 

@@ -76,11 +76,11 @@ def test_a_new_user_without_a_known_purchase_gets_best_sellers_and_it_is_said(as
 
 
 def test_unknown_products_of_a_basket_are_named_and_the_rest_is_used(ask, model):
-    one = str(model.products.ids[4])
-    told, said = ask("--basket", f"{one},no-such,77")
+    known = str(model.products.ids[4])
+    told, said = ask("--basket", f"{known},no-such,77")
     assert "Products 'no-such', '77' are not among the 150 known; the rest is used." in said
     assert told["unknown_products"] == ["no-such", "77"]
-    assert told["recommendations"] == ask("--basket", one)[0]["recommendations"]
+    assert told["recommendations"] == ask("--basket", known)[0]["recommendations"]
     assert told["recommendations"][0]["best_sellers"] is False
 
 

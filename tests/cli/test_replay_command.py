@@ -85,7 +85,8 @@ def dated_logs(tmp_path_factory):
     """The synthetic shop, cut in time."""
     log = make_shop(users=120, products=40, purchases=900, seed=3).purchases
     users, products = (
-        one.at(rows) for one, rows in ((log.users, log.user_rows), (log.products, log.product_rows))
+        vocabulary.at(rows)
+        for vocabulary, rows in ((log.users, log.user_rows), (log.products, log.product_rows))
     )
     frame = pl.DataFrame(
         {"user": users, "product": products, "time": pl.Series(log.times).cast(pl.Datetime("us"))}

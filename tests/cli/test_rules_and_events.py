@@ -27,7 +27,7 @@ def test_lists_under_a_file_of_rules(tastemaker, model_folder, shop, shop_files,
         *("--catalogue", shop_files.products, "--json"),
     )
     found = answer(done)
-    products = [one["product_id"] for one in found["recommendations"][0]["products"]]
+    products = [entry["product_id"] for entry in found["recommendations"][0]["products"]]
     everything = tm.recommend(load(model_folder), ["c-000002"], k=150).of(0)
     expected, seen = [], set()
     for product, _ in everything:
@@ -75,11 +75,11 @@ def test_rules_on_a_column_without_a_catalogue_say_so_in_one_line(tastemaker, mo
 @pytest.mark.parametrize("whom", [["--user", "c-000002"], ["--basket", "1000003,1000017"]])
 def test_reasons_add_up_and_are_printed(tastemaker, model_folder, whom):
     found = answer(tastemaker("recommend", model_folder, *whom, "--k", 3, "--why", "--json"))
-    for one in found["recommendations"][0]["products"]:
-        why = one["reasons"]
+    for entry in found["recommendations"][0]["products"]:
+        why = entry["reasons"]
         total = why["popularity"] + why["taste"] + why["repeat"]
         total += sum(part["taste"] + part["memory"] for part in why["purchases"])
-        assert total == pytest.approx(one["score"], abs=1e-4)
+        assert total == pytest.approx(entry["score"], abs=1e-4)
     printed = tastemaker("recommend", model_folder, *whom, "--k", 3, "--why")
     assert "because of" in printed.stdout
     assert "popularity 0.00" in printed.stdout

@@ -144,10 +144,10 @@ def test_recommend_prints_json_for_users_and_for_a_basket(tastemaker, trained, s
         tastemaker("recommend", trained[1], "--user", "c-000001", "--user", "c-000009", "--k", 4, "--json")
     )
     lists = told["recommendations"]
-    assert [one["user_id"] for one in lists] == ["c-000001", "c-000009"]
-    for one in lists:
-        assert [place["rank"] for place in one["products"]] == [1, 2, 3, 4]
-        scores = [place["score"] for place in one["products"]]
+    assert [answer["user_id"] for answer in lists] == ["c-000001", "c-000009"]
+    for answer in lists:
+        assert [place["rank"] for place in answer["products"]] == [1, 2, 3, 4]
+        scores = [place["score"] for place in answer["products"]]
         assert scores == sorted(scores, reverse=True)
     basket = [place["product_id"] for place in lists[0]["products"][:2]]
     told = printed(tastemaker("recommend", trained[1], "--basket", ",".join(map(str, basket)), "--json"))
@@ -175,7 +175,7 @@ def test_recommend_writes_parquet_for_all_users(tastemaker, trained, split, tmp_
 def test_recommend_answers_the_users_of_a_file(tastemaker, trained, tmp_path):
     (tmp_path / "users.csv").write_text("user_id\nc-000005\nc-000002\n")
     ran = tastemaker("recommend", trained[1], "--users", tmp_path / "users.csv", "--k", 1, "--json")
-    assert [one["user_id"] for one in printed(ran)["recommendations"]] == ["c-000005", "c-000002"]
+    assert [answer["user_id"] for answer in printed(ran)["recommendations"]] == ["c-000005", "c-000002"]
     told = printed(
         tastemaker(
             "recommend",
@@ -200,9 +200,11 @@ def test_k_above_the_catalogue_gives_shorter_lists(tastemaker, trained):
 
 
 def test_similar_prints_and_writes_neighbours(tastemaker, trained, split, tmp_path):
-    one = str(split.train.products.ids[3])
-    told = printed(tastemaker("similar", trained[1], "--product", one, "--k", 3, "--include-self", "--json"))
-    assert [str(entry["product_id"]) for entry in told["similar"]] == [one]
+    product = str(split.train.products.ids[3])
+    told = printed(
+        tastemaker("similar", trained[1], "--product", product, "--k", 3, "--include-self", "--json")
+    )
+    assert [str(entry["product_id"]) for entry in told["similar"]] == [product]
     assert set(told["similar"][0]["products"][0]) == {"similar_id", "rank", "score"}
     ran = tastemaker(
         "similar",

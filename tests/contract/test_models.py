@@ -186,7 +186,8 @@ def answers(model):
         similar(model, products, k=20, similarity="cosine"),
     ]
     return [
-        (one.lists.offsets.tobytes(), one.lists.rows.tobytes(), one.lists.scores.tobytes()) for one in lists
+        (answer.lists.offsets.tobytes(), answer.lists.rows.tobytes(), answer.lists.scores.tobytes())
+        for answer in lists
     ]
 
 

@@ -217,7 +217,7 @@ def _content(rng: random.Random, dialect: Dialect, rows: list[Row]) -> tuple[byt
     records = [{named[role]: _typed(rng, dialect, role, row) for role in dialect.order} for row in rows]
     if dialect.kind == "jsonl":
         return "".join(
-            json.dumps(one, ensure_ascii=rng.random() < 0.5) + "\n" for one in records
+            json.dumps(record, ensure_ascii=rng.random() < 0.5) + "\n" for record in records
         ).encode(), ".jsonl"
     if dialect.kind in ("parquet", "arrow", "xlsx"):
         return _typed_file(dialect.kind, records)
@@ -230,28 +230,28 @@ def _document(kind: str, records: list[dict[str, Any]]) -> str:
         return json.dumps(records)
     if kind == "columns":
         return json.dumps(
-            {name: {str(place): one[name] for place, one in enumerate(records)} for name in names}
+            {name: {str(place): record[name] for place, record in enumerate(records)} for name in names}
         )
     if kind == "index":
-        return json.dumps({str(place): one for place, one in enumerate(records)})
+        return json.dumps({str(place): record for place, record in enumerate(records)})
     if kind == "split":
         return json.dumps(
             {
                 "columns": names,
                 "index": list(range(len(records))),
-                "data": [list(one.values()) for one in records],
+                "data": [list(record.values()) for record in records],
             }
         )
     schema = {"fields": [{"name": "index", "type": "integer"}], "primaryKey": ["index"]}
     return json.dumps(
-        {"schema": schema, "data": [{"index": place} | one for place, one in enumerate(records)]}
+        {"schema": schema, "data": [{"index": place} | record for place, record in enumerate(records)]}
     )
 
 
 def _typed_file(kind: str, records: list[dict[str, Any]]) -> tuple[bytes, str]:
     columns = {}
     for name in records[0]:
-        values = [one[name] for one in records]
+        values = [record[name] for record in records]
         mixed = len({type(value) for value in values}) > 1
         columns[name] = [str(value) for value in values] if mixed else values
     frame, out = pl.DataFrame(columns), io.BytesIO()

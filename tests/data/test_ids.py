@@ -69,7 +69,7 @@ def test_ids_with_numbers_are_the_texts_that_they_are_wherever_one_is_written_ot
     texts = [beginning + number for number in numbers]
     words = f"7 007 +7 -7 -07 u7 u07 u+7 SKU7 SKU--7 x 7x 00007 +0007 u00007 ٣ {'9' * 25}"
     odd = words.split()
-    odd += [beginning + one for one in odd]
+    odd += [beginning + text for text in odd]
     for place, text in enumerate(odd):
         texts[2_100 + 20 * place] = text  # beyond the sample
     texts[2_990] = ""
@@ -77,9 +77,9 @@ def test_ids_with_numbers_are_the_texts_that_they_are_wherever_one_is_written_ot
     frame.write_csv(tmp_path / "log.csv")
     for log in (frame, tmp_path / "log.csv"):
         read = tm.read_purchases(log)
-        expected = [one for one in texts if one]
+        expected = [text for text in texts if text]
         assert read.products.ids.gather(pl.Series(read.product_rows)).to_list() == [
-            one.strip() for one in expected
+            text.strip() for text in expected
         ]
         assert read.summary.dropped == 1
 
@@ -89,5 +89,5 @@ def test_integers_far_apart_or_missing_are_the_integers_that_they_are():
         log = pl.DataFrame({"user_id": ["a"] * len(values), "product_id": pl.Series(values, dtype=pl.Int64)})
         read = tm.read_purchases(log)
         assert read.products.ids.gather(pl.Series(read.product_rows)).to_list() == [
-            one for one in values if one is not None
+            value for value in values if value is not None
         ]

@@ -29,14 +29,14 @@ def test_lists_that_are_laid_flat_are_found_again(lists):
     offsets, values = flat_lists(lists)
     assert [values[a:b].tolist() for a, b in itertools.pairwise(offsets)] == lists
     assert (offsets.dtype, values.dtype) == (np.int64, np.int32)
-    assert offsets_of([len(one) for one in lists]).tolist() == offsets.tolist()
+    assert offsets_of([len(part) for part in lists]).tolist() == offsets.tolist()
 
 
 @given(LISTS)
 def test_every_value_knows_its_list_and_its_place_there(lists):
     offsets, _ = flat_lists(lists)
-    assert owners_of(offsets).tolist() == [number for number, one in enumerate(lists) for _ in one]
-    assert places_in(offsets).tolist() == [place for one in lists for place in range(len(one))]
+    assert owners_of(offsets).tolist() == [number for number, part in enumerate(lists) for _ in part]
+    assert places_in(offsets).tolist() == [place for part in lists for place in range(len(part))]
 
 
 @given(LISTS, st.data())

@@ -70,7 +70,9 @@ def test_words_for_nothing_are_no_id_unless_kept(word: str, tmp_path: Path):
     assert (pairs(log), log.read.without_user) == ([("a", "x")], 1)
     kept = csv(tmp_path, text, keep_null_words=True)
     assert len(kept) == (2 if word else 1)
-    assert any("words for nothing" in one and repr(word) in one for one in log.read.warnings) == bool(word)
+    assert any(
+        "words for nothing" in warning and repr(word) in warning for warning in log.read.warnings
+    ) == bool(word)
 
 
 def test_one_guest_changes_nothing_for_anybody_else(tmp_path: Path):
@@ -81,11 +83,12 @@ def test_one_guest_changes_nothing_for_anybody_else(tmp_path: Path):
     assert after.user_rows[:-1].tolist() == before.user_rows.tolist()
     assert after.read.as_dict()["user_ids"] == "integer"
     assert any(
-        "1 of 4 user ids in column 'user' is no integer ('guest-7')" in one for one in after.read.warnings
+        "1 of 4 user ids in column 'user' is no integer ('guest-7')" in warning
+        for warning in after.read.warnings
     )
     assert after.users.find([10, "10", "guest-7", "010"]).to_list() == [2, 2, 3, None]
     lookup = IdLookup(after.users)
-    assert [lookup.row(one) for one in (10, "10", "guest-7", "010", 11, 1.0)] == [2, 2, 3, None, None, None]
+    assert [lookup.row(id) for id in (10, "10", "guest-7", "010", 11, 1.0)] == [2, 2, 3, None, None, None]
     assert list(lookup.at(np.array([0, 3]))) == [2, "guest-7"]
 
 
@@ -95,16 +98,16 @@ def test_lists_name_integers_as_integers_beside_a_guest(tmp_path: Path, small_co
     purchases = csv(tmp_path, "user,item\n" + "\n".join(map(",".join, log)))
     model = tm.train(purchases, small_config, seed=1)
     found = tm.recommend(model, [3, "guest-7"], k=6).to_json()
-    assert [one["user"] for one in found] == [3, "guest-7"]
-    named = {product["product"] for one in found for product in one["recommendations"]}
-    assert {type(one) for one in named} == {int, str}
+    assert [line["user"] for line in found] == [3, "guest-7"]
+    named = {product["product"] for line in found for product in line["recommendations"]}
+    assert {type(id) for id in named} == {int, str}
     assert "gift" in named
     near = tm.similar(model, [3], k=2).to_json()
     assert near[0]["product"] == 3
 
 
 def test_a_guest_in_json_lines_leaves_the_numbers_numbers(tmp_path: Path):
-    lines = [{"user": one, "item": 5} for one in (3, 1, 2, "guest")]
+    lines = [{"user": user, "item": 5} for user in (3, 1, 2, "guest")]
     path = written(tmp_path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     assert pairs(tm.read_purchases(path)) == [(3, 5), (1, 5), (2, 5), ("guest", 5)]
     texts = written(tmp_path / "texts.jsonl", '{"user": "1", "item": 5}\n{"user": "2", "item": 5}\n')
@@ -177,7 +180,7 @@ def test_a_quantity_that_cannot_be_read_is_not_called_a_return():
     )
     read = log.read
     assert (read.unreadable_quantity, read.non_positive_quantity, read.kept) == (1, 2, 1)
-    assert any("1 quantities in column 'qty' cannot be read ('many')" in one for one in read.warnings)
+    assert any("1 quantities in column 'qty' cannot be read ('many')" in warning for warning in read.warnings)
 
 
 def test_two_units_are_not_added_up():
@@ -222,7 +225,7 @@ def test_kinds_are_read_beside_purchases():
     assert read["dropped"] == {"other_events": 1}
     assert read["columns"]["event"] == "event"
     assert read["columns"]["context"] == ["channel"]
-    assert any("1 rows are of kinds" in one and "'wish' 1" in one for one in read["warnings"])
+    assert any("1 rows are of kinds" in warning and "'wish' 1" in warning for warning in read["warnings"])
 
 
 def test_features_come_from_a_catalogue_too():

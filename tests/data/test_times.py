@@ -142,11 +142,13 @@ def test_a_question_names_flags_on_the_command_line_and_arguments_in_python():
 
 def test_one_witness_against_many_is_a_warning_and_many_are_none():
     vague = ["01/02/2024", "03/04/2024"] * 10
-    (warning,) = [one for one in read([*vague, "14/02/2024"]).read.warnings if "first" in one]
+    (warning,) = [warning for warning in read([*vague, "14/02/2024"]).read.warnings if "first" in warning]
     assert "because of 1 of 21 dates, the other 20 fit both orders" in warning
-    assert not [one for one in read([*vague, *["14/02/2024"] * 3]).read.warnings if "first" in one]
+    assert not [
+        warning for warning in read([*vague, *["14/02/2024"] * 3]).read.warnings if "first" in warning
+    ]
     settled = read([*vague, "14/02/2024"], tm.Reading(day_first=True)).read
-    assert not [one for one in settled.warnings if "first" in one]
+    assert not [warning for warning in settled.warnings if "first" in warning]
 
 
 def test_witnesses_that_contradict_each_other_are_refused():
@@ -156,7 +158,9 @@ def test_witnesses_that_contradict_each_other_are_refused():
         read(["14/02/2024", "02/14/2024", "01/02/2024"])
     rare = read([*["14/02/2024"] * 40, "02/14/2024"])
     assert rare.read.without_time == 1
-    assert any("1 dates of column 'time' fit only with the month first" in one for one in rare.read.warnings)
+    assert any(
+        "1 dates of column 'time' fit only with the month first" in warning for warning in rare.read.warnings
+    )
 
 
 def test_several_spellings_may_stand_in_one_column_however_late():
@@ -176,21 +180,23 @@ def test_fractions_that_come_late_are_read():
 def test_what_is_no_time_is_counted_and_shown(text: str):
     log = read(["2011-01-01", "2011-01-02", text])
     assert (log.read.without_time, len(log)) == (1, 2)
-    assert any(f"1 values of column 'time' are no times ({text!r})" in one for one in log.read.warnings)
+    assert any(
+        f"1 values of column 'time' are no times ({text!r})" in warning for warning in log.read.warnings
+    )
 
 
 @pytest.mark.parametrize("filler", ["1900-01-01", "9999-12-31", "0000-00-00", "0", "NULL", "1970-01-01"])
 def test_fillers_are_no_time_and_are_no_stain_on_a_named_column(filler: str):
     log = read(["2011-01-01", "2011-01-02", filler], time="time")
     assert (log.read.without_time, len(log)) == (1, 2)
-    assert any("1 values of column 'time' stand for no time" in one for one in log.read.warnings)
+    assert any("1 values of column 'time' stand for no time" in warning for warning in log.read.warnings)
 
 
 @pytest.mark.parametrize("filler", [0, -1, 253_402_214_400])
 def test_numbers_that_stand_for_no_time_are_counted(filler: int):
     log = read([1_293_883_200, 1_293_883_201, filler])
     assert (log.read.without_time, len(log)) == (1, 2)
-    assert any("1 values of column 'time' stand for no time" in one for one in log.read.warnings)
+    assert any("1 values of column 'time' stand for no time" in warning for warning in log.read.warnings)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +225,9 @@ def test_a_mixture_of_units_is_refused_with_examples():
     with pytest.raises(ColumnProblem, match="2 rows as 17 "):
         read([17, 18, 1_293_883_200, 1_293_883_201])
     stray = read([1_293_883_200] * 200 + [86_400])
-    assert any("1 of 201 times in column 'time' lie outside 1990" in one for one in stray.read.warnings)
+    assert any(
+        "1 of 201 times in column 'time' lie outside 1990" in warning for warning in stray.read.warnings
+    )
 
 
 @pytest.mark.parametrize(
@@ -305,11 +313,14 @@ def test_times_outside_our_time_and_far_from_all_others_are_counted_and_shown():
     days = [f"2024-01-{day:02}" for day in range(1, 29)]
     outside = read([*days, "2201-01-01"]).read.warnings
     assert any(
-        "1 of 29 times in column 'time' lie outside 1990" in one and "2201-01-01" in one for one in outside
+        "1 of 29 times in column 'time' lie outside 1990" in warning and "2201-01-01" in warning
+        for warning in outside
     )
     far = read([*days, "1999-01-01"]).read.warnings
-    assert any("1 of 29 times in column 'time' lie far from all others (1999-01-01)" in one for one in far)
-    assert not [one for one in read(days).read.warnings if "lie" in one]
+    assert any(
+        "1 of 29 times in column 'time' lie far from all others (1999-01-01)" in warning for warning in far
+    )
+    assert not [warning for warning in read(days).read.warnings if "lie" in warning]
 
 
 def test_a_type_that_is_no_time_is_refused():
@@ -322,4 +333,4 @@ def test_who_needs_no_times_is_not_asked_for_their_order():
     model = tm.read_purchases(log, columns=tm.Columns(time=""))
     held = tm.read_held_out(log, model.users, model.products, needs_times=False).purchases
     assert held.times is None
-    assert any("no times are read, for nothing tells" in one for one in held.read.warnings)
+    assert any("no times are read, for nothing tells" in warning for warning in held.read.warnings)

@@ -38,7 +38,7 @@ FRAME = pl.DataFrame(
 
 def test_each_column_is_understood_by_its_values():
     columns, left_out = columns_of(FRAME)
-    assert {one.column: one.form for one in columns.encoders} == {
+    assert {encoder.column: encoder.form for encoder in columns.encoders} == {
         "colour": "category", "price": "bands", "tags": "list", "added": "dates", "look": "vector",
     }  # fmt: skip
     assert left_out == {
@@ -106,9 +106,9 @@ def test_encoders_survive_json():
 def test_a_column_that_tells_the_product_is_found():
     rng = np.random.default_rng(0)
     products = rng.integers(0, 50, 2_000).astype(np.int32)
-    one = np.arange(2_001)
-    leak = Bags(one, products.copy(), np.ones(2_000, np.float32))
-    honest = Bags(one, (products % 5).astype(np.int32), np.ones(2_000, np.float32))
+    offsets = np.arange(2_001)
+    leak = Bags(offsets, products.copy(), np.ones(2_000, np.float32))
+    honest = Bags(offsets, (products % 5).astype(np.int32), np.ones(2_000, np.float32))
     assert says_too_much(leak, products)
     assert not says_too_much(honest, products)
 

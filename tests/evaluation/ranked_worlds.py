@@ -15,12 +15,12 @@ World = tuple[list[list[int]], list[list[int]], int]
 
 
 def lists_of(shown: Sequence[Sequence[int]]) -> RankedLists:
-    scores = [float(len(one) - place) for one in shown for place in range(len(one))]
+    scores = [float(len(part) - place) for part in shown for place in range(len(part))]
     return RankedLists(_offsets(shown), _flat(shown), np.array(scores, dtype=np.float32))
 
 
 def held_of(held: Sequence[Sequence[int]]) -> Histories:
-    return Histories(_offsets(held), _flat([sorted(one) for one in held]))
+    return Histories(_offsets(held), _flat([sorted(part) for part in held]))
 
 
 def random_world(
@@ -42,12 +42,12 @@ def worlds(draw: st.DrawFn) -> World:
     users = draw(st.integers(1, 5))
     shown = [draw(st.permutations(range(products)))[: draw(st.integers(0, products))] for _ in range(users)]
     held = [sorted(draw(st.sets(st.integers(0, products - 1)))) for _ in range(users)]
-    return [list(one) for one in shown], held, products
+    return [list(part) for part in shown], held, products
 
 
 def _offsets(parts: Sequence[Sequence[int]]) -> np.ndarray:
-    return np.concatenate(([0], np.cumsum([len(one) for one in parts]))).astype(np.int64)
+    return np.concatenate(([0], np.cumsum([len(part) for part in parts]))).astype(np.int64)
 
 
 def _flat(parts: Sequence[Sequence[int]]) -> np.ndarray:
-    return np.array([row for one in parts for row in one], dtype=np.int32)
+    return np.array([row for part in parts for row in part], dtype=np.int32)

@@ -385,8 +385,8 @@ def test_a_log_too_small_to_hold_anything_out_takes_the_first_setting():
 
 
 def test_few_hits_and_products_unknown_to_train_are_told(split):
-    one = int(split.held_out.user_rows[0])
-    alone = split.held_out.take(split.held_out.user_rows == one)
+    user = int(split.held_out.user_rows[0])
+    alone = split.held_out.take(split.held_out.user_rows == user)
     found = compare(split.train, alone, models=["co-purchase"])
     assert any(note.startswith("Of 1 users ") and "say little" in note for note in found.notes)
     sold = split.train.products.ids.to_list()[:-50]

@@ -79,8 +79,8 @@ def test_diversity_by_vectors_is_that_of_all_pairs(world, k, seed):
     shown, _, products = world
     vectors = np.random.default_rng(seed).integers(-2, 3, (products, 3)).astype(np.float32)
     expected = []
-    for one in shown:
-        cosines = [unit(vectors[a]) @ unit(vectors[b]) for a, b in combinations(one[:k], 2)]
+    for rows in shown:
+        cosines = [unit(vectors[a]) @ unit(vectors[b]) for a, b in combinations(rows[:k], 2)]
         expected.append(1 - np.mean(cosines) if cosines else 0)
     found = vector_diversity(lists_of(shown), k, vectors=vectors)
     np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -92,8 +92,8 @@ def test_diversity_by_category_is_that_of_all_pairs(world, k, data):
     shown, _, products = world
     categories = np.int32([data.draw(st.integers(-1, 2)) for _ in range(products)])
     expected = []
-    for one in shown:
-        pairs = list(combinations(one[:k], 2))
+    for rows in shown:
+        pairs = list(combinations(rows[:k], 2))
         unlike = [categories[a] != categories[b] or categories[a] == -1 for a, b in pairs]
         expected.append(np.mean(unlike) if pairs else 0)
     found = category_diversity(lists_of(shown), k, categories=categories)

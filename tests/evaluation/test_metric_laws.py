@@ -46,7 +46,7 @@ def test_recall_mrr_hit_rate_and_coverage_never_fall_with_k(world, name):
 @given(worlds(), st.integers(1, 12), st.sampled_from(list(USER_METRICS)))
 def test_what_stands_behind_place_k_changes_nothing(world, k, name):
     shown, held, products = world
-    cut = [one[:k] for one in shown]
+    cut = [rows[:k] for rows in shown]
     whole = measure(lists_of(shown), held_of(held), at=[k], products=products)
     short = measure(lists_of(cut), held_of(held), at=[k], products=products)
     assert nearly(whole.values[f"{name}@{k}"], short.values[f"{name}@{k}"])
@@ -72,7 +72,7 @@ def test_renaming_products_changes_nothing(world, random):
     shown, held, products = world
     new = random.sample(range(products), products)
     renamed = measured(
-        ([[new[p] for p in one] for one in shown], [[new[p] for p in one] for one in held], products)
+        ([[new[p] for p in rows] for rows in shown], [[new[p] for p in rows] for rows in held], products)
     )
     before = measured(world)
     assert all((before.values[name] == renamed.values[name]).all() for name in before.values)
@@ -84,9 +84,9 @@ def test_renaming_products_changes_nothing(world, random):
 def test_many_users_at_once_give_what_each_gives_alone(world):
     shown, held, products = world
     together = measured(world)
-    alone = [measured(([one], [theirs], products)) for one, theirs in zip(shown, held, strict=True)]
+    alone = [measured(([rows], [theirs], products)) for rows, theirs in zip(shown, held, strict=True)]
     for name in together.values:
-        assert nearly(together.values[name], np.concatenate([one.values[name] for one in alone]))
+        assert nearly(together.values[name], np.concatenate([rows.values[name] for rows in alone]))
 
 
 @settings(deadline=None)
@@ -94,9 +94,9 @@ def test_many_users_at_once_give_what_each_gives_alone(world):
 def test_a_held_out_product_moved_or_added_to_place_1_never_lowers_a_metric(world, name, data):
     shown, held, products = world
     better = []
-    for one, theirs in zip(shown, held, strict=True):
+    for rows, theirs in zip(shown, held, strict=True):
         first = [data.draw(st.sampled_from(theirs))] if theirs else []
-        better.append([*first, *[product for product in one if product not in first]])
+        better.append([*first, *[product for product in rows if product not in first]])
     before, after = measured(world), measured((better, held, products))
     for k in range(1, products + 1):
         assert (after.values[f"{name}@{k}"] >= before.values[f"{name}@{k}"] - 1e-12).all()
@@ -109,7 +109,7 @@ def test_the_same_list_one_place_lower_never_raises_a_metric(world):
     shown, held, products = world
     stranger = products  # a product that nobody bought
     before = measured((shown, held, products + 1))
-    after = measured(([[stranger, *one] for one in shown], held, products + 1))
+    after = measured(([[stranger, *rows] for rows in shown], held, products + 1))
     assert all((after.values[name] <= before.values[name] + 1e-12).all() for name in before.values)
 
 
@@ -128,7 +128,7 @@ def test_a_perfect_ranking_is_1_exactly(world, k):
 @given(worlds())
 def test_a_ranking_without_a_hit_is_0(world):
     shown, held, products = world
-    missed = [[p for p in one if p not in theirs] for one, theirs in zip(shown, held, strict=True)]
+    missed = [[p for p in rows if p not in theirs] for rows, theirs in zip(shown, held, strict=True)]
     assert all((value == 0).all() for value in measured((missed, held, products)).values.values())
 
 

@@ -74,11 +74,11 @@ def after(log, moment, rng):
     products[late] = rng.integers(0, len(log.products), len(late))
     times = log.times.copy()
     times[late] += rng.integers(0, 40 * DAY, len(late))
-    one = log.events
-    later = np.flatnonzero(one.times > moment)
-    rows = one.product_rows.copy()
+    events = log.events
+    later = np.flatnonzero(events.times > moment)
+    rows = events.product_rows.copy()
     rows[later] = rng.permutation(rows[later])
-    changed = replace(one, product_rows=rows)
+    changed = replace(events, product_rows=rows)
     return replace(log, user_rows=users, product_rows=products, times=times, events=changed)
 
 

@@ -40,7 +40,7 @@ def test_tiles_are_as_wide_as_their_share_of_the_demand(found):
     tiles = mosaic(found, "hit_rate@3")
     assert sum(tile.width for tile in tiles) == pytest.approx(100)
     assert [tile.left for tile in tiles] == pytest.approx(
-        [sum(one.width for one in tiles[:i]) for i in range(len(tiles))]
+        [sum(earlier.width for earlier in tiles[:i]) for i in range(len(tiles))]
     )
     parts = {part.label: part for part in found.report.model.segments if part.purchases}
     for tile in tiles:
@@ -54,9 +54,9 @@ def test_the_page_holds_every_number_and_no_script(found):
     assert "tastemaker &lt;&amp;&gt;" in page
     assert "<script" not in page
     assert "http" not in re.sub(r"<meta http-equiv[^>]*>", "", page)
-    for name, one in found.measured.items():
+    for name, measured in found.measured.items():
         assert name in page
-        assert f"{one.whole.metrics['ndcg@10'].mean:.4f}" in page
+        assert f"{measured.whole.metrics['ndcg@10'].mean:.4f}" in page
     assert "Does it age?" in page
     assert "Each week is named by its first day. 1: 2024-01-26" in page
     weeks = page[page.index("Does it age?") : page.index("How much must be known")]

@@ -156,11 +156,11 @@ def test_examples_tick_what_was_bought_later(found, split, names):
     later = {}
     for user, product in zip(split.held_out.user_rows, split.held_out.product_rows, strict=True):
         later.setdefault(str(split.train.users.ids[int(user)]), set()).add(Names(names).of(int(product)))
-    for one in told:
-        assert [name for name, _ in one.lists] == [found.chosen, rival]
-        for _, products in one.lists:
+    for told_of in told:
+        assert [name for name, _ in told_of.lists] == [found.chosen, rival]
+        for _, products in told_of.lists:
             assert [product.hit for product in products] == [
-                product.name in later[one.user] for product in products
+                product.name in later[told_of.user] for product in products
             ]
 
 
@@ -170,11 +170,11 @@ def test_the_nearest_products_of_the_best_sellers_are_named(split, found, page):
     buyers = tm.best_sellers(split.train).product_bias
     told = alike(found, split.train, Names(empty_table(split.train.products)))
     assert len(told) == 10
-    for one, row in zip(told, np.argsort(-buyers, kind="stable"), strict=False):
+    for group, row in zip(told, np.argsort(-buyers, kind="stable"), strict=False):
         product = model.products.ids[int(row)]
-        assert one.name == str(product)
+        assert group.name == str(product)
         near = tm.similar(model, product, k=4, similarity="cosine").of(0)
-        assert list(one.near) == [str(other) for other, _ in near]
+        assert list(group.near) == [str(other) for other, _ in near]
     assert re.search(r'<div class="scroll alike">(.*?)</div>', page, re.S)[1].count("<tr>") == 11
 
 
@@ -186,9 +186,11 @@ def test_what_was_bought_later_is_counted_where_it_is_not_named(split, found):
     many = examples(found, split.train, dataclasses.replace(split.held_out, user_rows=rows), names)[0]
     products = len(set(split.held_out.product_rows.tolist()))
     assert (len(many.later), many.more_later) == (NAMED, products - NAMED)
-    for one in told:
-        later = split.held_out.user_rows == split.train.users.ids.index_of(one.user)
-        assert len(one.later) + one.more_later == len(set(split.held_out.product_rows[later].tolist()))
+    for example in told:
+        later = split.held_out.user_rows == split.train.users.ids.index_of(example.user)
+        assert len(example.later) + example.more_later == len(
+            set(split.held_out.product_rows[later].tolist())
+        )
 
 
 def test_marks_stand_at_round_numbers_within_the_axis():

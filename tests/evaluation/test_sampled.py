@@ -73,7 +73,7 @@ def test_it_equals_a_loop_over_purchases_in_plain_python(seed):
     for user, bought, drawn in zip(users, products, negatives, strict=True):
         own = float(taste[user, bought])
         firsts += all(own > taste[user, other] for other in drawn if other != bought)
-        losses += log(sum(exp(taste[user, one]) for one in [bought, *drawn])) - own
+        losses += log(sum(exp(taste[user, row]) for row in [bought, *drawn])) - own
     found = measured(taste, users, products, negatives)
     assert found.categorical_accuracy == firsts / len(users)
     assert found.loss == pytest.approx(losses / len(users), abs=1e-12)

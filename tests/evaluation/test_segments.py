@@ -32,7 +32,8 @@ def products_in(*codes, labels=("shoe", "hat"), beyond=-1):
 
 
 def measured(shown, held, segments, at=(2,), **options):
-    return {one.label: one for one in measure_segments(lists_of(shown), held_of(held), segments, at=at, **options)}  # fmt: skip
+    found = measure_segments(lists_of(shown), held_of(held), segments, at=at, **options)
+    return {segment.label: segment for segment in found}
 
 
 # Who is in a segment ----------------------------------------------------------------------------------------
@@ -97,8 +98,8 @@ def test_shares_that_leave_no_tail_are_refused(head, middle):
 def test_a_model_a_log_and_histories_have_the_same_buyers():
     log = tm.read_purchases(pl.DataFrame({"user": [1, 1, 1, 2], "product": ["hat", "hat", "sock", "hat"]}))
     model = tm.best_sellers(log)
-    for one in (log, model, log.histories()):
-        assert buyers_of(one).tolist() == [2, 1]
+    for source in (log, model, log.histories()):
+        assert buyers_of(source).tolist() == [2, 1]
     assert by_popularity(model).codes.tolist() == by_popularity(log).codes.tolist() == [0, 2]
 
 
@@ -187,9 +188,9 @@ def test_a_segment_without_users_is_told_and_has_no_metrics():
 
 def test_who_has_no_label_is_in_no_segment():
     found = measured(SHOWN, HELD, users_in(0, -1, -1))
-    assert [one.users for one in found.values()] == [1, 0]
+    assert [segment.users for segment in found.values()] == [1, 0]
     unknown = measured([[0, 1]], [[0, 99]], products_in(0, 0))
-    assert [one.products for one in unknown.values()] == [1, 0]
+    assert [segment.products for segment in unknown.values()] == [1, 0]
 
 
 @settings(deadline=None)
@@ -215,8 +216,8 @@ def test_what_is_held_out_is_in_one_segment_of_products_each(world, data):
     assert sum(part.products for part in parts.values()) == sum(map(len, held))
     for code, label in enumerate(("shoe", "hat")):
         shares = [
-            np.mean([p in one[:3] for p in theirs if codes[p] == code])
-            for one, theirs in zip(shown, held, strict=True)
+            np.mean([p in rows[:3] for p in theirs if codes[p] == code])
+            for rows, theirs in zip(shown, held, strict=True)
             if any(codes[p] == code for p in theirs)
         ]
         if shares:

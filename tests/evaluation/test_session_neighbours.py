@@ -29,7 +29,7 @@ def slow_neighbours(timeline, user, known, now, products, settings):
     own = list(dict.fromkeys(p for u, p, _ in reversed(events) if u == user and p < products))[:OWN]
     like = {}
     for place, product in enumerate(own):
-        touched = {u for u, p, _ in [one for one in events if one[1] == product][-RECENT:]} - {user}
+        touched = {u for u, p, _ in [event for event in events if event[1] == product][-RECENT:]} - {user}
         for other in touched:
             like[other] = like.get(other, 0) + settings.place_decay**place
     histories = {other: [(p, t) for u, p, t in events if u == other][-LONGEST:] for other in like}

@@ -98,7 +98,7 @@ def test_what_a_reader_should_know_of_a_log_is_a_warning_where_it_is_read_on_the
         pytest.skip("reading has nothing to say of this log")
     with pytest.warns(ReadingWarning) as heard:
         tm.best_sellers(log)
-    assert [str(one.message) for one in heard] == list(told)
+    assert [str(warning.message) for warning in heard] == list(told)
 
 
 def test_a_split_is_no_log(shop):

@@ -107,11 +107,11 @@ def test_vectors_are_those_of_the_model_with_ids(composed):
     some = composed.products.ids[[5, 2]]
     assert np.array_equal(composed.product_embeddings(some).vectors, vectors[[5, 2]])
     user = composed.users.ids[4]
-    one = composed.user_embeddings(user)
+    embedding = composed.user_embeddings(user)
     own = composed.products.at(composed.histories.of(4)).to_list()
-    assert np.array_equal(one.vectors, composed.basket_embeddings([own]).vectors)
+    assert np.array_equal(embedding.vectors, composed.basket_embeddings([own]).vectors)
     expected = vectors[composed.histories.of(4)].sum(0) / len(own) ** composed.damping
-    assert np.allclose(one.vectors[0], expected, atol=1e-6)
+    assert np.allclose(embedding.vectors[0], expected, atol=1e-6)
     frame = composed.user_embeddings().to_frame()
     assert frame.columns == ["user_id", "vector"]
     assert frame["vector"].dtype == pl.Array(pl.Float32, composed.dimensions)

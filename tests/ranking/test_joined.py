@@ -91,13 +91,13 @@ def test_a_purchase_made_again_changes_nothing(model):
 
 
 def test_unknown_products_are_counted_and_left_out(model):
-    one = model.products.ids[0]
-    log = log_of(("zoe", 5), ("c-000004", 5), ("c-000004", 77), ("zoe", one))
+    known = model.products.ids[0]
+    log = log_of(("zoe", 5), ("c-000004", 5), ("c-000004", 77), ("zoe", known))
     ids, count = unknown_products(model, log)
     assert (ids.to_list(), count) == ([5, 77], 3)
     longer = joined(model, log)
-    assert held(longer, "zoe") == {one}
-    assert held(longer, "c-000004") == held(model, "c-000004") | (held(longer, "c-000004") & {one})
+    assert held(longer, "zoe") == {known}
+    assert held(longer, "c-000004") == held(model, "c-000004") | (held(longer, "c-000004") & {known})
 
 
 def test_who_bought_unknown_products_only_gets_the_best_sellers(model):

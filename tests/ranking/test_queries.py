@@ -35,8 +35,8 @@ def model(split):
 
 
 def baskets_of(*lists):
-    offsets = np.concatenate(([0], np.cumsum([len(one) for one in lists]))).astype(np.int64)
-    return Histories(offsets, np.array([row for one in lists for row in one], np.int32))
+    offsets = np.concatenate(([0], np.cumsum([len(part) for part in lists]))).astype(np.int64)
+    return Histories(offsets, np.array([row for part in lists for row in part], np.int32))
 
 
 def parts_of(queries):

@@ -28,9 +28,9 @@ REPEATS = {"repeat_weight": 3.0, "repeat_sales": 0.5, "repeat_level": -0.25}
 @pytest.fixture(scope="module")
 def log(split):
     """The shop's log without times, with half of its lines a second and an eighth a third time."""
-    one = dataclasses.replace(split.train, times=None, quantities=None)
-    places = np.concatenate((np.arange(len(one)), np.arange(0, len(one), 2), np.arange(0, len(one), 8)))
-    return one.take(places)
+    bare = dataclasses.replace(split.train, times=None, quantities=None)
+    places = np.concatenate((np.arange(len(bare)), np.arange(0, len(bare), 2), np.arange(0, len(bare), 8)))
+    return bare.take(places)
 
 
 @pytest.fixture(scope="module")

@@ -236,7 +236,7 @@ def world(seed, products, users, brands):
         users=Vocabulary.of(range(users), noun="user"),
         products=Vocabulary.of(range(products), noun="product"),
         histories=Histories(
-            np.concatenate(([0], np.cumsum([len(one) for one in bought]))).astype(np.int64),
+            np.concatenate(([0], np.cumsum([len(part) for part in bought]))).astype(np.int64),
             np.concatenate([*bought, np.zeros(0)]).astype(np.int32),
         ),
         product_vectors=rng.integers(-2, 3, (products, 2)).astype(np.float32),
@@ -329,7 +329,7 @@ def test_what_rules_removed_and_what_is_left_make_up_the_catalogue(case):
     queries = Queries(np.asarray(model.user_vectors), None)
     lists = rank_ruled(model, queries, model.histories, product_candidates(model), book, k=1000, threads=1)
     for found in lists:
-        removed = sum(one.removed for one in (*book.removals, *found.removals))
+        removed = sum(removal.removed for removal in (*book.removals, *found.removals))
         assert removed + len(found.rows) == shape[1]
 
 
@@ -342,7 +342,7 @@ def test_few_candidates_alone_get_the_lists_that_they_get_among_all_to_the_bit(s
     allowed = np.zeros(count, np.bool_)
     allowed[rng.permutation(count)[: min(few, count // 16)]] = True
     ragged = [np.flatnonzero(rng.random(count) < 0.4).astype(np.int32) for _ in range(3)]
-    offsets = np.concatenate(([0], np.cumsum([len(one) for one in ragged]))).astype(np.int64)
+    offsets = np.concatenate(([0], np.cumsum([len(part) for part in ragged]))).astype(np.int64)
     rows = np.concatenate(ragged)
     options = {
         "exclude": Exclusions(offsets, rows) if seed % 2 else None,
@@ -387,5 +387,5 @@ def test_the_last_word_on_purchased_products_counts():
         ((True, None), True),
         ((None,), None),
     ):
-        rules = [Rules(include_purchased=one) for one in said]
+        rules = [Rules(include_purchased=repeats) for repeats in said]
         assert compile_rules(rules, PRODUCTS, TABLE).include_purchased is expected

@@ -44,11 +44,11 @@ def test_the_parts_by_hand():
 def test_purchases_that_speak_for_a_product_stand_strongest_first():
     parts = parts_of(HAND, np.array([0, 1], np.int32), np.array([3, 2], np.int32))
     spoken, _ = spoken_for(parts, Buyers(HAND))
-    assert [(one.row, one.taste, one.memory, one.weight) for one in spoken] == [
+    assert [(purchase.row, purchase.taste, purchase.memory, purchase.weight) for purchase in spoken] == [
         (1, 1, 2, 3),
         (0, 1.5, 1, 2.5),
     ]
-    assert [one.row for one in spoken_for(parts, Buyers(HAND), most=1)[1]] == [0]
+    assert [purchase.row for purchase in spoken_for(parts, Buyers(HAND), most=1)[1]] == [0]
 
 
 def test_users_who_bought_both_are_counted():
@@ -61,7 +61,7 @@ def test_users_who_bought_both_are_counted():
 
 def test_what_speaks_against_a_product_is_no_reason_for_it():
     parts = parts_of(HAND, np.array([0, 1], np.int32), np.array([1], np.int32))
-    assert [one.row for one in spoken_for(parts, Buyers(HAND))[0]] == [1]
+    assert [purchase.row for purchase in spoken_for(parts, Buyers(HAND))[0]] == [1]
 
 
 # The law ----------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def test_the_parts_add_up_to_the_score(models, name, include):
 
 
 def test_what_is_only_in_the_basket_counts_as_bought_once():
-    rows = [np.array(one, np.int32) for one in ([1, 4], [5, 2], [0, 4, 7])]
+    rows = [np.array(products, np.int32) for products in ([1, 4], [5, 2], [0, 4, 7])]
     assert Visitor(0, rows[0], rows[1], rows[2]).held_times.tolist() == [1, 5, 2, 1]
     assert Visitor(0, rows[0], rows[1]).held_times.tolist() == [5, 2]
     assert Visitor(0, rows[0], None, rows[2]).held_times is None

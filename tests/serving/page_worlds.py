@@ -124,7 +124,7 @@ class Watched:
 
     def check(self) -> None:
         """Nothing was complained of, and nobody else was asked."""
-        assert [text for text in self.said if not any(one in text for one in self.expected)] == []
+        assert [text for text in self.said if not any(part in text for part in self.expected)] == []
         assert self.strangers == []
         assert self.page.evaluate("typeof window.harmed") == "undefined"
 

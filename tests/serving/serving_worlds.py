@@ -46,7 +46,7 @@ def make_model(
     return TasteModel(
         users=Vocabulary.of([f"u{number:03}" for number in range(users)], noun="user"),
         products=Vocabulary.of(
-            [f"p{one}" for one in ids] if text else pl.Series(ids, dtype=pl.Int32), noun="product"
+            [f"p{id}" for id in ids] if text else pl.Series(ids, dtype=pl.Int32), noun="product"
         ),
         histories=Histories(np.concatenate(([0], np.cumsum(lengths))).astype(np.int64), bought),
         product_vectors=vectors,

@@ -41,11 +41,11 @@ def api(world):
 
 def pairs(answer):
     """Return (product, score) pairs of an answer, the scores as float32, in which JSON wrote them."""
-    return [(one["product"], float(np.float32(one["score"]))) for one in answer["recommendations"]]
+    return [(entry["product"], float(np.float32(entry["score"]))) for entry in answer["recommendations"]]
 
 
 def products(answer):
-    return [one["product"] for one in answer["recommendations"]]
+    return [entry["product"] for entry in answer["recommendations"]]
 
 
 def checked(answer, kind):
@@ -65,7 +65,7 @@ def test_a_user_gets_the_list_that_recommend_makes(api):
             found = checked(answer, bodies.Answered)
             expected = tm.recommend(MODEL, [user], k=7, include_purchased=include).of(0)
             assert pairs(found) == expected
-            assert [one["rank"] for one in found["recommendations"]] == list(range(1, 8))
+            assert [entry["rank"] for entry in found["recommendations"]] == list(range(1, 8))
             assert (found["source"], found["user"], found["model"], found["version"]) == (
                 "personal", user, "recommender", 1,
             )  # fmt: skip
@@ -100,7 +100,7 @@ def test_an_unknown_user_gets_best_sellers_unless_an_error_is_asked_for(api):
 def test_a_basket_of_new_products_gets_the_best_sellers_of_their_category(api):
     found = checked(api.post(BASKET, json={"basket": [NEW], "k": PRODUCTS, "details": True}), bodies.Answered)
     assert (found["source"], found["filled"]) == ("category best sellers", PRODUCTS // 2)
-    categories = [one["about"]["category"] for one in found["recommendations"]]
+    categories = [entry["about"]["category"] for entry in found["recommendations"]]
     assert categories == ["x"] * (PRODUCTS // 2) + ["y"] * (PRODUCTS // 2)
 
 
@@ -116,8 +116,8 @@ def test_a_batch_gets_what_its_users_and_baskets_get_alone(api):
     found = checked(api.post("/api/v1/batch", json=body), bodies.BatchAnswer)
     alone = [api.get(f"{USERS}/{user}?k=4").json() for user in body["users"]]
     alone += [api.post(BASKET, json={"basket": basket, "k": 4}).json() for basket in body["baskets"]]
-    assert [{"model": "recommender", "version": 1, **one} for one in found["answers"]] == [
-        {"model": one["model"], "version": 1, **one} for one in alone
+    assert [{"model": "recommender", "version": 1, **answer} for answer in found["answers"]] == [
+        {"model": answer["model"], "version": 1, **answer} for answer in alone
     ]
     assert checked(api.post("/api/v1/batch", json={}), bodies.BatchAnswer)["answers"] == []
 
@@ -131,7 +131,7 @@ def test_a_batch_with_too_many_queries_is_refused(api):
 def test_similar_products_are_those_of_similar(api):
     found = checked(api.get(f"/api/v1/products/{product_id(4)}/similar?k=6"), bodies.SimilarAnswer)
     expected = tm.similar(MODEL, [product_id(4)], k=6).of(0)
-    assert [(one["product"], float(np.float32(one["score"]))) for one in found["similar"]] == expected
+    assert [(entry["product"], float(np.float32(entry["score"]))) for entry in found["similar"]] == expected
     own = api.get(f"/api/v1/products/{product_id(4)}/similar?k=1&include_self=true").json()
     assert (
         own["similar"][0]["product"] == tm.similar(MODEL, [product_id(4)], k=1, include_self=True).of(0)[0][0]
@@ -148,11 +148,11 @@ def test_similar_products_are_those_of_similar(api):
 )
 def test_the_reasons_add_up_to_the_score(api, body):
     found = checked(api.post(BASKET, json={**body, "why": True, "k": 20}), bodies.Answered)
-    for one in found["recommendations"]:
-        why = one["reasons"]
+    for entry in found["recommendations"]:
+        why = entry["reasons"]
         numbers = [why[name] for name in ("popularity", "taste", "repeat", "others_taste", "others_memory")]
         numbers += [part for spoken in why["purchases"] for part in (spoken["taste"], spoken["memory"])]
-        assert sum(numbers) == pytest.approx(one["score"], abs=1e-4)
+        assert sum(numbers) == pytest.approx(entry["score"], abs=1e-4)
         weights = [spoken["taste"] + spoken["memory"] for spoken in why["purchases"]]
         assert weights == sorted(weights, reverse=True)
         assert len(weights) <= 3
@@ -181,7 +181,7 @@ def test_the_rules_of_a_query(api):
         ("pin", product_id(32)),
     ]
     found = checked(api.get(f"{USERS}/u003", params=query), bodies.Answered)
-    rows = [(one - 1000) // 7 for one in products(found)]
+    rows = [(id - 1000) // 7 for id in products(found)]
     may = [row for row in range(20, PRODUCTS) if row % 3 < 2 and row % 5 and row != 21]
     assert found["rules"]["allowed"] == len(may)
     assert found["rules"]["candidates"] == PRODUCTS
@@ -332,12 +332,12 @@ def test_models_say_what_there_is(api):
 )
 def test_products_are_found_by_id_or_words_of_their_name(api, text, rows):
     found = checked(api.get("/api/v1/products", params={"search": text}), bodies.ProductsAnswer)
-    assert [one["product"] for one in found["products"]] == [product_id(row) for row in rows]
+    assert [entry["product"] for entry in found["products"]] == [product_id(row) for row in rows]
 
 
 def test_an_empty_search_lists_what_sells_best(api):
     found = checked(api.get("/api/v1/products?limit=200"), bodies.ProductsAnswer)
-    buyers = [one["buyers"] for one in found["products"]]
+    buyers = [entry["buyers"] for entry in found["products"]]
     assert (len(buyers), sum(buyers)) == (PRODUCTS, 59)
     assert buyers == sorted(buyers, reverse=True)
     assert found["parts"] == {
@@ -357,7 +357,7 @@ def test_one_product_is_what_the_catalogue_says(api):
 
 def test_a_history_is_what_the_user_bought(api):
     found = checked(api.get("/api/v1/users/u004/history?details=true"), bodies.HistoryAnswer)
-    assert [(one["product"], one["times"], one["live"]) for one in found["purchases"]] == [
+    assert [(entry["product"], entry["times"], entry["live"]) for entry in found["purchases"]] == [
         (product_id(4), 1, False), (product_id(8), 1, False),
     ]  # fmt: skip
     assert found["purchases"][0]["about"]["name"] == "Hat 4 <script>"
@@ -464,8 +464,10 @@ def test_a_method_that_is_not_there_is_refused_with_those_that_are(api):
 def test_the_document_and_the_page_need_no_key_and_name_every_operation(api):
     document = api.get("/openapi.json", headers={"Authorization": ""}).json()
     assert document["openapi"] == "3.1.0"
-    named = {one["operationId"] for methods in document["paths"].values() for one in methods.values()}
-    assert named == {one.name for one in OPERATIONS}
+    named = {
+        operation["operationId"] for methods in document["paths"].values() for operation in methods.values()
+    }
+    assert named == {operation.name for operation in OPERATIONS}
     page = api.get("/docs", headers={"Authorization": ""})
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert all(f'id="{name}"' in page.text for name in named)

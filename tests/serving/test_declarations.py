@@ -65,12 +65,12 @@ def declared(app):
     found = []
     for route in app.routes:
         if isinstance(route, TensorFlowRoutes):
-            for one in route.operations:
-                path = one.path.replace("/v1/models", "/v1/models/recommender")
-                found.append((one.method, path, one.role))
+            for operation in route.operations:
+                path = operation.path.replace("/v1/models", "/v1/models/recommender")
+                found.append((operation.method, path, operation.role))
         else:
-            for method, one in route.endpoint.operations.items():
-                found.append((method, re.sub("{[^}]*}", "x", one.path), one.role))
+            for method, operation in route.endpoint.operations.items():
+                found.append((method, re.sub("{[^}]*}", "x", operation.path), operation.role))
     return found
 
 
@@ -82,14 +82,14 @@ def test_every_route_of_the_application_is_declared(app):
     for route in app.routes:
         if isinstance(route, TensorFlowRoutes):
             assert route.operations
-            assert all(isinstance(one, TensorFlowOperation) for one in route.operations)
+            assert all(isinstance(operation, TensorFlowOperation) for operation in route.operations)
             continue
         assert type(route) is Route
         assert type(route.app) is Endpoint, f"{route.path} is answered by something that declares nothing"
         assert set(route.endpoint.operations) == route.methods
-        for method, one in route.endpoint.operations.items():
-            assert type(one) is Operation
-            assert (one.path, one.method) == (route.path, "GET" if method == "HEAD" else method)
+        for method, operation in route.endpoint.operations.items():
+            assert type(operation) is Operation
+            assert (operation.path, operation.method) == (route.path, "GET" if method == "HEAD" else method)
 
 
 def test_an_operation_must_say_who_may_call_it():
@@ -190,7 +190,9 @@ def test_without_a_keys_file_nobody_is_an_admin(app, world):
 def test_the_table_of_the_documentation_has_every_operation_with_its_role():
     text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
     table = re.findall(r"^\| `(\w+) (/api/v1/\S+)` \| (\w+) \|", text, re.MULTILINE)
-    declared = [(one.method, one.path.replace(":path", ""), one.role) for one in OPERATIONS]
+    declared = [
+        (operation.method, operation.path.replace(":path", ""), operation.role) for operation in OPERATIONS
+    ]
     assert sorted(table) == sorted(declared)
 
 
@@ -205,10 +207,10 @@ def test_a_path_that_no_route_has_needs_a_key_too(api, read_key):
 def test_json_operations_refuse_a_parameter_that_they_do_not_declare(app, api, world):
     seen = 0
     for route in app.routes[1:]:
-        for method, one in route.endpoint.operations.items():
-            if one.answer is Content or method == "HEAD":
+        for method, operation in route.endpoint.operations.items():
+            if operation.answer is Content or method == "HEAD":
                 continue
-            path = re.sub("{[^}]*}", "x", one.path)
+            path = re.sub("{[^}]*}", "x", operation.path)
             answer = api.request(method, f"{path}?nonesuch=1", headers=world.headers)
             assert answer.status_code == 400
             assert "there is no parameter 'nonesuch' here" in answer.json()["detail"]

@@ -59,7 +59,7 @@ def purchase(user, product, **more):
 
 def products(answer):
     assert answer.status_code == 200, answer.text
-    return [one["product"] for one in answer.json()["recommendations"]]
+    return [entry["product"] for entry in answer.json()["recommendations"]]
 
 
 def bought(store, user):
@@ -179,9 +179,9 @@ def test_writers_of_several_connections_lose_nothing(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert [one.count() for one in stores] == [60] * 3
-    for one in stores:
-        one.close()
+    assert [opened.count() for opened in stores] == [60] * 3
+    for opened in stores:
+        opened.close()
 
 
 # The API ----------------------------------------------------------------------------------------------------
@@ -190,7 +190,9 @@ def test_writers_of_several_connections_lose_nothing(tmp_path):
 def test_a_live_purchase_joins_the_query_of_its_user_at_once(world):
     with api_of(world) as api:
         newer = [product_id(90), product_id(91)]
-        answer = api.post(EVENTS, json={"purchases": [{"user": "u003", "product": one} for one in newer]})
+        answer = api.post(
+            EVENTS, json={"purchases": [{"user": "u003", "product": product} for product in newer]}
+        )
         assert answer.json() == {"accepted": 2, "repeated": False}
         bought = [product_id(3), product_id(6), *newer]
         found = api.get(f"{USERS}/u003?k=8")
@@ -198,7 +200,7 @@ def test_a_live_purchase_joins_the_query_of_its_user_at_once(world):
         assert products(found) == [product for product, _ in expected]
         assert found.json()["source"] == "personal"
         history = api.get("/api/v1/users/u003/history").json()["purchases"]
-        assert [(one["product"], one["live"]) for one in history] == [
+        assert [(entry["product"], entry["live"]) for entry in history] == [
             (newer[0], True), (newer[1], True), (bought[0], False), (bought[1], False),
         ]  # fmt: skip
 
@@ -208,13 +210,13 @@ def test_a_live_purchase_that_the_model_has_learned_since_counts_once(world):
         old, learned = 1_000_000_000, product_id(3)  # u003 bought it, and the model was made after 2001
         api.post(EVENTS, json=purchase("u003", learned, time=old))
         history = api.get("/api/v1/users/u003/history").json()["purchases"]
-        assert [(one["product"], one["times"], one["live"]) for one in history] == [
+        assert [(entry["product"], entry["times"], entry["live"]) for entry in history] == [
             (learned, 1, False), (product_id(6), 1, False),
         ]  # fmt: skip
         api.post(EVENTS, json=purchase("u003", learned))  # once more, just now
         api.post(EVENTS, json=purchase("u003", product_id(90), time=old))  # old, but not in the model
         history = api.get("/api/v1/users/u003/history").json()["purchases"]
-        assert {one["product"]: one["times"] for one in history} == {
+        assert {entry["product"]: entry["times"] for entry in history} == {
             learned: 2, product_id(6): 1, product_id(90): 1,
         }  # fmt: skip
 
@@ -224,7 +226,7 @@ def test_a_user_whom_the_model_does_not_know_is_their_live_purchases(world):
         assert api.get(f"{USERS}/zoe").json()["source"] == "best sellers"
         api.post(EVENTS, json=purchase("zoe", str(product_id(12))))
         found = api.get(f"{USERS}/zoe?k=5").json()
-        assert [(one["product"]) for one in found["recommendations"]] == [
+        assert [(entry["product"]) for entry in found["recommendations"]] == [
             product for product, _ in tm.recommend_baskets(make_model(1), [[product_id(12)]], k=5).of(0)
         ]
         assert (found["source"], found["unknown"]) == ("personal", [])
@@ -237,11 +239,11 @@ def test_the_reasons_name_live_purchases_and_still_add_up(world):
         api.post(EVENTS, json=purchase("u003", product_id(90)))
         found = api.get(f"{USERS}/u003?why=true&k=20").json()["recommendations"]
         named = set()
-        for one in found:
-            why = one["reasons"]
+        for entry in found:
+            why = entry["reasons"]
             spoken = [part for each in why["purchases"] for part in (each["taste"], each["memory"])]
             total = why["popularity"] + why["others_taste"] + why["others_memory"] + sum(spoken)
-            assert total == pytest.approx(one["score"], abs=1e-4)
+            assert total == pytest.approx(entry["score"], abs=1e-4)
             named |= {each["product"] for each in why["purchases"]}
         assert named == {product_id(3), product_id(6), product_id(90)}
 
@@ -261,7 +263,7 @@ def test_every_worker_knows_a_purchase_that_one_of_them_acknowledged(world, star
             found = httpx.get(
                 f"{server.address}/api/v1/users/u003/history", headers=world.headers, trust_env=False
             )
-            assert product in [one["product"] for one in found.json()["purchases"]]
+            assert product in [entry["product"] for entry in found.json()["purchases"]]
 
 
 def test_processes_that_open_a_new_file_together_all_get_it(tmp_path):

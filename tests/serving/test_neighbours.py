@@ -130,8 +130,8 @@ def test_work_that_is_ended_with_the_server_is_no_error_and_is_not_begun_anew(
             time.sleep(0.01)
         time.sleep(0.1)
         assert client.app.state.service.registry.get("recommender").neighbours is None
-    assert [-one.returncode for one in begun] == [number]
-    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
+    assert [-process.returncode for process in begun] == [number]
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_what_is_made_for_a_version_that_was_removed_meanwhile_is_removed_too(tmp_path, monkeypatch):

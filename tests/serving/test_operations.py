@@ -389,7 +389,7 @@ def test_workers_end_when_their_parent_is_killed(models, start):
 
 def shared_memory(processes: list[int]) -> int:
     """Return the bytes that some processes hold together, each shared page counted once in all."""
-    lines = [Path(f"/proc/{one}/smaps_rollup").read_text().splitlines() for one in processes]
+    lines = [Path(f"/proc/{process}/smaps_rollup").read_text().splitlines() for process in processes]
     return 1024 * sum(int(line.split()[1]) for found in lines for line in found if line.startswith("Pss:"))
 
 

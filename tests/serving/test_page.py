@@ -100,7 +100,7 @@ def test_a_server_without_keys_says_so(client: TestClient) -> None:
 
 def test_users_at_random_are_distinct_and_bought_something(client: TestClient) -> None:
     answer = client.get("/api/page/users", params={"model": "texts", "limit": USERS}).json()
-    found = {one["user"]: one["purchases"] for one in answer["users"]}
+    found = {user["user"]: user["purchases"] for user in answer["users"]}
     # users 1 to 29 bought products n and 2n; user 0 bought product 0 alone
     assert found == {f"u{number:03}": 2 if number else 1 for number in range(USERS)}
     seen = {
@@ -112,8 +112,8 @@ def test_users_at_random_are_distinct_and_bought_something(client: TestClient) -
 
 def test_users_are_found_by_the_beginning_of_their_id_the_very_one_first(client: TestClient) -> None:
     ask = lambda text: [  # noqa: E731
-        one["user"]
-        for one in client.get(
+        user["user"]
+        for user in client.get(
             "/api/page/users", params={"model": "texts", "search": text, "limit": 200}
         ).json()["users"]
     ]
@@ -130,8 +130,8 @@ def test_neighbours_by_cosine_are_the_best_of_all_products(client: TestClient) -
     for k in (12, 200):
         answer = client.get(COSINE, params={"model": "recommender", "similarity": "cosine", "k": k})
         similar = answer.json()["similar"]
-        assert [one["product"] for one in similar] == [product_id(row) for row in order[:k]]
-        np.testing.assert_allclose([one["score"] for one in similar], scores[order[:k]], rtol=1e-4)
+        assert [entry["product"] for entry in similar] == [product_id(row) for row in order[:k]]
+        np.testing.assert_allclose([entry["score"] for entry in similar], scores[order[:k]], rtol=1e-4)
     assert len(similar) == PRODUCTS - 1
 
 
@@ -144,7 +144,7 @@ def test_neighbours_by_cosine_obey_the_rules_file(shelf_folder: Path, tmp_path: 
     rules.write_text(json.dumps({"deny": [first[0]["product"]]}))
     with client_of(tmp_path / "shelf") as client:
         assert client.get(COSINE, params=ask).json()["similar"] == [
-            {**one, "rank": one["rank"] - 1} for one in first[1:]
+            {**entry, "rank": entry["rank"] - 1} for entry in first[1:]
         ]
 
 

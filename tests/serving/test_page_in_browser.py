@@ -61,7 +61,7 @@ def bought_by(world: World, user: str) -> set[str]:
     log = world.shop.purchases
     row = log.users.ids.to_list().index(user)
     products = log.products.ids.to_list()
-    return {str(products[one]) for one in log.product_rows[log.user_rows == row].tolist()}
+    return {str(products[place]) for place in log.product_rows[log.user_rows == row].tolist()}
 
 
 def listed(server: Server, **body: object) -> list[dict[str, Any]]:
@@ -154,13 +154,13 @@ def test_a_product_is_shown_with_what_the_catalogue_says_and_its_neighbours(
         assert f"{about['price']:.2f}" in page.inner_text(".cost")
         for word in (str(product), about["category"], about["brand"], about["colour"]):
             assert word in page.inner_text(".about")
-        assert ids(page, ".grid > li") == [str(one["product"]) for one in similar]
+        assert ids(page, ".grid > li") == [str(entry["product"]) for entry in similar]
         scores = [
             float(text)
             for text in page.locator(".grid .number").all_inner_texts()
             for text in re.findall(r"[\d.]+", text)
         ]
-        np.testing.assert_allclose(scores, [one["score"] for one in similar], atol=0.006)
+        np.testing.assert_allclose(scores, [entry["score"] for entry in similar], atol=0.006)
         wait_until(page, "document.querySelector('.portrait img').complete")
         assert page.get_attribute(".portrait img", "alt").startswith("Picture of ")
 
@@ -169,13 +169,13 @@ def test_neighbours_by_cosine_have_another_address(visit: Open, world: World) ->
     model, product = world.newer, world.best[1]
     vectors = model.product_vectors / np.linalg.norm(model.product_vectors, axis=1, keepdims=True)
     row = model.products.ids.to_list().index(product)
-    order = [one for one in np.argsort(-(vectors @ vectors[row]), kind="stable") if one != row][:24]
+    order = [other for other in np.argsort(-(vectors @ vectors[row]), kind="stable") if other != row][:24]
     with visit(f"#/product/{product}") as seen:
         page = seen.page
         page.click("text=Cosine")
         page.wait_for_selector(".choice a[aria-current]:has-text('Cosine')")
         assert "by=cosine" in page.url
-        assert ids(page, ".grid > li") == [str(one) for one in model.products.ids.gather(order)]
+        assert ids(page, ".grid > li") == [str(product) for product in model.products.ids.gather(order)]
         page.go_back()
         page.wait_for_selector(".choice a[aria-current]:has-text('Dot')")
 
@@ -190,7 +190,7 @@ def test_a_customer_is_shown_with_what_they_bought_and_what_is_recommended_and_w
     with visit(f"#/customer/{USER}") as seen:
         page = seen.page
         assert set(ids(page, ".history li")) == bought_by(world, USER)
-        assert ids(page, ".recommendation") == [str(one["product"]) for one in wanted]
+        assert ids(page, ".recommendation") == [str(entry["product"]) for entry in wanted]
         speaker = world.about(wanted[0]["reasons"]["purchases"][0]["product"])
         assert speaker["name"][:40] in page.inner_text(".because >> nth=0")
         together = wanted[0]["reasons"]["purchases"][0]["together"]
@@ -209,7 +209,7 @@ def test_pointing_at_a_recommendation_lights_up_the_purchases_that_speak_for_it(
     with visit(f"#/customer/{USER}") as seen:
         page = seen.page
         page.hover(".recommendation >> nth=0")
-        speakers = {str(one["product"]) for one in wanted[0]["reasons"]["purchases"]}
+        speakers = {str(purchase["product"]) for purchase in wanted[0]["reasons"]["purchases"]}
         assert set(ids(page, ".history .lit")) == speakers
 
 
@@ -247,20 +247,22 @@ def test_what_goes_with_the_basket_follows_each_click_and_can_be_shared(
             product = int(ids(page, ".grid > li")[place])
             basket.append(product)
             page.click(f".grid > li:nth-child({place + 1}) .act.basket")
-            wanted = [str(one["product"]) for one in listed(server, basket=basket, k=8)]
+            wanted = [str(entry["product"]) for entry in listed(server, basket=basket, k=8)]
             wait_for_ids(page, "#basket ol li", wanted)
             page.wait_for_selector(f".grid > li:nth-child({place + 1}) .act.basket[aria-pressed='true']")
         assert page.evaluate("document.activeElement.dataset.focus") == f"basket:{basket[1]}"
         page.click("#basket >> text=Open")
         page.wait_for_selector(".recommendation")
-        wanted = [str(one["product"]) for one in listed(server, basket=basket)]
+        wanted = [str(entry["product"]) for entry in listed(server, basket=basket)]
         wait_for_ids(page, ".recommendation", wanted)
         address = page.url.partition("/#")[2]
     with visit(f"#{address}") as other:
         wait_for_ids(other.page, ".recommendation", wanted)
         other.page.click(".history .act >> nth=0")
         wait_for_ids(
-            other.page, ".recommendation", [str(one["product"]) for one in listed(server, basket=basket[1:])]
+            other.page,
+            ".recommendation",
+            [str(entry["product"]) for entry in listed(server, basket=basket[1:])],
         )
         assert other.page.url.endswith(f"#/basket?p={basket[1]}")
 
@@ -269,8 +271,8 @@ def test_what_goes_with_the_basket_follows_each_click_and_can_be_shared(
 
 
 def test_two_versions_are_compared_and_every_move_is_marked(visit: Open, server: Server) -> None:
-    before = [one["product"] for one in listed(server, user=USER, k=20, version=1)]
-    after = [one["product"] for one in listed(server, user=USER, k=20, version=2)]
+    before = [entry["product"] for entry in listed(server, user=USER, k=20, version=1)]
+    after = [entry["product"] for entry in listed(server, user=USER, k=20, version=2)]
     assert before != after
     with visit(f"#/compare?user={USER}&a=1&b=2") as seen:
         page = seen.page
@@ -287,7 +289,7 @@ def test_two_versions_are_compared_and_every_move_is_marked(visit: Open, server:
         gone = page.eval_on_selector_all(
             ".side.before .gone[data-id]", "all => all.map(one => one.dataset.id)"
         )
-        assert gone == [str(one) for one in before if one not in after]
+        assert gone == [str(product) for product in before if product not in after]
         page.select_option("select[name=b]", "1")
         page.wait_for_selector("text=Both lists are the same 20 products.")
         assert "b=1" in page.url
@@ -298,7 +300,7 @@ def test_an_older_version_can_be_shown_and_stays_in_the_links(visit: Open, serve
         page = seen.page
         page.select_option(".served select", json.dumps(["shop", 1], separators=(",", ":")))
         wait_for_ids(
-            page, ".recommendation", [str(one["product"]) for one in listed(server, user=USER, version=1)]
+            page, ".recommendation", [str(entry["product"]) for entry in listed(server, user=USER, version=1)]
         )
         assert page.url.endswith("?version=1")
         page.click(".recommendation a.name >> nth=0")
@@ -312,7 +314,7 @@ def test_an_older_version_can_be_shown_and_stays_in_the_links(visit: Open, serve
 def test_pins_and_bans_are_tried_at_once_and_without_keys_the_page_says_how_to_publish(
     visit: Open, server: Server, world: World
 ) -> None:
-    usual = [str(one["product"]) for one in listed(server, user=USER)]
+    usual = [str(entry["product"]) for entry in listed(server, user=USER)]
     with visit(f"#/customer/{USER}") as seen:
         page = seen.page
         page.click(".recommendation >> nth=0 >> .act.ban")
@@ -320,16 +322,16 @@ def test_pins_and_bans_are_tried_at_once_and_without_keys_the_page_says_how_to_p
         wait_for_ids(
             page,
             ".recommendation",
-            [str(one["product"]) for one in listed(server, user=USER, rules={"deny": [usual[0]]})],
+            [str(entry["product"]) for entry in listed(server, user=USER, rules={"deny": [usual[0]]})],
         )
         pinned = ids(page, ".recommendation")[6]
         page.click(".recommendation >> nth=6 >> .act.pin")
         wanted = listed(server, user=USER, rules={"deny": [usual[0]], "pin": [pinned]})
-        wait_for_ids(page, ".recommendation", [str(one["product"]) for one in wanted])
+        wait_for_ids(page, ".recommendation", [str(entry["product"]) for entry in wanted])
         assert ids(page, ".recommendation")[0] == pinned
         assert "Pinned" in page.inner_text(".recommendation >> nth=0")
         page.reload()
-        wait_for_ids(page, ".recommendation", [str(one["product"]) for one in wanted])
+        wait_for_ids(page, ".recommendation", [str(entry["product"]) for entry in wanted])
         page.click("#publish")
         assert "has no keys" in page.inner_text("dialog")
         assert json.loads(page.inner_text("dialog pre >> nth=1")) == {
@@ -338,7 +340,7 @@ def test_pins_and_bans_are_tried_at_once_and_without_keys_the_page_says_how_to_p
         }
         page.keyboard.press("Escape")
         page.wait_for_selector("dialog", state="detached")
-        assert [str(one["product"]) for one in listed(server, user=USER)] == usual
+        assert [str(entry["product"]) for entry in listed(server, user=USER)] == usual
         page.click("#trial >> text=Before and after")
         page.wait_for_selector(".compared")
         assert page.input_value("select[name=b]") == "2t"

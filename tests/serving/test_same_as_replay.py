@@ -73,7 +73,7 @@ def test_posting_later_event_by_event_gives_the_lists_of_the_replay(tmp_path, fr
                 flags = f"k={PRODUCTS}&include_purchased={str(include).lower()}"
                 answer = client.get(f"/api/v1/recommendations/users/{user}?{flags}")
                 assert answer.status_code == 200, answer.text
-                served = [one["product"] for one in answer.json()["recommendations"]]
+                served = [entry["product"] for entry in answer.json()["recommendations"]]
                 assert served.index(product) + 1 == rank
             here = np.flatnonzero(later.times == now)
             who = later.users.at(later.user_rows[here]).to_list()

@@ -55,8 +55,8 @@ def asked(client, world, path, body=None):
 
 def as_columns(products):
     return {
-        "product_ids": [one["product"] for one in products],
-        "scores": [one["score"] for one in products],
+        "product_ids": [entry["product"] for entry in products],
+        "scores": [entry["score"] for entry in products],
     }
 
 
@@ -91,13 +91,13 @@ def test_what_is_ranked_in_company_is_what_the_library_ranks_alone(world, rules)
         expected = rank_visitors(loaded.packed, Visitors.of([visitor]), book, k=9).of(0)
         body = {"user": "u004", "basket": [product_id(row) for row in (30, 3)], "k": 9}
         listed = asked(client, world, "/api/v1/recommendations/basket", body)
-        assert [one["product"] for one in listed["recommendations"]] == [
+        assert [entry["product"] for entry in listed["recommendations"]] == [
             product_id(row) for row in expected.rows
         ]
-        scores = np.array([one["score"] for one in listed["recommendations"]], np.float32)
+        scores = np.array([entry["score"] for entry in listed["recommendations"]], np.float32)
         assert scores.tolist() == expected.scores.tolist()
-        removed = {one["rule"]: one["removed"] for one in listed["rules"]["removed"]}
-        assert {one.rule: one.removed for one in expected.removals}.items() <= removed.items()
+        removed = {removal["rule"]: removal["removed"] for removal in listed["rules"]["removed"]}
+        assert {removal.rule: removal.removed for removal in expected.removals}.items() <= removed.items()
 
 
 def test_a_ban_holds_on_every_route_but_the_notebooks_own(world):
@@ -177,6 +177,6 @@ def test_a_user_with_a_vector_of_their_own_keeps_it_when_they_bought_since(tmp_p
         expected = loaded.model.product_vectors.astype(np.float64) @ own[4] + loaded.model.product_bias
         expected[[4, 8, 70]] = -np.inf
         listed = asked(client, world, f"{USERS}/u004?k=5")
-        assert [one["product"] for one in listed["recommendations"]] == [
+        assert [entry["product"] for entry in listed["recommendations"]] == [
             product_id(row) for row in np.argsort(-expected, kind="stable")[:5]
         ]

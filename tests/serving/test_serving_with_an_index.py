@@ -64,7 +64,7 @@ def test_the_api_says_that_an_index_found_the_products(client, exact):
 def test_a_batch_says_it_of_each_list_that_an_index_found(client):
     asked = {"users": ["u003", "nobody"], "baskets": [[product_id(5)]]}
     answers = lists_of(client.post("/api/v1/batch", json=asked))["answers"]
-    assert [one.get("exact") for one in answers] == [False, None, False]
+    assert [answer.get("exact") for answer in answers] == [False, None, False]
 
 
 def test_lists_under_rules_and_with_reasons_stay_exact(client):

@@ -56,8 +56,8 @@ def test_a_user_may_get_what_they_bought_again(client):
 def test_a_list_of_users_gets_a_list_of_lists_and_a_list_of_one_too(client):
     many = outputs(client, "recommend_user", user=["u004", "u005"], k=3)
     for number, user in enumerate((4, 5)):
-        one = {name: lists[number] for name, lists in many.items()}
-        same(one, *by_hand([user, 2 * user], 3))
+        alone = {name: lists[number] for name, lists in many.items()}
+        same(alone, *by_hand([user, 2 * user], 3))
     assert outputs(client, "recommend_user", user=["u004"], k=3)["product_ids"] == [many["product_ids"][0]]
 
 
@@ -98,7 +98,7 @@ def test_similar_products_leave_the_product_itself_out_unless_asked(client):
     vectors = make_model(3).product_vectors.astype(np.float64)
     scores = vectors @ vectors[7]
     order = [product_id(row) for row in np.argsort(-scores, kind="stable")]
-    rest = [one for one in order if one != product_id(7)]
+    rest = [product for product in order if product != product_id(7)]
     assert outputs(client, "similar_products", product=product_id(7))["product_ids"] == rest[:10]
     assert (
         outputs(client, "similar_products", product=product_id(7), k=4, include_self=True)["product_ids"]
@@ -150,7 +150,7 @@ def test_every_signature_is_described_with_its_defaults(client):
         "call_item_item", "recommend_basket", "recommend_user", "serving_default", "similar_products",
     ]  # fmt: skip
     user = described["recommend_user"]
-    assert {name: one["dtype"] for name, one in user["inputs"].items()} == {
+    assert {name: tensor["dtype"] for name, tensor in user["inputs"].items()} == {
         "user": "DT_STRING", "k": "DT_INT32", "include_purchased": "DT_BOOL",
     }  # fmt: skip
     assert user["defaults"]["k"]["int_val"] == [10]

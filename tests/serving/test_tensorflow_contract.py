@@ -17,7 +17,7 @@ def by_hand(seed: int, row: int, k: int = 100) -> tuple[list[int], np.ndarray]:
     vectors = make_model(seed).product_vectors.astype(np.float64)
     scores = vectors @ vectors[row]
     best = np.argsort(-scores, kind="stable")[:k]
-    return [product_id(one) for one in best], scores[best]
+    return [product_id(place) for place in best], scores[best]
 
 
 def check_outputs(outputs, seed=3, row=5):
@@ -106,8 +106,8 @@ def test_the_row_form_takes_the_outputs_first_dimension_as_the_batch(client, ins
     answer = post(client, {"signature_name": "call_item_item", "instances": [instance]}).json()
     assert list(answer) == ["predictions"]
     assert len(answer["predictions"]) == 100
-    assert {tuple(one) for one in answer["predictions"]} == {("output_0", "output_1")}
-    check_outputs({name: [one[name] for one in answer["predictions"]] for name in ("output_0", "output_1")})
+    assert {tuple(row) for row in answer["predictions"]} == {("output_0", "output_1")}
+    check_outputs({name: [row[name] for row in answer["predictions"]] for name in ("output_0", "output_1")})
 
 
 def test_a_catalogue_of_fewer_than_a_hundred_products_is_listed_whole(tmp_path):
@@ -239,7 +239,7 @@ def test_text_ids_come_plain_or_in_base64(client):
     assert post(client, {"inputs": [{"b64": "cDEwMzU="}]}, path).json() == plain
     assert post(client, {"inputs": {"item": {"b64": "cDEwMzU="}}}, path).json() == plain
     ids, _ = by_hand(2, 5)
-    assert plain["outputs"]["output_0"] == [f"p{one}" for one in ids]
+    assert plain["outputs"]["output_0"] == [f"p{id}" for id in ids]
 
 
 def test_text_ids_are_described_as_strings(client):

@@ -48,10 +48,10 @@ def wait_for(what, seconds=15.0):
 
 
 def test_a_folder_of_models_one_models_folder_and_one_versions_folder_will_do(models):
-    one = models / "recommender" / "1"
-    assert find_versions(models) == {("recommender", 1): one}
-    assert find_versions(models / "recommender") == {("recommender", 1): one}
-    assert find_versions(one) == {("recommender", 1): one}
+    folder = models / "recommender" / "1"
+    assert find_versions(models) == {("recommender", 1): folder}
+    assert find_versions(models / "recommender") == {("recommender", 1): folder}
+    assert find_versions(folder) == {("recommender", 1): folder}
 
 
 def test_a_model_without_a_number_is_version_one(models):
@@ -59,7 +59,7 @@ def test_a_model_without_a_number_is_version_one(models):
     assert set(find_versions(models)) == {("recommender", 1), ("mine", 1)}
     shelf = Registry(models)
     shelf.look()
-    assert {name: one.folder for name, one in shelf.models.items()} == {
+    assert {name: model.folder for name, model in shelf.models.items()} == {
         "mine": models / "mine",
         "recommender": models / "recommender",
     }
@@ -100,7 +100,7 @@ def test_a_version_with_a_flipped_byte_is_refused_and_the_old_one_serves_on(shel
     shelf.look()
     shelf.look()
     assert shelf.get("recommender").version == 1
-    assert [(one.what, one.version) for one in changes] == [("refused", 2)]
+    assert [(change.what, change.version) for change in changes] == [("refused", 2)]
     assert shelf.models["recommender"].refused[2]
     assert str(models) not in shelf.models["recommender"].refused[2]
 
@@ -416,7 +416,10 @@ def test_a_refused_version_shows_in_status_metrics_and_not_in_answers(models):
                 (found := client.get("/v1/models/recommender").json()["model_version_status"])[1:] and found
             )
         )
-        assert [(one["version"], one["state"]) for one in status] == [("2", "END"), ("1", "AVAILABLE")]
+        assert [(version["version"], version["state"]) for version in status] == [
+            ("2", "END"),
+            ("1", "AVAILABLE"),
+        ]
         assert status[0]["status"]["error_code"] == "DATA_LOSS"
         assert "product_bias.npy" in status[0]["status"]["error_message"]
         assert str(models) not in client.get("/v1/models/recommender").text
@@ -486,7 +489,7 @@ def test_a_server_killed_while_it_reloads_starts_again_with_what_is_whole(models
         publisher.join()
     server = start(models, "--quiet")
     answer = server.client.get("/v1/models/recommender").json()["model_version_status"]
-    assert {(one["version"], one["state"]) for one in answer} == {
+    assert {(version["version"], version["state"]) for version in answer} == {
         ("1", "AVAILABLE"), ("10", "AVAILABLE"), ("11", "AVAILABLE"), ("12", "AVAILABLE"),
     }  # fmt: skip
 
@@ -508,5 +511,5 @@ tm.save(make_model(2), sys.argv[2])
     assert ran.returncode == -9
     time.sleep(0.4)
     answer = server.client.get("/v1/models/recommender").json()["model_version_status"]
-    assert [one["version"] for one in answer] == ["1"]
+    assert [version["version"] for version in answer] == ["1"]
     assert server.client.get("/readyz").status_code == 200

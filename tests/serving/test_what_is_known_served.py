@@ -44,10 +44,10 @@ def test_a_visit_gets_the_same_list_over_http(shop, user):
         answer = client.post("/api/v1/recommendations/basket", json=body)
     assert answer.status_code == 200, answer.text
     found = answer.json()
-    assert [one["product"] for one in found["recommendations"]] == expected(model, user)
+    assert [entry["product"] for entry in found["recommendations"]] == expected(model, user)
     assert set(found["unknown"]) == {"kite", "moon=full"}
     assert found["source"] == ("personal" if user else "context")
-    facts = [fact for one in found["recommendations"] for fact in one["reasons"]["facts"]]
+    facts = [fact for entry in found["recommendations"] for fact in entry["reasons"]["facts"]]
     assert "occasion sport" in {fact["fact"] for fact in facts}
     viewed = {fact["product"] for fact in facts if fact["fact"] == "view"}
     assert viewed == {"office-01"} or (user and not viewed)  # u7 may have bought it since
@@ -61,7 +61,7 @@ def test_a_visit_gets_the_same_list_on_the_command_line(shop):
     )
     assert ran.exit_code == 0, ran.output
     found = json.loads(ran.stdout)
-    assert [one["product_id"] for one in found["recommendations"][0]["products"]] == expected(model, "u7")
+    assert [entry["product_id"] for entry in found["recommendations"][0]["products"]] == expected(model, "u7")
     assert set(found["unknown"]) == {"kite", "moon=full"}
 
 

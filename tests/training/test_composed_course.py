@@ -151,8 +151,8 @@ def test_every_user_with_a_purchase_is_in_one_batch_of_about_the_wanted_size(his
 def test_orders_and_draws_differ_between_epochs_members_and_seeds(histories, config):
     learner, other = begin(histories, config), begin(histories, config, seed=4)
     plans = [
-        one._plan(epoch, one.members[member])
-        for one, epoch, member in ((learner, 1, 0), (learner, 2, 0), (learner, 1, 1), (other, 1, 0))
+        learning._plan(epoch, learning.members[member])
+        for learning, epoch, member in ((learner, 1, 0), (learner, 2, 0), (learner, 1, 1), (other, 1, 0))
     ]
     assert len({order.tobytes() for order, _, _ in plans}) == 4
     assert len({int(key) for _, _, key in plans}) == 4
@@ -164,8 +164,8 @@ def test_orders_and_draws_differ_between_epochs_members_and_seeds(histories, con
 def test_an_epoch_tells_of_every_purchase_once_however_often_it_looks_up(histories, config):
     for at_once in (1, 100, 1 << 15):
         _, told = learned(histories, config, at_once=at_once)
-        assert sum(one.purchases for one in told) == len(histories.products)
-        assert all(0 <= one.hits <= one.purchases for one in told)
+        assert sum(step.purchases for step in told) == len(histories.products)
+        assert all(0 <= step.hits <= step.purchases for step in told)
     assert len(learned(histories, config, at_once=500)[1]) >= 5
 
 
@@ -198,7 +198,7 @@ def test_a_user_of_many_products_counts_as_so_many_as_an_epoch_samples(config, m
     learner, told = learned(shop, config, at_once=50)
     wanted = np.minimum(np.diff(shop.offsets), 30).sum()
     assert wanted < 400
-    assert learner.purchases == sum(one.purchases for one in told) == wanted
+    assert learner.purchases == sum(step.purchases for step in told) == wanted
 
 
 def test_measuring_is_the_sampled_loss_of_whole_histories(split, histories, config):
@@ -256,7 +256,7 @@ def digest_of(model):
     )  # fmt: skip
     digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
     record = model.record
-    return digest, record.config, record.metrics, [(one.loss, one.accuracy) for one in record.epochs]
+    return digest, record.config, record.metrics, [(epoch.loss, epoch.accuracy) for epoch in record.epochs]
 
 
 @pytest.fixture(scope="module")

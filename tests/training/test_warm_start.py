@@ -51,7 +51,7 @@ def old(request, logs):
 
 def common(new, old):
     """Return the rows of the ids that both know, and of those that only the new one knows."""
-    here = [row for row, one in enumerate(new.ids) if one in set(old.ids)]
+    here = [row for row, id in enumerate(new.ids) if id in set(old.ids)]
     there = [old.ids.to_list().index(new.ids[row]) for row in here]
     only = sorted(set(range(len(new))) - set(here))
     assert here

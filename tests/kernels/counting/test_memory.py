@@ -14,8 +14,8 @@ from tastemaker.kernels.counting.memory import add_up, count_distinct, partners_
 
 def ragged(lists, dtype=np.int32):
     """Offsets and values of some lists, one after another."""
-    offsets = np.concatenate(([0], np.cumsum([len(one) for one in lists]))).astype(np.int64)
-    return offsets, np.array([value for one in lists for value in one], dtype)
+    offsets = np.concatenate(([0], np.cumsum([len(part) for part in lists]))).astype(np.int64)
+    return offsets, np.array([value for part in lists for value in part], dtype)
 
 
 def find_partners(baskets, products, most, user_weights, product_weights, parts=None):

@@ -37,9 +37,9 @@ def test_draws_are_those_of_the_numpy_twin(key, first, count, products):
 def test_a_draw_depends_on_key_purchase_and_position_alone(key, first, negatives):
     whole = drawn(key, 0, 1010, 8, 500)
     assert drawn(key, first, 10, negatives, 500).tolist() == whole[first : first + 10, :negatives].tolist()
-    one = np.empty(negatives, np.int32)
-    draw_row(np.uint64(key), first, 500, one)
-    assert one.tolist() == whole[first, :negatives].tolist()
+    alone = np.empty(negatives, np.int32)
+    draw_row(np.uint64(key), first, 500, alone)
+    assert alone.tolist() == whole[first, :negatives].tolist()
 
 
 @pytest.mark.parametrize("products", [7, 101, 1000])

@@ -43,10 +43,11 @@ def test_what_a_table_says_is_weighted_row_by_row():
 def test_ndcg_of_parts_by_hand():
     """One query of four products: the table's part, weighted by 2, lifts product 3 over the bought 1; product 0 is left out."""
     ndcg = np.zeros(1)
-    one, zero = np.array([0, 1]), np.zeros(1, np.int32)
+    borders, zero = np.array([0, 1]), np.zeros(1, np.int32)
     ndcg_of_parts(
         0, 1, np.array([[9, 2, 1, 0]], np.float32), np.zeros((1, 4), np.float32), zero,
-        one, np.array([0]), np.zeros(1, np.int16), np.ones(1, np.float32), one, np.array([3], np.int32), np.array([2], np.float32),
-        np.array([2.0]), one, zero, np.full(1, -np.inf, np.float32), one, np.array([1], np.int32), 10, ndcg,
+        borders, np.array([0]), np.zeros(1, np.int16), np.ones(1, np.float32), borders,
+        np.array([3], np.int32), np.array([2], np.float32),
+        np.array([2.0]), borders, zero, np.full(1, -np.inf, np.float32), borders, np.array([1], np.int32), 10, ndcg,
     )  # fmt: skip
     assert ndcg[0] == 1 / np.log2(3)

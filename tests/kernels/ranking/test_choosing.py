@@ -13,8 +13,8 @@ from tastemaker.kernels.ranking.choosing import ndcg_of_weights
 
 
 def ragged(lists):
-    offsets = np.concatenate(([0], np.cumsum([len(one) for one in lists]))).astype(np.int64)
-    return offsets, np.array([value for one in lists for value in one], np.int32)
+    offsets = np.concatenate(([0], np.cumsum([len(part) for part in lists]))).astype(np.int64)
+    return offsets, np.array([value for part in lists for value in part], np.int32)
 
 
 def sparse(table):

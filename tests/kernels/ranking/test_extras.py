@@ -15,9 +15,9 @@ sparse = st.dictionaries(st.integers(0, 9), eighths, max_size=8)
 
 
 def ragged(tables):
-    offsets = np.concatenate(([0], np.cumsum([len(one) for one in tables]))).astype(np.int64)
-    rows = np.array([row for one in tables for row in sorted(one)], np.int32)
-    return offsets, rows, np.array([one[row] for one in tables for row in sorted(one)], np.float32)
+    offsets = np.concatenate(([0], np.cumsum([len(table) for table in tables]))).astype(np.int64)
+    rows = np.array([row for table in tables for row in sorted(table)], np.int32)
+    return offsets, rows, np.array([table[row] for table in tables for row in sorted(table)], np.float32)
 
 
 def summed(first, second, parts):

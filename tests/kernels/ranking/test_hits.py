@@ -36,7 +36,7 @@ queries = st.lists(st.tuples(st.lists(row), st.sets(row)), max_size=6)
 @given(queries)
 @settings(deadline=None)
 def test_hits_equal_those_of_the_numpy_twin(world):
-    shown, held = [one for one, _ in world], [sorted(theirs) for _, theirs in world]
+    shown, held = [rows for rows, _ in world], [sorted(theirs) for _, theirs in world]
     assert flags(shown, held).tolist() == twin(*ragged(shown), *ragged(held)).tolist()
 
 

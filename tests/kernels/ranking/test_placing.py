@@ -11,7 +11,7 @@ def ragged(rng, queries, candidates, most):
     lists = [
         np.sort(rng.choice(candidates, rng.integers(0, most + 1), replace=False)) for _ in range(queries)
     ]
-    offsets = np.concatenate(([0], np.cumsum([len(one) for one in lists]))).astype(np.int64)
+    offsets = np.concatenate(([0], np.cumsum([len(part) for part in lists]))).astype(np.int64)
     return offsets, np.concatenate(lists).astype(np.int32)
 
 
@@ -41,10 +41,10 @@ def test_a_rank_is_the_place_in_the_whole_ranked_list(candidates, dimensions):
     targets = ragged(rng, 11, candidates, 5)
     ranks = placed(queries, vectors, biases, bias_of, left_out, extra, targets)
     for q in range(11):
-        one = slice(q, q + 1)
+        row = slice(q, q + 1)
         left = left_out[1][left_out[0][q] : left_out[0][q + 1]]
         lists = top_k(
-            queries[one], Candidates.of(vectors, biases[bias_of[q]]), candidates,
+            queries[row], Candidates.of(vectors, biases[bias_of[q]]), candidates,
             exclude=Exclusions(np.array([0, len(left)]), left),
             extra=ExtraScores(*extra).take(np.array([q])),
         )  # fmt: skip
