@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -20,6 +21,7 @@ from tastemaker.model.folder import load, read_manifest
 from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.ranking.index.approximate import AnyCandidates, Approximate
 from tastemaker.ranking.index.index_folder import index_folder, load_index
+from tastemaker.ranking.new_products import describes_products, with_new
 from tastemaker.ranking.packed import PackedModel, product_candidates
 from tastemaker.ranking.queries import basket_queries, user_queries
 from tastemaker.ranking.rank import nearest, rank_users
@@ -59,10 +61,13 @@ class LoadedModel:
     neighbours: NeighbourTable | None = None
     """The nearest products of all, once they are worked out"""
 
+    added: str = ""
+    """What names the products that the catalogue has added to those of the folder; empty without any"""
+
     @property
     def key(self) -> str:
         """Return a name for files about this version, which no other content has."""
-        return self.etag
+        return self.etag + self.added
 
     @property
     def etag(self) -> str:
@@ -161,13 +166,38 @@ def load_version(
     model = _uniform(load(source, verify=not verified))
     products = model.products
     table = empty_table(products) if catalogue is None else read_product_table(catalogue, products)
+    added = ""
     if catalogue is not None:
         _warn_of_strange(catalogue, table, f"{name}/{version}")
-    candidates = shared(lambda: product_candidates(model), scratch, version_key(manifest))
-    index = _index(folder, model, candidates) if approximate else None
-    loaded = LoadedModel(name, version, source, manifest, model, candidates, table, index)
+        model, table, added = _with_new(model, table, catalogue)
+    candidates = shared(lambda: product_candidates(model), scratch, version_key(manifest) + added)
+    index = _index(folder, model, candidates) if approximate and not added else None
+    loaded = LoadedModel(name, version, source, manifest, model, candidates, table, index, added=added)
     _try(loaded)
     return loaded
+
+
+def _with_new(
+    model: TasteModel, table: ProductTable, catalogue: Path
+) -> tuple[TasteModel, ProductTable, str]:
+    """Let products join that only the catalogue knows, where the model learned from what it says of products; name what joined."""
+    if not describes_products(model) or not len(table.strangers):
+        return model, table, ""
+    try:
+        longer, added = with_new(model, table)
+    except TastemakerError as error:
+        log.error("%s New products of %s are not served meanwhile.", error, catalogue.name)
+        return model, table, ""
+    log.info(
+        "%s adds %d products, of %d of which the model understands nothing.",
+        catalogue.name,
+        added.products,
+        added.silent,
+    )
+    first = len(model.products)
+    digest = hashlib.blake2b(np.ascontiguousarray(longer.product_vectors[first:]).tobytes(), digest_size=8)
+    digest.update("\0".join(longer.products.ids[first:].cast(pl.String)).encode())
+    return longer, read_product_table(catalogue, longer.products), f"-{digest.hexdigest()}"
 
 
 def _index(folder: Path, model: TasteModel, candidates: Candidates) -> Approximate | None:
