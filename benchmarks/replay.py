@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from tastemaker.evaluation.replay.baselines.every import baselines
 from tastemaker.evaluation.replay.bench import Terms, bench_of
 from tastemaker.evaluation.replay.replay import measure_model, replay
 from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.beside.live import Live, fold_in_of
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.memory.co_occurrence import count_memory
@@ -67,13 +69,22 @@ def main() -> None:
         users, products, train.histories(), vectors, rng.normal(size=given.products).astype(np.float32), None, vectors,
         memory, TrainingRecord(None, 0, "", len(train)), past=past_of(train),
     )  # fmt: skip
-    replay(model, later.take(np.arange(64)), beside=["recent best sellers"])  # compiled
+    queries = vectors[rng.integers(0, given.products, 20_000)] + rng.normal(size=(20_000, given.dimensions))
+    buyers = np.bincount(train.product_rows, minlength=given.products).astype(np.float64)
+    fold_in = fold_in_of(queries.astype(np.float32), vectors, buyers, 1.0)
+    living = replace(model, live=Live(half_life=30.0, weight=1.0, kappa=1.0, dial=0.0, fold_in=fold_in))
+    for one in (model, living):
+        replay(
+            one, later.take(np.arange(64)), beside=["recent best sellers", "session neighbours"]
+        )  # compiled
     found: dict[str, float] = {}
     with timed(found, "timeline and questions"):
         bench = bench_of(model, later, Terms(include_purchased=True))
     found["questions"] = len(bench.questions)
     with timed(found, "the model"):
         measure_model(model, bench)
+    with timed(found, "a model whose rates and vectors move"):
+        measure_model(living, bench_of(living, later, Terms(include_purchased=True)))
     for name in ("best sellers", "recent best sellers", "session neighbours"):
         with timed(found, name):
             baselines(bench, [name])
