@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import ipaddress
 import logging
 import os
 import select
@@ -25,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tastemaker.errors import ServerProblem
+from tastemaker.serving.front.hosts import is_loopback
 from tastemaker.serving.front.settings import Settings
 from tastemaker.serving.models.tryout import Tryout
 from tastemaker.storage import is_alive
@@ -72,20 +72,11 @@ def _check_address(settings: Settings) -> None:
         from tastemaker.serving.front.api_keys import read_keys
 
         read_keys(settings.keys)
-    elif not settings.insecure and not _is_local(settings.host):
+    elif not settings.insecure and not is_loopback(settings.host):
         raise ServerProblem(
             f"{settings.host} can be reached from other machines, and there are no API keys; give --keys FILE "
             "(`tastemaker key new --keys FILE` makes one), or --without-keys if something in front of it keeps strangers out."
         )
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_models(settings: Settings) -> None:
