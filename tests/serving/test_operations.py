@@ -19,7 +19,7 @@ from serving_worlds import client_of, make_model, product_id
 from tastemaker.errors import SettingProblem
 from tastemaker.model.folder import save
 from tastemaker.serving.front.api_keys import new_key, read_keys, remove_key
-from tastemaker.serving.front.rate_limit import Rates
+from tastemaker.serving.front.rate_limit import RateLimits
 from tastemaker.serving.front.settings import Settings
 
 PREDICT = "/v1/models/recommender:predict"
@@ -146,7 +146,7 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back(models):
 
 
 def test_a_bucket_of_tokens_fills_up_with_time():
-    rates = Rates(2.0, 3)
+    rates = RateLimits(2.0, 3)
     assert [rates.wait("a", 0.0) for _ in range(4)] == [0, 0, 0, 1]
     assert rates.wait("b", 0.0) == 0
     assert [rates.wait("a", 0.5), rates.wait("a", 0.5)] == [0, 1]

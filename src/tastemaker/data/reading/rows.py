@@ -14,7 +14,7 @@ from tastemaker.data.reading.options import Reading
 from tastemaker.data.reading.sources import Source
 from tastemaker.data.reading.values.codes import IdPlan, plan_ids
 from tastemaker.data.reading.values.ids import CodedIds, Written, coded
-from tastemaker.data.reading.values.kinds import Kinds, kinds_of
+from tastemaker.data.reading.values.kinds import KindColumn, kinds_of
 from tastemaker.data.reading.values.quantities import SettledQuantities, plan_quantities, settle_quantities
 from tastemaker.data.reading.values.times import (
     SettledTimes,
@@ -42,7 +42,7 @@ class Rows:
     ids: dict[Noun, CodedIds]
     times: SettledTimes | None
     quantities: SettledQuantities | None
-    kinds: Kinds | None
+    kinds: KindColumn | None
     beside: pl.DataFrame
     """The further columns: context, and features that the log holds"""
     bought: Booleans
@@ -196,7 +196,7 @@ def _kept(
     ids: dict[Noun, CodedIds],
     times: SettledTimes | None,
     quantities: SettledQuantities | None,
-    kinds: Kinds | None,
+    kinds: KindColumn | None,
     count: int,
 ) -> dict[str, Any]:
     """Return which rows are kept, as purchases and as other events, and how many each rule dropped."""
@@ -220,7 +220,7 @@ def _told(
     ids: dict[Noun, CodedIds],
     times: SettledTimes | None,
     quantities: SettledQuantities | None,
-    kinds: Kinds | None,
+    kinds: KindColumn | None,
     reading: Reading,
 ) -> tuple[str, ...]:
     told = [*ids["user"].warnings, *ids["product"].warnings]

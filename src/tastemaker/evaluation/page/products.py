@@ -18,7 +18,7 @@ from tastemaker.ranking.packed import pack
 from tastemaker.ranking.rank import rank_neighbours
 from tastemaker.types import AnyArray
 
-__all__ = ["Alike", "Example", "Listed", "Names", "alike", "examples", "exposure"]
+__all__ = ["Alike", "Example", "NamedProduct", "Names", "alike", "examples", "exposure"]
 
 ALIKE, NEAREST = 10, 4
 """The number of best sellers whose nearest products are named, and of those."""
@@ -42,7 +42,7 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class NamedProduct:
     """A product in an example."""
 
     name: str
@@ -69,7 +69,7 @@ class Example:
     later: tuple[str, ...]
     more_later: int
     """How many of what was bought later are not named"""
-    lists: tuple[tuple[str, tuple[Listed, ...]], ...]
+    lists: tuple[tuple[str, tuple[NamedProduct, ...]], ...]
     """``(model, products)``"""
 
 
@@ -138,9 +138,11 @@ def examples(found: Comparison, train: Purchases, held_out: Purchases, names: Na
     return told
 
 
-def _listed(ids: tuple[object, ...], wanted: set[int], train: Purchases, names: Names) -> tuple[Listed, ...]:
+def _listed(
+    ids: tuple[object, ...], wanted: set[int], train: Purchases, names: Names
+) -> tuple[NamedProduct, ...]:
     rows = train.products.find(list(ids)).to_list()
     return tuple(
-        Listed(str(product) if row is None else names.of(row), row in wanted)
+        NamedProduct(str(product) if row is None else names.of(row), row in wanted)
         for row, product in zip(rows, ids, strict=True)
     )

@@ -19,7 +19,7 @@ from tastemaker.serving.front.hosts import answers_to
 from tastemaker.serving.front.logs import write_line
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.front.problems import Refusal, refusal_of, refuse
-from tastemaker.serving.front.rate_limit import Rates
+from tastemaker.serving.front.rate_limit import RateLimits
 from tastemaker.serving.front.settings import Settings
 
 __all__ = ["RequestMiddleware", "check_role", "header"]
@@ -62,7 +62,7 @@ class RequestMiddleware:
         self._app, self._settings, self._metrics = app, settings, metrics
         self._keys, self._is_open = keys, is_open
         self._is_named = answers_to(settings)
-        self._rates = Rates(settings.requests_per_second, settings.burst)
+        self._rates = RateLimits(settings.requests_per_second, settings.burst)
         self._prefix, self._numbers = secrets.token_hex(5), itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

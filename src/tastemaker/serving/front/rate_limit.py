@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 
-__all__ = ["Rates"]
+__all__ = ["RateLimits"]
 
 MOST_CLIENTS = 10_000
 
 
-class Rates:
+class RateLimits:
     """A client may ask ``burst`` times at once, and ``per_second`` times a second in the long run.
 
     Only the latest 10,000 clients are remembered. Each worker process counts for itself.

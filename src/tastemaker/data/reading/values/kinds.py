@@ -16,7 +16,7 @@ from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import ColumnProblem
 from tastemaker.types import AnyArray, Rows
 
-__all__ = ["PURCHASE", "Kinds", "beside", "features", "further_columns", "kinds_of"]
+__all__ = ["PURCHASE", "KindColumn", "beside", "features", "further_columns", "kinds_of"]
 
 PURCHASE = "purchase"
 
@@ -28,7 +28,7 @@ SHARE_OF_VALUES = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Kinds:
+class KindColumn:
     """The kind of each row, as a place in ``names``; -1 for rows of other kinds."""
 
     names: tuple[str, ...]
@@ -52,7 +52,7 @@ def further_columns(source: Source, reading: Reading) -> tuple[str, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-def kinds_of(column: pl.Series, reading: Reading, label: str) -> Kinds:
+def kinds_of(column: pl.Series, reading: Reading, label: str) -> KindColumn:
     """Tell the kind of each row by the words of ``reading.events``; raise `ColumnProblem` when no row is a purchase."""
     names = (PURCHASE, *(name for name in reading.events if name != PURCHASE))
     exact = {word: place for place, name in enumerate(names) for word in reading.events[name]}
@@ -68,7 +68,7 @@ def kinds_of(column: pl.Series, reading: Reading, label: str) -> Kinds:
             f"no row of {label} is a purchase: column {reading.event_column!r} holds {shown}; say which words mean one with "
             "--event purchase=WORD."
         )
-    return Kinds(names, places, {word: many for word, many in words.items() if found[word] < 0})
+    return KindColumn(names, places, {word: many for word, many in words.items() if found[word] < 0})
 
 
 def beside(frame: pl.DataFrame, columns: Sequence[str], *, is_text: bool) -> pl.DataFrame | None:

@@ -29,13 +29,13 @@ from tastemaker.training.baselines.als import als
 from tastemaker.training.baselines.best_sellers import best_sellers
 from tastemaker.training.baselines.co_purchase import co_purchase
 
-__all__ = ["BASELINES", "Beside", "baselines"]
+__all__ = ["BASELINES", "SharedWork", "baselines"]
 
 ALS = {"factors": 64, "regularization": 3.0, "alpha": 6.0, "iterations": 15}
 """Settings of ALS in the middle of what `compare` tries: a replay does not tune it."""
 
 
-class Beside:
+class SharedWork:
     """What several baselines share: the half-life of recent best sellers, chosen once."""
 
     def __init__(self, bench: Bench) -> None:
@@ -75,7 +75,7 @@ class Beside:
         )
 
 
-def _plain(beside: Beside, model: TasteModel) -> Measured:
+def _plain(beside: SharedWork, model: TasteModel) -> Measured:
     bench, terms = beside.bench, beside.bench.terms
     answers = PlainAnswers(
         model, bench.timeline, include_purchased=terms.include_purchased, threads=terms.threads
@@ -83,31 +83,31 @@ def _plain(beside: Beside, model: TasteModel) -> Measured:
     return bench.measured(answers)
 
 
-def _best_sellers(beside: Beside) -> Measured:
+def _best_sellers(beside: SharedWork) -> Measured:
     return _plain(beside, best_sellers(beside.bench.train))
 
 
-def _recent(beside: Beside) -> Measured:
+def _recent(beside: SharedWork) -> Measured:
     return beside.bench.measured(
         beside.recent(), whole=True, settings=half_life_said(beside.half_life, beside.unit)
     )
 
 
-def _bought_before(beside: Beside) -> Measured:
+def _bought_before(beside: SharedWork) -> Measured:
     bench = beside.bench
     if not bench.terms.include_purchased:
         raise SettingProblem("what was bought before is no question here")
     return bench.measured(OwnFirst(bench.timeline, beside.recent(), "bought before"))
 
 
-def _basket(beside: Beside) -> Measured:
+def _basket(beside: SharedWork) -> Measured:
     bench = beside.bench
     if not set(BASKET_KINDS) & set(bench.timeline.names):
         raise SettingProblem("the logs tell of no baskets")
     return bench.measured(OwnFirst(bench.timeline, beside.recent(), "basket"))
 
 
-def _neighbours(beside: Beside) -> Measured:
+def _neighbours(beside: SharedWork) -> Measured:
     bench, terms = beside.bench, beside.bench.terms
     if terms.frozen:
         raise SettingProblem("it is nothing but what others did of late")
@@ -123,18 +123,18 @@ def _neighbours(beside: Beside) -> Measured:
     return bench.measured(rule, settings=settings.as_dict(beside.unit))
 
 
-def _co_purchase(beside: Beside) -> Measured:
+def _co_purchase(beside: SharedWork) -> Measured:
     return _plain(beside, co_purchase(beside.bench.train, threads=beside.bench.terms.threads))
 
 
-def _als(beside: Beside) -> Measured:
+def _als(beside: SharedWork) -> Measured:
     bench, terms = beside.bench, beside.bench.terms
     model = als(bench.train, **ALS, seed=terms.seed, threads=terms.threads)  # type: ignore[arg-type]
     rule = FoldedFactors(model, regularization=float(ALS["regularization"]), alpha=float(ALS["alpha"]))
     return bench.measured(rule, settings=ALS)
 
 
-BASELINES: Mapping[str, Callable[[Beside], Measured]] = {
+BASELINES: Mapping[str, Callable[[SharedWork], Measured]] = {
     "best sellers": _best_sellers,
     "recent best sellers": _recent,
     "bought before": _bought_before,
@@ -155,7 +155,7 @@ def baselines(bench: Bench, names: Sequence[str] | None = None) -> tuple[dict[st
     for name in wanted:
         if name not in BASELINES:
             raise SettingProblem(f"{name!r} is no baseline of a replay; those are {', '.join(BASELINES)}.")
-    beside = Beside(bench)
+    beside = SharedWork(bench)
     found: dict[str, Measured] = {}
     skipped: dict[str, str] = {}
     for name in wanted:
