@@ -181,7 +181,7 @@ def test_a_user_with_a_million_purchases_takes_no_more_than_their_share():
 def test_a_user_with_a_million_purchases_is_too_much_for_the_steps_of_the_workshop():
     """Its batches add up all purchases of a user; that diverges, which is said, and a smaller rate learns."""
     log, config = hoarder(), preset("workshop").changed({"dimensions": 8, "negatives": 10, "epochs": 1})
-    with pytest.raises(TrainingFailed, match=r"not finite.*train with a lower --learning-rate"):
+    with pytest.raises(TrainingFailed, match=r"not finite.*train with a lower learning_rate"):
         train(log, config, seed=1)
     model = train(log, config.changed({"learning_rate": 1.0}), seed=1)
     assert model.finite()

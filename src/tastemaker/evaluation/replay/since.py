@@ -34,6 +34,7 @@ def since_of(
     Raises `ColumnProblem` for a column that is not there, holds no times, or counts something else than ``unit``, and what
     `read_product_table` raises.
 
+    >>> import polars as pl
     >>> shop = pl.DataFrame({"product_id": ["hat", "kilt"], "since": ["1970-01-02", None]})
     >>> since_of(shop, Vocabulary.of(["hat", "kilt", "sock"], noun="product")).tolist() == [86_400_000_000, ALWAYS, ALWAYS]
     True

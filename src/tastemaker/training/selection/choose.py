@@ -88,7 +88,7 @@ def choose_settings(
     horizon = config.taste.horizon or config.taste.epochs or horizon_for(len(log))
     more = has_more_than_pairs(log, config)
     if tells_order(log, config) or is_left_open(log, config) or (config.chooses and more):
-        found = choose_in_time(log, config, horizon, seed, pool=pool, watch=watch)
+        found = _choose_in_time(log, config, horizon, seed, decay_is_given=decay_is_given, run=(pool, watch))
         if found is not None:
             config, told, learned = found
     if config.chooses:
@@ -113,6 +113,29 @@ def choose_settings(
         config, repeats = choose_repeats(log, config, seed, learned, pool=pool, watch=watch)
         told = {**told, **repeats}
     return config, told
+
+
+def _choose_in_time(
+    log: Purchases,
+    config: Config,
+    horizon: int,
+    seed: int,
+    *,
+    decay_is_given: bool,
+    run: tuple[ThreadPool, Watcher],
+) -> Chosen | None:
+    """Choose by questions in the order of time; a thorough training asks them of several tastes, too."""
+    pool, watch = run
+    first = choose_in_time(log, config, horizon, seed, pool=pool, watch=watch)
+    if first is None or config.effort != "thorough" or not config.chooses:
+        return first
+
+    def choose(changes: Mapping[str, object]) -> Chosen:
+        if not changes:
+            return first
+        return choose_in_time(log, config.changed(changes), horizon, seed, pool=pool, watch=watch) or first
+
+    return search(config, choose, decay_is_given=decay_is_given)
 
 
 def _tables(

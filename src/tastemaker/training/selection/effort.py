@@ -12,8 +12,8 @@ from tastemaker.training.selection.choose_repeats import LearnedTables
 
 __all__ = ["Chosen", "quick", "search", "widest"]
 
-Chosen = tuple[Config, dict[str, Any], LearnedTables]
-"""Settings with nothing left to choose, what was measured, and what was learned on the way."""
+Chosen = tuple[Config, dict[str, Any], LearnedTables | None]
+"""Settings with nothing left to choose, what was measured, and what was learned on the way if that serves again."""
 
 QUICK_PURCHASES, QUICK_EPOCHS = 500_000, 3
 """A quick training learns from about this many purchases, in one to three epochs."""
