@@ -51,7 +51,7 @@ class Step:
 
 def pages() -> list[Path]:
     """Return every page whose Python runs."""
-    return [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def blocks(page: Path) -> list[Block]:
