@@ -32,6 +32,7 @@ def choose(*names: str, **named: str) -> Chosen:
         (["timestamp", "visitorid", "event", "itemid"], Chosen("visitorid", "itemid", "timestamp")),
         (["userId", "movieId", "rating", "timestamp"], Chosen("userId", "movieId", "timestamp")),
         (["Customer ID", "SKU", "QTY"], Chosen("Customer ID", "SKU", None, "QTY")),
+        (["Order date", "Client", "Article"], Chosen("Client", "Article", "Order date")),
         (["USER-ID", "parent_asin"], Chosen("USER-ID", "parent_asin")),
     ],
 )

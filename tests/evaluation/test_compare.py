@@ -172,6 +172,20 @@ def test_a_model_is_not_learned_twice_from_the_same_purchases_settings_and_seed(
     assert calls == [0, 1, 0, 0]
 
 
+def test_a_baseline_whose_training_fails_is_left_out_and_the_others_are_compared(split, monkeypatch):
+    def fail(log, terms):
+        raise TrainingFailed("the loss became NaN.")
+
+    floor = CONTESTANTS["best-sellers"]
+    lame = {"cosine": CONTESTANTS["cosine"], "best-sellers": floor, "failing": Contestant("failing", fail)}
+    monkeypatch.setattr(room, "CONTESTANTS", lame)
+    found = compare(split.train, split.held_out, measure=AT_10)
+    assert found.of("failing").skipped == "its training came to no finite loss on this log"
+    assert [test.other for test in found.tests] == ["best-sellers"]
+    with pytest.raises(TrainingFailed):  # a comparison is about the model that was named first
+        compare(split.train, split.held_out, models=["failing"], measure=AT_10)
+
+
 def test_a_kept_model_that_was_damaged_is_learned_again(split, tmp_path):
     def run():
         return compare(
@@ -190,12 +204,12 @@ def test_a_kept_model_that_was_damaged_is_learned_again(split, tmp_path):
 
 
 def test_a_comparison_that_is_stopped_half_way_keeps_what_was_whole(split, tmp_path, monkeypatch):
-    def fail(log, terms):
-        raise TrainingFailed("the loss became NaN.")
+    def stop(log, terms):
+        raise KeyboardInterrupt
 
     floor = CONTESTANTS["best-sellers"]
-    monkeypatch.setattr(room, "CONTESTANTS", {"best-sellers": floor, "failing": Contestant("failing", fail)})
-    with pytest.raises(TrainingFailed):
+    monkeypatch.setattr(room, "CONTESTANTS", {"best-sellers": floor, "stopped": Contestant("stopped", stop)})
+    with pytest.raises(KeyboardInterrupt):
         compare(split.train, split.held_out, measure=AT_10, workspace=tmp_path)
     kept = list(tmp_path.iterdir())
     assert [folder.name.rpartition("-")[0] for folder in kept] == ["best-sellers"]

@@ -130,7 +130,7 @@ def _memory_in_words(config: Config) -> str:
     memory, trend = config.memory, config.trend.weight
     parts = {
         "common purchases": memory.count_weight,
-        "a regression among them": memory.ridge_weight,
+        "a regression among products": memory.ridge_weight,
         "a spectral part": memory.spectral_weight,
         "steps in the order of time": memory.directed_weight,
     }

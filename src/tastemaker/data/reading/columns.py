@@ -20,7 +20,7 @@ def _names(words: str) -> frozenset[str]:
 USUAL_NAMES: dict[Role, frozenset[str]] = {
     "user": _names(
         "user userid userids dummyuserid uid customer customerid customerno customernumber dummycustomerid "
-        "visitor visitorid member memberid clientid shopper shopperid buyer buyerid household "
+        "visitor visitorid member memberid client clientid shopper shopperid buyer buyerid household "
         "householdid householdkey reviewer reviewerid accountid"
     ),
     "product": _names(

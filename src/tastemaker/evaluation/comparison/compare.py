@@ -13,7 +13,7 @@ from tastemaker.data.leaks import LeakWarning, check_no_leak
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.reading.given import AnyHeldOut, AnyLog, later_given, log_given, seen_by
 from tastemaker.data.reading.readers import HeldOut
-from tastemaker.errors import SettingProblem
+from tastemaker.errors import SettingProblem, TrainingFailed
 from tastemaker.evaluation.comparison.columns import check_segments
 from tastemaker.evaluation.comparison.common_users import known_to_all, learned_from, share_seen
 from tastemaker.evaluation.comparison.contestants import Contestant, Terms, named, names
@@ -74,7 +74,7 @@ def compare(
     users. In ``workspace``, a folder, learned models are kept, and found again for the same purchases, settings and seed.
 
     Raises `SettingProblem` for an unknown name, `NoPurchases` when no user is known to all, `DataError` when the same purchases
-    stand in both (`check_no_leak`), and what `load`, `train` and `evaluate` raise.
+    stand in both (`check_no_leak`), and what `load`, `train` and `evaluate` raise; a baseline whose training fails is left out.
 
     >>> import numpy as np
     >>> import tastemaker as tm
@@ -147,9 +147,15 @@ def _entries(
             continue
         made = found_again(contestant, seed, fingerprint=fingerprint, workspace=workspace)
         if made is None:
-            with onlooker.learning(contestant.name) as watch:
-                terms = Terms(seed, conditions.threads, watch)
-                made = learned(contestant, train, terms, fingerprint=fingerprint, workspace=workspace)
+            try:
+                with onlooker.learning(contestant.name) as watch:
+                    terms = Terms(seed, conditions.threads, watch)
+                    made = learned(contestant, train, terms, fingerprint=fingerprint, workspace=workspace)
+            except TrainingFailed:
+                if contestant.name == conditions.chosen:
+                    raise
+                yield skipped_entry(contestant.name, "its training came to no finite loss on this log")
+                continue
         yield measured_entry(contestant.name, made, conditions)
     for name, model in given.items():
         made = LearnedModel(model, None, folder=Path(name))
