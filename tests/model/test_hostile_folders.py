@@ -84,7 +84,9 @@ def pairs_model(workshop_model):
             model.past.times,
             rng.integers(0, 2, len(model.past)).astype(np.int16),
             ("purchase", "view"),
+            rng.normal(size=len(model.past)).astype(np.float32),
         ),
+        product_values=rng.random(150, np.float32) + 1,
     )
 
 

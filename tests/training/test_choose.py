@@ -20,7 +20,10 @@ from tastemaker.training.train import train
 
 PAIRS_ALONE = {
     "directed_weight": 0.0,
-    **dict.fromkeys(("taste_places", "taste_days", "memory_places", "memory_days"), 0.0),
+    **dict.fromkeys(
+        ("taste_places", "taste_days", "memory_places", "memory_days", "taste_strength", "memory_strength"),
+        0.0,
+    ),
     "live_rate": 0.0,
     "live_half_life": 30.0,
     "live_fold_in": 0.0,

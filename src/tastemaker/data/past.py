@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
-from tastemaker.types import AnyArray, Offsets, Rows, Times
+from tastemaker.types import AnyArray, Floats, Offsets, Rows, Times
 
-__all__ = ["PURCHASE", "Past", "joined_past", "past_of"]
+__all__ = ["PURCHASE", "Past", "joined_past", "past_of", "strengths_of"]
 
 PURCHASE = "purchase"
 """The kind of event that lists are measured by; always the first of a past's kinds."""
@@ -29,6 +29,8 @@ class Past:
     """``int16[E]``, places in ``names``; ``None`` means that all are purchases"""
     names: tuple[str, ...] = (PURCHASE,)
     """The kinds; place 0 is the purchase."""
+    strengths: Floats | None = None
+    """``float32[E]``, how much each purchase tells, in powers of two (`strengths_of`); ``None`` where all tell as much"""
 
     def __len__(self) -> int:
         return len(self.products)
@@ -41,6 +43,10 @@ class Past:
     def kinds_of(self) -> AnyArray:
         """Return the kind of each event, ``int16[E]``, where all are purchases, too."""
         return np.zeros(len(self), np.int16) if self.kinds is None else np.asarray(self.kinds)
+
+    def strengths_of(self) -> Floats:
+        """Return how much each event tells, ``float32[E]``, where all tell as much, too."""
+        return np.zeros(len(self), np.float32) if self.strengths is None else np.asarray(self.strengths)
 
 
 def past_of(log: Purchases) -> Past | None:
@@ -60,6 +66,7 @@ def past_of(log: Purchases) -> Past | None:
         return None
     users, products, times = log.user_rows, log.product_rows, log.times
     kinds = None
+    strengths = None if log.weights is None else strengths_of(log.weights)
     names: tuple[str, ...] = (PURCHASE,)
     others = log.events
     if others is not None and others.times is not None:
@@ -68,7 +75,24 @@ def past_of(log: Purchases) -> Past | None:
         users = np.concatenate([others.user_rows, users])
         products = np.concatenate([others.product_rows, products])
         times = np.concatenate([others.times, times])
-    return _by_user(len(log.users), users, products, times, kinds, names)
+        if strengths is not None:
+            strengths = np.concatenate([np.zeros(len(others), np.float32), strengths])
+    return _by_user(len(log.users), users, products, times, kinds, names, strengths)
+
+
+def strengths_of(weights: Floats) -> Floats:
+    """Return how much each purchase tells by its rating or quantity, ``float32[N]``; nothing said, NaN, is typical.
+
+    strength = log2(weight / median), from -2 to 2; what is not positive has -2
+
+    >>> strengths_of(np.float32([1, 2, 2, 4, 100, 0, np.nan])).tolist()
+    [-1.0, 0.0, 0.0, 1.0, 2.0, -2.0, 0.0]
+    """
+    given = np.asarray(weights, np.float64)
+    said = given[np.isfinite(given) & (given > 0)]
+    typical = float(np.median(said)) if len(said) else 1.0
+    strengths: Floats = np.log2(np.clip(given / typical, 0.25, 4.0)).astype(np.float32)
+    return np.nan_to_num(strengths, nan=0.0)
 
 
 def joined_past(past: Past | None, newer: Purchases) -> Past | None:
@@ -81,6 +105,9 @@ def joined_past(past: Past | None, newer: Purchases) -> Past | None:
     kinds = None
     if len(names) > 1:
         kinds = np.concatenate([past.kinds_of(), places[more.kinds_of()]])
+    strengths = None
+    if past.strengths is not None or more.strengths is not None:
+        strengths = np.concatenate([past.strengths_of(), more.strengths_of()])
     return _by_user(
         len(newer.users),
         np.concatenate([past.users, more.users]),
@@ -88,14 +115,22 @@ def joined_past(past: Past | None, newer: Purchases) -> Past | None:
         np.concatenate([past.times, more.times]),
         kinds,
         names,
+        strengths,
     )
 
 
 def _by_user(
-    count: int, users: Rows, products: Rows, times: Times, kinds: AnyArray | None, names: tuple[str, ...]
+    count: int,
+    users: Rows,
+    products: Rows,
+    times: Times,
+    kinds: AnyArray | None,
+    names: tuple[str, ...],
+    strengths: Floats | None,
 ) -> Past:
     order = np.lexsort((times, users))
     offsets = np.zeros(count + 1, np.int64)
     np.cumsum(np.bincount(users, minlength=count), out=offsets[1:])
     kinds = None if kinds is None else kinds[order]
-    return Past(offsets, products[order].astype(np.int32), times[order], kinds, names)
+    strengths = None if strengths is None else strengths[order]
+    return Past(offsets, products[order].astype(np.int32), times[order], kinds, names, strengths)

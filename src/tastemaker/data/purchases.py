@@ -89,6 +89,10 @@ class Purchases(Tabular):
     """``P`` rows, in the order of ``products``: what is known of each product."""
     time_unit: TimeUnit = "calendar"
     """What ``times`` count: *calendar* from 1970, *days* without a date (a day is 86.4e9, too), or *steps*, an order alone."""
+    weights: Floats | None = None
+    """``float32[N]``, a rating or a quantity of each purchase, NaN where nothing is said: how much it tells (`Past.strengths`)."""
+    product_values: Floats | None = None
+    """``float32[P]``, what one purchase of each product is worth (price, margin), NaN where nothing is said."""
 
     def __len__(self) -> int:
         return len(self.user_rows)
@@ -185,6 +189,8 @@ class Purchases(Tabular):
             self.user_features,
             self.product_features,
             self.time_unit,
+            None if self.weights is None else self.weights[chosen],
+            self.product_values,
         )
 
     @property
@@ -200,6 +206,9 @@ class Purchases(Tabular):
             _digest_texts(digest, vocabulary.ids.cast(pl.String))
         for array in (self.user_rows, self.product_rows, self.times, self.quantities):
             digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+        for array in (self.weights, self.product_values):
+            if array is not None:
+                digest.update(b"further" + np.ascontiguousarray(array).tobytes())
         for frame in (self.context, self.user_features, self.product_features):
             if frame is not None:
                 for column in frame.iter_columns():

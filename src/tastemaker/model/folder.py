@@ -131,6 +131,7 @@ def _parts(model: TasteModel) -> dict[str, Callable[[Path], object]]:
         "history_products": model.histories.products,
         "history_times": model.history_times,
         "repeat_bias": model.repeat_bias,
+        "product_values": model.product_values,
         **arrays_of(_beside(model)),
     }
     if model.past is not None:
@@ -138,6 +139,7 @@ def _parts(model: TasteModel) -> dict[str, Callable[[Path], object]]:
         arrays["past_products"] = model.past.products
         arrays["past_times"] = model.past.times
         arrays["past_kinds"] = model.past.kinds
+        arrays["past_strengths"] = model.past.strengths
     if model.memory is not None:
         arrays["memory_offsets"] = model.memory.offsets
         arrays["memory_products"] = model.memory.products
@@ -289,6 +291,7 @@ def _model(
         history_times=arrays.get("history_times"),
         repeat_weight=basket.get("repeat_weight", 0.0),  # older folders have none
         repeat_bias=arrays.get("repeat_bias"),
+        product_values=arrays.get("product_values"),
         past=_past(manifest, arrays),
         tokens=beside.tokens,
         order=beside.order,
@@ -306,7 +309,8 @@ def _past(manifest: dict[str, Any], arrays: dict[str, AnyArray]) -> Past | None:
         raise DamagedModel(
             f"past_kinds.npy holds the kind {kinds.max()}; there are {len(names)}. Train the model again."
         )
-    return Past(arrays["past_offsets"], arrays["past_products"], arrays["past_times"], kinds, names)
+    events = (arrays["past_offsets"], arrays["past_products"], arrays["past_times"])
+    return Past(*events, kinds, names, arrays.get("past_strengths"))
 
 
 def check_file(path: Path, facts: dict[str, Any], verify: bool) -> None:

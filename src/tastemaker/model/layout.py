@@ -31,7 +31,7 @@ HEADER = re.compile(
     rb"'shape': \((?P<shape>(?:\d{1,18}, ?){0,2}(?:\d{1,18})?)\), \} *\n"
 )
 
-Rule = Literal["any", "finite", "natural", "offsets", "positive", "rows"]
+Rule = Literal["above zero", "any", "finite", "natural", "offsets", "positive", "rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ PARTS: tuple[Part, ...] = (
     Part("history_products", "int32", ("pairs",), "rows", owners="history_offsets", required=True),
     Part("history_times", "int32", ("pairs",), "positive"),
     Part("repeat_bias", "float32", ("P",), "finite"),
+    Part("product_values", "float32", ("P",), "above zero"),
     Part("memory_offsets", "int64", ("P+1",), "offsets", needs=("memory_products", "memory_weights")),
     Part(
         "memory_products", "int32", ("entries",), "rows", owners="memory_offsets", needs=("memory_offsets",)
@@ -80,6 +81,7 @@ PARTS: tuple[Part, ...] = (
     ),
     Part("past_times", "int64", ("events",), "any", needs=("past_offsets",)),
     Part("past_kinds", "int16", ("events",), "natural", needs=("past_offsets",)),
+    Part("past_strengths", "float32", ("events",), "finite", needs=("past_offsets",)),
     Part(
         "token_vectors",
         "float32",
@@ -235,6 +237,14 @@ def _not_finite(
     return None
 
 
+def _not_above_zero(
+    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+) -> str | None:
+    if np.isfinite(array).all() and (array > 0).all():
+        return None
+    return "holds a number that is not above 0"
+
+
 def _not_positive(
     array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
 ) -> str | None:
@@ -307,6 +317,7 @@ _RULES = {
     "finite": _not_finite,
     "natural": _not_natural,
     "offsets": _not_offsets,
+    "above zero": _not_above_zero,
     "positive": _not_positive,
     "rows": _not_rows,
 }

@@ -225,8 +225,9 @@ class RepeatSettings:
 class OrderSettings:
     """Settings of age, for logs with times: `order.NAME`. Composed users only.
 
-    A purchase weighs ½^(place / places) · ½^(age / days): its place is the number of later moments at which the user bought. All of
-    them may be None: chosen on a held-out part (``auto`` as text).
+    A purchase weighs ½^(place / places) · ½^(age / days) · 2^(strength · its own): its place is the number of later moments at
+    which the user bought, its own strength is that of its rating or quantity. All of them may be None: chosen on a held-out part
+    (``auto`` as text).
 
     taste_places
         The half-life in the query's vector, in places. Larger: older purchases still count. 0: all count alike.
@@ -236,15 +237,28 @@ class OrderSettings:
         The half-life in what the memory says of a purchase, in places. Larger: older purchases still count. 0: all count alike.
     memory_days
         The same in days, counted from the moment of asking.
+    taste_strength
+        How much the query's vector heeds ratings or quantities (`--weight-column`). Larger: more. 0: not at all.
+    memory_strength
+        The same in what the memory says of a purchase.
     """
 
     taste_places: float | None = 0.0
     taste_days: float | None = 0.0
     memory_places: float | None = 0.0
     memory_days: float | None = 0.0
+    taste_strength: float | None = 0.0
+    memory_strength: float | None = 0.0
 
     def __post_init__(self) -> None:
-        names = ("taste_places", "taste_days", "memory_places", "memory_days")
+        names = (
+            "taste_places",
+            "taste_days",
+            "memory_places",
+            "memory_days",
+            "taste_strength",
+            "memory_strength",
+        )
         _check("order", self, dict.fromkeys(names, ZERO_OR_MORE))
 
 

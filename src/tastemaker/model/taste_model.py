@@ -76,6 +76,8 @@ class TasteModel:
     """What events other than purchases say"""
     live: Live | None = None
     """What moves with every event, without learning anew"""
+    product_values: Floats | None = None
+    """``float32[P]``, what one purchase of each product is worth, positive; ``None`` where nobody said"""
 
     def __post_init__(self) -> None:
         users, products, dimensions = len(self.users), len(self.products), self.product_vectors.shape[1]
@@ -87,6 +89,7 @@ class TasteModel:
             "histories.offsets": (self.histories.offsets, (users + 1,)),
             "history_times": (self.history_times, self.histories.products.shape),
             "repeat_bias": (self.repeat_bias, (products,)),
+            "product_values": (self.product_values, (products,)),
             "past.offsets": (None if self.past is None else self.past.offsets, (users + 1,)),
             **self._token_shapes(users, products, dimensions),
         }

@@ -51,6 +51,7 @@ def fold_in(model: TasteModel, purchases: AnyLog) -> TasteModel:
         rows[known].astype(np.int32),
         None if purchases.times is None else purchases.times[known],
         events=_known_events(purchases, user_rows, product_rows),
+        weights=None if purchases.weights is None else purchases.weights[known],
     )
     histories, times = _longer(model, newer)
     vectors = model.user_vectors

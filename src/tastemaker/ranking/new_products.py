@@ -104,6 +104,9 @@ def with_new(model: TasteModel, table: ProductTable) -> tuple[TasteModel, Added]
         if model.repeat_bias is None
         else _longer(model.repeat_bias, float(np.median(model.repeat_bias)), count),
         tokens=dataclasses.replace(tokens, of_products=_below(tokens.of_products, bags)),
+        product_values=None
+        if model.product_values is None
+        else _longer(model.product_values, float(np.median(model.product_values)), count),
         kinds=None if model.kinds is None else _more_rows(model.kinds, len(model.products), count),
         live=None if model.live is None else _for_more(model.live, len(model.products), count),
     )

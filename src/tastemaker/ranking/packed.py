@@ -22,9 +22,11 @@ __all__ = [
     "PackedModel",
     "Similarity",
     "Space",
+    "by_value",
     "pack",
     "product_candidates",
     "similarity_candidates",
+    "value_scores",
 ]
 
 Similarity = Literal["dot", "cosine"]
@@ -107,6 +109,33 @@ def pack(
     if catalogue is not None and not isinstance(catalogue, ProductTable):
         catalogue = read_product_table(catalogue, model.products)
     return PackedModel(model, catalogue, candidates)
+
+
+def by_value(model: TasteModel, dial: float = 1.0) -> TasteModel:
+    """Return a model that ranks by expected value: what a product is worth counts beside how likely it is bought.
+
+    score(q, p) + dial · log(value_p / median value)
+
+    A score is the logarithm of a likelihood, up to a constant, so that ``dial=1`` ranks by likelihood · value; 0 ranks as before.
+    The values are those of the column that training was told of (`Reading.value_column`). Raises `SettingProblem` for a model
+    without values, and for a dial that is not from 0 to 1.
+    """
+    bias = np.asarray(model.product_bias) + value_scores(model, dial)
+    return replace(model, product_bias=bias.astype(np.float32))
+
+
+def value_scores(model: TasteModel, dial: float) -> Floats:
+    """Return what `by_value` adds to the score of each product, ``float32[P]``."""
+    if model.product_values is None:
+        raise SettingProblem(
+            "the model does not know what its products are worth; train it with --value-column C, a column of prices or margins."
+        )
+    if not 0 <= dial <= 1:
+        raise SettingProblem(
+            f"the dial of value is {dial}; it must be from 0 (most likely) to 1 (most valuable)."
+        )
+    values = np.asarray(model.product_values, np.float64)
+    return (dial * np.log(values / np.median(values))).astype(np.float32)
 
 
 def product_candidates(model: TasteModel) -> Candidates:

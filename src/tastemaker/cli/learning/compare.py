@@ -227,7 +227,7 @@ def _read(
     columns, how = reading.columns(), reading.reading()
     log = read_purchases(train, users=users, products=products, columns=columns, reading=how)
     say(f"{train}: {log.summary.sentence()}")
-    how = replace(how, product_features="none")  # the model knows its products
+    how = replace(how, product_features="none", value_column=None)  # the model knows its products
     if describes_newcomers:
         described = None if how.user_features == "none" else users
         held = read_purchases(held_out, users=described, columns=columns, reading=how)

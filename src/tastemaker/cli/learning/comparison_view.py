@@ -27,6 +27,16 @@ def show_comparison(found: Comparison) -> None:
     for place, way in enumerate(found.segmentations[2:], start=2):  # the first two are in the report alone
         out.print(f"\n{way.metric} by {way.by} of the {way.noun}:", soft_wrap=True, markup=False)
         print_sheet(_segments_table(found, place))
+    values = () if found.of(found.chosen).report is None else found.of(found.chosen).values
+    if values:
+        out.print(
+            f"\n{found.chosen} by --objective revenue, lists of {values[0].k}:", soft_wrap=True, markup=False
+        )
+        rows: list[list[Cell]] = [
+            [f"{point.dial:g}", f"{point.ndcg:.4f}", f"{point.value:,.4g}"] for point in values
+        ]
+        heads = ["--value-dial", f"ndcg@{values[0].k}", f"value@{values[0].k} a user"]
+        print_sheet(Sheet(heads, rows, right=heads))
     for entry in found.entries:
         for note in entry.notes:
             out.print(f"{entry.name}: {note}.", soft_wrap=True, markup=False)

@@ -92,6 +92,16 @@ Viewed = Annotated[
     str | None,
     typer.Option(metavar="ID,ID,…", help="Products just viewed, the oldest first.", show_default=False),
 ]
+Objective = Annotated[
+    str,
+    typer.Option(
+        metavar="likely|revenue", help="What is bought most likely, or what is worth most on average."
+    ),
+]
+ValueDial = Annotated[
+    float,
+    typer.Option(metavar="X", help="With --objective revenue: from 0, most likely, to 1, most valuable."),
+]
 Why = Annotated[bool, typer.Option("--why", help="Say which purchases speak for each product.")]
 
 
@@ -111,6 +121,8 @@ def recommend(
     context: Context = None,
     attribute: Attribute = None,
     viewed: Viewed = None,
+    objective: Objective = "likely",
+    value_dial: ValueDial = 1.0,
     approximate: Approximately = False,
     user_column: UserColumn = None,
     product_column: ProductColumn = None,
@@ -123,7 +135,8 @@ def recommend(
 
     `--out` writes the columns user_id, product_id, rank, score: ids in their own type, rank from 1. A list is shorter when fewer
     products remain. Users without a purchase that the model knows get the best sellers. With --context, --attribute or --viewed
-    the list is for one visitor: a --user, a --basket, both or neither.
+    the list is for one visitor: a --user, a --basket, both or neither. With --objective revenue lists are by expected value, where
+    training was told the --value-column.
     """
     from tastemaker.data.reading.columns import Columns
     from tastemaker.model.folder import load
@@ -133,7 +146,7 @@ def recommend(
         others = users is not None or all_users or with_purchases is not None or out is not None
         visit = _visit(user, basket, context, attribute, viewed, others=others)
         wishes = Wishes(k, include_purchased or None, why, threads, rules, None, as_json)
-        _for_visit(pack(load(folder), catalogue=catalogue), visit, wishes)
+        _for_visit(pack(_aimed(load(folder), objective, value_dial), catalogue=catalogue), visit, wishes)
         return
     given: dict[str, object] = {
         "--user": user,
@@ -144,12 +157,14 @@ def recommend(
     chosen = first_existing(given, "--user, --users, --all-users, --basket")
     if basket is not None and with_purchases is not None:
         raise typer.BadParameter("--with-purchases is for users; add its products to the --basket instead.")
+    if approximate and objective != "likely":
+        raise typer.BadParameter("--approximate is for plain lists; lists by --objective revenue are exact.")
     if approximate and (rules is not None or why):
         raise typer.BadParameter(
             "--approximate is for plain lists; lists under --rules or with --why are exact."
         )
     wishes = Wishes(k, include_purchased or None, why, threads, rules, out, as_json)
-    model = load(folder)
+    model = _aimed(load(folder), objective, value_dial)
     index = approximate_of(folder, model, approximate)
     facts: dict[str, object] = {}
     if with_purchases is not None:
@@ -161,6 +176,17 @@ def recommend(
         _for_basket(packed, basket, wishes)
     else:
         _for_users(packed, _users(model, chosen, user, users), wishes, facts)
+
+
+def _aimed(model: TasteModel, objective: str, dial: float) -> TasteModel:
+    """Return the model that ranks by what was asked for: what is bought most likely, or what is worth most on average."""
+    from tastemaker.ranking.packed import by_value
+
+    if objective == "likely":
+        return model
+    if objective != "revenue":
+        raise typer.BadParameter(f"--objective is {objective!r}; it must be likely or revenue.")
+    return by_value(model, dial)
 
 
 def _for_users(packed: PackedModel, asked: pl.Series, wishes: Wishes, facts: dict[str, object]) -> None:

@@ -117,7 +117,8 @@ def say_chosen(record: TrainingRecord) -> None:
         f"{config.taste.epochs} epochs ({metrics['taste']:.4f} with taste alone), then {_memory_in_words(config)} "
         f"({metrics['with_memory']:.4f} in all)."
     )
-    for name, found in {**metrics.get("columns", {}), **metrics.get("kinds", {})}.items():
+    weight = {"the weight column": metrics["weight"]} if "weight" in metrics else {}
+    for name, found in {**metrics.get("columns", {}), **metrics.get("kinds", {}), **weight}.items():
         if "gain" not in found:
             say(f"{name}: left out, {found['why']}.")
             continue

@@ -139,6 +139,25 @@ class ReadingOptions:
         typer.Option(metavar="C,C|auto|none", help="Columns that describe products.", rich_help_panel=PANEL),
     ] = "none"
 
+    weight_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C",
+            help="A column of ratings or quantities: how much a purchase tells of taste, if that helps.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    value_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C",
+            help="A column of prices or margins, of the log or of --products, for --objective revenue.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+
     def columns(self) -> Columns:
         """Return the columns that flags name."""
         from tastemaker.data.reading.columns import Columns
@@ -165,6 +184,8 @@ class ReadingOptions:
             context=_split(self.context),
             user_features=_features(self.user_features),
             product_features=_features(self.product_features),
+            weight_column=self.weight_column,
+            value_column=self.value_column,
         )
 
 

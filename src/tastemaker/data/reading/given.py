@@ -161,6 +161,7 @@ def seen_by(purchases: Purchases, users: Vocabulary, products: Vocabulary) -> Pu
         purchases.summary,
         kept.context,
         time_unit=kept.time_unit,
+        weights=kept.weights,
     )
 
 

@@ -60,6 +60,11 @@ class Reading:
     product_features: Features = "none"
     """Columns of the log or of the catalogue of products that describe the products."""
 
+    weight_column: str | None = None
+    """The column of the log that says how much a purchase tells of taste: a rating, a quantity."""
+    value_column: str | None = None
+    """The column of the log, or of the catalogue of products, that says what a purchase is worth: a price, a margin."""
+
     def __post_init__(self) -> None:
         if self.time_unit is not None and self.time_unit not in NUMBERED_UNITS:
             raise SettingProblem(

@@ -22,6 +22,7 @@ from tastemaker.data.reading.values.ids import CodedIds, typed
 from tastemaker.data.reading.values.kinds import beside, features, further_columns
 from tastemaker.data.reading.values.pictures import buyers, first_rows, over_time
 from tastemaker.data.reading.values.times import plan_times, settle_times
+from tastemaker.data.reading.values.worth import values_of_products, weights_of_rows
 from tastemaker.data.summary import IdKind, ReadSummary, TimeSummary
 from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import ColumnProblem, NoPurchases, TimesUndecided
@@ -269,6 +270,7 @@ def _purchases(
             None if rows.times is None else rows.times.times[other],
         )
     context = [name for name in rows.context if name in rows.beside.columns]
+    weight = rows.weight
     return Purchases(
         users,
         products,
@@ -279,6 +281,7 @@ def _purchases(
         context=beside(_beside(rows), context, is_text=rows.source.is_text),
         events=events,
         time_unit="calendar" if rows.times is None else rows.times.counts_from,
+        weights=None if weight is None else weights_of_rows(_beside(rows)[weight]),
     )
 
 
@@ -292,8 +295,12 @@ def _with_features(
     mine = _beside(rows)
     if rows.source.is_text and mine.width:
         mine = pl.DataFrame([as_guessed(column) for column in mine.iter_columns()])
+    values = None
+    if reading.value_column is not None:
+        values = values_of_products(products, reading.value_column, log.products, mine, log.product_rows)
     return replace(
         log,
+        product_values=values,
         user_features=features(users, reading.user_features, log.users, mine, log.user_rows),
         product_features=features(products, reading.product_features, log.products, mine, log.product_rows),
     )

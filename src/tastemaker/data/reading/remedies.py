@@ -32,6 +32,8 @@ ARGUMENTS: Final = {
     "--event-column": "reading=Reading(event_column={})",
     "--event": "reading=Reading(events={{{}}})",
     "--context": "reading=Reading(context=[{}])",
+    "--weight-column": "reading=Reading(weight_column={})",
+    "--value-column": "reading=Reading(value_column={})",
     "--user-features": "reading=Reading(user_features=[{}])",
     "--product-features": "reading=Reading(product_features=[{}])",
     "--users": "users=…",

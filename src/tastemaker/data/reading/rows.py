@@ -76,6 +76,8 @@ class Rows:
 
     context: tuple[str, ...] = ()
     event: str | None = None
+    weight: str | None = None
+    """The column of ratings or quantities"""
 
 
 def read_rows(
@@ -118,7 +120,7 @@ def read_rows(
         source, chosen, ids, times, quantities, kinds,
         beside.drop(reading.event_column) if reading.event_column in beside.columns else beside,
         **found, warnings=tuple(warnings) + _told(ids, times, quantities, kinds, reading),
-        context=reading.context, event=reading.event_column,
+        context=reading.context, event=reading.event_column, weight=reading.weight_column,
     )  # fmt: skip
     _refuse_unusable(rows, columns, label)
     if not rows.bought.any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tastemaker.evaluation.comparison.workspace import LearnedModel
 from tastemaker.evaluation.evaluate import rank_held_out, report_on
 from tastemaker.evaluation.interval_tables import interval_frame
 from tastemaker.evaluation.protocol import Report, those_with_held_out
+from tastemaker.evaluation.value_curve import ValuePoint, value_curve
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.tabular import Tabular
@@ -41,6 +42,8 @@ class Entry:
     samples: ListSamples | None = field(default=None, repr=False)
     model: TasteModel | None = field(default=None, repr=False)
     """The model itself, of the chosen one only"""
+    values: tuple[ValuePoint, ...] = ()
+    """What the lists of the chosen one earn between most likely and most valuable, where it knows what products are worth"""
     skipped: str | None = None
     """Why it was not measured, in a few words"""
     notes: tuple[str, ...] = ()
@@ -58,6 +61,7 @@ class Entry:
             "folder": None if self.folder is None else str(self.folder),
             "data_fingerprint": self.record.data_fingerprint,
             **self.report.as_dict(),
+            **({"value": [asdict(point) for point in self.values]} if self.values else {}),
             "segments": [] if self.samples is None else [way.as_dict() for way in self.samples.segmentations],
         }
 
@@ -209,5 +213,8 @@ def measured_entry(
         made.reused,
         sample_lists(lists, wanted, users, model, conditions),
         model if name == conditions.chosen else None,
+        value_curve(model, held_out, include_purchased=measure.include_purchased, threads=conditions.threads)
+        if name == conditions.chosen
+        else (),
         notes=notes,
     )

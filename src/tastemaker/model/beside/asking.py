@@ -35,6 +35,8 @@ class Asking:
     """``int64[Q]``, when each query asks"""
     seen: Seen | None = None
     tokens: Bags | None = None
+    strengths: Floats | None = None
+    """``float32[total]``, how much each purchase held tells (`Past.strengths`); ``None`` where all tell as much"""
     _kept: tuple[Floats, Floats] | None = None
 
     def __len__(self) -> int:
@@ -88,6 +90,7 @@ class Asking:
             None if self.at is None else self.at[queries],
             seen,
             None if self.tokens is None else self.tokens.take(queries),
+            None if self.strengths is None else self.strengths[places],
         )
 
     @staticmethod
@@ -114,7 +117,17 @@ class Asking:
                 np.concatenate([bag.tokens for bag in bags]),
                 np.concatenate([bag.weights for bag in bags]),
             )
-        return Asking(held, moments, at, seen, tokens)
+        strengths = None
+        if any(part.strengths is not None for part in parts):
+            strengths = np.concatenate(
+                [
+                    np.zeros(len(part.held.products), np.float32)
+                    if part.strengths is None
+                    else part.strengths
+                    for part in parts
+                ]
+            )
+        return Asking(held, moments, at, seen, tokens, strengths)
 
     def says_nothing(self) -> Booleans:
         """Return which queries hold nothing, saw nothing and have no token, ``bool[Q]``."""
@@ -128,13 +141,13 @@ class Asking:
     def without(self, low: int, high: int) -> Asking:
         """Return the queries without the tokens ``low … high - 1``."""
         tokens = None if self.tokens is None else self.tokens.without(low, high)
-        return Asking(self.held, self.moments, self.at, self.seen, tokens)
+        return Asking(self.held, self.moments, self.at, self.seen, tokens, self.strengths)
 
     def weights(self, fading: Fading, damping: float) -> Floats:
         """Return the weight of each product held: faded, and divided by n^damping where n are held."""
         lengths = np.maximum(np.diff(self.held.offsets), 1)
         scales = np.repeat(lengths ** -float(damping), np.diff(self.held.offsets))
-        weights: Floats = (fading.weights(self.places, self.ages) * scales).astype(np.float32)
+        weights: Floats = (fading.weights(self.places, self.ages, self.strengths) * scales).astype(np.float32)
         return weights
 
     def seen_weights(self, fading: Fading) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import offsets_of, owners_of
-from tastemaker.types import AnyArray, Offsets, Rows, Times
+from tastemaker.types import AnyArray, Floats, Offsets, Rows, Times
 
 __all__ = ["Seen", "bought_by", "events_before", "seen_by"]
 
@@ -66,11 +66,11 @@ def events_before(past: Past, users: Rows, times: Times) -> tuple[Offsets, Offse
     return offsets, np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], np.diff(offsets))
 
 
-def bought_by(past: Past, users: Rows, times: Times) -> tuple[Histories, Times]:
-    """Return the distinct products that each user had bought before a time, ascending, and when each was bought last.
+def bought_by(past: Past, users: Rows, times: Times) -> tuple[Histories, Times, Floats | None]:
+    """Return the distinct products that each user had bought before a time, ascending, when each was bought last, and its strength.
 
     >>> past = Past(np.array([0, 3]), np.array([4, 2, 4], np.int32), np.array([10, 20, 30]))
-    >>> histories, moments = bought_by(past, np.array([0]), np.array([31]))
+    >>> histories, moments, _ = bought_by(past, np.array([0]), np.array([31]))
     >>> histories.products.tolist(), moments.tolist()
     ([2, 4], [20, 30])
     """
@@ -79,12 +79,13 @@ def bought_by(past: Past, users: Rows, times: Times) -> tuple[Histories, Times]:
     if past.kinds is not None:
         kept = np.asarray(past.kinds)[places] == 0
         owners, places = owners[kept], places[kept]
-    owners, products, moments = _last(
-        owners, np.asarray(past.products)[places], np.asarray(past.times)[places]
+    products, moments = np.asarray(past.products)[places], np.asarray(past.times)[places]
+    last = _last_places(owners, products, moments)
+    held = Histories(
+        offsets_of(np.bincount(owners[last], minlength=len(users))), products[last].astype(np.int32)
     )
-    return Histories(
-        offsets_of(np.bincount(owners, minlength=len(users))), products.astype(np.int32)
-    ), moments
+    strengths = None if past.strengths is None else np.asarray(past.strengths)[places[last]]
+    return held, moments[last], strengths
 
 
 def seen_by(past: Past, users: Rows, times: Times) -> Seen:
@@ -123,8 +124,15 @@ def _not_bought_since(
 
 def _last(owners: AnyArray, keys: AnyArray, moments: Times) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Return one event for each owner and key, in that order, at its last moment."""
+    last = _last_places(owners, keys, moments)
+    return owners[last], keys[last], moments[last]
+
+
+def _last_places(owners: AnyArray, keys: AnyArray, moments: Times) -> Offsets:
+    """Return the place of the last event of each owner and key, ordered by both."""
     order = np.lexsort((moments, keys, owners))
-    owners, keys, moments = owners[order], keys[order], moments[order]
+    owners, keys = owners[order], keys[order]
     last = np.ones(len(order), bool)
     last[:-1] = (owners[1:] != owners[:-1]) | (keys[1:] != keys[:-1])
-    return owners[last], keys[last], moments[last]
+    places: Offsets = order[last]
+    return places

@@ -17,16 +17,17 @@ DAY = 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class Fading:
-    """Two half-lives, one in places from the last and one in days; 0 means that nothing fades.
+    """Two half-lives, one in places from the last and one in days, 0 where nothing fades; and what a purchase's strength weighs.
 
-    weight = ½^(place / places) · ½^(age / days)
+    weight = ½^(place / places) · ½^(age / days) · 2^(strength · the purchase's)
     """
 
     places: float = 0.0
     days: float = 0.0
+    strength: float = 0.0
 
-    def weights(self, places: AnyArray, ages: AnyArray) -> Floats:
-        """Return the weight of each event, ``float32[n]``, from its place (0 is the last) and its age in days.
+    def weights(self, places: AnyArray, ages: AnyArray, strengths: Floats | None = None) -> Floats:
+        """Return the weight of each event, ``float32[n]``, from its place (0 is the last), its age in days, and its strength.
 
         >>> Fading(places=1.0).weights(np.array([0, 1, 2]), np.zeros(3)).tolist()
         [1.0, 0.5, 0.25]
@@ -36,6 +37,8 @@ class Fading:
             halvings += places / self.places
         if self.days:
             halvings += ages / self.days
+        if self.strength and strengths is not None:
+            halvings -= self.strength * strengths
         weights: Floats = np.exp2(-halvings).astype(np.float32)
         return weights
 

@@ -55,9 +55,9 @@ def asking_of_users(model: TasteModel, users: AnyArray, *, at: int | None = None
         held = Histories(offsets, np.ascontiguousarray(model.histories.products[places]))
         return Asking(held, tokens=tokens)
     times = np.full(len(users), last_moment(model) + 1 if at is None else at)
-    held, moments = bought_by(model.past, users, times)
+    held, moments, strengths = bought_by(model.past, users, times)
     seen = None if model.kinds is None else seen_by(model.past, users, times)
-    return Asking(held, moments, times, seen, tokens)
+    return Asking(held, moments, times, seen, tokens, strengths)
 
 
 def last_moment(model: TasteModel) -> int:

@@ -16,7 +16,7 @@ from tastemaker.model.beside.asking import Asking
 from tastemaker.model.beside.known import bought_by, seen_by
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.live.asking import last_moment
-from tastemaker.types import AnyArray, Rows, Times
+from tastemaker.types import AnyArray, Floats, Rows, Times
 
 __all__ = ["NOTHING_BESIDE", "Facts", "asking_of"]
 
@@ -57,10 +57,10 @@ def asking_of(
     """
     past, at, unknown = _past(model, user, newer, (basket, viewed), at)
     who, moment = np.zeros(1, np.int32), np.array([at])
-    held, moments = bought_by(past, who, moment)
+    held, moments, strengths = bought_by(past, who, moment)
     seen = None if model.kinds is None else seen_by(past, who, moment)
     tokens, strange = _tokens(model, user, facts)
-    return Asking(held, moments, moment, seen, tokens), (*unknown, *strange)
+    return Asking(held, moments, moment, seen, tokens, strengths), (*unknown, *strange)
 
 
 def _past(
@@ -72,6 +72,7 @@ def _past(
 ) -> tuple[Past, int, tuple[str, ...]]:
     """Return everything that a visitor did as the past of one user, when they ask, and what cannot be used of it."""
     products, times, kinds = _known(model, user)
+    own = _strengths(model, user)
     basket, viewed = present
     views = 0 if viewed is None else len(viewed)
     if at is None:
@@ -95,14 +96,30 @@ def _past(
         [np.zeros(len(part[0]), np.int16) if part[2] is None else part[2] for part in parts]
     )
     order = np.argsort(moments, kind="stable")
+    strengths = None
+    if own is not None:
+        strengths = np.pad(own, (0, len(order) - len(own)))[order]
     past = Past(
         np.array([0, len(order)]),
         rows[order],
         moments[order],
         which[order] if names else None,
         ("purchase", *names),
+        strengths,
     )
     return past, at, unknown
+
+
+def _strengths(model: TasteModel, user: int | None) -> Floats | None:
+    """Return how much each event of a user tells, in the order of `_known`; ``None`` where all tell as much."""
+    past = model.past
+    if past is None or past.strengths is None or user is None:
+        return None
+    part = slice(int(past.offsets[user]), int(past.offsets[user + 1]))
+    strengths = np.asarray(past.strengths[part])
+    if past.kinds is not None and model.kinds is None:
+        strengths = strengths[np.asarray(past.kinds[part]) == 0]
+    return strengths
 
 
 def _knows_views(model: TasteModel) -> bool:

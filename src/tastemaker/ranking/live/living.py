@@ -79,9 +79,9 @@ class LivingAnswers:
         return Scoring(vectors, candidates, biases, bias_of, extra, moved)
 
     def _asking(self, users: Rows, times: Times, context: pl.DataFrame | None) -> Asking:
-        held, moments = bought_by(self._past, users, times)
+        held, moments, strengths = bought_by(self._past, users, times)
         seen = None if self._past.kinds is None else seen_by(self._past, users, times)
-        return Asking(held, moments, times, seen, self._tokens(users, context))
+        return Asking(held, moments, times, seen, self._tokens(users, context), strengths)
 
     def _tokens(self, users: Rows, context: pl.DataFrame | None) -> Bags | None:
         tokens = self.model.tokens
@@ -193,4 +193,7 @@ def _past_of(timeline: Timeline, products: int) -> Past:
     offsets = np.concatenate(([0], np.cumsum(kept)))[timeline.offsets].astype(np.int64)
     places = places[kept]
     kinds = timeline.kinds[places] if len(timeline.names) > 1 else None
-    return Past(offsets, timeline.product_rows[places], timeline.times[places], kinds, timeline.names)
+    strengths = None if timeline.strengths is None else timeline.strengths[places]
+    return Past(
+        offsets, timeline.product_rows[places], timeline.times[places], kinds, timeline.names, strengths
+    )

@@ -110,10 +110,10 @@ class Standing:
 
 def _queries(model: TasteModel, bought: Bought) -> Floats:
     """Return the buyers as they were just before they bought, ``float32[n, D]``."""
-    held, moments = bought_by(bought.past, bought.buyers, bought.times)
+    held, moments, strengths = bought_by(bought.past, bought.buyers, bought.times)
     seen = None
     if model.kinds is not None and bought.past.kinds is not None:
         seen = seen_by(bought.past, bought.buyers, bought.times)
-    asking = Asking(held, moments, bought.times, seen, bought.tokens)
+    asking = Asking(held, moments, bought.times, seen, bought.tokens, strengths)
     with ThreadPool(1) as pool:
         return vectors_of(model, asking, pool)

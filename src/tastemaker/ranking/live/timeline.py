@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tastemaker.data.past import Past
+from tastemaker.data.past import Past, strengths_of
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import ColumnProblem
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.fold_in import grown
-from tastemaker.types import AnyArray, Booleans, Offsets, Rows, Times
+from tastemaker.types import AnyArray, Booleans, Floats, Offsets, Rows, Times
 
 __all__ = ["Known", "Timeline", "timeline_of"]
 
@@ -50,6 +50,8 @@ class Timeline:
     """``int64[E]``, the events of each user, oldest first"""
     keys: Offsets
     """``int64[E]``, user · (E + 1) + place, ascending: where a user's first ``known`` events end is found by bisection."""
+    strengths: Floats | None = None
+    """``float32[E]``, how much each purchase tells; ``None`` where all tell as much"""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -67,6 +69,7 @@ class Timeline:
             self.times[kept],
             self.kinds[kept],
             self.later[kept],
+            None if self.strengths is None else self.strengths[kept],
         )
         return _ordered(self.users, [part], self.names, self.is_learned[kept], undated=self.undated)
 
@@ -109,6 +112,7 @@ class _Part:
     times: Times
     kinds: AnyArray
     later: Rows
+    strengths: Floats | None = None
 
 
 def timeline_of(model: TasteModel, later: Purchases) -> Timeline:
@@ -148,6 +152,7 @@ def timeline_of(model: TasteModel, later: Purchases) -> Timeline:
             later.times,
             np.zeros(count, np.int16),
             np.arange(count, dtype=np.int32),
+            None if later.weights is None else strengths_of(later.weights),
         )
     )
     learned = np.arange(sum(len(part.times) for part in parts)) < len(past)
@@ -155,7 +160,8 @@ def timeline_of(model: TasteModel, later: Purchases) -> Timeline:
 
 
 def _learned(past: Past) -> _Part:
-    return _Part(past.users, past.products, past.times, past.kinds_of(), np.full(len(past), -1, np.int32))
+    nowhere = np.full(len(past), -1, np.int32)
+    return _Part(past.users, past.products, past.times, past.kinds_of(), nowhere, past.strengths)
 
 
 def _undated(model: TasteModel, moment: int) -> Past:
@@ -183,6 +189,10 @@ def _ordered(
     places = np.argsort(user_rows, kind="stable")
     offsets = np.zeros(len(users) + 1, np.int64)
     np.cumsum(np.bincount(user_rows, minlength=len(users)), out=offsets[1:])
+    strengths = None
+    if any(part.strengths is not None for part in parts):
+        each = [np.zeros(len(part.times)) if part.strengths is None else part.strengths for part in parts]
+        strengths = np.concatenate(each)[order].astype(np.float32)
     return Timeline(
         users=users,
         user_rows=user_rows,
@@ -196,4 +206,5 @@ def _ordered(
         offsets=offsets,
         places=places,
         keys=user_rows[places].astype(np.int64) * (len(places) + 1) + places,
+        strengths=strengths,
     )

@@ -23,6 +23,7 @@ from tastemaker.ranking.live.standing import Bought, Standing
 from tastemaker.ranking.top_k import Candidates
 from tastemaker.serving.answering.event_store import Event, Events
 from tastemaker.serving.models.loaded_model import LoadedModel
+from tastemaker.types import Floats
 
 __all__ = ["LiveShop", "kind_rows"]
 
@@ -83,7 +84,7 @@ class LiveShop:
         with self._busy:
             bias, now = self._standing.bias(moment), self._now
         model = replace(now.model, product_bias=bias)
-        return _standing_as(now, model, replace(now.candidates, bias=bias))
+        return standing_as(now, model, replace(now.candidates, bias=bias))
 
     def _moved(self) -> LoadedModel:
         model = self._standing.as_model(self._standing.clock + 1)
@@ -92,7 +93,7 @@ class LiveShop:
             candidates = replace(self._loaded.candidates, bias=bias)
         else:
             candidates = Candidates.of(np.asarray(model.product_vectors), bias)
-        return _standing_as(self._loaded, model, candidates)
+        return standing_as(self._loaded, model, candidates)
 
     def _follow(self, arrived: Sequence[Event]) -> None:
         loaded = self._loaded
@@ -125,9 +126,11 @@ class LiveShop:
         live = self._events.events_of(users)
         names = (PURCHASE,) if loaded.model.kinds is None else (PURCHASE, *loaded.model.kinds.names)
         products, times, kinds, lengths = [], [], [], []
+        strengths: list[Floats] = []
         for user in users:
             rows, moments, which = kind_rows(loaded, live.get(user, []))
             own = loaded.user_ids.row_of(user)
+            tells = np.zeros(len(rows), np.float32)
             if known is not None and own is not None:
                 part = slice(int(known.offsets[own]), int(known.offsets[own + 1]))
                 learned = (
@@ -137,17 +140,23 @@ class LiveShop:
                 rows = np.concatenate([known.products[part][kept], rows])
                 moments = np.concatenate([known.times[part][kept], moments])
                 which = np.concatenate([learned[kept], which])
+                if known.strengths is not None:
+                    tells = np.concatenate([known.strengths[part][kept], tells])
+                else:
+                    tells = np.zeros(len(rows), np.float32)
             order = np.argsort(moments, kind="stable")
             products.append(rows[order])
             times.append(moments[order])
             kinds.append(which[order])
             lengths.append(len(order))
+            strengths.append(tells[order])
         return Past(
             offsets_of(lengths),
             np.concatenate(products).astype(np.int32),
             np.concatenate(times).astype(np.int64),
             np.concatenate(kinds) if len(names) > 1 else None,
             names,
+            None if known is None or known.strengths is None else np.concatenate(strengths),
         )
 
     def _tokens(self, events: Sequence[Event]) -> Bags | None:
@@ -188,7 +197,7 @@ def _frame(contexts: Sequence[dict[str, Any]], name: str) -> pl.DataFrame | None
         return None
 
 
-def _standing_as(loaded: LoadedModel, model: TasteModel, candidates: Candidates) -> LoadedModel:
+def standing_as(loaded: LoadedModel, model: TasteModel, candidates: Candidates) -> LoadedModel:
     """Return a version that ranks with another model over the same ids; all else that was made of it is kept."""
     moved = copy.copy(loaded)
     for made in ("packed", "packed_with_index", "by_dot", "index_by_dot"):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from msgspec import UNSET
 
 from tastemaker.ranking.as_json import Listed, Product, list_json, products_json, rules_json
 from tastemaker.ranking.live.knowing import Facts
+from tastemaker.ranking.packed import by_value, value_scores
 from tastemaker.ranking.rank import VisitorList
 from tastemaker.ranking.rules.rule_book import RuleBook
 from tastemaker.ranking.visitors import Visitor
 from tastemaker.serving.answering.batcher import Ranking
 from tastemaker.serving.answering.lists import lists_for, neighbours_for
+from tastemaker.serving.answering.live_shop import standing_as
 from tastemaker.serving.answering.product_search import about
 from tastemaker.serving.answering.visitors import count_unknown, visitor_of, visitors_of
 from tastemaker.serving.api import schemas as bodies
@@ -109,12 +112,23 @@ async def _lists(
     if asked.on_unknown == "error":
         _refuse_unknown(visitors)
     standing = await service.state.standing(loaded, asked_at(asked.at))
+    if asked.objective == "revenue":
+        standing = _valued(standing, asked.value_dial)
     how = Ranking(standing, bool(book.include_purchased), approximate=True, book=book, explain=asked.why)
     lists = await lists_for(visitors, how, service.engine, service.metrics, k=asked.k)
     return [
         _listed(loaded, visitor, found, book, details=asked.details)
         for visitor, found in zip(visitors, lists, strict=True)
     ]
+
+
+def _valued(loaded: LoadedModel, dial: float) -> LoadedModel:
+    """Return a version that ranks by expected value; refuse (422) one that does not know what its products are worth."""
+    if loaded.model.product_values is None:
+        raise Refusal(422, "the model does not know what its products are worth; objective=revenue needs it.")
+    model = by_value(loaded.model, dial)
+    bias = loaded.candidates.bias + value_scores(loaded.model, dial)
+    return standing_as(loaded, model, replace(loaded.candidates, bias=bias))
 
 
 def _refuse_unknown(visitors: Sequence[Visitor]) -> None:

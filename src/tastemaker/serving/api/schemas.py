@@ -135,12 +135,24 @@ class ModelQuery(Struct, forbid_unknown_fields=True):
     label: Label | UnsetType = UNSET
 
 
+Objective = Annotated[
+    Literal["likely", "revenue"],
+    Meta(description="Whether a list is what is bought most likely, or what is worth most on average."),
+]
+
+ValueDial = Annotated[
+    float, Meta(ge=0, le=1, description="With objective=revenue: from 0, most likely, to 1, most valuable.")
+]
+
+
 class ListQuery(ModelQuery, kw_only=True):
     """How a list is made."""
 
     k: Length = 10
     at: At | UnsetType = UNSET
     include_purchased: Include | UnsetType = UNSET
+    objective: Objective = "likely"
+    value_dial: ValueDial = 1.0
     why: Why = False
     details: Details = False
     on_unknown: Unknown = "fallback"
@@ -182,6 +194,8 @@ class BodyOfList(ModelQuery, kw_only=True):
     k: Length = 10
     at: At | UnsetType = UNSET
     include_purchased: Include | UnsetType = UNSET
+    objective: Objective = "likely"
+    value_dial: ValueDial = 1.0
     why: Why = False
     details: Details = False
     on_unknown: Unknown = "fallback"

@@ -23,7 +23,14 @@ from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.learners.beside import Beside
 from tastemaker.training.learners.draws import Draws, draws_by_popularity
-from tastemaker.training.learners.extras import bias_at_end, kinds_of_past, live_of, order_of, tokens_of
+from tastemaker.training.learners.extras import (
+    bias_at_end,
+    kinds_of_past,
+    known_values,
+    live_of,
+    order_of,
+    tokens_of,
+)
 from tastemaker.training.learners.learner import Step, Taste
 from tastemaker.training.learners.sampled import sampled_loss
 from tastemaker.training.learners.tables import trimmed, zero_table
@@ -254,6 +261,9 @@ class Composed:
         elif config.trend.weight:
             bias = bias + np.float32(config.trend.weight) * trend_of(log)
         past = past_of(log)
+        order = order_of(config, past)
+        if past is not None and (order is None or not (order.taste.strength or order.memory.strength)):
+            past = dataclasses.replace(past, strengths=None)  # which nothing would read
         return TasteModel(
             users=log.users,
             products=log.products,
@@ -271,9 +281,10 @@ class Composed:
             repeat_weight=config.repeats.weight or 0.0,
             repeat_bias=repeat_bias(log, config.repeats),
             tokens=tokens_of(self.beside, taste),
-            order=order_of(config, past),
+            order=order,
             kinds=None if past is None else kinds_of_past(past, len(log.products), config),
             live=live,
+            product_values=known_values(log),
         )
 
     def _plan(self, epoch: int, member: Member) -> tuple[Rows, Offsets, np.uint64]:

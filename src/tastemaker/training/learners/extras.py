@@ -23,7 +23,8 @@ from tastemaker.training.memory.directed import followers
 from tastemaker.types import Floats, Rows, Times
 
 __all__ = [
-    "askings", "bias_at_end", "fadings", "kinds_of", "kinds_of_past", "live_of", "order_of", "own_events", "tokens_of",
+    "askings", "bias_at_end", "fadings", "kinds_of", "kinds_of_past", "known_values", "live_of", "order_of", "own_events",
+    "tokens_of",
 ]  # fmt: skip
 
 SAMPLE = 5_000
@@ -34,22 +35,22 @@ def askings(
     users: Rows, times: Times, context: pl.DataFrame | None, past: Past, beside: Beside | None
 ) -> Asking:
     """Return what was known of users just before these times: purchases, other events, and tokens."""
-    held, moments = bought_by(past, users, times)
+    held, moments, strengths = bought_by(past, users, times)
     seen = None if past.kinds is None else seen_by(past, users, times)
     tokens: Bags | None = None
     if beside is not None:
         count = len(users)
         own = beside.of_users.take(users)
         tokens = side_by_side([beside.columns[0].encode(context, count), own], count)
-    return Asking(held, moments, times, seen, tokens)
+    return Asking(held, moments, times, seen, tokens, strengths)
 
 
 def fadings(config: Config) -> tuple[Fading, Fading]:
     """Return how purchases fade in taste and in memory; what is left to be chosen does not fade."""
     order = config.order
     return (
-        Fading(order.taste_places or 0.0, order.taste_days or 0.0),
-        Fading(order.memory_places or 0.0, order.memory_days or 0.0),
+        Fading(order.taste_places or 0.0, order.taste_days or 0.0, order.taste_strength or 0.0),
+        Fading(order.memory_places or 0.0, order.memory_days or 0.0, order.memory_strength or 0.0),
     )
 
 
@@ -126,6 +127,14 @@ def live_of(
         buyers = np.bincount(log.product_rows, minlength=len(log.products)).astype(np.float64)
         fold_in = fold_in_of(queries, taste.vectors, buyers, settings.fold_in)
     return Live(settings.half_life or 30.0, settings.rate, settings.kappa, settings.dial or 0.0, fold_in)
+
+
+def known_values(log: Purchases) -> Floats | None:
+    """Return what a purchase of each product is worth, ``float32[P]``; of products of which nothing is said, the median."""
+    values = log.product_values
+    if values is None or not np.isfinite(values).any():
+        return None
+    return np.where(np.isfinite(values), values, np.float32(np.nanmedian(values))).astype(np.float32)
 
 
 def bias_at_end(live: Live, log: Purchases) -> Floats:

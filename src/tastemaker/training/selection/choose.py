@@ -112,6 +112,9 @@ def choose_settings(
     if config.chooses_repeats:
         config, repeats = choose_repeats(log, config, seed, learned, pool=pool, watch=watch)
         told = {**told, **repeats}
+    if log.weights is not None and log.times is None:
+        why = "since ratings and quantities weigh dated purchases, and the log has no times"
+        told = {**told, "weight": {"kept": False, "why": why}}
     return config, told
 
 

@@ -28,6 +28,7 @@ MODESTY = 0.002
 PLACES = (0.0, 16.0, 6.6, 3.0, 2.0, 1.0, 0.5)
 DAYS = (0.0, 730.0, 365.0, 180.0, 90.0, 30.0)
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+STRENGTHS = (0.0, 0.25, 0.5, 1.0)
 DIALS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5)
 
 GRIDS: Mapping[str, tuple[float, ...]] = {
@@ -42,6 +43,8 @@ GRIDS: Mapping[str, tuple[float, ...]] = {
     "memory.ridge_weight": WEIGHTS,
     "memory.directed_weight": (*WEIGHTS, 128.0),
     "memory.spectral_weight": (0.0, 0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+    "order.taste_strength": STRENGTHS,
+    "order.memory_strength": STRENGTHS,
     "trend.weight": (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0),
 }
 """What is tried for each setting."""
@@ -59,12 +62,16 @@ FROZEN_STEPS = (
     "trend.weight", "order.taste_places", "order.taste_days", *MEMORY, "order.taste_places", "trend.weight",
 )  # fmt: skip
 
+STRENGTH_STEPS = ("order.taste_strength", "order.memory_strength")
+
 STEADY: Mapping[str, object] = {
     "memory.directed_weight": 0.0,
     "order.taste_places": 0.0,
     "order.taste_days": 0.0,
     "order.memory_places": 0.0,
     "order.memory_days": 0.0,
+    "order.taste_strength": 0.0,
+    "order.memory_strength": 0.0,
     "live.rate": 0.0,
     "live.half_life": 30.0,
     "live.fold_in": 0.0,
@@ -128,7 +135,9 @@ def is_left_open(log: Purchases, config: Config) -> bool:
 
 def tells_order(log: Purchases, config: Config) -> bool:
     """Return whether a log has times, and what they tell of order is left to choose."""
-    paths = ("order.taste_places", "order.memory_places", "memory.directed_weight", "live.rate")
+    paths = ["order.taste_places", "order.memory_places", "memory.directed_weight", "live.rate"]
+    if log.weights is not None:
+        paths += STRENGTH_STEPS
     return log.times is not None and any(_value(config, path) is None for path in paths)
 
 
@@ -161,6 +170,8 @@ def choose_in_time(
         "by_epoch": curve,
         "taste": plain,
     }
+    if judge.asking.strengths is not None:
+        chosen, told["weight"] = _with_strengths(search, chosen)
     if judge.kinds:
         chosen, told["kinds"] = _with_kinds(search, chosen)
     if judge.beside is not None:
@@ -244,6 +255,15 @@ def _with_kinds(search: Search, config: Config) -> tuple[Config, dict[str, Any]]
         without = config.changed({f"kinds.{name}": settings.with_one(name, kind, 0.0) for name in KIND_GRIDS})
         told[kind] = _gain(every, search.judge.each(without))
     return config, told
+
+
+def _with_strengths(search: Search, config: Config) -> tuple[Config, dict[str, Any]]:
+    """Heed ratings or quantities where that surely helps, and report what it brings."""
+    heeding = search.through(config, STRENGTH_STEPS)
+    told = _gain(search.judge.each(heeding), search.judge.each(config))
+    kept = heeding != config and told["low"] > 0
+    left_open = all(search.is_open(path) for path in STRENGTH_STEPS)
+    return (heeding if kept or not left_open else config), told | {"kept": kept}
 
 
 def _with_columns(

@@ -220,7 +220,7 @@ def _trial(
     flow_products: Rows,
     description: str,
 ) -> Trial:
-    bought, _ = bought_by(past, asked.users, asked.times)
+    bought, _, _ = bought_by(past, asked.users, asked.times)
     sold = np.bincount(train.product_rows, minlength=len(train.products)) > 0
     return Trial(
         train, past, asked, held, bought.offsets, bought.products, flow, flow_products, sold, description

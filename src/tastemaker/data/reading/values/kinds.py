@@ -49,6 +49,15 @@ def further_columns(source: Source, reading: Reading) -> tuple[str, ...]:
             raise ColumnProblem(f"{source.label} has no column {name!r} ({flag}). Its columns are {columns}.")
     for listed in (reading.user_features, reading.product_features):
         wanted += [name for name in listed if name in source.names] if not isinstance(listed, str) else []
+    if reading.weight_column is not None:
+        if reading.weight_column not in source.names:
+            columns = ", ".join(map(repr, source.names[:30]))
+            raise ColumnProblem(
+                f"{source.label} has no column {reading.weight_column!r} (--weight-column). Its columns are {columns}."
+            )
+        wanted.append(reading.weight_column)
+    if reading.value_column in source.names:
+        wanted.append(str(reading.value_column))
     return tuple(dict.fromkeys(wanted))
 
 

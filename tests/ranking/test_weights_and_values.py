@@ -1,0 +1,279 @@
+"""Ratings and quantities say how much a purchase tells; prices let lists be ranked by what they earn."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import tastemaker as tm
+from tastemaker.cli.app import app
+from tastemaker.data.past import past_of
+from tastemaker.data.purchases import Histories
+from tastemaker.data.reading.options import Reading
+from tastemaker.errors import ColumnProblem, SettingProblem
+from tastemaker.evaluation.value_curve import value_curve
+from tastemaker.model.beside.asking import Asking
+from tastemaker.model.beside.known import bought_by
+from tastemaker.model.beside.order import Fading
+from tastemaker.model.folder import load, save
+from tastemaker.ranking.live.asking import asking_of_users
+from tastemaker.ranking.live.knowing import asking_of
+from tastemaker.ranking.live.timeline import timeline_of
+
+START = 1_704_067_200_000_000
+KINDS = ("rock", "folk", "jazz")
+PRICES = {"rock": 2.0, "folk": 8.0, "jazz": 32.0}
+SETTLED = {
+    "dimensions": 8, "epochs": 6, "order.taste_places": 0.0, "order.taste_days": 0.0, "order.memory_places": 0.0,
+    "order.memory_days": 0.0, "memory.count_weight": 2.0, "memory.ridge_weight": 0.0, "memory.directed_weight": 0.0,
+    "memory.spectral_weight": 0.0, "trend.weight": 0.0, "live.rate": 0.0, "repeats.weight": 0.0, "repeats.sales": 0.0,
+    "repeats.level": 0.0,
+}  # fmt: skip
+READING = Reading(weight_column="stars", value_column="price")
+
+
+def ratings(users=360, each=12, seed=2):
+    """Return what users bought of their own kind, with five stars, and of the others, with one; price by kind."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in range(users):
+        own = KINDS[user % 3]
+        for day in range(each):
+            late = day >= each - 2
+            kind = own if late or rng.random() < 0.34 else KINDS[rng.integers(3)]
+            stars = 5 if kind == own else 1
+            product = f"{kind}-{rng.integers(14):02d}"
+            moment = START + (day * 10 + int(rng.integers(10))) * 86_400_000_000
+            rows.append((f"u{user}", product, moment, stars, PRICES[kind]))
+    frame = pl.DataFrame(rows, schema=["user_id", "product_id", "time", "stars", "price"], orient="row")
+    return frame.with_columns(pl.col("time").cast(pl.Datetime("us"))).sort("time")
+
+
+@pytest.fixture(scope="module")
+def log():
+    return tm.read_purchases(ratings(), reading=READING)
+
+
+@pytest.fixture(scope="module")
+def model(log):
+    return tm.train(log, tm.preset("default").changed(SETTLED))
+
+
+def test_stars_are_heeded_where_they_tell(log, model):
+    told = model.record.metrics["weight"]
+    assert told["kept"]
+    assert told["low"] > 0.02
+    assert model.order is not None
+    assert max(model.order.taste.strength, model.order.memory.strength) > 0
+    assert model.past is not None
+    assert len(np.unique(model.past.strengths)) == 2
+
+
+def test_stars_drawn_at_random_are_left_out(log):
+    rng = np.random.default_rng(4)
+    drawn = dataclasses.replace(log, weights=rng.permuted(log.weights))
+    model = tm.train(drawn, tm.preset("default").changed(SETTLED))
+    assert not model.record.metrics["weight"]["kept"]
+    assert model.order is None
+    assert model.past is not None
+    assert model.past.strengths is None
+
+
+def test_without_the_flag_a_column_of_stars_changes_nothing(log):
+    plain = tm.read_purchases(ratings())
+    bare = tm.read_purchases(ratings().drop("stars", "price"))
+    assert plain.fingerprint() == bare.fingerprint()
+    assert log.fingerprint() != bare.fingerprint()
+
+
+def test_the_strength_of_a_purchase_multiplies_its_weight():
+    asking = Asking(
+        Histories(np.array([0, 3]), np.arange(3, dtype=np.int32)), strengths=np.float32([0, 1, -2])
+    )
+    np.testing.assert_allclose(asking.weights(Fading(strength=1.0), 0.0), [1, 2, 0.25])
+    np.testing.assert_allclose(asking.weights(Fading(strength=0.5), 1.0), np.array([1, 2**0.5, 0.5]) / 3)
+    np.testing.assert_allclose(asking.weights(Fading(), 0.0), [1, 1, 1])
+
+
+def test_a_product_bought_twice_has_the_strength_of_the_last_time():
+    frame = pl.DataFrame(
+        {
+            "user": ["ann"] * 4,
+            "product": ["hat", "hat", "sock", "tie"],
+            "time": ["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04"],
+            "stars": [1, 4, 2, None],
+        }
+    )
+    past = past_of(tm.read_purchases(frame, reading=Reading(weight_column="stars")))
+    held, _, strengths = bought_by(past, np.array([0]), np.array([past.times.max() + 1]))
+    assert held.products.tolist() == [0, 1, 2]
+    assert strengths.tolist() == [1.0, 0.0, 0.0]
+
+
+def test_a_saved_model_asks_in_the_same_way(model, tmp_path):
+    again = load(save(model, tmp_path / "1"))
+    users = np.array([0, 7])
+    ours, theirs = (asking_of_users(one, users) for one in (model, again))
+    np.testing.assert_array_equal(ours.strengths, theirs.strengths)
+    nobody_new = (np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int16))
+    alone, _ = asking_of(again, 7, nobody_new, np.zeros(0, np.int32))
+    np.testing.assert_array_equal(ours.take(np.array([1])).strengths, alone.strengths)
+    np.testing.assert_array_equal(model.product_values, again.product_values)
+
+
+def test_a_replay_knows_the_strengths_of_train_and_of_what_came_later(model):
+    later = tm.read_purchases(
+        pl.DataFrame(
+            {
+                "user_id": ["u0", "new", "new"],
+                "product_id": ["rock-00", "rock-01", "rock-02"],
+                "time": ["2025-01-01", "2025-01-02", "2025-01-03"],
+                "stars": [1, 2, 8],
+            }
+        ),
+        reading=Reading(weight_column="stars"),
+    )
+    timeline = timeline_of(model, later)
+    assert timeline.strengths is not None
+    np.testing.assert_allclose(timeline.strengths[-3:], [-1, 0, 2])
+    learned = timeline.learned_part()
+    np.testing.assert_allclose(np.sort(learned.strengths), np.sort(model.past.strengths))
+
+
+def test_prices_of_the_log_or_of_the_catalogue_are_values():
+    frame = ratings(6)
+    log = tm.read_purchases(frame.drop("stars"), reading=Reading(value_column="price"))
+    wanted = [PRICES[product[:4]] for product in log.products.ids]
+    assert log.product_values.tolist() == wanted
+    names = frame["product_id"].unique().sort()
+    catalogue = pl.DataFrame({"product_id": names, "margin": np.arange(len(names), dtype=float)})
+    log = tm.read_purchases(frame.drop("price"), products=catalogue, reading=Reading(value_column="margin"))
+    assert np.isnan(log.product_values[0])  # nothing positive is said of it
+    assert log.product_values[1:].tolist() == list(range(1, len(names)))
+
+
+@pytest.mark.parametrize(
+    ("reading", "said"),
+    [
+        (Reading(weight_column="stars"), r"'stars' holds 1 values that are no numbers, such as 'good'"),
+        (Reading(weight_column="moons"), r"no column 'moons' \(reading=Reading\(weight_column"),
+        (
+            Reading(value_column="moons"),
+            r"neither the log nor the catalogue of products has a column 'moons'",
+        ),
+        (Reading(value_column="stars"), r"takes prices or margins"),
+    ],
+)
+def test_a_column_that_is_missing_or_holds_no_numbers_is_named(reading, said):
+    frame = pl.DataFrame({"user": ["a", "b"], "product": ["x", "y"], "stars": ["good", "5"]})
+    with pytest.raises(ColumnProblem, match=said):
+        tm.read_purchases(frame, reading=reading)
+
+
+def test_without_times_a_weight_column_is_left_out_and_said_so(log):
+    undated = dataclasses.replace(log, times=None)
+    model = tm.train(undated, tm.preset("default", effort="quick").changed({"epochs": 1, "dimensions": 4}))
+    assert model.record.metrics["weight"]["kept"] is False
+    assert "no times" in model.record.metrics["weight"]["why"]
+
+
+def test_by_value_adds_the_logarithm_of_the_value(model):
+    by = tm.by_value(model, 0.5)
+    added = by.product_bias - model.product_bias
+    prices = np.array([PRICES[product[:4]] for product in model.products.ids])
+    np.testing.assert_allclose(added, 0.5 * np.log(prices / np.median(prices)), atol=1e-5)
+    np.testing.assert_array_equal(tm.by_value(model, 0.0).product_bias, model.product_bias)
+
+
+def test_a_model_without_values_and_a_dial_out_of_range_are_refused(model):
+    with pytest.raises(SettingProblem, match="does not know what its products are worth"):
+        tm.by_value(tm.best_sellers(ratings()))
+    with pytest.raises(SettingProblem, match="from 0"):
+        tm.by_value(model, 1.5)
+
+
+def test_the_curve_counts_what_the_hits_are_worth(model, log):
+    held = tm.read_held_out(
+        pl.DataFrame({"user_id": ["u0", "u0", "u1"], "product_id": ["jazz-00", "rock-13", "folk-03"]}),
+        log.users, log.products,
+    ).purchases  # fmt: skip
+    points = value_curve(model, held, k=10, dials=(0.0, 1.0), include_purchased=True)
+    for point in points:
+        by = tm.by_value(model, point.dial)
+        total = 0.0
+        for user, wanted in (("u0", ("jazz-00", "rock-13")), ("u1", ("folk-03",))):
+            shown = [product for product, _ in tm.recommend(by, [user], k=10, include_purchased=True).of(0)]
+            total += sum(PRICES[product[:4]] for product in wanted if product in shown)
+        assert point.value == pytest.approx(total / 2)
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    return save(model, tmp_path_factory.mktemp("shop") / "models" / "shop" / "1")
+
+
+def ran(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_the_command_ranks_by_revenue(folder, model):
+    told = json.loads(
+        ran(
+            "recommend", folder, "--user", "u1", "--objective", "revenue", "--value-dial", 0.7, "--json"
+        ).stdout
+    )
+    listed = [place["product_id"] for place in told["recommendations"][0]["products"]]
+    assert listed == [product for product, _ in tm.recommend(tm.by_value(model, 0.7), ["u1"]).of(0)]
+    assert listed != [product for product, _ in tm.recommend(model, ["u1"]).of(0)]
+
+
+def test_a_request_for_revenue_gets_the_list_of_the_command(folder, model):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
+    from serving_worlds import client_of
+
+    with client_of(folder.parents[1]) as client:
+        asked = "/api/v1/recommendations/users/u1?objective=revenue&value_dial=0.7"
+        answer = client.get(asked).json()
+        wanted = tm.recommend(tm.by_value(model, 0.7), ["u1"]).of(0)
+        assert [one["product"] for one in answer["recommendations"]] == [product for product, _ in wanted]
+        body = {"basket": ["rock-01"], "objective": "revenue"}
+        listed = client.post("/api/v1/recommendations/basket", json=body).json()["recommendations"]
+        wanted = tm.recommend_baskets(tm.by_value(model), [["rock-01"]]).of(0)
+        assert [one["product"] for one in listed] == [product for product, _ in wanted]
+        assert client.get("/api/v1/recommendations/users/u1?value_dial=2").status_code == 400
+
+
+def test_a_request_for_revenue_of_a_model_without_values_is_refused(tmp_path):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
+    from serving_worlds import client_of
+
+    save(tm.best_sellers(ratings()), tmp_path / "models" / "shop" / "1")
+    with client_of(tmp_path / "models") as client:
+        answer = client.get("/api/v1/recommendations/users/u1?objective=revenue")
+        assert answer.status_code == 422
+        assert "worth" in answer.text
+
+
+def test_training_says_what_stars_bring_and_comparing_shows_what_value_costs(tmp_path):
+    frame = ratings()
+    frame.head(4_000).write_csv(tmp_path / "train.csv")
+    frame.tail(len(frame) - 4_000).write_csv(tmp_path / "later.csv")
+    settings = [part for name, value in SETTLED.items() for part in ("--set", f"{name}={value}")]
+    columns = ("--weight-column", "stars", "--value-column", "price")
+    said = ran("train", tmp_path / "train.csv", *columns, *settings, "--out", tmp_path / "m" / "1")
+    assert "the weight column: +" in said.output
+    shown = ran(
+        "compare", tmp_path / "train.csv", tmp_path / "later.csv", "--model", tmp_path / "m" / "1",
+        "--model", "best-sellers", "--value-column", "price", "--include-purchased",
+    )  # fmt: skip
+    assert "by --objective revenue, lists of 10" in shown.output
+    assert "--value-dial" in shown.output
