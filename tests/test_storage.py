@@ -85,7 +85,8 @@ def killed(process):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+    hidden = (".lock", ".good")
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(hidden))
 
 
 def test_a_file_is_replaced_whole(tmp_path):

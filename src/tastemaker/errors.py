@@ -19,6 +19,7 @@
     │   ├── NewerFormat             the folder was written by a newer tastemaker
     │   └── TryLater                a version could not be copied or tried; nothing is known against it
     ├── RulesProblem                rules that cannot hold for a version of a model
+    ├── RulesLost                   a model's rules cannot be read, and no good ones are known
     ├── NotServed                   a model, version or label that the server does not have
     ├── ServerBusy                  too many requests wait for the server's ranking threads
     ├── EventsProblem               the file of live events cannot be read or written
@@ -47,6 +48,7 @@ __all__ = [
     "NewerFormat",
     "NoPurchases",
     "NotServed",
+    "RulesLost",
     "RulesProblem",
     "ServerBusy",
     "ServerProblem",
@@ -139,6 +141,10 @@ class NotServed(TastemakerError):
 
 class RulesProblem(TastemakerError):
     """Rules cannot hold for a version of a model: they name a column that its catalogue lacks, or a value of another type."""
+
+
+class RulesLost(TastemakerError):
+    """A model's file of rules cannot be read, and no good rules are known, so that what they govern is not answered."""
 
 
 class ServerBusy(TastemakerError):

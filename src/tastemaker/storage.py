@@ -22,14 +22,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 __all__ = [
     "FileMark",
     "flush",
+    "good_copy",
     "is_alive",
+    "keep_good",
     "locked",
     "mark_of",
+    "read_or_good",
     "read_regular",
     "replace_bytes",
     "replace_text",
@@ -38,6 +41,8 @@ __all__ = [
     "writing",
     "writing_folder",
 ]
+
+T = TypeVar("T")
 
 FileMark: TypeAlias = tuple[int, int, int]
 """Inode, size and time of the last change in nanoseconds: another mark means another content"""
@@ -79,6 +84,46 @@ def read_regular(file: Path) -> bytes:
         return opened.read()
 
 
+def good_copy(file: Path) -> Path:
+    """Return where the last good content of a file of state is kept: ``.NAME.good`` beside it."""
+    return file.with_name(f".{file.name}.good")
+
+
+def keep_good(file: Path, content: bytes | None, *, mode: int | None = None) -> None:
+    """Keep a content beside a file as its last good one, or none; where nothing can be written, nothing is kept."""
+    copy = good_copy(file)
+    with suppress(OSError):
+        if content is None:
+            copy.unlink(missing_ok=True)
+            return
+        with suppress(FileNotFoundError):
+            if read_regular(copy) == content:
+                return
+        replace_bytes(copy, content, mode=stat.S_IMODE(file.stat().st_mode) if mode is None else mode)
+
+
+def read_or_good(file: Path, decode: Callable[[bytes], T]) -> tuple[T, Exception | None]:
+    """Return what ``decode`` makes of a file of state, and None; or of the last good content, and why the file is not good.
+
+    A good content is kept for later. What ``decode`` raises says that a content is not good; where there is no good one either,
+    the error of the file itself is raised, `OSError` among them.
+    """
+    mark = mark_of(file)
+    try:
+        content = read_regular(file)
+        found = decode(content)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        try:
+            return decode(read_regular(good_copy(file))), error
+        except Exception:
+            raise error from None
+    if mark_of(file) == mark:  # else a writer has come meanwhile, and keeps its own
+        keep_good(file, content)
+    return found, None
+
+
 def replace_bytes(file: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write a file whole or not at all; ``mode`` as in `writing`. Raises `OSError` when the disk refuses."""
     with writing(file, mode=mode) as temporary:
@@ -101,7 +146,7 @@ def update(
 
     Reading, ``change`` and writing are one step: no other `update` of the file comes between them. ``change`` receives None
     where there is no file; what it raises leaves the file as it is, so that a precondition is checked there. Raises `OSError`,
-    and `TimeoutError` as `locked` does.
+    and `TimeoutError` as `locked` does. What was written is kept as the last good content, too.
     """
     with locked(file, patience=patience):
         try:
@@ -110,6 +155,7 @@ def update(
             before = None
         after = change(before)
         replace_bytes(file, after, mode=mode)
+        keep_good(file, after, mode=mode)
     return after
 
 

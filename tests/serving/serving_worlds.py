@@ -93,9 +93,11 @@ class Server:
     def workers(self) -> list[int]:
         """Return the processes that answer."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        serving = [
-            child for child in children if b"tryout" not in Path(f"/proc/{child}/cmdline").read_bytes()
-        ]
+        serving = []
+        for child in children:
+            with contextlib.suppress(FileNotFoundError):  # it has just ended
+                if b"tryout" not in Path(f"/proc/{child}/cmdline").read_bytes():
+                    serving.append(child)
         return [int(child) for child in serving] or [self.process.pid]
 
 

@@ -84,6 +84,53 @@ def test_an_idempotency_key_keeps_nothing_twice(store):
     assert store.count() == 1
 
 
+def test_an_idempotency_key_survives_a_clock_that_goes_back_and_is_put_right(store, monkeypatch):
+    now = 2_000_000_000
+    monkeypatch.setattr(time, "time", lambda: now)
+    store.add([Event("u", "p", 5)], key="before", content=b"1")
+    now -= 30 * 24 * 3600
+    store.add([Event("u", "p", 5)], key="between", content=b"1")
+    now += 30 * 24 * 3600 + 10
+    store.add([Event("u", "p", 5)], key="after", content=b"1")
+    assert [store.add([Event("u", "p", 5)], key=key, content=b"1")[1] for key in ("before", "between")] == [
+        True,
+        True,
+    ]
+    now += 8 * 24 * 3600
+    store.add([Event("u", "p", 5)], key="a week later", content=b"1")
+    assert store.add([Event("u", "p", 5)], key="before", content=b"1") == (1, False)
+
+
+def test_lists_read_the_newest_thousand_events_of_each_user_in_the_order_of_arrival(store):
+    store.add([Event("guest", str(number), 5_000 - number) for number in range(1_500)])
+    store.add([Event(f"u{number}", "p", number, kind="view") for number in range(500)])
+    store.add([Event("twins", str(number), 7) for number in range(1_200)])
+    found = store.events_of(["guest", "nobody", "twins", *(f"u{number}" for number in range(500)), "guest"])
+    assert [event.product for event in found["guest"]] == [str(number) for number in range(1_000)]
+    assert [event.product for event in found["twins"]] == [str(number) for number in range(200, 1_200)]
+    assert all(
+        found[f"u{number}"] == [Event(f"u{number}", "p", number, kind="view")] for number in range(500)
+    )
+    assert "nobody" not in found
+
+
+def test_a_file_made_before_the_newest_were_read_gets_their_index_and_keeps_its_purchases(tmp_path, store):
+    store.add([Event("u", "p", 5)])
+    store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "events.db")) as older:
+        older.executescript(
+            "DROP INDEX purchases_of_user_in_time; DROP INDEX answered_in_time;"
+            "CREATE INDEX purchases_of_user ON purchases (user, product);"
+        )
+    with contextlib.closing(Events(tmp_path / "events.db")) as again:
+        assert bought(again, "u") == ["p"]
+        plan = again._reader.execute(
+            "EXPLAIN QUERY PLAN SELECT product FROM purchases WHERE user = 'u' ORDER BY time DESC LIMIT 5"
+        ).fetchall()
+    assert "purchases_of_user_in_time" in plan[0][3]
+    assert "TEMP" not in str(plan)
+
+
 def test_an_export_is_a_log_in_the_order_of_arrival(tmp_path, store):
     store.add([Event("7", "hat", 3_000_000), Event("8", "sock", 1_500_000, 2.5)])
     frame = read_events(tmp_path / "events.db")

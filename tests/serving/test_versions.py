@@ -262,7 +262,11 @@ def test_many_promotions_at_once_leave_a_sound_file(tmp_path):
     for thread in threads:
         thread.join()
     assert read_labels(tmp_path).versions == {f"label-{version}": version for version in range(1, 21)}
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".labels.json.lock", "labels.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".labels.json.good",
+        ".labels.json.lock",
+        "labels.json",
+    ]
 
 
 def test_promote_and_rollback_from_the_command_line(tastemaker, models):

@@ -15,6 +15,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import tempfile
 import threading
 import time
@@ -24,6 +25,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tastemaker.errors import ServerProblem
+from tastemaker.serving.connections.descriptors import raise_the_limit
+from tastemaker.serving.connections.door import turn_away
 from tastemaker.serving.front.hosts import is_loopback
 from tastemaker.serving.front.settings import Settings
 from tastemaker.serving.models.tryout import Tryout
@@ -38,16 +41,23 @@ Announce = Callable[[str, "list[str]"], None]
 
 SCRATCH = "tastemaker-serve-"
 READY = b"ready"
+CUT_OFF = 3
+"""The exit code of a worker that could not answer everything in time"""
 HEARD = (signal.SIGTERM, signal.SIGINT)
 
 
-def serve(settings: Settings, announce: Announce) -> None:
-    """Serve until SIGTERM or SIGINT, then let running requests end. Raises `ServerProblem` and `SettingProblem` before that."""
+def serve(settings: Settings, announce: Announce) -> bool:
+    """Serve until SIGTERM or SIGINT, then answer what was asked; return whether all of it was.
+
+    Raises `ServerProblem` and `SettingProblem` before that.
+    """
+    raise_the_limit()
     _check_address(settings)
+    _warn_of_readers(settings)
     _check_models(settings)
     if settings.events is not None and settings.keys is None:
         log.warning(
-            "without --keys nobody can send purchases: that takes an admin key. Those kept before are used."
+            "without --keys nobody can send purchases: that takes a key of the role events or admin. Those kept before are used."
         )
     with _listening(settings) as listener, _scratch(settings) as scratch:
         ready = replace(settings, scratch=scratch)
@@ -62,16 +72,32 @@ def serve(settings: Settings, announce: Announce) -> None:
             warm()
             if settings.workers == 1:
                 with _signals_end_nothing():
-                    work(ready, listener, lambda served: announce(_address(listener), served))
-                return
-            _Supervisor(ready, listener).run(announce)
+                    lost = work(ready, listener, lambda served: announce(_address(listener), served))
+                return not lost
+            return _Supervisor(ready, listener).run(announce)
+
+
+def _warn_of_readers(settings: Settings) -> None:
+    """Warn of files of keys and events that others of this machine may read."""
+    for what, file in (("keys", settings.keys), ("events", settings.events)):
+        try:
+            mode = 0 if file is None else stat.S_IMODE(file.stat().st_mode)
+        except OSError:
+            continue
+        if mode & 0o077:
+            log.warning(
+                "other users of this machine may read the file of %s %s (mode %03o); run chmod 600 on it.",
+                what,
+                file,
+                mode,
+            )
 
 
 def _check_address(settings: Settings) -> None:
     if settings.keys is not None:
-        from tastemaker.serving.front.api_keys import read_keys
+        from tastemaker.serving.front.api_keys import last_good_keys
 
-        read_keys(settings.keys)
+        last_good_keys(settings.keys)
     elif not settings.insecure and not is_loopback(settings.host):
         raise ServerProblem(
             f"{settings.host} can be reached from other machines, and there are no API keys; give --keys FILE "
@@ -165,8 +191,11 @@ class _Supervisor:
         self._woken, self._wake = os.pipe()
         """A byte comes here with every signal"""
         self._ready = self._stop = False
+        self._lost = False
+        """Whether a worker ended before it had answered everything"""
 
-    def run(self, announce: Announce) -> None:
+    def run(self, announce: Announce) -> bool:
+        """Start the workers, watch over them until a signal, and end them; return whether they answered everything."""
         os.set_blocking(self._wake, False)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         before = {number: signal.signal(number, self._hear) for number in (*HEARD, signal.SIGCHLD)}
@@ -187,6 +216,7 @@ class _Supervisor:
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
+        return not self._lost
 
     def _hear(self, number: int, _: object) -> None:
         if number in HEARD:
@@ -224,7 +254,8 @@ class _Supervisor:
             os.close(telling)
 
         try:
-            work(self._settings, self._listener, tell)
+            if work(self._settings, self._listener, tell):
+                return CUT_OFF
         except ServerProblem as error:
             log.error("%s", error)
             with contextlib.suppress(BrokenPipeError):
@@ -256,20 +287,33 @@ class _Supervisor:
         for process in self._reap():
             began = self._workers.pop(process)
             log.error("a worker ended and is started again", extra={"facts": {"ended": process}})
+            self._sweep(process)
             if time.monotonic() - began < 1:
                 time.sleep(1)  # one that cannot start must not keep the machine busy
             if not self._stop:
                 os.close(self._start())
 
+    def _sweep(self, process: int) -> None:
+        """Keep what a worker counted, in one file for all that ended."""
+        from tastemaker.serving.front.metrics import SHARED_FOLDER, sweep_dead
+
+        try:
+            sweep_dead(Path(os.environ[SHARED_FOLDER]), process)
+        except (OSError, KeyError, ValueError):
+            log.exception("the counts of a worker that ended could not be kept")
+
     def _reap(self) -> list[int]:
         ended = []
         for process in list(self._workers):
-            if os.waitpid(process, os.WNOHANG)[0]:
+            found, status = os.waitpid(process, os.WNOHANG)
+            if found:
                 ended.append(process)
+                self._lost |= self._stop and os.waitstatus_to_exitcode(status) != 0
         return ended
 
     def _end_all(self) -> None:
-        self._listener.close()  # else new connections would wait, unanswered, until all have drained
+        turn_away(self._listener)  # for all workers: they accept what waits, and close
+        self._listener.close()
         last = time.monotonic() + self._settings.drain_seconds + 5
         while self._workers and time.monotonic() < last:
             self._signal_all(signal.SIGTERM)  # again and again: one that was just forked may have missed it
@@ -278,6 +322,7 @@ class _Supervisor:
                 for process in self._reap():
                     del self._workers[process]
                 time.sleep(0.02)
+        self._lost |= bool(self._workers)
         self._signal_all(signal.SIGKILL)
         for process in self._workers:
             os.waitpid(process, 0)

@@ -32,7 +32,8 @@ key_app = typer.Typer(
 def new(
     keys: KeysFile,
     role: Annotated[
-        Literal["read", "admin"], typer.Option(help="What the key may do: ask, or also change rules.")
+        Literal["metrics", "read", "events", "admin"],
+        typer.Option(help="What the key may do: read counters; ask; send purchases; or everything."),
     ] = "read",
 ) -> None:
     """Add a key to the file, and print it: this once, since only its SHA-256 is kept."""
@@ -51,7 +52,7 @@ def list_keys(keys: KeysFile) -> None:
     from tastemaker.serving.front.api_keys import read_keys
 
     for key in read_keys(keys).keys:
-        print(f"{key.name}  {key.role:5}  {key.created[:10]}")
+        print(f"{key.name}  {key.role:7}  {key.created[:10]}")
 
 
 @key_app.command(cls=Command)

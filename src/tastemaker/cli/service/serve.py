@@ -50,6 +50,17 @@ AllowedHost = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="A name that requests may be sent to; repeatable.", show_default=False),
 ]
+TrustedProxy = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ADDRESS", help="A proxy, or network of them, whose X-Forwarded-For is believed; repeatable.",
+        show_default=False,
+    ),
+]  # fmt: skip
+WithoutRules = Annotated[
+    bool,
+    typer.Option("--without-rules", help="Make lists without rules where a model's cannot be read at all."),
+]
 EventsFile = Annotated[
     Path | None,
     typer.Option(metavar="F.sqlite", help="Accept live purchases and keep them here.", show_default=False),
@@ -76,6 +87,8 @@ def serve(
     keys: KeysFile = None,
     without_keys: WithoutKeys = False,
     allowed_host: AllowedHost = None,
+    trusted_proxy: TrustedProxy = None,
+    without_rules: WithoutRules = False,
     events: EventsFile = None,
     poll: Poll = 1.0,
     keep: Keep = 10,
@@ -103,7 +116,8 @@ def serve(
     settings = Settings(
         models=models, host=host, port=port, workers=workers, threads=threads, catalogue=catalogue,
         approximate=approximate, keys=keys, insecure=without_keys,
-        allowed_hosts=tuple(allowed_host or ()), events=events, poll_seconds=poll,
+        allowed_hosts=tuple(allowed_host or ()), without_rules=without_rules, trusted_proxies=tuple(trusted_proxy or ()),
+        events=events, poll_seconds=poll,
         keep_versions=keep, requests_per_second=rate, burst=burst, seconds=timeout, body_seconds=timeout,
         body_bytes=max_body, log_requests=not quiet,
     )  # fmt: skip
@@ -112,8 +126,9 @@ def serve(
 
         faiss()
     log_in_json()
-    run(settings, _announce)
-    say(f"tastemaker: served by process {os.getpid()} until now; all requests were answered.")
+    whole = run(settings, _announce)
+    answered = "all requests were answered" if whole else "some requests were cut off, as the log says"
+    say(f"tastemaker: served by process {os.getpid()} until now; {answered}.")
 
 
 def _announce(address: str, served: list[str]) -> None:

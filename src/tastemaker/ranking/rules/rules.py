@@ -19,7 +19,7 @@ from tastemaker.data.conditions import (
     shortened,
 )
 from tastemaker.errors import SettingProblem, TastemakerError
-from tastemaker.storage import mark_of, read_regular, update
+from tastemaker.storage import keep_good, mark_of, read_or_good, read_regular, update
 
 __all__ = ["NO_RULES", "Condition", "Id", "Rules", "RulesFile", "Value", "read_rules", "write_rules"]
 
@@ -102,13 +102,23 @@ def read_rules(file: str | Path) -> Rules:
     """Read a file of rules, TOML by its name and JSON otherwise; raise `SettingProblem` when it holds none."""
     path = Path(file)
     try:
-        text = read_regular(path).decode()
-        content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+        content = read_regular(path)
     except OSError as error:
-        raise SettingProblem(f"cannot read the rules {path.name}: {error.strerror or error}.") from error
+        raise _unreadable(path, error) from error
+    return _decoded(content, path)
+
+
+def _decoded(content: bytes, path: Path) -> Rules:
+    try:
+        text = content.decode()
+        found = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SettingProblem(f"{path.name} holds no rules ({error}); mend it.") from error
-    return Rules.from_json(content, label=path.name)
+    return Rules.from_json(found, label=path.name)
+
+
+def _unreadable(path: Path, error: OSError) -> SettingProblem:
+    return SettingProblem(f"cannot read the rules {path.name}: {error.strerror or error}.")
 
 
 def write_rules(file: str | Path, rules: Rules, *, check: Callable[[], object] = lambda: None) -> None:
@@ -130,9 +140,10 @@ def write_rules(file: str | Path, rules: Rules, *, check: Callable[[], object] =
 
 
 class RulesFile:
-    """The rules of a file, read again when it changes; a file that became unusable leaves the former rules in force.
+    """The rules of a file, read again when it changes; a file that became unusable leaves the last good rules in force.
 
-    No file means no rules. ``check`` may raise a `TastemakerError` about rules that cannot hold, such as of an unknown column.
+    Those are kept beside it, so that they outlive a restart. No file means no rules. ``check`` may raise a `TastemakerError`
+    about rules that cannot hold, such as of an unknown column.
     """
 
     def __init__(self, file: Path, check: Callable[[Rules], object] = lambda _: None) -> None:
@@ -141,6 +152,10 @@ class RulesFile:
         self.rules = NO_RULES
         self.problem: str | None = None
         """What is wrong with the file as it stands, ``None`` when its rules are in force"""
+        self.lost = False
+        """Whether the file is unusable and no good rules are known: which products are banned, nobody can say"""
+        self._known = False
+        """Whether good rules were read, or there was no file"""
         self.look()
 
     def look(self) -> bool:
@@ -148,15 +163,40 @@ class RulesFile:
         mark = mark_of(self._file)
         if mark == self._mark:
             return False
+        if mark is None and self._known and not self._file.parent.is_dir():
+            return False  # the whole folder was unmounted or moved: better the former rules than none
         self._mark = mark
+        if mark is None:
+            self._hold(NO_RULES)
+            keep_good(self._file, None)
+            return True
         try:
-            rules = NO_RULES if mark is None else read_rules(self._file)
-            self._check(rules)
+            rules, problem = read_or_good(self._file, self._usable)
+        except OSError as error:
+            self._fail(str(_unreadable(self._file, error)))
         except TastemakerError as error:
-            self.problem = str(error)
+            self._fail(str(error))
         else:
-            self.rules, self.problem = rules, None
+            if problem is None:
+                self._hold(rules)
+            else:
+                self._fail(
+                    str(_unreadable(self._file, problem) if isinstance(problem, OSError) else problem), rules
+                )
         return True
+
+    def _usable(self, content: bytes) -> Rules:
+        rules = _decoded(content, self._file)
+        self._check(rules)
+        return rules
+
+    def _hold(self, rules: Rules) -> None:
+        self.rules, self.problem, self.lost, self._known = rules, None, False, True
+
+    def _fail(self, problem: str, good: Rules | None = None) -> None:
+        if not self._known and good is not None:
+            self.rules, self._known = good, True
+        self.problem, self.lost = problem, not self._known
 
 
 def _mapping(content: object, label: str) -> dict[str, Any]:

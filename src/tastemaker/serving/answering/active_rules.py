@@ -8,7 +8,7 @@ from collections import OrderedDict
 from functools import partial
 from weakref import WeakKeyDictionary
 
-from tastemaker.errors import RulesProblem, TastemakerError
+from tastemaker.errors import RulesLost, RulesProblem, TastemakerError
 from tastemaker.ranking.rules.rule_book import RuleBook, compile_rules
 from tastemaker.ranking.rules.rules import NO_RULES, Rules, RulesFile
 from tastemaker.serving.models.loaded_model import LoadedModel
@@ -26,10 +26,13 @@ KEPT = 64
 
 
 class RulesInForce:
-    """The rules that hold for every request to a model, and what rules come to for a version of it."""
+    """The rules that hold for every request to a model, and what rules come to for a version of it.
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    Where a model's rules cannot be read and no good ones are known, what they govern is refused, unless it may do ``without``.
+    """
+
+    def __init__(self, registry: Registry, *, without: bool = False) -> None:
+        self._registry, self._without = registry, without
         self._files: dict[str, RulesFile] = {}
         self._books: WeakKeyDictionary[LoadedModel, OrderedDict[tuple[Rules, ...], RuleBook]] = (
             WeakKeyDictionary()
@@ -51,14 +54,40 @@ class RulesInForce:
         else:
             changed = file.look()
         if changed and file.problem:
-            log.error("the rules of %s: %s The former rules stay in force.", name, file.problem)
+            log.error("the rules of %s: %s %s", name, file.problem, self._instead(file))
         elif changed:
             log.info("the rules of %s were read", name)
 
+    def _instead(self, file: RulesFile) -> str:
+        if not file.lost:
+            return "The last good rules stay in force."
+        return (
+            "No rule is in force."
+            if self._without
+            else "Lists are refused until the file is mended or removed."
+        )
+
     def of(self, name: str) -> Rules:
-        """Return the rules of a model's file."""
+        """Return the rules of a model's file, those last good where it is not."""
         file = self._files.get(name)
+        if file is None and name in self._registry.models:
+            self.look()  # the model has just come, and no request shall see it without its rules
+            file = self._files.get(name)
         return NO_RULES if file is None else file.rules
+
+    def in_force(self, name: str) -> Rules:
+        """Return the rules that lists of a model obey; raise `RulesLost` where nobody knows them."""
+        rules = self.of(name)
+        if self.lost(name):
+            raise RulesLost(
+                f"the rules of {name} cannot be read, and no good ones are known; mend its {FILE}, remove it, or put rules anew."
+            )
+        return rules
+
+    def lost(self, name: str) -> bool:
+        """Return whether lists of a model are refused because its rules are not known."""
+        file = self._files.get(name)
+        return file is not None and file.lost and not self._without
 
     def problem(self, name: str) -> str | None:
         """Return what is wrong with the file, ``None`` when it is in force."""
@@ -66,8 +95,11 @@ class RulesInForce:
         return None if file is None else file.problem
 
     def book(self, loaded: LoadedModel, request: Rules = NO_RULES) -> RuleBook:
-        """Return what the file's rules and those of a request come to; raise `RulesProblem` where they cannot hold."""
-        return self.compiled(loaded, (self.of(loaded.name), request))
+        """Return what the file's rules and those of a request come to; raise `RulesProblem` where they cannot hold.
+
+        Raises `RulesLost` where nobody knows the file's.
+        """
+        return self.compiled(loaded, (self.in_force(loaded.name), request))
 
     def compiled(self, loaded: LoadedModel, stated: tuple[Rules, ...]) -> RuleBook:
         """Return what these rules come to for a version; raise `RulesProblem` where they cannot hold."""

@@ -34,13 +34,14 @@ CREATE TABLE IF NOT EXISTS purchases (
     kind TEXT NOT NULL DEFAULT 'purchase',
     context TEXT
 ) STRICT;
-CREATE INDEX IF NOT EXISTS purchases_of_user ON purchases (user, product);
+CREATE INDEX IF NOT EXISTS purchases_of_user_in_time ON purchases (user, time);
 CREATE TABLE IF NOT EXISTS answered (
     key TEXT PRIMARY KEY,
     content BLOB NOT NULL,
     accepted INTEGER NOT NULL,
     moment INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS answered_in_time ON answered (moment);
 """
 
 GROW = """
@@ -48,21 +49,30 @@ ALTER TABLE purchases ADD COLUMN kind TEXT NOT NULL DEFAULT 'purchase';
 ALTER TABLE purchases ADD COLUMN context TEXT;
 """
 
+OLDER_INDEX = "purchases_of_user"
+"""Of files made before lists read the newest events only"""
+
 KEPT_SECONDS = 7 * 24 * 3600
 """So long an idempotency key is remembered."""
 
-USERS_AT_ONCE = 10_000
-"""Most users of one query; SQLite takes 32,766 parameters."""
+COLUMNS = "number, user, product, time, quantity, kind, context"
+
+NEWEST = 1_000
+"""So many live events of a user are read for a list, the newest by their time"""
+
+NEWEST_OF_ONE = f"SELECT * FROM (SELECT {COLUMNS} FROM purchases WHERE user = ? ORDER BY time DESC, number DESC LIMIT {NEWEST})"
+
+USERS_AT_ONCE = 400
+"""Most users of one query; SQLite joins at most 500 selects."""
 
 WAIT_SECONDS = 5.0
+"""How long a writer waits for another process's commit"""
 
 EVENT = "event"
 """The column of an exported log that tells kinds"""
 
 FORMULA = r"^[=+\-@\t\r]"
 """The first character of a cell that a spreadsheet takes for a formula"""
-
-"""How long a writer waits for another process's commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +94,14 @@ class Events:
 
     def __init__(self, file: Path) -> None:
         self.file = self._file = file
-        self._writing, self._reading = threading.Lock(), threading.Lock()
+        self._writing, self._reading, self._counting = threading.Lock(), threading.Lock(), threading.Lock()
+        self._reader: sqlite3.Connection | None = None
+        self._counter: sqlite3.Connection | None = None
+        """Apart from the reader, so that whoever asks for the last number waits for nobody's long query"""
         with _translated(file):
             _make_private(file)
-            self._writer, self._reader = self._open(), None
-            self._reader = _connect(file)
+            self._writer = self._open()
+            self._reader, self._counter = _connect(file), _connect(file)
 
     def _open(self) -> sqlite3.Connection:
         """Open the file, and create it if it is new; when several processes start together, one creates it and the others wait."""
@@ -122,6 +135,8 @@ class Events:
                 for statement in change.split(";"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (OLDER_INDEX,)).fetchone():
+            connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}DROP INDEX IF EXISTS {OLDER_INDEX};COMMIT;")
         connection.execute("PRAGMA synchronous = FULL")
 
     def add(
@@ -143,7 +158,9 @@ class Events:
                             "this idempotency key was used for other purchases; choose a new one."
                         )
                     return int(before[1]), True
-                now = int(time.time())
+                # a clock that went back and is put right must not age the keys of between: time here never goes back
+                latest = connection.execute("SELECT max(moment) FROM answered").fetchone()[0]
+                now = max(int(time.time()), latest or 0)
                 connection.execute("DELETE FROM answered WHERE moment < ?", (now - KEPT_SECONDS,))
                 connection.execute(
                     "INSERT INTO answered VALUES (?, ?, ?, ?)", (key, content, len(events), now)
@@ -158,31 +175,34 @@ class Events:
             return len(events), False
 
     def events_of(self, users: Sequence[str]) -> dict[str, list[Event]]:
-        """Return the live events of those of the users who have some, in the order of arrival."""
+        """Return the live events of those of the users who have some, in the order of arrival.
+
+        Of each user the newest 1,000 by their time (`NEWEST`), however many there are.
+        """
         found: dict[str, list[Event]] = {}
-        for low in range(0, len(users), USERS_AT_ONCE):
-            some = users[low : low + USERS_AT_ONCE]
-            marks = "?" if len(some) == 1 else ", ".join("?" * len(some))
-            for _, event in self._read(f"WHERE user IN ({marks}) ORDER BY number", tuple(some)):
+        distinct = list(dict.fromkeys(users))
+        for low in range(0, len(distinct), USERS_AT_ONCE):
+            some = distinct[low : low + USERS_AT_ONCE]
+            newest = " UNION ALL ".join([NEWEST_OF_ONE] * len(some))
+            for _, event in self._read(f"{newest} ORDER BY number", tuple(some)):
                 found.setdefault(event.user, []).append(event)
         return found
 
     def after(self, number: int, *, most: int) -> list[tuple[int, Event]]:
         """Return the events with a greater number, with their numbers, in the order of arrival; so many at most."""
-        return self._read("WHERE number > ? ORDER BY number LIMIT ?", (number, most))
+        query = f"SELECT {COLUMNS} FROM purchases WHERE number > ? ORDER BY number LIMIT ?"
+        return self._read(query, (number, most))
 
     def last_number(self) -> int:
         """Return the number of the event that arrived last; 0 where there is none."""
-        with self._reading, _translated(self._file):
-            assert self._reader is not None
-            return int(self._reader.execute("SELECT max(number) FROM purchases").fetchone()[0] or 0)
+        with self._counting, _translated(self._file):
+            assert self._counter is not None
+            return int(self._counter.execute("SELECT max(number) FROM purchases").fetchone()[0] or 0)
 
-    def _read(self, which: str, values: tuple[object, ...]) -> list[tuple[int, Event]]:
+    def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[int, Event]]:
         with self._reading, _translated(self._file):
             assert self._reader is not None
-            rows = self._reader.execute(
-                f"SELECT number, user, product, time, quantity, kind, context FROM purchases {which}", values
-            )
+            rows = self._reader.execute(query, values)
             return [
                 (number, Event(user, product, moment, quantity, kind, context or ""))
                 for number, user, product, moment, quantity, kind, context in rows
@@ -196,7 +216,7 @@ class Events:
 
     def close(self) -> None:
         """Close the file."""
-        for connection in (self._writer, self._reader):
+        for connection in (self._writer, self._reader, self._counter):
             if connection is not None:
                 connection.close()
 

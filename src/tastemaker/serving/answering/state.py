@@ -39,7 +39,7 @@ class ApiState:
     def open(settings: Settings, registry: Registry) -> ApiState:
         """Read the rules and open the events; raise `EventsProblem` when their file cannot be used."""
         events = None if settings.events is None else Events(settings.events)
-        return ApiState(RulesInForce(registry), events)
+        return ApiState(RulesInForce(registry, without=settings.without_rules), events)
 
     def close(self) -> None:
         """Close the events."""

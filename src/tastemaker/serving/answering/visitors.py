@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class _Asked:
         return max([self.clock, *(one.time for one in live)]) + 1
 
 
-def visitor_of(
+async def visitor_of(
     state: ApiState,
     loaded: LoadedModel,
     user: Id | None,
@@ -61,10 +62,10 @@ def visitor_of(
     at: int | None = None,
 ) -> Visitor:
     """Return what is known of a user (``None`` for none), of a basket and beside them; unknown ids are no error."""
-    return visitors_of(state, loaded, [(user, basket)], facts, at=at)[0]
+    return (await visitors_of(state, loaded, [(user, basket)], facts, at=at))[0]
 
 
-def visitors_of(
+async def visitors_of(
     state: ApiState,
     loaded: LoadedModel,
     asked: Sequence[tuple[Id | None, Sequence[Id]]],
@@ -75,7 +76,20 @@ def visitors_of(
     """Return what is known of users, each with a basket, their live events looked up at once; unknown ids are no error.
 
     ``facts`` are known of each of them. They ask ``at`` a time, in microseconds; by default after all that is known.
+    Where live events are kept, a thread looks them up: the event loop waits for no disk.
     """
+    if state.events is None:
+        return _visitors(state, loaded, asked, facts, at)
+    return await asyncio.to_thread(_visitors, state, loaded, asked, facts, at)
+
+
+def _visitors(
+    state: ApiState,
+    loaded: LoadedModel,
+    asked: Sequence[tuple[Id | None, Sequence[Id]]],
+    facts: Facts,
+    at: int | None,
+) -> list[Visitor]:
     rows = [None if user is None else loaded.user_ids.row_of(user) for user, _ in asked]
     ids = [
         user if row is None else loaded.user_ids.one(row) for (user, _), row in zip(asked, rows, strict=True)

@@ -70,7 +70,7 @@ async def product(request: RequestInfo, query: bodies.ModelQuery, product: str) 
 async def history(request: RequestInfo, query: bodies.HistoryQuery, user: str) -> bodies.HistoryAnswer:
     """Answer ``GET /api/v1/users/{user}/history``."""
     loaded = chosen(request, query)
-    visitor = visitor_of(request.service.state, loaded, user, ())
+    visitor = await visitor_of(request.service.state, loaded, user, ())
     if visitor.user is None and not len(visitor.history):
         request.service.metrics.unknown_ids(loaded.name, "user")
         raise Refusal(404, "the model does not know this user.", missing="user")
@@ -103,13 +103,13 @@ async def rules(request: RequestInfo, query: bodies.ModelQuery) -> bodies.RulesA
 
 
 async def put_rules(
-    request: RequestInfo, query: bodies.ModelQuery, body: bodies.RulesBody
+    request: RequestInfo, query: bodies.ModelQuery, body: bodies.RulesOfModel
 ) -> bodies.RulesAnswer:
     """Answer ``PUT /api/v1/rules``: write the file; it is in force here at once, in other processes at their next look."""
     loaded = chosen(request, query)
     state = request.service.state
     wanted = rules_of_body(body)
-    state.rules.check(loaded, wanted)
+    await run_in_threadpool(state.rules.check, loaded, wanted)
     known = (request.headers["If-Match"] or "*").strip()
 
     def check() -> None:
@@ -142,9 +142,9 @@ def _rules(service: Service, loaded: LoadedModel, written: Rules | None = None) 
     )
 
 
-def _body_of(rules: Rules) -> bodies.RulesBody:
+def _body_of(rules: Rules) -> bodies.RulesOfModel:
     """Return rules as a body that would set them."""
-    return bodies.RulesBody(
+    return bodies.RulesOfModel(
         allow=UNSET if rules.allow is None else list(rules.allow),
         deny=list(rules.deny),
         where={condition.column: condition.to_json() for condition in rules.where},

@@ -22,6 +22,8 @@ class ModelReadiness(Struct, omit_defaults=True):
     default: int | None
     ready: list[int]
     refused: dict[str, str] = {}
+    problems: list[str] = []
+    """What is wrong with the rules and the labels of the model"""
 
 
 class Readiness(Struct, omit_defaults=True):
@@ -38,19 +40,26 @@ async def livez(_: RequestInfo) -> Content:
 
 
 async def readyz(request: RequestInfo) -> Content:
-    """Answer 200 when every model has a version to answer with and the folder is watched, else 503; name the versions."""
+    """Answer 200 when every model has a version to answer with, its rules are known and the folder is watched; else 503."""
     registry = request.service.registry
+    rules = request.service.state.rules
     models = {
         name: ModelReadiness(
             served.default,
             list(served.ready),
             {str(version): reason for version, reason in served.refused.items()},
+            [said for said in (rules.problem(name), served.labels_problem) if said is not None],
         )
         for name, served in registry.models.items()
     }
     problem = (
         "the folder of models has not been looked at for long; the log may say why." if registry.stale else ""
     )
+    lost = [name for name in models if rules.lost(name)]
+    if lost:
+        problem = (
+            f"the rules of {', '.join(lost)} cannot be read, and no good ones are known: lists are refused."
+        )
     ready = registry.ready and not problem
     return Content(msgspec.json.encode(Readiness(ready, models, problem)), JSON, 200 if ready else 503)
 
@@ -66,6 +75,12 @@ OPERATIONS = (
         "GET", "/readyz", "readyz", "Whether every model can answer", readyz, role="open", media=(JSON,)
     ),
     Operation(
-        "GET", "/metrics", "metrics", "Counters for Prometheus", metrics, role="read", media=(CONTENT_TYPE,)
+        "GET",
+        "/metrics",
+        "metrics",
+        "Counters for Prometheus",
+        metrics,
+        role="metrics",
+        media=(CONTENT_TYPE,),
     ),
 )

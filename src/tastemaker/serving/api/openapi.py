@@ -124,8 +124,12 @@ def _operation(operation: Operation) -> dict[str, Any]:
     }
     if operation.method == "GET" and operation.answer is not Content:
         found["responses"]["304"] = {"description": "The client has this answer already (`If-None-Match`)."}
-    if operation.role == "admin":
-        found["description"] = "Needs a key of the role admin."
+    if operation.role != "read":
+        found["description"] = (
+            f"Needs a key of the role {operation.role}."
+            if operation.role == "admin"
+            else f"Needs a key of the role {operation.role} or admin."
+        )
     return found
 
 

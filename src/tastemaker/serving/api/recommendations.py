@@ -37,7 +37,7 @@ async def user(request: RequestInfo, query: ListQuery, user: str) -> bodies.Answ
     loaded = chosen(request, query)
     state = request.service.state
     book = state.rules.book(loaded, rules_of_query(query, loaded.catalogue))
-    visitor = visitor_of(state, loaded, user, (), at=asked_at(query.at))
+    visitor = await visitor_of(state, loaded, user, (), at=asked_at(query.at))
     (listed,) = await _lists(request.service, loaded, [visitor], book, query)
     return bodies.Answered.by(loaded.name, loaded.version, listed)
 
@@ -48,7 +48,7 @@ async def basket(request: RequestInfo, body: bodies.BasketBody) -> bodies.Answer
     state = request.service.state
     book = state.rules.book(loaded, request_rules(body))
     facts = Facts(body.context, body.attributes, body.viewed)
-    visitor = visitor_of(
+    visitor = await visitor_of(
         state, loaded, None if body.user is UNSET else body.user, body.basket, facts, at=asked_at(body.at)
     )
     (listed,) = await _lists(request.service, loaded, [visitor], book, body)
@@ -63,7 +63,7 @@ async def batch(request: RequestInfo, body: bodies.BatchBody) -> bodies.BatchAns
     loaded = chosen(request, body)
     state = request.service.state
     book = state.rules.book(loaded, request_rules(body))
-    visitors = visitors_of(
+    visitors = await visitors_of(
         state,
         loaded,
         [*((user, ()) for user in body.users), *((None, basket) for basket in body.baskets)],

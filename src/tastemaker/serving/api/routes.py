@@ -53,7 +53,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/api/v1/events", "add_events", "Keep live purchases; they join their users' queries at once",
         events.add,
-        role="admin", refusals=(404, 413, 415, 422, 507), headers=("Idempotency-Key",),
+        role="events", refusals=(404, 413, 415, 422, 507), headers=("Idempotency-Key",),
     ),
     Operation(
         "GET", "/api/v1/events/export", "export_events", "Live purchases as a log for the next training",

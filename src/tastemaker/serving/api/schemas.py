@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from tastemaker.data.conditions import LONGEST
 from tastemaker.data.past import PURCHASE
 from tastemaker.ranking.as_json import FoundByIndex, Id, Listed, Product, RemovedBy, RulesSaid
 
@@ -31,6 +32,7 @@ __all__ = [
     "Purchased",
     "RulesAnswer",
     "RulesBody",
+    "RulesOfModel",
     "SearchQuery",
     "SimilarAnswer",
     "SimilarQuery",
@@ -42,6 +44,8 @@ Length = Annotated[
     int, Meta(ge=1, description="The length of the list.", extra_json_schema={"x-limit": "most_k"})
 ]
 Some = Meta(extra_json_schema={"x-limit": "most_basket"})
+Most = Meta(max_length=LONGEST)
+"""The rules of a model have the limit of the file"""
 Many = Meta(extra_json_schema={"x-limit": "most_queries"})
 Value = str | bool | Number
 """What a column of the log holds"""
@@ -125,6 +129,14 @@ class RulesBody(Struct, forbid_unknown_fields=True, omit_defaults=True):
     ] = {}
     pin: Annotated[list[Id], Some, Meta(description="First of all, in this order.")] = []
     include_purchased: Include | UnsetType = UNSET
+
+
+class RulesOfModel(RulesBody):
+    """The rules of a model, as its file holds them; see docs/rules.md."""
+
+    allow: Annotated[list[Id], Most, Meta(description="Only these products.")] | UnsetType = UNSET
+    deny: Annotated[list[Id], Most, Meta(description="None of these products.")] = []
+    pin: Annotated[list[Id], Most, Meta(description="First of all, in this order.")] = []
 
 
 class ModelQuery(Struct, forbid_unknown_fields=True):
@@ -269,7 +281,7 @@ class PurchaseBody(Struct, forbid_unknown_fields=True):
         ]
         | UnsetType
     ) = UNSET
-    quantity: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
+    quantity: Annotated[float, Meta(ge=1e-9, le=1e9)] = 1.0
     kind: Annotated[
         str,
         Meta(
@@ -430,7 +442,7 @@ class RulesAnswer(Struct):
     """The rules in force for a model."""
 
     model: str
-    rules: RulesBody
+    rules: RulesOfModel
     problem: Annotated[
         str | None, Meta(description="What is wrong with the file; the former rules are in force.")
     ]

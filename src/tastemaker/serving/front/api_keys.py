@@ -8,23 +8,44 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tastemaker.errors import SettingProblem
-from tastemaker.storage import mark_of, read_regular, update
+from tastemaker.storage import mark_of, read_or_good, read_regular, update
 
-__all__ = ["ROLES", "Key", "Keys", "Need", "Role", "WatchedKeys", "new_key", "read_keys", "remove_key"]
+__all__ = [
+    "MAY",
+    "ROLES",
+    "Key",
+    "Keys",
+    "Need",
+    "Role",
+    "WatchedKeys",
+    "last_good_keys",
+    "new_key",
+    "read_keys",
+    "remove_key",
+]
 
 log = logging.getLogger("tastemaker.keys")
 
-Role: TypeAlias = Literal["read", "admin"]
-ROLES: tuple[Role, ...] = ("read", "admin")
-Need: TypeAlias = Literal["open", "read", "admin"]
-"""Who may call an operation: every client, a client with a key, or a client with a key of the role admin"""
+Role: TypeAlias = Literal["metrics", "read", "events", "admin"]
+Need: TypeAlias = Literal["open", "metrics", "read", "events", "admin"]
+"""Who may call an operation: everybody, or whoever holds a key of a role that may"""
+
+MAY: Mapping[Role, frozenset[Need]] = {
+    "metrics": frozenset({"open", "metrics"}),
+    "read": frozenset({"open", "metrics", "read"}),
+    "events": frozenset({"open", "events"}),
+    "admin": frozenset({"open", "metrics", "read", "events", "admin"}),
+}
+"""What the keys of each role may call"""
+
+ROLES: tuple[Role, ...] = tuple(MAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +78,19 @@ class Keys:
 
 
 class WatchedKeys:
-    """The keys of a file, read again when it changes; a file that became unusable leaves the former keys in force."""
+    """The keys of a file, read again when it changes; a file that became unusable leaves the last good keys in force.
+
+    Those are kept beside it, so that they outlive a restart.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._mark = mark_of(file)
-        self.keys = read_keys(file)
+        self.keys, problem = last_good_keys(file)
+        self.problem = None if problem is None else str(problem)
+        """What is wrong with the file as it stands"""
+        if problem is not None:
+            log.error("%s The last good keys are in force.", problem)
 
     def look(self) -> None:
         """Read the file again if it changed."""
@@ -71,10 +99,14 @@ class WatchedKeys:
             return
         self._mark = mark
         try:
-            self.keys = read_keys(self._file)
+            keys, problem = last_good_keys(self._file)
         except SettingProblem as error:
-            log.error("%s The former keys stay in force.", error)
+            keys, problem = self.keys, error
+        self.problem = None if problem is None else str(problem)
+        if problem is not None:
+            log.error("%s The former keys stay in force.", problem)
         else:
+            self.keys = keys
             log.info("the keys were read again: %d", len(self.keys.keys))
 
 
@@ -89,6 +121,20 @@ def read_keys(file: Path) -> Keys:
     except OSError as error:
         raise _no_keys(file, error) from error
     return Keys(_decoded(text, file))
+
+
+def last_good_keys(file: Path) -> tuple[Keys, SettingProblem | None]:
+    """Return the keys of a file, those last good where it is not a file of keys, and what is wrong with it.
+
+    Raises `SettingProblem` as `read_keys` does where no good ones are known.
+    """
+    try:
+        keys, problem = read_or_good(file, lambda content: Keys(_decoded(content, file)))
+    except OSError:
+        return read_keys(file), None
+    if problem is None or isinstance(problem, SettingProblem):
+        return keys, problem
+    return keys, _no_keys(file, problem)
 
 
 def _decoded(text: bytes, file: Path) -> tuple[Key, ...]:

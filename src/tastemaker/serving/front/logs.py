@@ -5,12 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-__all__ = ["log_in_json", "write_line"]
+__all__ = ["OnceASecond", "log_in_json", "write_line"]
+
+MOST_REMEMBERED = 100
 
 
 class _Json(logging.Formatter):
@@ -28,10 +33,36 @@ class _Json(logging.Formatter):
         return orjson.dumps(facts, default=str).decode()
 
 
+class OnceASecond(logging.Filter):
+    """Lets the same warning or error pass once a second, and then says how often it came meanwhile."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seen: OrderedDict[tuple[str, str, str], tuple[float, int]] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is logged; note in it how many like it were not."""
+        if record.levelno < logging.WARNING:
+            return True
+        facts = getattr(record, "facts", {})
+        said = (record.name, record.getMessage(), repr(facts.get("error") or facts.get("model")))
+        now = self._clock()
+        last, repeated = self._seen.pop(said, (-2.0, 0))
+        passes = now - last >= 1
+        self._seen[said] = (now, 0) if passes else (last, repeated + 1)
+        if len(self._seen) > MOST_REMEMBERED:
+            self._seen.popitem(last=False)
+        if passes and repeated:
+            record.facts = {**facts, "repeated": repeated}
+        return passes
+
+
 def log_in_json() -> None:
     """Send every log of this process to stderr as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json())
+    handler.addFilter(OnceASecond())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

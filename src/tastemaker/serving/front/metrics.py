@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from prometheus_client import (
@@ -17,19 +18,24 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from tastemaker.serving.models.registry import Change, Registry
+from tastemaker.storage import locked
 
 T = TypeVar("T", Counter, Histogram)
 
-__all__ = ["CONTENT_TYPE", "SHARED_FOLDER", "Metrics"]
+__all__ = ["CONTENT_TYPE", "SHARED_FOLDER", "Metrics", "sweep_dead"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which worker processes add up their counts; read when prometheus_client is imported"""
+
+ENDED = 0
+"""Stands in the name of the files of all processes that ended, where a number of a process stands in others"""
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -110,15 +116,31 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return everything in the text format of Prometheus."""
-        if os.environ.get(SHARED_FOLDER):
+        shared = os.environ.get(SHARED_FOLDER)
+        if shared:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            with locked(Path(shared)):
+                counted = generate_latest(registry)
         else:
-            registry = self._registry
+            counted = generate_latest(self._registry)
         own = CollectorRegistry()
         own.register(_ModelGauges(self._models))
         process_collector.ProcessCollector(registry=own)
-        return generate_latest(registry) + generate_latest(own)
+        return counted + generate_latest(own)
+
+
+def sweep_dead(folder: Path, process: int) -> None:
+    """Add the counts of a process that ended to those of all that ended before, and remove its files."""
+    with locked(folder):
+        for file in folder.glob(f"*_{process}.db"):
+            kind = file.name.removesuffix(f"_{process}.db")
+            if kind in ("counter", "histogram"):
+                sums = MmapedDict(str(folder / f"{kind}_{ENDED}.db"))  # type: ignore[no-untyped-call]
+                for key, value, moment, _ in MmapedDict.read_all_values_from_file(str(file)):  # type: ignore[no-untyped-call]
+                    sums.write_value(key, sums.read_value(key)[0] + value, moment)  # type: ignore[no-untyped-call]
+                sums.close()  # type: ignore[no-untyped-call]
+            file.unlink()
 
 
 class _ModelGauges(Collector):

@@ -14,11 +14,12 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tastemaker.serving.front.api_keys import Key, Keys, Need, Role
+from tastemaker.serving.front.api_keys import MAY, Key, Keys, Need, Role
 from tastemaker.serving.front.hosts import answers_to
 from tastemaker.serving.front.logs import write_line
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.front.problems import Refusal, refusal_of, refuse
+from tastemaker.serving.front.proxies import client_of, trusts
 from tastemaker.serving.front.rate_limit import RateLimits
 from tastemaker.serving.front.settings import Settings
 
@@ -31,11 +32,12 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 
 def check_role(role: Role | None, need: Need) -> None:
     """Refuse (403) a caller whose key does not allow what an operation needs, and (401) one without the key it needs."""
-    if need == "open" or role == "admin" or role == need:
+    if need == "open" or (role is not None and need in MAY[role]):
         return
     if role is None:
         raise _no_key()
-    raise Refusal(403, "this needs an admin key; the server takes keys when started with --keys FILE.")
+    a = "an" if need[0] in "ae" else "a"
+    raise Refusal(403, f"this needs {a} {need} key; the server takes keys when started with --keys FILE.")
 
 
 def _no_key() -> Refusal:
@@ -62,6 +64,7 @@ class RequestMiddleware:
         self._app, self._settings, self._metrics = app, settings, metrics
         self._keys, self._is_open = keys, is_open
         self._is_named = answers_to(settings)
+        self._trusted = trusts(settings.trusted_proxies)
         self._rates = RateLimits(settings.requests_per_second, settings.burst)
         self._prefix, self._numbers = secrets.token_hex(5), itertools.count()
 
@@ -71,7 +74,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        visit = _Visit(scope, send, self._request_id(scope))
+        visit = _Visit(scope, send, self._request_id(scope), self._client(scope))
         try:
             await self._serve(scope, receive, visit)
         except Exception as error:
@@ -89,6 +92,13 @@ class RequestMiddleware:
             await self._app(scope, _replayed(body, receive), visit.send)
 
     def _admit(self, scope: Scope, visit: _Visit) -> None:
+        if header(scope, b"transfer-encoding") is not None and header(scope, b"content-length") is not None:
+            # where two of the way see two lengths, one's body is the other's next request
+            raise Refusal(
+                400,
+                "Content-Length and Transfer-Encoding exclude each other.",
+                headers={"Connection": "close"},
+            )
         keys = self._keys()
         key = None
         if keys is not None:
@@ -161,6 +171,15 @@ class RequestMiddleware:
         answer = refuse(scope["path"], refusal)
         await answer(scope, receive, visit.send)
 
+    def _client(self, scope: Scope) -> str:
+        """Return who asks: the connection's address, or the one that a trusted proxy names."""
+        peer = scope.get("client")
+        if not peer or not self._trusted(peer[0]):
+            return peer[0] if peer else ""
+        return client_of(
+            peer[0], [value for name, value in scope["headers"] if name == b"x-forwarded-for"], self._trusted
+        )
+
     def _request_id(self, scope: Scope) -> str:
         given = header(scope, b"x-request-id")
         if given is not None:
@@ -201,9 +220,8 @@ class _Visit:
 
     __slots__ = ("_header", "_send", "began", "client", "key", "request_id", "status")
 
-    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
-        client = scope.get("client")
-        self.client: str = client[0] if client else ""
+    def __init__(self, scope: Scope, send: Send, request_id: str, client: str) -> None:
+        self.client = client
         self.key: Key | None = None
         self.request_id = request_id
         self.status = 500

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tastemaker.errors import SettingProblem
+from tastemaker.serving.front.proxies import trusts
 
 __all__ = ["Settings"]
 
@@ -39,6 +40,8 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     """Names beside this machine's own that requests may be sent to (421); where there are none, a server that others reach
     answers to any name, and one without keys on a loopback address to this machine's alone"""
+    without_rules: bool = False
+    """Whether lists are made without rules where a model's rules cannot be read and no good ones are known (else 503)"""
     events: Path | None = None
     """The SQLite file of live purchases; without it none are accepted"""
     scratch: Path | None = None
@@ -63,7 +66,11 @@ class Settings:
     waiting: int = 512
     """Most requests of a worker that wait for a ranking thread (503)"""
     connections: int = 1024
-    """Most open connections of a worker (503)"""
+    """Most open connections of a worker; fewer where the limit of open files is lower"""
+    address_connections: int = 768
+    """Most open connections of one address to a worker, a trusted proxy's apart"""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks whose ``X-Forwarded-For`` is believed"""
     requests_per_second: float = 0.0
     """What one client may ask in the long run (429); 0 sets no limit"""
     burst: int = 100
@@ -75,12 +82,20 @@ class Settings:
         positive = {
             field.name for field in dataclasses.fields(self) if isinstance(field.default, int | float)
         }
-        positive -= {"port", "insecure", "approximate", "log_requests", "requests_per_second"}
+        positive -= {
+            "port",
+            "insecure",
+            "without_rules",
+            "approximate",
+            "log_requests",
+            "requests_per_second",
+        }
         for name in sorted(positive):
             value = getattr(self, name)
             if not value > 0:
                 raise SettingProblem(f"{name} is {value}; it must be greater than 0.")
         if not 0 <= self.port < 1 << 16:
             raise SettingProblem(f"port is {self.port}; it must be from 0 (any free one) to 65535.")
+        trusts(self.trusted_proxies)
         if not self.requests_per_second >= 0:
             raise SettingProblem(f"requests_per_second is {self.requests_per_second}; 0 sets no limit.")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker.errors import ModelFolderProblem, SettingProblem
-from tastemaker.storage import read_regular, update
+from tastemaker.storage import keep_good, read_or_good, update
 
-__all__ = ["FILE", "STABLE", "Labels", "change_labels", "read_labels"]
+__all__ = ["FILE", "STABLE", "Labels", "change_labels", "last_good_labels", "read_labels"]
 
 FILE = "labels.json"
 STABLE = "stable"
@@ -52,14 +52,29 @@ class Labels:
 
 def read_labels(folder: Path) -> Labels:
     """Return the labels of a model's folder; raise `ModelFolderProblem` when the file is not one of labels."""
+    labels, problem = last_good_labels(folder)
+    if problem is not None:
+        raise problem
+    return labels
+
+
+def last_good_labels(folder: Path) -> tuple[Labels, ModelFolderProblem | None]:
+    """Return the labels of a model's folder, those last good where the file is not one of labels, and what is wrong with it.
+
+    Raises `ModelFolderProblem` where no good ones are known.
+    """
     path = folder / FILE
     try:
-        content = read_regular(path)
+        labels, problem = read_or_good(path, lambda content: _decoded(content, path))
     except FileNotFoundError:
-        return Labels()
+        if folder.is_dir():
+            keep_good(path, None)
+        return Labels(), None
     except OSError as error:
         raise _no_labels(path, error) from error
-    return _decoded(content, path)
+    if problem is None or isinstance(problem, ModelFolderProblem):
+        return labels, problem
+    return labels, _no_labels(path, problem)
 
 
 def _decoded(text: bytes | None, path: Path) -> Labels:

@@ -19,7 +19,7 @@ from tastemaker.data.reading.product_table import ProductTable
 from tastemaker.errors import ColumnProblem, ModelFolderProblem, NotServed, TastemakerError, TryLater
 from tastemaker.model.folder import MANIFEST, read_manifest
 from tastemaker.ranking.index.index_folder import INDEX, index_folder
-from tastemaker.serving.models.labels import STABLE, Labels, read_labels
+from tastemaker.serving.models.labels import STABLE, Labels, last_good_labels
 from tastemaker.serving.models.loaded_model import LoadedModel, load_version
 from tastemaker.serving.models.shared_pages import forget
 from tastemaker.storage import mark_of
@@ -62,6 +62,8 @@ class Served:
     loading: frozenset[int] = frozenset()
     refused: Mapping[int, str] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
+    labels_problem: str | None = None
+    """What is wrong with the file of labels; those last good hold, or none where there are none"""
 
     @property
     def default(self) -> int | None:
@@ -222,16 +224,21 @@ class Registry:
         return [(name, -number) for _, _, number, name in sorted(wanted)]
 
     def _read_labels(self, name: str, folder: Path) -> None:
-        served = self._served.get(name) or Served(name, folder)
+        known = self._served.get(name)
+        before = known or Served(name, folder)
         try:
-            labels = read_labels(folder)
+            labels, problem = last_good_labels(folder)
         except ModelFolderProblem as error:
-            if name not in self._served or self._marks.get((name, -1)) != (str(error),):
-                self._marks[name, -1] = (str(error),)
-                log.error("%s", error)
-            labels = Labels(served.labels)  # what was read before still holds
-        if name not in self._served or dict(labels.versions) != dict(served.labels):
-            self._put(replace(served, labels=dict(labels.versions)))
+            labels, problem = Labels(), error
+        if problem is not None and known is not None:
+            labels = Labels(known.labels)  # what was read before still holds
+        said = None if problem is None else _public(problem, folder)
+        now = replace(before, labels=dict(labels.versions), labels_problem=said)
+        if problem is not None and said != before.labels_problem:
+            log.error("%s The last good labels hold, where there are any.", problem)
+        if known is None or now != before:
+            self._put(now)
+        if known is None or now.labels != dict(before.labels):
             self._tell(Change("labels", name))
 
     def _drop(self, found: set[Version]) -> None:

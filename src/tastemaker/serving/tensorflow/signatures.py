@@ -138,7 +138,7 @@ async def _basket(call: Call) -> Lists:
 async def _lists(call: Call, asked: list[tuple[Any, Sequence[Any]]]) -> list[Ranked]:
     """Rank for users and baskets, under the rules in force."""
     book, said = _book(call), call.values["include_purchased"]
-    visitors = visitors_of(call.api, call.loaded, asked)
+    visitors = await visitors_of(call.api, call.loaded, asked)
     count_unknown(visitors, call.metrics, call.loaded.name)
     standing = await call.api.standing(call.loaded, None)
     how = Ranking(standing, bool(book.include_purchased if said is None else said), book=book)

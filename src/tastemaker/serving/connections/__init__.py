@@ -1,0 +1,1 @@
+"""Connections: how many there may be, how they are accepted, and how they end."""
