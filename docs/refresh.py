@@ -29,6 +29,7 @@ WITH_TRANSCRIPTS = (ROOT / "README.md", DOCS / "guide.md")
 COMPARED = (DOCS / "guide.md",)
 """Pages whose transcripts a test compares; the README's holds names of products, which another training may change."""
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GAP = "…"
 
 
@@ -66,6 +67,22 @@ def steps(text: str) -> list[Step]:
     """Split a transcript into its commands."""
     parts = re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]
     return [Step(*part.rstrip("\n").partition("\n")[::2]) for part in parts]
+
+
+def command_lines(page: Path) -> list[str]:
+    """Return the commands of `tastemaker` and curl in a page's blocks, each on one line, without what a shell does with them."""
+    found = []
+    for kind, text in FENCED.findall(page.read_text(encoding="utf-8")):
+        if kind in ("", "bash", "console"):
+            lines = text.replace("\\\n", " ").splitlines()
+            lines = [line.removeprefix("$ ") for line in lines if kind != "console" or line.startswith("$ ")]
+            parts = [part.strip() for line in lines for part in re.split(r" && | &&$| \| ", line)]
+            found += [
+                re.sub(r"\s+(#.*|&|> .*)$", "", part)
+                for part in parts
+                if re.match(r"(tastemaker|curl) ", part)
+            ]
+    return found
 
 
 def run_python(text: str, label: str, names: dict[str, Any]) -> None:
