@@ -6,7 +6,7 @@ The command line writes the names of its files' columns in the place of some of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -78,6 +78,12 @@ class Explained(Struct):
         | UnsetType
     ) = UNSET
     others_facts: float | UnsetType = UNSET
+    rules: (
+        Annotated[
+            float, Meta(description="What boosts and burials of the rules add; left out where none does.")
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class Product(Struct):
@@ -225,21 +231,25 @@ def _reasons(reasons: Sequence[Reason], ids: Callable[[Rows], Ids]) -> list[Expl
     """Return the reasons of a list; the ids of all purchases that they name are looked up at once."""
     rows = [spoken.row for reason in reasons for spoken in reason.purchases]
     names = iter(_listed(ids(np.array(rows, np.int32))))
-    return [
-        Explained(
-            reason.popularity,
-            reason.taste,
-            reason.repeat,
-            [
-                Speaker(next(names), spoken.taste, spoken.memory, spoken.together)
-                for spoken in reason.purchases
-            ],
-            reason.others_taste,
-            reason.others_memory,
-            *_facts(reason, ids),
-        )
-        for reason in reasons
-    ]
+    return [_explained(reason, names, ids) for reason in reasons]
+
+
+def _explained(reason: Reason, names: Iterator[Any], ids: Callable[[Rows], Ids]) -> Explained:
+    """Return one product's reasons; ``names`` gives the ids of its purchases in their order."""
+    facts, others = _facts(reason, ids)
+    return Explained(
+        popularity=reason.popularity,
+        taste=reason.taste,
+        repeat=reason.repeat,
+        purchases=[
+            Speaker(next(names), spoken.taste, spoken.memory, spoken.together) for spoken in reason.purchases
+        ],
+        others_taste=reason.others_taste,
+        others_memory=reason.others_memory,
+        facts=facts,
+        others_facts=others,
+        rules=reason.rules or UNSET,
+    )
 
 
 def _facts(

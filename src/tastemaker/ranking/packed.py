@@ -66,12 +66,18 @@ class PackedModel:
         return Buyers(self.model)
 
     def allowed_by(self, book: RuleBook) -> Candidates:
-        """Return the products under the mask of a book. Those of the last book are kept: most requests come under the same."""
+        """Return the products under the mask and the boosts of a book; those of the last book are kept: most requests share it."""
         kept = self._narrowed
         if kept is None or kept[0] is not book:
-            mask = book.allowed
-            kept = self._narrowed = (book, self.exact if mask is None else self.exact.only(mask))
+            mask, boosted = book.allowed, self.boosted_by(book)
+            kept = self._narrowed = (book, boosted if mask is None else boosted.only(mask))
         return kept[1]
+
+    def boosted_by(self, book: RuleBook) -> Candidates:
+        """Return all products, the scores of some raised or lowered as a book says."""
+        if book.boosts is None:
+            return self.exact
+        return replace(self.exact, bias=self.exact.bias + book.boosts)
 
     def space(self, similarity: Similarity = "dot") -> Space:
         """Return where neighbours are searched; raise `SettingProblem` for an unknown similarity."""

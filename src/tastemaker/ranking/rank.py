@@ -142,8 +142,9 @@ def rank_visitors(
     book = open_book(len(packed.model.products)) if book is None else book
     include = bool(book.include_purchased if include_purchased is None else include_purchased)
     exact = explain or not book.is_empty
+    ahead = k + book.reach
     batch = _Batch(
-        packed, book, exact_of(packed.candidates) if exact else packed.candidates, k, include, threads
+        packed, book, packed.boosted_by(book) if exact else packed.candidates, ahead, include, threads
     )
     held = visitors.held.lengths()
     empty = held == 0 if visitors.asking is None else visitors.asking.says_nothing()
@@ -152,8 +153,10 @@ def rank_visitors(
     else:
         categories = _categories(packed, visitors, book, empty)
         found = batch.all(visitors, empty, categories)
+    if book.places is not None:
+        found = _moved(found, book.places, k)
     sources = _sources(visitors, held, categories)
-    reasons = _reasons(packed, visitors, found.lists, include) if explain else None
+    reasons = _reasons(packed, visitors, found.lists, include, book) if explain else None
     return VisitorLists(
         found.lists, sources, None if include else _purchased(visitors.held, held, book),
         found.pinned, found.filled, found.capped, reasons,
@@ -234,6 +237,8 @@ class _Batch:
         queries = basket_queries(model, nothing, threads=1)
         buyers = buyers_for_nobody(model)
         if buyers is not None:
+            if self.book.boosts is not None:  # buyers are counts, not their logarithms
+                buyers = (buyers * np.exp(self.book.boosts)).astype(np.float32)
             every = np.arange(len(buyers), dtype=np.int32)
             queries = Queries(queries.vectors, ExtraScores(np.array([0, len(buyers)]), every, buyers))
         preferred = _of_categories(self.packed.catalogue, categories)
@@ -266,7 +271,7 @@ class _Batch:
 
     def _best(self, queries: Queries, exclude: Exclusions | None) -> RankedLists:
         vectors, extra, book = queries.vectors, queries.extra, self.book
-        if book.allowed is None:
+        if book.allowed is None and book.boosts is None:
             return best_of(
                 vectors, self.candidates, self.k, exclude=exclude, extra=extra, threads=self.threads
             )
@@ -331,7 +336,43 @@ def _purchased(held: Histories, counts: Offsets, book: RuleBook) -> Offsets:
     return ends[1:] - ends[:-1]
 
 
+def _moved(part: _Part, places: Rows, k: int) -> _Part:
+    """Move the products of each list, those pinned and those filled in aside, up and down by so many places, and cut it at k."""
+    lists, scores, kept, filled = [], [], [], []
+    for q, (rows, values) in enumerate(part.lists):
+        head, tail = int(part.pinned[q]), len(rows) - int(part.filled[q])
+        shift = places[rows]
+        shift[:head], shift[tail:] = 0, 0
+        where = np.arange(len(rows), dtype=np.int64)
+        part_of = (where >= head).view(np.int8) + (where >= tail).view(np.int8)
+        # of two that meet at one place, the one that came from further below stands first
+        order = np.lexsort((where, -shift, where - shift, part_of))[:k]
+        lists.append(rows[order])
+        scores.append(values[order])
+        kept.append(min(head, k))
+        filled.append(int((order >= tail).sum()))
+    offsets, rows = flat_lists(lists)
+    ranked = RankedLists(offsets, rows, np.concatenate([*scores, np.zeros(0, np.float32)]))
+    return _Part(ranked, np.array(kept, np.int64), np.array(filled, np.int64), part.capped)
+
+
 def _reasons(
+    packed: PackedModel, visitors: Visitors, lists: RankedLists, include: bool, book: RuleBook
+) -> tuple[tuple[Reason, ...], ...]:
+    found = _reasons_without_rules(packed, visitors, lists, include)
+    boosts = book.boosts
+    if boosts is None:
+        return found
+    return tuple(
+        tuple(
+            replace(reason, rules=float(boosts[row]))
+            for reason, row in zip(reasons, rows.tolist(), strict=True)
+        )
+        for reasons, (rows, _) in zip(found, lists, strict=True)
+    )
+
+
+def _reasons_without_rules(
     packed: PackedModel, visitors: Visitors, lists: RankedLists, include: bool
 ) -> tuple[tuple[Reason, ...], ...]:
     held, times = visitors.held, visitors.times

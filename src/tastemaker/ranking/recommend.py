@@ -32,7 +32,7 @@ from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.live.knowing import Facts, asking_of
 from tastemaker.ranking.packed import PackedModel, Similarity, pack
 from tastemaker.ranking.rank import USERS_AT_ONCE, VisitorList, VisitorLists, rank_neighbours, rank_visitors
-from tastemaker.ranking.rules.rule_book import RuleBook, compile_rules
+from tastemaker.ranking.rules.rule_book import RuleBook, compile_rules, sold_counts
 from tastemaker.ranking.rules.rules import NO_RULES, Rules, read_rules
 from tastemaker.ranking.visitors import NOTHING, Visitor, Visitors, categories_of
 from tastemaker.tabular import Tabular
@@ -383,7 +383,9 @@ def book_of(packed: PackedModel, rules: AnyRules | None) -> RuleBook:
     elif not isinstance(rules, Rules):
         rules = Rules.from_json(rules)
     products = packed.model.products
-    return compile_rules([rules], products, packed.catalogue or empty_table(products))
+    return compile_rules(
+        [rules], products, packed.catalogue or empty_table(products), sold=sold_counts(packed.model, rules)
+    )
 
 
 def known_part(model: TasteModel, basket: Iterable[object]) -> tuple[list[object], list[object]]:

@@ -114,13 +114,15 @@ class Reason:
     """What is known beside purchases that says most for it; ``None`` for a model that knows nothing but purchases"""
     others_facts: float = 0.0
     """Of all else that is known beside purchases"""
+    rules: float = 0.0
+    """What boosts and burials of the rules add"""
 
     @property
     def total(self) -> float:
         """Return the sum of all parts: the score."""
         rest = self.popularity + self.taste + self.repeat + self.others_taste + self.others_memory
         known = sum(fact.weight for fact in self.facts or ()) + self.others_facts
-        return rest + known + sum(purchase.weight for purchase in self.purchases)
+        return rest + known + self.rules + sum(purchase.weight for purchase in self.purchases)
 
 
 class Buyers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -11,13 +12,27 @@ import polars as pl
 from tastemaker.data.reading.product_table import ProductTable
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import ColumnProblem, SettingProblem
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.rules.named import NamedRule
 from tastemaker.ranking.rules.rules import Condition, Id, Rules, Value
-from tastemaker.types import Booleans, Rows
+from tastemaker.types import AnyArray, Booleans, Floats, Rows
 
-__all__ = ["REPACKED_FROM", "Cap", "Removal", "RuleBook", "compile_rules", "open_book"]
+__all__ = [
+    "REPACKED_FROM",
+    "Cap",
+    "IdlePin",
+    "Removal",
+    "RuleBook",
+    "compile_rules",
+    "open_book",
+    "sold_counts",
+]
 
 REPACKED_FROM = 16
 """Where the rules allow at most one candidate in this many, the allowed ones are packed again and nothing else is read"""
+
+PINNED_BY_CONDITION = 3
+"""How many products a pin with conditions puts first, where it does not say"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +40,17 @@ class Removal:
     """How many candidates one rule removed that no rule before it had removed."""
 
     rule: str
-    """``allow``, ``deny``, ``where.COLUMN``, ``minimum_price``, ``at_most.COLUMN``, ``purchased``"""
+    """``allow``, ``deny``, ``where.COLUMN``, ``minimum_price``, ``rules.NAME``, ``at_most.COLUMN``, ``purchased``"""
     removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class IdlePin:
+    """A pin that puts its product into no list."""
+
+    product: Id
+    rule: str | None
+    """The rule that removes the product; ``None`` where the model does not know it"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +81,12 @@ class RuleBook:
     include_purchased: bool | None
     where: tuple[Condition, ...] = ()
     """All conditions on columns, those of a request before those of the file"""
+    boosts: Floats | None = None
+    """``float32[P]``, what is added to each product's score; ``None`` where nothing is"""
+    places: Rows | None = None
+    """``int32[P]``, by how many places each product is moved up (below 0: down) in its list; ``None`` where none is"""
+    idle: tuple[IdlePin, ...] = ()
+    """The pins without effect"""
 
     @property
     def candidates(self) -> int:
@@ -71,13 +101,31 @@ class RuleBook:
     @property
     def is_empty(self) -> bool:
         """Return whether ranking by this book is plain ranking."""
-        return self.allowed is None and not self.caps and not len(self.pinned)
+        plain = self.allowed is None and self.boosts is None and self.places is None
+        return plain and not self.caps and not len(self.pinned)
+
+    @property
+    def reach(self) -> int:
+        """Return from how many places beyond the end of a list a moved product may come."""
+        places = self.places
+        if places is None or not len(places):
+            return 0
+        return int(max(places.max(), 0)) + int(max(-int(places.min()), 0))
 
 
-def compile_rules(rules: Sequence[Rules], products: Vocabulary, table: ProductTable) -> RuleBook:
+def compile_rules(
+    rules: Sequence[Rules],
+    products: Vocabulary,
+    table: ProductTable,
+    *,
+    moment: datetime | None = None,
+    sold: AnyArray | None = None,
+) -> RuleBook:
     """Compile one or several sets of rules, all of which hold; pins of the later ones come first.
 
-    Raises `ColumnProblem` for a column that the catalogue lacks, and `SettingProblem` for a value that its column cannot hold.
+    Rules with a schedule are those of ``moment``, by default of now. ``sold``, ``int[P]``, says how often each product was
+    bought, which is the order of a pin that has conditions; without it, the catalogue's. Raises `ColumnProblem` for a column
+    that the catalogue lacks, and `SettingProblem` for a value that its column cannot hold.
     Unknown ids are no error: a catalogue changes more often than rules do. They are listed.
 
     >>> from tastemaker.data.reading.product_table import read_product_table
@@ -87,44 +135,92 @@ def compile_rules(rules: Sequence[Rules], products: Vocabulary, table: ProductTa
     >>> book.allowed.tolist(), book.removals[1], book.unknown
     ([True, False, False], Removal(rule='where.price', removed=1), ('cap',))
     """
-    sheet = _Sheet(products)
+    sheet, moves = _Sheet(products), _Moves(len(products))
+    rules = [each.standing(moment) for each in rules]
     for each in rules:
-        if each.allow is not None:
-            sheet.keep("allow", sheet.mask_of(each.allow))
-        if each.deny:
-            sheet.keep("deny", ~sheet.mask_of(each.deny))
-        for condition in each.where:
-            sheet.keep(f"where.{condition.column}", holds(condition, table))
-        if each.minimum_price is not None:
-            price = table.named("price")
-            if price is None:
-                columns = ", ".join(map(repr, table.frame.columns)) or "none; give a catalogue"
-                raise ColumnProblem(
-                    f"minimum_price needs a column of prices, and {table.label} has none with a usual name. "
-                    f"Its columns are: {columns}."
-                )
-            sheet.keep("minimum_price", holds(Condition(price, minimum=each.minimum_price), table))
-    caps = tuple(Cap(column, most, table.codes(column)) for each in rules for column, most in each.at_most)
-    pins = np.concatenate([sheet.rows_of(each.pin) for each in reversed(rules)] or [np.zeros(0, np.int32)])
-    _, first = np.unique(pins, return_index=True)
-    pins = pins[np.sort(first)]
+        _keep_plain(each, sheet, table)
+        _keep_named(each, sheet, moves, table)
+    caps = [Cap(column, most, table.codes(column)) for each in rules for column, most in _limits(each)]
+    pins = _pins([*reversed(rules)], sheet, table, sold)  # those of the later sets come first
     allowed = sheet.allowed
     include = [each.include_purchased for each in rules if each.include_purchased is not None]
     return RuleBook(
         allowed,
         len(products) if allowed is None else int(allowed.sum()),
         tuple(sheet.removals),
-        caps,
+        tuple(caps),
         pins if allowed is None else pins[allowed[pins]],
         tuple(dict.fromkeys(sheet.unknown)),
         include[-1] if include else None,
         tuple(condition for each in reversed(rules) for condition in each.where),
+        moves.boosts,
+        moves.places,
+        sheet.idle(pins),
     )
+
+
+def sold_counts(model: TasteModel, *rules: Rules) -> AnyArray | None:
+    """Return how many users bought each product, ``int[P]``, where a rule asks for it: one that pins the best sellers of some."""
+    if not any(each.pins_by_condition for each in rules):
+        return None
+    return np.bincount(np.asarray(model.histories.products), minlength=len(model.products))
 
 
 def open_book(products: int) -> RuleBook:
     """Return the book without rules, for a model of this many products."""
     return RuleBook(None, products, (), (), np.zeros(0, np.int32), (), None)
+
+
+def _keep_plain(each: Rules, sheet: _Sheet, table: ProductTable) -> None:
+    """Apply the rules by id and by column."""
+    if each.allow is not None:
+        sheet.keep("allow", sheet.mask_of(each.allow))
+    if each.deny:
+        sheet.keep("deny", ~sheet.mask_of(each.deny))
+    for condition in each.where:
+        sheet.keep(f"where.{condition.column}", holds(condition, table))
+    if each.minimum_price is None:
+        return
+    price = table.named("price")
+    if price is None:
+        columns = ", ".join(map(repr, table.frame.columns)) or "none; give a catalogue"
+        raise ColumnProblem(
+            f"minimum_price needs a column of prices, and {table.label} has none with a usual name. "
+            f"Its columns are: {columns}."
+        )
+    sheet.keep("minimum_price", holds(Condition(price, minimum=each.minimum_price), table))
+
+
+def _keep_named(each: Rules, sheet: _Sheet, moves: _Moves, table: ProductTable) -> None:
+    """Apply the named rules that ban, allow, boost or bury."""
+    for place, rule in enumerate(each.named, start=1):
+        if rule.do in ("pin", "at_most"):
+            continue
+        target = _target(rule, sheet, table)
+        if rule.do in ("boost", "bury"):
+            moves.add(rule, target)
+        else:
+            sheet.keep(f"rules.{rule.title(place)}", target if rule.do == "only" else ~target)
+
+
+def _limits(each: Rules) -> list[tuple[str, int]]:
+    """Return the columns of which a list may have only so many alike."""
+    named = [(rule.column, rule.most) for rule in each.named if rule.do == "at_most"]
+    return [
+        *each.at_most,
+        *((column, most) for column, most in named if column is not None and most is not None),
+    ]
+
+
+def _pins(rules: Sequence[Rules], sheet: _Sheet, table: ProductTable, sold: AnyArray | None) -> Rows:
+    """Return what is pinned, first to last, whether it may be shown or not; each product once."""
+    lists = [np.zeros(0, np.int32)]
+    for each in rules:
+        lists.append(sheet.rows_of(each.pin, pins=True))
+        lists += [_pins_of(rule, sheet, table, sold) for rule in each.named if rule.do == "pin"]
+    pins = np.concatenate(lists).astype(np.int32)
+    _, first = np.unique(pins, return_index=True)
+    return pins[np.sort(first)]
 
 
 def holds(condition: Condition, table: ProductTable) -> Booleans:
@@ -181,6 +277,47 @@ def _fitting(value: Value, dtype: pl.DataType, condition: Condition, label: str)
     )
 
 
+def _target(rule: NamedRule, sheet: _Sheet, table: ProductTable) -> Booleans:
+    """Return which products a rule is about, ``bool[P]``."""
+    mask = np.ones(sheet.count, np.bool_) if not rule.products else sheet.mask_of(rule.products)
+    for condition in rule.where:
+        mask &= holds(condition, table)
+    return mask
+
+
+def _pins_of(rule: NamedRule, sheet: _Sheet, table: ProductTable, sold: AnyArray | None) -> Rows:
+    """Return what a rule pins, first to last: its products as listed, or the best sellers that satisfy its conditions."""
+    if rule.products:
+        rows = sheet.rows_of(rule.products, pins=True)
+        if rule.where:
+            rows = rows[_target(rule, sheet, table)[rows]]
+    else:
+        rows = np.flatnonzero(_target(rule, sheet, table)).astype(np.int32)
+        if sold is not None:
+            rows = rows[np.argsort(-np.asarray(sold)[rows], kind="stable")]
+    return rows[: PINNED_BY_CONDITION if rule.most is None and not rule.products else rule.most]
+
+
+class _Moves:
+    """What boosts and burials of one book come to: they add up."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.boosts: Floats | None = None
+        self.places: Rows | None = None
+
+    def add(self, rule: NamedRule, target: Booleans) -> None:
+        """Add one rule for the products under the mask."""
+        if rule.factor is not None:
+            if self.boosts is None:
+                self.boosts = np.zeros(self._count, np.float32)
+            self.boosts[target] += np.float32(np.log(rule.factor))
+        elif rule.places is not None:
+            if self.places is None:
+                self.places = np.zeros(self._count, np.int32)
+            self.places[target] += rule.places if rule.do == "boost" else -rule.places
+
+
 class _Sheet:
     """Where the rules of one book are applied, one after another."""
 
@@ -189,19 +326,39 @@ class _Sheet:
         self.allowed: Booleans | None = None
         self.removals: list[Removal] = []
         self.unknown: list[Id] = []
+        self._masks: list[tuple[str, Booleans]] = []
+        self._unknown_pins: list[Id] = []
+
+    @property
+    def count(self) -> int:
+        """Return how many products there are, P."""
+        return len(self._products)
+
+    def idle(self, pins: Rows) -> tuple[IdlePin, ...]:
+        """Return which pins, unknown ones and those at some rows, put nothing into any list, and why."""
+        found = [IdlePin(product, None) for product in dict.fromkeys(self._unknown_pins)]
+        allowed = self.allowed
+        if allowed is not None:
+            for row in pins[~allowed[pins]].tolist():
+                rule = next(rule for rule, mask in self._masks if not mask[row])
+                found.append(IdlePin(self._products.ids[row], rule))
+        return tuple(found)
 
     def keep(self, rule: str, mask: Booleans) -> None:
         """Let only the products under the mask stay."""
         before = len(mask) if self.allowed is None else int(self.allowed.sum())
         self.allowed = mask if self.allowed is None else self.allowed & mask
         self.removals.append(Removal(rule, before - int(self.allowed.sum())))
+        self._masks.append((rule, mask))
 
-    def rows_of(self, ids: Sequence[Id]) -> Rows:
+    def rows_of(self, ids: Sequence[Id], *, pins: bool = False) -> Rows:
         """Return the rows of those ids that are known, and note the others."""
         if not ids:
             return np.zeros(0, np.int32)
         found = self._products.find(pl.Series("id", [str(product) for product in ids], dtype=pl.String))
-        self.unknown += [ids[place] for place in np.flatnonzero(found.is_null().to_numpy()).tolist()]
+        strange = [ids[place] for place in np.flatnonzero(found.is_null().to_numpy()).tolist()]
+        self.unknown += strange
+        self._unknown_pins += strange if pins else []
         return found.drop_nulls().to_numpy().astype(np.int32)
 
     def mask_of(self, ids: Sequence[Id]) -> Booleans:

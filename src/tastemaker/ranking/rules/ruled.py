@@ -200,7 +200,7 @@ class _Walk:
         extra, packed = self._query.extra or no_extra(), np.ascontiguousarray(rows[None, :])
         scores = np.empty(packed.shape, np.float32)
         score_pairs(
-            0, 1, self._query.vectors, self._model.product_vectors, self._model.product_bias, packed,
+            0, 1, self._query.vectors, self._model.product_vectors, self._candidates.bias, packed,
             extra.offsets, extra.rows, extra.scores, scores,
         )  # fmt: skip
         answer: Floats = scores[0]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from tastemaker.data.conditions import (
-    LONGEST,
     Condition,
     Value,
     check_text,
@@ -19,11 +19,13 @@ from tastemaker.data.conditions import (
     shortened,
 )
 from tastemaker.errors import SettingProblem, TastemakerError
+from tastemaker.ranking.rules.named import Id, NamedRule, ids_of_json
 from tastemaker.storage import keep_good, mark_of, read_or_good, read_regular, update
 
 __all__ = ["NO_RULES", "Condition", "Id", "Rules", "RulesFile", "Value", "read_rules", "write_rules"]
 
-Id: TypeAlias = str | int
+MOST_NAMED = 1_000
+"""Most named rules of one file"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,8 @@ class Rules:
     """First of all, in this order; only what the other rules let through"""
     include_purchased: bool | None = None
     """Whether a list may hold what its user bought; ``None`` leaves it to the request"""
+    named: tuple[NamedRule, ...] = ()
+    """Rules of merchandisers, each with its products and its time; they hold beside all others"""
 
     @staticmethod
     def from_json(content: object, *, label: str = "the rules") -> Rules:
@@ -65,8 +69,8 @@ class Rules:
             raise SettingProblem(f"include_purchased in {label} is {include!r}; it must be true or false.")
         price = given.get("minimum_price")
         return Rules(
-            allow=_ids(given["allow"], f"allow in {label}") if "allow" in given else None,
-            deny=_ids(given.get("deny", []), f"deny in {label}"),
+            allow=ids_of_json(given["allow"], f"allow in {label}") if "allow" in given else None,
+            deny=ids_of_json(given.get("deny", []), f"deny in {label}"),
             where=tuple(
                 condition_of_json(column, wanted, f"where.{column} in {label}")
                 for column, wanted in _mapping(given.get("where", {}), f"where in {label}").items()
@@ -76,8 +80,32 @@ class Rules:
                 (column, _count(most, f"at_most.{column} in {label}"))
                 for column, most in _mapping(given.get("at_most", {}), f"at_most in {label}").items()
             ),
-            pin=_ids(given.get("pin", []), f"pin in {label}"),
+            pin=ids_of_json(given.get("pin", []), f"pin in {label}"),
             include_purchased=include,
+            named=_named(given.get("rules", []), label),
+        )
+
+    def standing(self, moment: datetime | None = None) -> Rules:
+        """Return the rules of a moment, by default of now: without those that are paused, not begun or over."""
+        if not self.named:
+            return self
+        moment = datetime.now(UTC) if moment is None else moment
+        return replace(
+            self,
+            named=tuple(
+                replace(rule, since=None, until=None) for rule in self.named if rule.holds_at(moment)
+            ),
+        )
+
+    @property
+    def pins_by_condition(self) -> bool:
+        """Return whether a rule pins the best sellers among some products."""
+        return any(rule.do == "pin" and not rule.products for rule in self.named)
+
+    def always(self) -> Rules:
+        """Return the rules without schedules and pauses: what must hold for all to be sound at any time."""
+        return replace(
+            self, named=tuple(replace(rule, since=None, until=None, paused=False) for rule in self.named)
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -90,11 +118,12 @@ class Rules:
             "at_most": dict(self.at_most) or None,
             "pin": list(self.pin) or None,
             "include_purchased": self.include_purchased,
+            "rules": [rule.to_json() for rule in self.named] or None,
         }
         return {key: value for key, value in content.items() if value is not None}
 
 
-_KEYS = frozenset(Rules.__dataclass_fields__)
+_KEYS = frozenset(Rules.__dataclass_fields__) - {"named"} | {"rules"}
 NO_RULES = Rules()
 
 
@@ -207,22 +236,17 @@ def _mapping(content: object, label: str) -> dict[str, Any]:
     return dict(content)
 
 
-def _ids(content: object, label: str) -> tuple[Id, ...]:
+def _named(content: object, label: str) -> tuple[NamedRule, ...]:
     if not isinstance(content, list | tuple):
-        raise SettingProblem(f"{label} is {shortened(content)}; it must be a list of product ids.")
-    _check_length(content, label)
-    for product in content:
-        if isinstance(product, bool) or not isinstance(product, str | int):
-            raise SettingProblem(f"{label} holds {shortened(product)}; ids are texts or integers.")
-        check_text(product, label)
-    return tuple(content)
-
-
-def _check_length(content: list[object] | tuple[object, ...], label: str) -> None:
-    if len(content) > LONGEST:
-        raise SettingProblem(
-            f"{label} has {len(content):,} entries; it may have {LONGEST:,}: use a column instead."
-        )
+        raise SettingProblem(f"rules in {label} is {shortened(content)}; it must be a list of rules.")
+    if len(content) > MOST_NAMED:
+        raise SettingProblem(f"rules in {label} has {len(content):,} entries; it may have {MOST_NAMED:,}.")
+    rules = []
+    for place, each in enumerate(content, start=1):
+        name = each.get("name") if isinstance(each, Mapping) else None
+        said = f"rule {place}" + (f" ({shortened(name)})" if name else "")
+        rules.append(NamedRule.from_json(each, f"{said} in {label}"))
+    return tuple(rules)
 
 
 def _count(wanted: object, label: str) -> int:

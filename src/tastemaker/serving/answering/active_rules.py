@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from datetime import UTC, datetime
 from functools import partial
 from weakref import WeakKeyDictionary
 
 from tastemaker.errors import RulesLost, RulesProblem, TastemakerError
-from tastemaker.ranking.rules.rule_book import RuleBook, compile_rules
+from tastemaker.ranking.rules.rule_book import RuleBook, compile_rules, sold_counts
 from tastemaker.ranking.rules.rules import NO_RULES, Rules, RulesFile
 from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.serving.models.registry import Registry, Served
@@ -94,15 +95,20 @@ class RulesInForce:
         file = self._files.get(name)
         return None if file is None else file.problem
 
-    def book(self, loaded: LoadedModel, request: Rules = NO_RULES) -> RuleBook:
+    def book(self, loaded: LoadedModel, request: Rules = NO_RULES, *, at: int | None = None) -> RuleBook:
         """Return what the file's rules and those of a request come to; raise `RulesProblem` where they cannot hold.
 
         Raises `RulesLost` where nobody knows the file's.
-        """
-        return self.compiled(loaded, (self.in_force(loaded.name), request))
 
-    def compiled(self, loaded: LoadedModel, stated: tuple[Rules, ...]) -> RuleBook:
+        Rules with a schedule are those of now, or of a moment ``at``, in microseconds since 1970.
+        """
+        return self.compiled(loaded, (self.in_force(loaded.name), request), at=at)
+
+    def compiled(self, loaded: LoadedModel, stated: tuple[Rules, ...], *, at: int | None = None) -> RuleBook:
         """Return what these rules come to for a version; raise `RulesProblem` where they cannot hold."""
+        if any(rule_set.named for rule_set in stated):
+            moment = datetime.now(UTC) if at is None else datetime.fromtimestamp(at / 1e6, UTC)
+            stated = tuple(rule_set.standing(moment) for rule_set in stated)
         rules = tuple(rule_set for rule_set in stated if rule_set is not NO_RULES and rule_set != NO_RULES)
         with self._lock:
             books = self._books.setdefault(loaded, OrderedDict())
@@ -111,7 +117,8 @@ class RulesInForce:
                 books.move_to_end(rules)
                 return found
         try:
-            book = compile_rules(rules, loaded.model.products, loaded.catalogue)
+            sold = sold_counts(loaded.model, *rules)
+            book = compile_rules(rules, loaded.model.products, loaded.catalogue, sold=sold)
         except TastemakerError as error:
             raise RulesProblem(str(error)) from None
         with self._lock:
@@ -123,7 +130,7 @@ class RulesInForce:
     def check(self, loaded: LoadedModel, rules: Rules) -> None:
         """Raise `RulesProblem` for rules that cannot hold for a version."""
         try:
-            compile_rules([rules], loaded.model.products, loaded.catalogue)
+            compile_rules([rules.always()], loaded.model.products, loaded.catalogue)
         except TastemakerError as error:
             raise RulesProblem(str(error)) from None
 
@@ -131,4 +138,4 @@ class RulesInForce:
         served = self._registry.models.get(name)
         if served is not None and served.default is not None:
             loaded = served.get()
-            compile_rules([rules], loaded.model.products, loaded.catalogue)
+            compile_rules([rules.always()], loaded.model.products, loaded.catalogue)

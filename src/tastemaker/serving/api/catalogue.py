@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from msgspec import UNSET
 from starlette.concurrency import run_in_threadpool
@@ -152,6 +153,7 @@ def _body_of(rules: Rules) -> bodies.RulesOfModel:
         at_most=dict(rules.at_most),
         pin=list(rules.pin),
         include_purchased=UNSET if rules.include_purchased is None else rules.include_purchased,
+        rules=msgspec.convert([rule.to_json() for rule in rules.named], list[bodies.NamedRuleBody]),
     )
 
 

@@ -87,39 +87,73 @@ Unknown = Annotated[
 # What requests hold -----------------------------------------------------------------------------------------
 
 
+WHERE = Meta(
+    description="For columns of the catalogue: a value, a list of values, {not: [values]}, or {min, max}.",
+    extra_json_schema={
+        "additionalProperties": {
+            "anyOf": [
+                {"type": ["string", "number", "boolean"]},
+                {"type": "array", "items": {"type": ["string", "number", "boolean"]}},
+                {
+                    "type": "object",
+                    "properties": {
+                        "in": {"type": "array", "items": {"type": ["string", "number", "boolean"]}}
+                    },
+                    "required": ["in"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {
+                        "not": {"type": "array", "items": {"type": ["string", "number", "boolean"]}}
+                    },
+                    "required": ["not"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {"min": {"type": "number"}, "max": {"type": "number"}},
+                    "minProperties": 1,
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    },
+)
+
+
+class NamedRuleBody(
+    Struct, forbid_unknown_fields=True, omit_defaults=True, rename={"since": "from", "until": "to"}
+):
+    """One rule of a merchandiser; its products are those listed, or that satisfy `where`, or both."""
+
+    do: Literal["pin", "ban", "only", "boost", "bury", "at_most"]
+    name: Annotated[str, Meta(max_length=200)] = ""
+    products: Annotated[list[Id], Some] = []
+    where: Annotated[dict[str, Any], WHERE] = {}
+    factor: (
+        Annotated[Number, Meta(description="How much likelier (boost) or unlikelier (bury).")] | UnsetType
+    ) = UNSET
+    places: Annotated[int, Meta(ge=1, le=1_000, description="By how many places of a list.")] | UnsetType = (
+        UNSET
+    )
+    column: Annotated[str, Meta(description="Of `at_most`: what products have alike.")] | UnsetType = UNSET
+    most: Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType = UNSET
+    since: (
+        Annotated[str, Meta(description="The first day, or a time of RFC 3339 with its zone.")] | UnsetType
+    ) = UNSET
+    until: (
+        Annotated[str, Meta(description="The last day, or a time; before it the rule holds.")] | UnsetType
+    ) = UNSET
+    paused: bool = False
+
+
 class RulesBody(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Which products may be listed, applied before ranking; see docs/rules.md."""
 
     allow: Annotated[list[Id], Some, Meta(description="Only these products.")] | UnsetType = UNSET
     deny: Annotated[list[Id], Some, Meta(description="None of these products.")] = []
-    where: Annotated[
-        dict[str, Any],
-        Meta(
-            description="For columns of the catalogue: a value, a list of values, or {min, max}.",
-            extra_json_schema={
-                "additionalProperties": {
-                    "anyOf": [
-                        {"type": ["string", "number", "boolean"]},
-                        {"type": "array", "items": {"type": ["string", "number", "boolean"]}},
-                        {
-                            "type": "object",
-                            "properties": {
-                                "in": {"type": "array", "items": {"type": ["string", "number", "boolean"]}}
-                            },
-                            "required": ["in"],
-                            "additionalProperties": False,
-                        },
-                        {
-                            "type": "object",
-                            "properties": {"min": {"type": "number"}, "max": {"type": "number"}},
-                            "minProperties": 1,
-                            "additionalProperties": False,
-                        },
-                    ]
-                }
-            },
-        ),
-    ] = {}
+    where: Annotated[dict[str, Any], WHERE] = {}
     minimum_price: Number | UnsetType = UNSET
     at_most: Annotated[
         dict[str, Annotated[int, Meta(ge=1, le=1_000_000)]],
@@ -129,6 +163,9 @@ class RulesBody(Struct, forbid_unknown_fields=True, omit_defaults=True):
     ] = {}
     pin: Annotated[list[Id], Some, Meta(description="First of all, in this order.")] = []
     include_purchased: Include | UnsetType = UNSET
+    rules: Annotated[
+        list[NamedRuleBody], Meta(description="Rules with a name, a time and a strength of their own.")
+    ] = []
 
 
 class RulesOfModel(RulesBody):
