@@ -179,7 +179,11 @@ def test_rules_come_back_as_they_were_written(tmp_path):
     write_rules(tmp_path / "rules.json", rules)
     assert json.loads((tmp_path / "rules.json").read_text()) == SOME
     assert read_rules(tmp_path / "rules.json") == rules
-    assert sorted(file.name for file in tmp_path.iterdir()) == [".rules.json.lock", "rules.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        ".rules.json.good",
+        ".rules.json.lock",
+        "rules.json",
+    ]
 
 
 def test_rules_in_toml(tmp_path):
