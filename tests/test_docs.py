@@ -47,6 +47,14 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page):
             ], link
 
 
+@pytest.mark.parametrize("page", refresh.pages(), ids=lambda page: page.name)
+def test_every_name_of_python_that_a_page_mentions_exists(page):
+    import tastemaker
+
+    named = set(re.findall(r"\btm\.(\w+)", page.read_text(encoding="utf-8")))
+    assert [name for name in sorted(named) if not hasattr(tastemaker, name)] == []
+
+
 def test_every_public_name_is_in_the_guide():
     import tastemaker
 

@@ -82,6 +82,20 @@ def test_no_page_asks_another_host_for_anything(parsed):
     assert [ask for ask in asked if re.match(r"(https?:)?//", ask)] == []
 
 
+WORDS = (
+    "cold start", "collaborative filtering", "implicit feedback", "embedding", "item-to-item", "hyperparameter",
+    "early stopping", "authentication", "monitoring", "health check", "A/B test", "candidate generation", "two-tower",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_search_for_a_word_of_the_field_finds_a_page_for_users(sections, word):
+    found = [part for part in sections if word.lower() in f"{part['title']} {part['text']}".lower()]
+    titled = [part for part in found if word.lower() in part["title"].lower()]
+    assert found
+    assert titled or word in ("collaborative filtering", "implicit feedback")  # these are in the glossary
+
+
 def test_every_page_is_in_the_navigation():
     named = set(build_site.in_nav())
     assert set(build_site.pages().values()) - named == set()
