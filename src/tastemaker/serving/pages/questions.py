@@ -9,7 +9,9 @@ import numpy as np
 import polars as pl
 from msgspec import Meta, Struct
 
+from tastemaker.data.tokens.encoders import Encoder
 from tastemaker.ranking.as_json import Id
+from tastemaker.ranking.live.knowing import VIEW
 from tastemaker.serving.api.model_choice import chosen
 from tastemaker.serving.api.schemas import ModelQuery
 from tastemaker.serving.front.api_keys import Role
@@ -17,7 +19,7 @@ from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.serving.operations.service import RequestInfo
 from tastemaker.types import Rows
 
-__all__ = ["session", "users"]
+__all__ = ["known", "session", "users"]
 
 MOST = 200
 
@@ -49,6 +51,41 @@ class UsersAnswer(Struct):
     model: str
     version: int
     users: list[UserFound]
+
+
+class Field(Struct):
+    """One column that the model learned from, and what may be said of a visitor by it."""
+
+    name: str
+    values: list[str]
+    """The most frequent values, in the order of the alphabet; of numbers, dates, words and vectors none"""
+
+
+class KnownAnswer(Struct):
+    """What the model understands of a visitor beside purchases."""
+
+    model: str
+    version: int
+    context: list[Field]
+    attributes: list[Field]
+    viewed: bool
+    """Whether it learned from views"""
+
+
+async def known(request: RequestInfo, query: ModelQuery) -> KnownAnswer:
+    """Answer ``GET /api/page/known``: the contexts and attributes that the model learned from."""
+    loaded = chosen(request, query)
+    model = loaded.model
+    tokens = model.tokens
+    parts = () if tokens is None else (tokens.context, tokens.users)
+    fields = [[_field(encoder) for encoder in part.encoders] for part in parts] or [[], []]
+    views = model.kinds is not None and VIEW in model.kinds.names
+    return KnownAnswer(loaded.name, loaded.version, fields[0], fields[1], views)
+
+
+def _field(encoder: Encoder) -> Field:
+    listed = encoder.form in ("category", "list")
+    return Field(encoder.column, sorted(encoder.values[:MOST]) if listed else [])
 
 
 async def session(request: RequestInfo) -> Session:

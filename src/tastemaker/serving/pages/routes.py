@@ -106,6 +106,9 @@ OPERATIONS = (
     Operation(
         "GET", "/api/page/session", "session", "What the caller may do", questions.session, role="read"
     ),
+    Operation(
+        "GET", "/api/page/known", "known", "What is understood of visitors", questions.known, role="read"
+    ),
     Operation("GET", "/api/page/users", "users", "Some users, or those sought", questions.users, role="read"),
 )  # fmt: skip
 

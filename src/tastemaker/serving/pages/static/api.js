@@ -86,6 +86,7 @@ export const product = (at, id, signal) => get(`/api/v1/products/${part(id)}`, a
 export const neighbours = (at, id, by, k, signal) =>
   get(`/api/v1/products/${part(id)}/similar`, { ...at, k, similarity: by, details: true }, signal);
 export const users = (at, search, limit, signal) => get("/api/page/users", { ...at, search, limit }, signal);
+export const known = (at, signal) => get("/api/page/known", at, signal);
 export const history = (at, id, signal) => get(`/api/v1/users/${part(id)}/history`, { ...at, details: true }, signal);
 
 /** What the server counts, as the text that Prometheus reads. */
@@ -95,9 +96,9 @@ export async function metrics(signal) {
   return text;
 }
 
-/** A list for a user, or for a basket, under the published rules and those of a trial. */
-export function list(at, { user, basket = [], k = 12, rules, why = true }, signal) {
-  const body = { ...at, basket, k, why, details: true };
+/** A list for a user, for a basket, or for one of whom `{context, attributes, viewed}` is known, under the published rules and those of a trial. */
+export function list(at, { user, basket = [], known = {}, k = 12, rules, why = true }, signal) {
+  const body = { ...at, basket, ...known, k, why, details: true };
   if (user !== undefined) body.user = user;
   if (rules) body.rules = rules;
   if (body.version !== undefined) body.version = Number(body.version);

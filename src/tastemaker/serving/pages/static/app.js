@@ -12,6 +12,7 @@ import { rules, trialBar } from "./rules.js";
 import { searchBox } from "./search.js";
 import * as store from "./store.js";
 import * as views from "./views.js";
+import { visitor } from "./visitor.js";
 
 const VIEWS = {
   "": views.start,
@@ -19,6 +20,7 @@ const VIEWS = {
   product: views.product,
   customer: views.customer,
   basket: views.basket,
+  visitor,
   compare,
   rules,
   metrics,

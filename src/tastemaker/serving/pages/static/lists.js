@@ -9,6 +9,7 @@ import { described, isBanned } from "./store.js";
 const SOURCES = {
   personal: "Personal: made from what the customer bought.",
   basket: "Made from the basket.",
+  context: "Made from what is known of the visitor: no purchase is.",
   "category best sellers": "Best sellers of the category: nothing else is known.",
   "best sellers": "Best sellers: the model knows nothing else here.",
 };

@@ -15,12 +15,20 @@ function parts(reasons, names) {
     found.push({ kind: "taste", value: one.taste, product, together: one.together });
     found.push({ kind: "memory", value: one.memory, product, together: one.together });
   }
+  for (const one of reasons.facts ?? []) found.push({ kind: "known", value: one.weight, label: fact(one, names) });
+  found.push({ kind: "known", value: reasons.others_facts ?? 0, label: "all else that is known" });
   found.push({ kind: "taste", value: reasons.others_taste, label: "the other purchases" });
   found.push({ kind: "memory", value: reasons.others_memory, label: "the other purchases" });
   found.push({ kind: "taste", value: reasons.taste, label: "the customer's own taste" });
   found.push({ kind: "repeat", value: reasons.repeat, label: "having been bought before" });
   found.push({ kind: "popularity", value: reasons.popularity, label: "its popularity" });
   return found.filter((part) => part.value !== 0);
+}
+
+/** What is known beside purchases, in words: "occasion wedding", "view of Hat". */
+function fact(one, names) {
+  if (one.product === undefined) return one.fact;
+  return `${one.fact} of ${nameOf(names.get(String(one.product)) ?? { id: one.product })}`;
 }
 
 /** The reasons of one recommendation. `because` begins the sentence: "they bought" or "of". */
@@ -45,7 +53,7 @@ export function why(one, names, because) {
 }
 
 function bar(all, share) {
-  const told = ["taste", "memory", "repeat", "popularity"]
+  const told = ["known", "taste", "memory", "repeat", "popularity"]
     .map((kind) => [kind, all.filter((part) => part.kind === kind).reduce((sum, part) => sum + share(part.value), 0)])
     .filter(([, value]) => value >= LEAST);
   return h(
@@ -61,6 +69,14 @@ function sentence(reasons, names, because, share) {
   const speakers = reasons.purchases
     .map((one) => ({ ...one, weight: share(one.taste) + share(one.memory) }))
     .filter((one) => one.weight >= LEAST);
+  const told = (reasons.facts ?? []).filter((one) => share(one.weight) >= LEAST);
+  if (!speakers.length && told.length) {
+    return h(
+      "ul",
+      { class: "because" },
+      ...told.map((one, place) => h("li", {}, h("span", { class: "percent" }, format.percent(share(one.weight))), h("span", { class: "reason" }, place ? "and " : "Because of ", h("b", {}, own(format.short(fact(one, names), SHOWN)))))),
+    );
+  }
   if (!speakers.length) {
     const popular = reasons.popularity > 0 ? "Because it sells well" : "No single purchase speaks for it";
     return h("p", { class: "because" }, popular, ".");
@@ -106,6 +122,8 @@ function sum(one, names) {
         "tbody",
         {},
         ...reasons.purchases.map(speaker),
+        ...(reasons.facts ?? []).map((known) => line(own(format.short(fact(known, names), SHOWN)), "", "", known.weight)),
+        reasons.others_facts ? line("All else that is known", "", "", reasons.others_facts) : null,
         others ? line("Other purchases", format.score(reasons.others_taste), format.score(reasons.others_memory), reasons.others_taste + reasons.others_memory) : null,
         reasons.taste ? line("The customer's own taste", format.score(reasons.taste), "", reasons.taste) : null,
         reasons.repeat ? line("Bought before", "", "", reasons.repeat) : null,
@@ -119,6 +137,7 @@ function sum(one, names) {
 /** What the colours of the bars mean. */
 export function legend(lists) {
   const kinds = [
+    ["known", "what is known beside purchases", (one) => one.others_facts || (one.facts ?? []).length],
     ["taste", "taste: what they bought resembles it", (one) => one.taste || one.others_taste || one.purchases.some((speaks) => speaks.taste)],
     ["memory", "memory: customers bought both", (one) => one.others_memory || one.purchases.some((speaks) => speaks.memory)],
     ["repeat", "bought before", (one) => one.repeat],

@@ -15,8 +15,8 @@ const LISTED = 12;
 const HISTORY = 40;
 
 export async function start({ signal }) {
-  const [catalogue, best, users] = await Promise.all([
-    store.parts(), api.products(store.at(), "", 12, signal), api.users(store.at(), "", 6, signal),
+  const [catalogue, best, users, known] = await Promise.all([
+    store.parts(), api.products(store.at(), "", 12, signal), api.users(store.at(), "", 6, signal), api.known(store.at(), signal),
   ]);
   const served = store.servedModel();
   const facts = served.versions.find((one) => one.version === best.version) ?? served.versions.at(-1);
@@ -41,6 +41,9 @@ export async function start({ signal }) {
           ? h("ul", { class: "people" }, ...users.users.map((one) => h("li", {}, h("a", { href: link("customer", one.user) }, icon("person"), h("span", { class: "words" }, own(String(one.user)), h("small", {}, format.many(one.purchases, "purchase")))))))
           : notice("This model knows no customer."),
       ),
+      known.context.length || known.attributes.length
+        ? h("p", {}, h("a", { class: "button", href: link("visitor"), "data-focus": "visitor" }, icon("person"), "A visitor of whom only this and that is known"))
+        : null,
       h("section", {}, heading(2, "What sells best"), grid(best.products.map((one, place) => card(store.described(one, catalogue), { eager: place < 6, note: buyers(one.buyers) })))),
     ],
   };
