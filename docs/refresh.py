@@ -1,7 +1,7 @@
 """Run the pages: the Python of a page and the commands of its transcripts, in order, in one empty folder.
 
-`python docs/refresh.py` writes new transcripts into the pages that have some; tests/test_docs.py compares what is printed with
-what stands there, numbers aside.
+`python docs/refresh.py` writes new transcripts into the pages that have some, and the table of routes into that of the API;
+tests/test_docs.py compares what is printed with what stands there, numbers aside.
 
 A transcript is a block of ``console``; what follows a line that begins with ``$ tastemaker`` is what that command prints. A line
 ``…`` in it stands for lines left out.
@@ -31,6 +31,8 @@ COMPARED = (DOCS / "guide.md",)
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GAP = "…"
+API = DOCS / "api.md"
+ROUTES = re.compile(r"(<!-- routes -->\n)(.*?)(<!-- end of routes -->)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,25 @@ def refreshed(page: Path) -> str:
         return BLOCK.sub(replace, page.read_text(encoding="utf-8"))
 
 
+def route_table() -> str:
+    """Return the table of routes and roles as the routes declare them."""
+    from tastemaker.serving.api.routes import operations
+    from tastemaker.serving.pages.routes import OPERATIONS
+
+    lines = [
+        f"| `{one.method} {one.path.replace(':path', '')}` | {one.role} | {one.summary} |"
+        for one in (*operations(), *OPERATIONS)
+    ]
+    return "\n".join(["| route | role | what it does |", "|---|---|---|", *lines])
+
+
+def with_routes(text: str) -> str:
+    """Return a page's text with the table of routes as they are now."""
+    return ROUTES.sub(lambda found: f"{found[1]}{route_table()}\n{found[3]}", text)
+
+
 if __name__ == "__main__":
+    API.write_text(with_routes(API.read_text(encoding="utf-8")), encoding="utf-8")
     for page in WITH_TRANSCRIPTS:
         page.write_text(refreshed(page), encoding="utf-8")
         print(f"{page.relative_to(ROOT)}: fresh")

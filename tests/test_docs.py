@@ -55,6 +55,12 @@ def test_every_name_of_python_that_a_page_mentions_exists(page):
     assert [name for name in sorted(named) if not hasattr(tastemaker, name)] == []
 
 
+def test_the_table_of_routes_and_roles_is_what_the_routes_declare():
+    text = refresh.API.read_text(encoding="utf-8")
+    assert refresh.with_routes(text) == text, "run python docs/refresh.py"
+    assert "| `PUT /api/v1/rules` | admin |" in text
+
+
 def test_every_public_name_is_in_the_guide():
     import tastemaker
 

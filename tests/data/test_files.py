@@ -19,7 +19,7 @@ from tastemaker.data.reading.files import limits
 from tastemaker.data.reading.options import Reading
 from tastemaker.data.reading.readers import read_purchases
 from tastemaker.data.reading.sources import Source, open_source
-from tastemaker.errors import ColumnProblem, SettingProblem, TastemakerError
+from tastemaker.errors import ColumnProblem, SettingProblem, TastemakerError, UnreadableFile
 
 ROWS = [("u1", "10", "1.5"), ("u2", "11", "2"), ("ü3", "10", "")]
 CSV = "user_id,product_id,price\nu1,10,1.5\nu2,11,2\nü3,10,\n"
@@ -254,6 +254,23 @@ def test_every_orient_of_pandas_is_read(tmp_path: Path, orient: str, indent: int
 
 def lines(records: list[dict[str, object]]) -> str:
     return "".join(json.dumps(record) + "\n" for record in records)
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(("other", "what"), [({"x": 1}, "an object"), ([1, 2], "a list")])
+def test_a_column_of_json_lines_that_holds_objects_beside_plain_values_is_named(
+    tmp_path: Path, late: bool, other: object, what: str
+):
+    lines = [{"user_id": 1, "product_id": "a"}] * (10_001 if late else 1)
+    lines.append({"user_id": other, "product_id": "b"})
+    file = tmp_path / "log.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(UnreadableFile) as caught:
+        read_purchases(file)
+    assert str(caught.value) == (
+        f"log.jsonl holds a plain value in column 'user_id' in line 1 and {what} in line {len(lines):,}; "
+        "write values of one kind."
+    )
 
 
 def test_types_and_columns_of_json_lines_may_come_late(tmp_path: Path):

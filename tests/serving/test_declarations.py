@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 from serving_worlds import client_of
 from starlette.routing import Route
 
-from tastemaker.serving.api.routes import OPERATIONS
 from tastemaker.serving.app import create_app
 from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.operations.endpoint import Endpoint
@@ -187,15 +185,6 @@ def test_without_a_keys_file_nobody_is_an_admin(app, world):
     with client_of(world.settings.models, poll_seconds=60) as client:
         for method, path, role in declared(app):
             assert (client.request(method, path).status_code == 403) == (role in ("events", "admin")), path
-
-
-def test_the_table_of_the_documentation_has_every_operation_with_its_role():
-    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
-    table = re.findall(r"^\| `(\w+) (/api/v1/\S+)` \| (\w+) \|", text, re.MULTILINE)
-    declared = [
-        (operation.method, operation.path.replace(":path", ""), operation.role) for operation in OPERATIONS
-    ]
-    assert sorted(table) == sorted(declared)
 
 
 def test_a_path_that_no_route_has_needs_a_key_too(api, read_key):

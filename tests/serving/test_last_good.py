@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
 from api_worlds import api_world
@@ -160,6 +161,23 @@ def test_the_last_good_keys_hold_after_a_restart_and_a_removed_one_does_not_come
     assert "is not a keys file" in watched.problem
     assert watched.keys.find(text) is not None
     assert watched.keys.find(gone_text) is None
+
+
+def test_readyz_says_that_the_keys_are_spoilt_and_not_where_they_are(models, tmp_path):
+    file = tmp_path / "keys.json"
+    _, text = new_key(file, "read")
+    headers = {"Authorization": f"Bearer {text}"}
+    with client_of(models, keys=file, poll_seconds=0.02) as client:
+        assert "keys" not in client.get("/readyz").json()
+        file.write_bytes(b'{"keys": [')
+        end = time.monotonic() + 30
+        while "keys" not in client.get("/readyz").json():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        answer = client.get("/readyz")
+        assert (answer.status_code, str(tmp_path) in answer.text) == (200, False)
+        assert client.get(USER, headers=headers).status_code == 200
+        assert client.get(USER).status_code == 401
 
 
 def test_keys_that_never_were_good_start_no_server(tmp_path):

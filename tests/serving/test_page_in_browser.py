@@ -225,6 +225,12 @@ def test_another_customer_comes_at_random_and_the_back_button_returns(visit: Ope
         wait_until(page, f"!location.hash.includes('{USER}')")
 
 
+@pytest.mark.parametrize("name", ["__proto__", "constructor", "toString", "nonesuch"])
+def test_an_address_that_names_no_view_says_so(visit: Open, name: str) -> None:
+    with visit(f"#/{name}") as seen:
+        seen.page.wait_for_selector("h1:has-text('There is no such view')")
+
+
 def test_a_customer_whom_the_model_does_not_know_gets_best_sellers_and_is_told_so(visit: Open) -> None:
     with visit("#/customer/stranger") as seen:
         page = seen.page

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -166,15 +168,39 @@ def test_a_librarys_panic_ends_neither_the_look_nor_the_watch(models, monkeypatc
     assert len(seen) >= 3
 
 
-def test_a_look_that_hangs_makes_the_server_not_ready(models, monkeypatch):
+def test_a_look_that_hangs_makes_the_server_not_ready_and_keeps_no_other_from_looking(models, monkeypatch):
+    monkeypatch.setattr(registry_module, "STALE_SECONDS", 0.3)
+    found, hang, looks = Registry(models), threading.Event(), itertools.count()
+    found.look()
+    found.with_each_look(hang.wait)
+    found.with_each_look(lambda: next(looks))
+    assert not found.stale
+    found.watch(0.01)
+    try:
+        until(lambda: found.stale)
+        before = next(looks)
+        until(lambda: next(looks) > before + 20)
+    finally:
+        hang.set()
+    until(lambda: not found.stale)
+    found.close()
+
+
+def test_a_look_that_fails_again_and_again_makes_the_server_not_ready(models, monkeypatch):
+    monkeypatch.setattr(registry_module, "STALE_SECONDS", 0.3)
     found = Registry(models)
     found.look()
-    assert not found.stale
-    found.watch(0.05)
-    monkeypatch.setattr(registry_module, "STALE_SECONDS", -1.0)
-    monkeypatch.setattr(registry_module, "STALE_LOOKS", -1.0)
-    assert found.stale
+    monkeypatch.setattr(registry_module, "find_versions", lambda _: 1 / 0)
+    found.watch(0.01)
+    until(lambda: found.stale)
     found.close()
+
+
+def until(holds):
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("pipe", ["manifest.json", "labels.json", "rules.json"])

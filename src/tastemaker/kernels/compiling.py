@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -9,7 +11,9 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core import event
 
-__all__ = ["kernel", "on_compile"]
+from tastemaker.errors import SettingProblem
+
+__all__ = ["check_cache", "kernel", "on_compile"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,6 +44,27 @@ def kernel(*, fast: bool = False, inline: bool = False) -> Callable[[F], F]:
         return cast(F, numba.jit(**options)(function))
 
     return decorate
+
+
+def check_cache(folder: str) -> None:
+    """Raise `SettingProblem` where others may write to the folder of compiled kernels: whoever can, runs code in this process.
+
+    Nothing is wrong with a folder that does not exist yet, or with one that root or its own group alone may write to.
+    """
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return
+    others = found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != os.getegid())
+    if others or found.st_uid not in (os.geteuid(), 0):
+        raise SettingProblem(
+            f"others may write to NUMBA_CACHE_DIR ({folder}), and what lies there runs as code; "
+            "give a folder that you alone may write to, or run chmod go-w on it."
+        )
+
+
+if folder := os.environ.get("NUMBA_CACHE_DIR"):
+    check_cache(folder)
 
 
 class _Listener(event.Listener):

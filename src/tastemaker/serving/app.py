@@ -59,7 +59,7 @@ def create_app(settings: Settings, *, registry: Registry | None = None) -> Starl
             models.look()
         if keys is not None:
             models.with_each_look(keys.look)
-        with _running(settings, models, metrics) as app.state.service:
+        with _running(settings, models, metrics, keys) as app.state.service:
             yield
 
     operations = (*api.operations(), *pages.OPERATIONS)
@@ -87,7 +87,9 @@ def _current(keys: WatchedKeys | None) -> Callable[[], Keys | None]:
 
 
 @contextmanager
-def _running(settings: Settings, models: Registry, metrics: Metrics) -> Iterator[Service]:
+def _running(
+    settings: Settings, models: Registry, metrics: Metrics, keys: WatchedKeys | None
+) -> Iterator[Service]:
     """Start everything that runs beside the requests, and end it again."""
     engine = Engine(settings.threads, settings.waiting)
     state = ApiState.open(settings, models)
@@ -101,7 +103,7 @@ def _running(settings: Settings, models: Registry, metrics: Metrics) -> Iterator
     if background is not None:
         background.start()
     try:
-        yield Service(settings, models, engine, metrics, state)
+        yield Service(settings, models, engine, metrics, state, keys)
     finally:
         if background is not None:
             background.close()

@@ -30,6 +30,7 @@ from tastemaker.serving.connections.door import turn_away
 from tastemaker.serving.front.hosts import is_loopback
 from tastemaker.serving.front.settings import Settings
 from tastemaker.serving.models.tryout import Tryout
+from tastemaker.serving.restarts import Restarts
 from tastemaker.storage import is_alive
 
 __all__ = ["Announce", "serve"]
@@ -193,6 +194,9 @@ class _Supervisor:
         self._ready = self._stop = False
         self._lost = False
         """Whether a worker ended before it had answered everything"""
+        self._restarts = Restarts()
+        self._due: list[float] = []
+        """When workers are to take the places of those that ended"""
 
     def run(self, announce: Announce) -> bool:
         """Start the workers, watch over them until a signal, and end them; return whether they answered everything."""
@@ -286,12 +290,15 @@ class _Supervisor:
             os.read(self._woken, 1 << 16)
         for process in self._reap():
             began = self._workers.pop(process)
-            log.error("a worker ended and is started again", extra={"facts": {"ended": process}})
+            pause = self._restarts.pause_after(time.monotonic() - began)
+            facts = {"ended": process, "pause_seconds": pause}
+            log.error("a worker ended and is started again", extra={"facts": facts})
             self._sweep(process)
-            if time.monotonic() - began < 1:
-                time.sleep(1)  # one that cannot start must not keep the machine busy
-            if not self._stop:
-                os.close(self._start())
+            self._due.append(time.monotonic() + pause)
+        now = time.monotonic()
+        for due in [due for due in self._due if due <= now and not self._stop]:
+            self._due.remove(due)
+            os.close(self._start())
 
     def _sweep(self, process: int) -> None:
         """Keep what a worker counted, in one file for all that ended."""

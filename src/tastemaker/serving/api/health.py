@@ -32,6 +32,9 @@ class Readiness(Struct, omit_defaults=True):
     ready: bool
     models: dict[str, ModelReadiness]
     problem: str = ""
+    """Why it is not ready, apart from the models"""
+    keys: str = ""
+    """What is wrong with the keys, where something is"""
 
 
 async def livez(_: RequestInfo) -> Content:
@@ -52,16 +55,17 @@ async def readyz(request: RequestInfo) -> Content:
         )
         for name, served in registry.models.items()
     }
-    problem = (
-        "the folder of models has not been looked at for long; the log may say why." if registry.stale else ""
-    )
+    problem = "files have not been looked at for long; the log may say why." if registry.stale else ""
     lost = [name for name in models if rules.lost(name)]
     if lost:
         problem = (
             f"the rules of {', '.join(lost)} cannot be read, and no good ones are known: lists are refused."
         )
     ready = registry.ready and not problem
-    return Content(msgspec.json.encode(Readiness(ready, models, problem)), JSON, 200 if ready else 503)
+    keys = request.service.keys
+    spoilt = keys is not None and keys.problem is not None
+    told = Readiness(ready, models, problem, "the file of keys is not one; the last good keys hold." * spoilt)
+    return Content(msgspec.json.encode(told), JSON, 200 if ready else 503)
 
 
 async def metrics(request: RequestInfo) -> Content:

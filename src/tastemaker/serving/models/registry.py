@@ -7,7 +7,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -111,7 +111,7 @@ class Registry:
         self._models, self._catalogue, self._scratch, self._keep = models, catalogue, scratch, keep
         self._approximate = approximate
         self._listeners: list[Callable[[Change], None]] = [_log]
-        self._chores: list[Callable[[], None]] = []
+        self._looks: list[Callable[[], None]] = [self.look]
         self._served: Mapping[str, Served] = MappingProxyType({})
         self._marks: dict[Version, Mark] = {}
         self._retries: dict[Path, tuple[float, float]] = {}
@@ -119,8 +119,8 @@ class Registry:
         self._looking = threading.Lock()
         self._end = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._looked = time.monotonic()
-        """When the last look ended"""
+        self._looked: dict[int, float] = {}
+        """When each watch's last look ended, by its place"""
         self._every = 0.0
 
     @property
@@ -146,8 +146,8 @@ class Registry:
         self._listeners.append(listener)
 
     def with_each_look(self, chore: Callable[[], None]) -> None:
-        """Call a function at each look of the watch: for other files that are watched."""
-        self._chores.append(chore)
+        """Call a function again and again while this watches, in a thread of its own: for other files that are watched."""
+        self._looks.append(chore)
 
     def look(self) -> None:
         """Find, verify and load what is new, newest versions first, and drop what is gone."""
@@ -166,41 +166,44 @@ class Registry:
                 again, _ = self._retries.get(folder, (math.inf, 0.0))
                 if self._marks.get((name, version)) != mark or time.monotonic() > again:
                     self._load(name, version, folder, mark)
-            self._looked = time.monotonic()
 
     def watch(self, seconds: float) -> None:
-        """Look at this interval, in seconds, until `close`: at the models in one thread, at the other files in another.
+        """Look at this interval, in seconds, until `close`: at the models in one thread, at each other file in one of its own.
 
-        A look at models may take long, and revoked keys must not wait for it.
+        A look at models may take long, and one at a folder that does not answer hangs: revoked keys must not wait for either.
         """
         self._every = seconds
-        for name, looks in (("registry", [self.look]), ("registry-files", self._chores)):
-            thread = threading.Thread(target=self._watch, args=(seconds, looks), name=name, daemon=True)
+        for place, look in enumerate(self._looks):
+            self._looked[place] = time.monotonic()
+            arguments = (seconds, place, look)
+            thread = threading.Thread(
+                target=self._watch, args=arguments, name=f"registry-{place}", daemon=True
+            )
             thread.start()
             self._threads.append(thread)
 
     @property
     def stale(self) -> bool:
-        """Return whether a watched registry has not finished a look for long: it hangs, or a version takes very long to load."""
-        return self._every > 0 and time.monotonic() - self._looked > max(
-            STALE_LOOKS * self._every, STALE_SECONDS
-        )
+        """Return whether a watch has not finished a look for long: it hangs, or a version takes very long to load."""
+        oldest = time.monotonic() - max(STALE_LOOKS * self._every, STALE_SECONDS)
+        return any(looked < oldest for looked in self._looked.values())
 
     def close(self) -> None:
         """End the watching; a look that hangs is left behind."""
         self._end.set()
+        last = time.monotonic() + CLOSE_SECONDS
         for thread in self._threads:
-            thread.join(CLOSE_SECONDS)
+            thread.join(max(0.0, last - time.monotonic()))
 
-    def _watch(self, seconds: float, looks: Sequence[Callable[[], None]]) -> None:
+    def _watch(self, seconds: float, place: int, look: Callable[[], None]) -> None:
         while not self._end.wait(seconds):
-            for look in looks:
-                try:
-                    look()
-                except (
-                    BaseException
-                ):  # a library's panic is no Exception, and the watch must go on whatever a look met
-                    log.exception("a look at the files failed")
+            try:
+                look()
+                self._looked[place] = time.monotonic()
+            except (
+                BaseException
+            ):  # a library's panic is no Exception, and the watch goes on whatever a look met
+                log.exception("a look at the files failed")
 
     def _tell(self, change: Change) -> None:
         for listener in self._listeners:

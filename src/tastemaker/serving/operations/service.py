@@ -8,7 +8,7 @@ from typing import Any
 
 from tastemaker.serving.answering.batcher import Engine
 from tastemaker.serving.answering.state import ApiState
-from tastemaker.serving.front.api_keys import Role
+from tastemaker.serving.front.api_keys import Role, WatchedKeys
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.front.settings import Settings
 from tastemaker.serving.models.registry import Registry
@@ -25,6 +25,8 @@ class Service:
     engine: Engine
     metrics: Metrics
     state: ApiState
+    keys: WatchedKeys | None = None
+    """``None`` where no keys are asked for"""
 
 
 @dataclass(slots=True)

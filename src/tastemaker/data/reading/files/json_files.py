@@ -23,6 +23,7 @@ __all__ = ["is_document", "open_document", "open_lines"]
 
 INFERRED: Final = 10_000
 """Lines from which types are told at first; all where a later one does not fit"""
+PLAIN: Final = "a plain value"
 
 
 def is_document(path: Path, start: bytes) -> bool:
@@ -71,12 +72,17 @@ class _Lines:
             self.frame = self._settled(wanted)
         except pl.exceptions.PolarsError as error:
             self._refuse_broken_line()
-            if self.is_whole:
-                with translated(self.label):
-                    raise error
-            self.schema, self.is_whole = _schema(self.path, None, self.label), True
+            if not self.is_whole:
+                try:
+                    self.schema, self.is_whole = _schema(self.path, None, self.label), True
+                except pl.exceptions.PolarsError:
+                    self._refuse_mixed_shapes()
+                    raise
+                self._parse(wanted)
+                return
+            self._refuse_mixed_shapes(wanted)
             with translated(self.label):
-                self.frame = self._settled(wanted)
+                raise error
         self.columns = frozenset(wanted)
 
     def _settled(self, wanted: list[str]) -> pl.LazyFrame:
@@ -85,6 +91,7 @@ class _Lines:
         return settled(frame, {}, size=self.path.stat().st_size, spool=self.spool, kept=wanted)[0]
 
     def _refuse_broken_line(self) -> None:
+        """Name the line that is no JSON object."""
         for number, line in _numbered(self.path):
             if not line.strip():
                 continue
@@ -100,6 +107,25 @@ class _Lines:
                     f"{self.label} is broken: line {number:,} is {_short(line)}, no JSON object; "
                     'write one object such as {"user_id": 1, "product_id": 2} a line.'
                 )
+
+    def _refuse_mixed_shapes(self, wanted: Sequence[str] | None = None) -> None:
+        """Name the column that holds plain values in one line and objects or lists in another."""
+        shapes: dict[str, tuple[str, int]] = {}
+        for number, line in _numbered(self.path):
+            content = orjson.loads(line) if line.strip() else {}
+            for name in content if wanted is None else [name for name in wanted if name in content]:
+                value = content[name]
+                if value is None:
+                    continue
+                shape = (
+                    "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else PLAIN
+                )
+                before, where = shapes.setdefault(name, (shape, number))
+                if before != shape:
+                    raise UnreadableFile(
+                        f"{self.label} holds {before} in column {name!r} in line {where:,} and {shape} in line {number:,}; "
+                        "write values of one kind."
+                    )
 
 
 def _short(line: bytes) -> str:
@@ -127,6 +153,7 @@ def open_lines(place: Place, spool: Spool) -> Source:
         late = _has_late_keys(path, _keys_of(schema))
     except (pl.exceptions.PolarsError, orjson.JSONDecodeError) as error:
         lines._refuse_broken_line()
+        lines._refuse_mixed_shapes()
         with translated(place.label):
             raise error
     if late:

@@ -14,7 +14,7 @@ import * as store from "./store.js";
 import * as views from "./views.js";
 import { visitor } from "./visitor.js";
 
-const VIEWS = {
+const VIEWS = new Map(Object.entries({
   "": views.start,
   search: views.search,
   product: views.product,
@@ -24,7 +24,7 @@ const VIEWS = {
   compare,
   rules,
   metrics,
-};
+})); // a Map has the views alone, and nothing of Object.prototype
 const LINKS = [["", "Products"], ["customer", "Customers"], ["basket", "Basket"], ["compare", "Compare"], ["rules", "Rules"]];
 const PATIENCE = 180; // milliseconds until a view that is not there yet shows its skeleton
 
@@ -53,7 +53,7 @@ async function show({ quiet = false } = {}) {
     if (!store.state.models.length) await store.open();
     await store.choose(asked.get("model"), asked.get("version"));
     frame();
-    const made = await (VIEWS[view] ?? nowhere)({ id, asked, signal });
+    const made = await (VIEWS.get(view) ?? nowhere)({ id, asked, signal });
     if (signal.aborted || !made) return;
     put(made, address, quiet);
   } catch (error) {
