@@ -218,7 +218,7 @@ def nested(levels, content):
 
 def test_json_deeper_than_32_levels_is_refused_on_every_route_that_takes_json(app, api, world):
     paths = [(method, path) for method, path, _ in declared(app) if method in ("POST", "PUT")]
-    assert len(paths) == 7
+    assert len(paths) > 6
     headers = {**world.headers, "Content-Type": "application/json"}
     for method, path in paths:
         for deep in (nested(33, ""), nested(900, ""), '{"a":' * 33 + "1" + "}" * 33, "[" * 100_000):

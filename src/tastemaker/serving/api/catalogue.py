@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import numpy as np
 from msgspec import UNSET
-from starlette.concurrency import run_in_threadpool
 
-from tastemaker.errors import SettingProblem
-from tastemaker.ranking.as_json import removals_json
-from tastemaker.ranking.rules.rules import Rules, write_rules
-from tastemaker.serving.answering.active_rules import FILE
 from tastemaker.serving.answering.product_search import about
 from tastemaker.serving.answering.visitors import visitor_of
 from tastemaker.serving.api import schemas as bodies
 from tastemaker.serving.api.model_choice import chosen
-from tastemaker.serving.api.rules import rules_of_body
 from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.models.loaded_model import LoadedModel
-from tastemaker.serving.operations.answers import etag_of
-from tastemaker.serving.operations.service import RequestInfo, Service
+from tastemaker.serving.operations.service import RequestInfo
 
-__all__ = ["history", "models", "product", "products", "put_rules", "rules"]
+__all__ = ["history", "models", "product", "products"]
 
 
 async def models(request: RequestInfo) -> bodies.ModelsAnswer:
@@ -93,67 +85,6 @@ async def history(request: RequestInfo, query: bodies.HistoryQuery, user: str) -
             )
             for row in rows
         ],
-    )
-
-
-async def rules(request: RequestInfo, query: bodies.ModelQuery) -> bodies.RulesAnswer:
-    """Answer ``GET /api/v1/rules``."""
-    loaded = chosen(request, query)
-    await run_in_threadpool(request.service.state.rules.look)  # another worker may just have written them
-    return _rules(request.service, loaded)
-
-
-async def put_rules(
-    request: RequestInfo, query: bodies.ModelQuery, body: bodies.RulesOfModel
-) -> bodies.RulesAnswer:
-    """Answer ``PUT /api/v1/rules``: write the file; it is in force here at once, in other processes at their next look."""
-    loaded = chosen(request, query)
-    state = request.service.state
-    wanted = rules_of_body(body)
-    await run_in_threadpool(state.rules.check, loaded, wanted)
-    known = (request.headers["If-Match"] or "*").strip()
-
-    def check() -> None:
-        state.rules.look()
-        if known not in ("*", etag_of(_rules(request.service, loaded))):
-            raise Refusal(412, "the rules were changed since; read them again.")
-
-    served = request.service.registry.models[loaded.name]
-    try:
-        await run_in_threadpool(write_rules, served.folder / FILE, wanted, check=check)
-    except SettingProblem as error:
-        raise Refusal(507, str(error)) from None
-    await run_in_threadpool(state.rules.look)
-    return _rules(request.service, loaded, wanted)
-
-
-def _rules(service: Service, loaded: LoadedModel, written: Rules | None = None) -> bodies.RulesAnswer:
-    """Return what the rules of a model come to: those in force, or those just written even if they were replaced since."""
-    rules = service.state.rules
-    stated = rules.of(loaded.name) if written is None else written
-    book = rules.compiled(loaded, (stated,))
-    return bodies.RulesAnswer(
-        model=loaded.name,
-        rules=_body_of(stated),
-        problem=rules.problem(loaded.name) if written is None else None,
-        unknown=list(book.unknown),
-        candidates=len(loaded.model.products),
-        allowed=book.remaining,
-        removed=removals_json(book.removals),
-    )
-
-
-def _body_of(rules: Rules) -> bodies.RulesOfModel:
-    """Return rules as a body that would set them."""
-    return bodies.RulesOfModel(
-        allow=UNSET if rules.allow is None else list(rules.allow),
-        deny=list(rules.deny),
-        where={condition.column: condition.to_json() for condition in rules.where},
-        minimum_price=UNSET if rules.minimum_price is None else rules.minimum_price,
-        at_most=dict(rules.at_most),
-        pin=list(rules.pin),
-        include_purchased=UNSET if rules.include_purchased is None else rules.include_purchased,
-        rules=msgspec.convert([rule.to_json() for rule in rules.named], list[bodies.NamedRuleBody]),
     )
 
 

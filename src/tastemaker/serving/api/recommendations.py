@@ -29,14 +29,14 @@ from tastemaker.serving.operations.answers import spelled
 from tastemaker.serving.operations.service import RequestInfo, Service
 from tastemaker.types import Rows
 
-__all__ = ["basket", "batch", "similar", "user"]
+__all__ = ["basket", "basket_under", "batch", "similar", "user"]
 
 
 async def user(request: RequestInfo, query: ListQuery, user: str) -> bodies.Answered:
     """Answer ``GET /api/v1/recommendations/users/{user}``."""
     loaded = chosen(request, query)
     state = request.service.state
-    book = state.rules.book(loaded, rules_of_query(query, loaded.catalogue))
+    book = state.rules.book(loaded, rules_of_query(query, loaded.catalogue), at=asked_at(query.at))
     visitor = await visitor_of(state, loaded, user, (), at=asked_at(query.at))
     (listed,) = await _lists(request.service, loaded, [visitor], book, query)
     return bodies.Answered.by(loaded.name, loaded.version, listed)
@@ -45,8 +45,17 @@ async def user(request: RequestInfo, query: ListQuery, user: str) -> bodies.Answ
 async def basket(request: RequestInfo, body: bodies.BasketBody) -> bodies.Answered:
     """Answer ``POST /api/v1/recommendations/basket``."""
     loaded = chosen(request, body)
+    rules = request.service.state.rules
+    return await basket_under(
+        request, body, loaded, rules.book(loaded, request_rules(body), at=asked_at(body.at))
+    )
+
+
+async def basket_under(
+    request: RequestInfo, body: bodies.BasketBody, loaded: LoadedModel, book: RuleBook
+) -> bodies.Answered:
+    """Return the list of a basket, and perhaps a user, under a book of rules."""
     state = request.service.state
-    book = state.rules.book(loaded, request_rules(body))
     facts = Facts(body.context, body.attributes, body.viewed)
     visitor = await visitor_of(
         state, loaded, None if body.user is UNSET else body.user, body.basket, facts, at=asked_at(body.at)
@@ -62,7 +71,7 @@ async def batch(request: RequestInfo, body: bodies.BatchBody) -> bodies.BatchAns
         raise Refusal(422, f"the batch has more than {most:,} users and baskets.", limit=most)
     loaded = chosen(request, body)
     state = request.service.state
-    book = state.rules.book(loaded, request_rules(body))
+    book = state.rules.book(loaded, request_rules(body), at=asked_at(body.at))
     visitors = await visitors_of(
         state,
         loaded,

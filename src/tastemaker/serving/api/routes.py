@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tastemaker.serving.api import catalogue, events, health, openapi, recommendations
+from tastemaker.serving.api import catalogue, events, health, openapi, recommendations, rules_of_model
 from tastemaker.serving.operations.operation import Operation
 
 __all__ = ["OPERATIONS", "operations"]
@@ -43,12 +43,20 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/api/v1/rules", "rules", "The rules in force for a model",
-        catalogue.rules, role="read", refusals=(404, 422),
+        rules_of_model.rules, role="read", refusals=(404, 422),
     ),
     Operation(
         "PUT", "/api/v1/rules", "put_rules", "Replace the rules of a model",
-        catalogue.put_rules,
+        rules_of_model.put_rules,
         role="admin", refusals=(404, 412, 413, 415, 422, 507), headers=("If-Match",),
+    ),
+    Operation(
+        "POST", "/api/v1/rules/effect", "rules_effect", "What rules would change before they are published",
+        rules_of_model.effect, role="read", refusals=(404, 413, 415, 422),
+    ),
+    Operation(
+        "GET", "/api/v1/rules/history", "rules_history", "What rules were published, when and by which key",
+        rules_of_model.history, role="read", refusals=(404, 422),
     ),
     Operation(
         "POST", "/api/v1/events", "add_events", "Keep live purchases; they join their users' queries at once",

@@ -16,23 +16,29 @@ __all__ = [
     "BasketBody",
     "BatchAnswer",
     "BatchBody",
+    "EffectAnswer",
+    "EffectBody",
     "EventsAnswer",
     "EventsBody",
     "ExportQuery",
     "Found",
     "HistoryAnswer",
     "HistoryQuery",
+    "IdlePinSaid",
     "ListQuery",
     "ModelAnswer",
     "ModelQuery",
     "ModelsAnswer",
+    "NamedRuleBody",
     "Problem",
     "ProductsAnswer",
     "PurchaseBody",
     "Purchased",
     "RulesAnswer",
     "RulesBody",
+    "RulesHistoryAnswer",
     "RulesOfModel",
+    "RulesPublished",
     "SearchQuery",
     "SimilarAnswer",
     "SimilarQuery",
@@ -274,6 +280,14 @@ class BatchBody(BodyOfList, kw_only=True):
     baskets: Annotated[list[Annotated[list[Id], Some]], Many] = []
 
 
+class EffectBody(Struct, forbid_unknown_fields=True):
+    """Rules to be tried in the place of those in force."""
+
+    rules: RulesOfModel
+    k: Length = 10
+    customers: Annotated[int, Meta(ge=1, le=2_000, description="How many customers are asked at most.")] = 300
+
+
 class SimilarQuery(ModelQuery, kw_only=True):
     """How neighbours are sought."""
 
@@ -475,6 +489,16 @@ class ModelsAnswer(Struct):
     models: list[ModelAnswer]
 
 
+class IdlePinSaid(Struct):
+    """A pin without effect."""
+
+    product: Id
+    rule: Annotated[
+        str | None,
+        Meta(description="The rule that removes the product; null where the model does not know it."),
+    ]
+
+
 class RulesAnswer(Struct):
     """The rules in force for a model."""
 
@@ -487,6 +511,60 @@ class RulesAnswer(Struct):
     candidates: int
     allowed: int
     removed: list[RemovedBy]
+    mark: Annotated[
+        str,
+        Meta(
+            description="Names the rules as they stand: sent as `If-Match`, a change of the catalogue is no conflict."
+        ),
+    ]
+    idle_pins: Annotated[list[IdlePinSaid], Meta(description="Pins that put their product into no list.")]
+
+
+class RulesPublished(Struct):
+    """One publishing of rules."""
+
+    number: int
+    time: str
+    key: Annotated[
+        str | None, Meta(description="The name of the key; null for a file that was there before.")
+    ]
+    rules: RulesOfModel
+
+
+class RulesHistoryAnswer(Struct):
+    """What was published, the newest first."""
+
+    model: str
+    published: list[RulesPublished]
+
+
+class EffectAnswer(Struct):
+    """What rules would change in the lists of a sample of customers, and what they would cost."""
+
+    model: str
+    version: int
+    k: int
+    candidates: int
+    allowed: int
+    idle_pins: list[IdlePinSaid]
+    customers: int
+    changed: Annotated[int, Meta(description="How many of their lists differ in any place.")]
+    entered: Annotated[int, Meta(description="Products that are in a list only afterwards, over all lists.")]
+    left: int
+    moved: Annotated[float, Meta(description="Mean places by which a product that stays in a list moves.")]
+    pinned_shown: Annotated[
+        float | None, Meta(description="The share of pins that are shown, over all lists.")
+    ]
+    held_out: Annotated[
+        Literal["purchases since training", "last purchases", "none"],
+        Meta(
+            description="What is asked for: purchases that the model has not seen, where there are enough; else each customer's "
+            "last purchase, left out of what they are known by."
+        ),
+    ]
+    questions: int
+    ndcg_before: float | None
+    ndcg_after: float | None
 
 
 class EventsAnswer(Struct):

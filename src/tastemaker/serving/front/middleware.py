@@ -113,6 +113,7 @@ class RequestMiddleware:
             raise _no_key()
         role: Role | None = key.role if key else "read" if keys is None else None
         scope["state"]["role"] = role
+        scope["state"]["key"] = key.name if key else None
 
     def _check_host(self, scope: Scope) -> None:
         """Refuse (421) a request that was meant for another name: a page may let its own name resolve to this machine."""

@@ -13,13 +13,16 @@ from tastemaker.data.tokens.encoders import Encoder
 from tastemaker.ranking.as_json import Id
 from tastemaker.ranking.live.knowing import VIEW
 from tastemaker.serving.api.model_choice import chosen
-from tastemaker.serving.api.schemas import ModelQuery
+from tastemaker.serving.api.moments import asked_at
+from tastemaker.serving.api.recommendations import basket_under
+from tastemaker.serving.api.rules import rules_of_body
+from tastemaker.serving.api.schemas import Answered, BasketBody, ModelQuery, RulesOfModel
 from tastemaker.serving.front.api_keys import Role
 from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.serving.operations.service import RequestInfo
 from tastemaker.types import Rows
 
-__all__ = ["known", "session", "users"]
+__all__ = ["known", "session", "trial", "users"]
 
 MOST = 200
 
@@ -91,6 +94,22 @@ def _field(encoder: Encoder) -> Field:
 async def session(request: RequestInfo) -> Session:
     """Answer ``GET /api/page/session``."""
     return Session(request.service.settings.keys is not None, request.role)
+
+
+class TrialBody(BasketBody, kw_only=True):
+    """A list under rules that stand in the place of those in force."""
+
+    instead: RulesOfModel
+
+
+async def trial(request: RequestInfo, body: TrialBody) -> Answered:
+    """Answer ``POST /api/page/trial``: a list as it would be if these rules were published; they are published nowhere."""
+    loaded = chosen(request, body)
+    wanted = rules_of_body(body.instead)
+    rules = request.service.state.rules
+    rules.check(loaded, wanted)  # a rule that begins later is wrong today already
+    book = rules.compiled(loaded, (wanted,), at=asked_at(body.at))
+    return await basket_under(request, body, loaded, book)
 
 
 async def users(request: RequestInfo, query: UsersQuery) -> UsersAnswer:

@@ -109,6 +109,10 @@ OPERATIONS = (
     Operation(
         "GET", "/api/page/known", "known", "What is understood of visitors", questions.known, role="read"
     ),
+    Operation(
+        "POST", "/api/page/trial", "trial", "A list under rules on trial", questions.trial,
+        role="read", refusals=(404, 413, 415, 422),
+    ),
     Operation("GET", "/api/page/users", "users", "Some users, or those sought", questions.users, role="read"),
 )  # fmt: skip
 
