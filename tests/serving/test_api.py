@@ -327,7 +327,7 @@ def test_models_say_what_there_is(api):
         ("hat 77", [77]),
         ("SCRIPT 158", [158]),
         ("no such thing", []),
-        ("hat [", []),
+        ("Hat, [77]", [77]),
     ],
 )
 def test_products_are_found_by_id_or_words_of_their_name(api, text, rows):

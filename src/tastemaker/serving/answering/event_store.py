@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -19,7 +20,7 @@ from tastemaker.data.identifiers import integers_if_all, python_values, typed_id
 from tastemaker.data.past import PURCHASE
 from tastemaker.errors import EventsFull, EventsProblem, KeyUsedOtherwise
 
-__all__ = ["Event", "Events", "as_bytes", "read_events"]
+__all__ = ["Event", "Events", "as_bytes", "harmless", "read_events"]
 
 FORMAT = 2
 """1 held purchases alone; opening such a file to write makes it one of 2."""
@@ -292,15 +293,21 @@ def as_bytes(frame: pl.DataFrame, kind: str, *, raw_cells: bool = False) -> byte
         return buffer.getvalue()
     text = frame.with_columns(pl.col("time").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
     if kind == "csv" and not raw_cells:
-        text = text.with_columns(
-            pl.when(pl.col(name).str.contains(FORMULA))
-            .then("'" + pl.col(name))
-            .otherwise(pl.col(name))
-            .alias(name)
-            for name in text.columns
-            if name != "time" and text[name].dtype == pl.String
-        )
+        text = harmless(text)
     return (text.write_csv() if kind == "csv" else _as_json_lines(text)).encode()
+
+
+def harmless(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a table in which no text, and no name of a column, is a formula to a spreadsheet: an apostrophe stands before it."""
+    cells = frame.with_columns(
+        pl.when(pl.col(name).str.contains(FORMULA))
+        .then("'" + pl.col(name))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in frame.columns
+        if frame[name].dtype == pl.String
+    )
+    return cells.rename({name: f"'{name}" for name in cells.columns if re.search(FORMULA, name)})
 
 
 def _as_json_lines(frame: pl.DataFrame) -> str:

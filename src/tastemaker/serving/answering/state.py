@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from tastemaker.errors import EventsProblem
 from tastemaker.serving.answering.active_rules import RulesInForce
+from tastemaker.serving.answering.browse import Shelf
 from tastemaker.serving.answering.event_store import Events
 from tastemaker.serving.answering.live_shop import LiveShop
 from tastemaker.serving.answering.product_search import ProductIndex
@@ -49,6 +50,10 @@ class ApiState:
     def index(self, loaded: LoadedModel) -> ProductIndex:
         """Return what products are searched with, made when first asked for."""
         return self._once(loaded, "index", lambda: ProductIndex(loaded.model, loaded.catalogue))
+
+    def shelf(self, loaded: LoadedModel) -> Shelf:
+        """Return all products in all their orders, made when first asked for."""
+        return self._once(loaded, "shelf", lambda: Shelf(loaded, self.index(loaded)))
 
     def shop(self, loaded: LoadedModel) -> LiveShop | None:
         """Return the version as live events move it; ``None`` where there are none, or nothing in it moves."""

@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from tastemaker.data.conditions import Condition
 from tastemaker.data.reading.product_table import ProductTable
 from tastemaker.errors import SettingProblem
 from tastemaker.ranking.rules.rules import NO_RULES, Rules
 from tastemaker.serving.api.schemas import BodyOfList, ListQuery, RulesBody
 from tastemaker.serving.front.problems import Refusal
 
-__all__ = ["request_rules", "rules_of_body", "rules_of_query"]
+__all__ = ["conditions_of", "request_rules", "rules_of_body", "rules_of_query"]
 
 RANGE = ".."
 """Stands between the bounds of a range in a query"""
@@ -55,6 +56,14 @@ def rules_of_query(asked: ListQuery, table: ProductTable) -> Rules:
             content[name] = value
     try:
         return Rules.from_json(content, label="the request")
+    except SettingProblem as error:
+        raise Refusal(422, str(error)) from None
+
+
+def conditions_of(conditions: list[str], table: ProductTable) -> tuple[Condition, ...]:
+    """Return what the parameters ``where`` of a query demand; refuse (422) those that cannot be."""
+    try:
+        return Rules.from_json({"where": _where(conditions, table)}, label="the request").where
     except SettingProblem as error:
         raise Refusal(422, str(error)) from None
 

@@ -307,7 +307,10 @@ class SearchQuery(ModelQuery, kw_only=True):
 
     search: Annotated[
         str,
-        Meta(max_length=200, description="An id or its beginning, or words of a name; empty: best sellers."),
+        Meta(
+            max_length=200,
+            description="An id or its beginning, or words of any column, spelling mistakes forgiven; empty: what sold best.",
+        ),
     ] = ""
     limit: Annotated[int, Meta(ge=1, le=200)] = 20
 

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from tastemaker.serving.operations.operation import Content, Operation
 from tastemaker.serving.operations.service import RequestInfo
-from tastemaker.serving.pages import questions
+from tastemaker.serving.pages import questions, shelf
 
 __all__ = ["OPERATIONS", "POLICY"]
 
@@ -112,6 +112,14 @@ OPERATIONS = (
     Operation(
         "POST", "/api/page/trial", "trial", "A list under rules on trial", questions.trial,
         role="read", refusals=(404, 413, 415, 422),
+    ),
+    Operation(
+        "GET", "/api/page/browse", "browse", "The catalogue, filtered, sorted, counted, a page at a time",
+        shelf.browse, role="read", refusals=(404, 422),
+    ),
+    Operation(
+        "GET", "/api/page/browse.csv", "browse_csv", "The same as a file", shelf.as_csv,
+        role="read", refusals=(404, 422), media=(shelf.CSV,),
     ),
     Operation("GET", "/api/page/users", "users", "Some users, or those sought", questions.users, role="read"),
 )  # fmt: skip
