@@ -8,6 +8,7 @@
     │   ├── ColumnProblem           a column is missing, ambiguous or of an unusable type
     │   │   └── TimesUndecided      nothing tells whether the day or the month comes first
     │   ├── NoPurchases             every row was dropped, or there was none
+    │   ├── DatabaseProblem         a database or object store is away, refuses, or has nothing of what was asked
     │   ├── CatalogueMismatch       the log holds ids that the given catalogue lacks
     │   └── UnknownId               an id that the vocabulary does not hold
     ├── SettingProblem              a setting has a value that cannot work
@@ -40,6 +41,7 @@ __all__ = [
     "ColumnProblem",
     "DamagedModel",
     "DataError",
+    "DatabaseProblem",
     "EventsFull",
     "EventsProblem",
     "FolderExists",
@@ -85,6 +87,10 @@ class TimesUndecided(ColumnProblem):
 
 class NoPurchases(DataError):
     """No purchase is left after reading: the log was empty, or every row was dropped."""
+
+
+class DatabaseProblem(DataError):
+    """A database or an object store is away, refuses, breaks off, or has nothing of what was asked."""
 
 
 class CatalogueMismatch(DataError):

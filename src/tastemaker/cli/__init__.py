@@ -36,8 +36,9 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
+    from tastemaker.data.databases.address import without_secrets
     from tastemaker.data.reading.files.names import shown
 
-    line = shown(" ".join(message.split()))
+    line = shown(without_secrets(" ".join(message.split())))
     print(f"tastemaker: {line}", file=sys.stderr)
     sys.exit(1)

@@ -30,6 +30,7 @@ from tastemaker.cli.terminal.options import (
     Lengths,
     RankPurchased,
     Threads,
+    spoken,
 )
 from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
 from tastemaker.errors import FolderExists, SettingProblem
@@ -49,9 +50,9 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 
-Train = Annotated[Path, typer.Argument(metavar="TRAIN", help="The log to learn from.", show_default=False)]
+Train = Annotated[str, typer.Argument(metavar="TRAIN", help="The log to learn from.", show_default=False)]
 HeldOut = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="HELD_OUT", help="What the same users bought later, to measure with.", show_default=False
     ),
@@ -94,11 +95,9 @@ By = Annotated[
         show_default=False,
     ),
 ]
-Users = Annotated[
-    Path | None, typer.Option(metavar="F", help="A catalogue of all users.", show_default=False)
-]
+Users = Annotated[str | None, typer.Option(metavar="F", help="A catalogue of all users.", show_default=False)]
 Products = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         metavar="F",
         help="A catalogue of all products; its names and categories show in the report.",
@@ -198,8 +197,8 @@ class _Logs:
 
     train: Purchases
     held_out: Purchases
-    users_file: Path | None
-    products_file: Path | None
+    users_file: str | None
+    products_file: str | None
 
     def segments(self, columns: list[str]) -> tuple[Segments, ...]:
         from tastemaker.evaluation.comparison.columns import by_columns
@@ -214,11 +213,11 @@ class _Logs:
 
 
 def _read(
-    train: Path,
-    held_out: Path,
+    train: str,
+    held_out: str,
     reading: ReadingOptions,
-    users: Path | None,
-    products: Path | None,
+    users: str | None,
+    products: str | None,
     *,
     describes_newcomers: bool,
 ) -> _Logs:
@@ -226,14 +225,14 @@ def _read(
 
     columns, how = reading.columns(), reading.reading()
     log = read_purchases(train, users=users, products=products, columns=columns, reading=how)
-    say(f"{train}: {log.summary.sentence()}")
+    say(f"{spoken([train])}: {log.summary.sentence()}")
     how = replace(how, product_features="none", value_column=None)  # the model knows its products
     if describes_newcomers:
         described = None if how.user_features == "none" else users
         held = read_purchases(held_out, users=described, columns=columns, reading=how)
     else:
         held = read_purchases(held_out, columns=columns, reading=replace(how, user_features="none"))
-    say(f"{held_out}: {held.summary.sentence()}")
+    say(f"{spoken([held_out])}: {held.summary.sentence()}")
     return _Logs(log, held, users, products)
 
 
@@ -264,9 +263,10 @@ def _check_report(report: Path | None) -> None:
 
 
 def _write_report(found: Comparison, logs: _Logs, names: ProductTable | None, file: Path) -> None:
+    from tastemaker.data.databases.address import without_secrets
     from tastemaker.evaluation.page.report_page import report_page, write_page
 
-    command = shlex.join(["tastemaker", *sys.argv[1:]])
+    command = without_secrets(shlex.join(["tastemaker", *sys.argv[1:]]))
     with raise_at_once():
         page = report_page(found, logs.train, logs.held_out, products=names, command=command)
         write_page(page, file)

@@ -42,19 +42,19 @@ __all__ = ["evaluate", "report_table"]
 
 
 HeldOutLog = Annotated[
-    list[Path],
+    list[str],
     typer.Argument(
         metavar="HELD_OUT...", help="A log that the model has not seen, or its parts.", show_default=False
     ),
 ]
 Users = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         metavar="F", help="With --replay: what is known of users, those who are new, too.", show_default=False
     ),
 ]
 Products = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         metavar="F",
         help="With --replay: a catalogue whose column since says from when on a product is sold.",
@@ -117,7 +117,7 @@ def evaluate(
         _show(report)
 
 
-def _read(files: list[Path], model: TasteModel, reading: ReadingOptions) -> HeldOut:
+def _read(files: list[str], model: TasteModel, reading: ReadingOptions) -> HeldOut:
     """Read what is held out, and say what of it cannot be measured or was seen in training."""
     from tastemaker.data.reading.readers import read_held_out
     from tastemaker.evaluation.comparison.common_users import learned_from, share_seen
@@ -157,10 +157,10 @@ class _Later:
     """What a replay reads, as the options say it."""
 
     folder: Path
-    files: list[Path]
+    files: list[str]
     reading: ReadingOptions
-    users: Path | None
-    products: Path | None
+    users: str | None
+    products: str | None
     since: str | None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,10 +18,10 @@ __all__ = ["inspect"]
 def inspect(
     logs: Logs,
     users: Annotated[
-        Path | None, typer.Option(metavar="F", help="A catalogue of all users.", show_default=False)
+        str | None, typer.Option(metavar="F", help="A catalogue of all users.", show_default=False)
     ] = None,
     products: Annotated[
-        Path | None, typer.Option(metavar="F", help="A catalogue of all products.", show_default=False)
+        str | None, typer.Option(metavar="F", help="A catalogue of all products.", show_default=False)
     ] = None,
     reading: ReadingOptions = ReadingOptions(),
     as_json: AsJson = False,

@@ -71,7 +71,7 @@ def replay_terms(
     *,
     frozen: bool,
     since: str | None,
-    products: Path | None,
+    products: str | None,
     seed: int,
     threads: int | None,
 ) -> Terms:
@@ -91,7 +91,7 @@ def replay_terms(
 
 
 def with_since(
-    terms: Terms, since: str | None, catalogue: Path | None, products: Vocabulary, unit: TimeUnit
+    terms: Terms, since: str | None, catalogue: str | None, products: Vocabulary, unit: TimeUnit
 ) -> Terms:
     """Return the terms with the times of a catalogue's column: the one that ``--since`` names, or one that is called so."""
     from tastemaker.evaluation.replay.since import SINCE, has_since, since_of
@@ -120,10 +120,11 @@ def show_replay(report: ReplayReport, *, as_json: bool) -> None:
 def show_replay_comparison(found: ReplayComparison, *, report: Path | None, as_json: bool) -> None:
     """Print a comparison in time, and write its page where one is wanted."""
     if report is not None:
+        from tastemaker.data.databases.address import without_secrets
         from tastemaker.evaluation.page.replay_page import replay_page
         from tastemaker.evaluation.page.report_page import write_page
 
-        command = shlex.join(["tastemaker", *sys.argv[1:]])
+        command = without_secrets(shlex.join(["tastemaker", *sys.argv[1:]]))
         write_page(replay_page(found, command=command), report)
         say(f"Wrote {report}.")
     for note in found.report.notes:

@@ -157,14 +157,14 @@ def train(
         ),
     ],
     users: Annotated[
-        Path | None, typer.Option(metavar="F", help="A catalogue of all users.", show_default=False)
+        str | None, typer.Option(metavar="F", help="A catalogue of all users.", show_default=False)
     ] = None,
     products: Annotated[
-        Path | None, typer.Option(metavar="F", help="A catalogue of all products.", show_default=False)
+        str | None, typer.Option(metavar="F", help="A catalogue of all products.", show_default=False)
     ] = None,
     reading: ReadingOptions = ReadingOptions(),
     valid: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="F", help="A log to measure after every epoch; never learned from.", show_default=False
         ),
@@ -323,16 +323,17 @@ def _noting(model: TasteModel, measured: dict[str, object]) -> TasteModel:
 
 
 def _read(
-    files: list[Path],
-    users: Path | None,
-    products: Path | None,
+    files: list[str],
+    users: str | None,
+    products: str | None,
     flags: ReadingOptions,
-    valid: Path | None,
+    valid: str | None,
     hold_out: str | None,
     seed: int,
 ) -> tuple[Purchases, Purchases | None]:
     import numpy as np
 
+    from tastemaker.data.databases.address import is_address
     from tastemaker.data.reading.readers import read_held_out, read_purchases
     from tastemaker.data.splits import hold_out_last, hold_out_random, hold_out_time
 
@@ -340,14 +341,15 @@ def _read(
     log = read_purchases(log_of(files), users=users, products=products, columns=columns, reading=reading)
     say_read(log.read, spoken(files))
     if valid is not None:
-        held = read_held_out(valid, log.users, log.products, columns, reading=reading)
+        how = reading if is_address(valid) else dataclasses.replace(reading, query=None, table=None)
+        held = read_held_out(valid, log.users, log.products, columns, reading=how)
         unknown = held.unknown_user_rows + held.unknown_product_rows
         note = (
             f" {unknown:,} rows have a user or product that {spoken(files)} lacks; they are not measured."
             if unknown
             else ""
         )
-        say(f"{valid}: {held.purchases.summary.sentence()}{note}")
+        say(f"{spoken([valid])}: {held.purchases.summary.sentence()}{note}")
         return log, held.known
     if hold_out is None:
         return log, None

@@ -23,6 +23,7 @@ from tastemaker.cli.terminal.options import (
     UserColumn,
     first_existing,
     ids_in,
+    spoken,
     typed,
 )
 
@@ -48,12 +49,12 @@ class Wishes:
     explain: bool
     threads: int | None
     rules: Path | None
-    out: Path | None
+    out: str | None
     as_json: bool
 
 
 User = Annotated[list[str] | None, typer.Option(metavar="ID", help="A user; repeatable.", show_default=False)]
-Users = Annotated[Path | None, typer.Option(metavar="F", help="A file of user ids.", show_default=False)]
+Users = Annotated[str | None, typer.Option(metavar="F", help="A file of user ids.", show_default=False)]
 AllUsers = Annotated[bool, typer.Option("--all-users", help="Every user of the model.")]
 Basket = Annotated[
     str | None,
@@ -64,7 +65,7 @@ IncludePurchased = Annotated[
     bool, typer.Option("--include-purchased", help="Recommend what was bought already, too.")
 ]
 WithPurchases = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         metavar="F",
         help="A log of newer purchases; they join the histories, nothing is trained.",
@@ -75,7 +76,7 @@ RulesFile = Annotated[
     Path | None, typer.Option(metavar="F", help="What may be recommended (JSON or TOML).", show_default=False)
 ]
 CatalogueFile = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         metavar="F", help="A table of products: names to show, columns for rules.", show_default=False
     ),
@@ -336,13 +337,13 @@ def _ids(text: str) -> list[str]:
     return [part.strip() for part in next(csv.reader([text], skipinitialspace=True), []) if part.strip()]
 
 
-def _folded_in(model: TasteModel, file: Path, columns: Columns) -> tuple[TasteModel, dict[str, object]]:
+def _folded_in(model: TasteModel, file: str, columns: Columns) -> tuple[TasteModel, dict[str, object]]:
     """Let the purchases of a file join the histories; return the facts for ``--json`` too, having said them on stderr."""
     from tastemaker.data.reading.readers import read_purchases
     from tastemaker.ranking.fold_in import fold_in, unknown_products
 
     log = read_purchases(file, columns=columns)
-    say(f"{file}: {log.summary.sentence()}")
+    say(f"{spoken([file])}: {log.summary.sentence()}")
     unknown, left_out = unknown_products(model, log)
     longer = fold_in(model, log)
     strangers = len(longer.users) - len(model.users)
@@ -368,7 +369,7 @@ def _without_purchases(model: TasteModel, users: pl.Series) -> int:
     return int((offsets[rows] == offsets[rows + 1]).sum())
 
 
-def _users(model: TasteModel, chosen: str, user: list[str] | None, users: Path | None) -> pl.Series:
+def _users(model: TasteModel, chosen: str, user: list[str] | None, users: str | None) -> pl.Series:
     if chosen == "--all-users":
         return model.users.ids
     if users is not None:

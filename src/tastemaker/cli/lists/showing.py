@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tastemaker.cli.terminal.console import counting, output, print_json, say
@@ -23,14 +22,14 @@ AT_ONCE = 1 << 12
 """Lists that are ranked between two steps of the bar."""
 
 
-def write(rank: Callable[[pl.Series], Recommendations], asked: pl.Series, file: Path, what: str) -> int:
+def write(rank: Callable[[pl.Series], Recommendations], asked: pl.Series, out: str, what: str) -> int:
     """Rank for all that is asked, block by block, and write the lists; return the number of lines."""
-    from tastemaker.ranking.export.to_file import check_file, write_lists
+    from tastemaker.ranking.export.to_file import check_out, write_lists
 
-    check_file(file)
+    target = check_out(out)
     with raise_at_once(), counting(what, len(asked)) as bar:
         return write_lists(
-            asked, rank, file, on_progress=lambda done: bar.update(bar.task_ids[0], advance=done)
+            asked, rank, target, on_progress=lambda done: bar.update(bar.task_ids[0], advance=done)
         )
 
 
@@ -54,12 +53,15 @@ def names_of(table: ProductTable | None) -> pl.Series | None:
     return None if table is None or column is None else table.column(column)
 
 
-def say_written(file: Path, lines: int, as_json: bool, facts: dict[str, object]) -> None:
+def say_written(out: str, lines: int, as_json: bool, facts: dict[str, object]) -> None:
     """Say what was written, as JSON with other facts or in a sentence."""
+    from tastemaker.ranking.export.to_file import check_out, spoken_out
+
+    place = spoken_out(check_out(out))
     if as_json:
-        print_json({"out": str(file), "rows": lines} | facts)
+        print_json({"out": place, "rows": lines} | facts)
     else:
-        say(f"Wrote {lines:,} lines to {file}.")
+        say(f"Wrote {lines:,} lines to {place}.")
 
 
 def say_rules(book: RuleBook) -> None:

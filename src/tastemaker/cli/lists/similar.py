@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -28,7 +27,7 @@ def similar(
         bool, typer.Option("--include-self", help="List the product itself, too, as the workshop did.")
     ] = False,
     catalogue: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="F", help="A table of products, whose names are shown.", show_default=False),
     ] = None,
     approximate: Approximately = False,

@@ -70,17 +70,19 @@ ModelFolder = Annotated[
     typer.Argument(metavar="FOLDER", help="A model's folder, as `train --out` wrote it.", show_default=False),
 ]
 OutFile = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        metavar="F", help="Write a file instead: .parquet, .csv, .tsv, .jsonl or .arrow.", show_default=False
+        metavar="F|URI",
+        help="Write a file (.parquet, .csv, .tsv, .jsonl, .arrow) or a table of a database instead.",
+        show_default=False,
     ),
 ]
 
 Logs = Annotated[
-    list[Path],
+    list[str],
     typer.Argument(
         metavar="LOG...",
-        help="The log, or its parts: files, folders of parts, globs, or - for standard input.",
+        help="The log, or its parts: files, folders, globs, - for standard input, or URIs of a database or object store.",
         show_default=False,
     ),
 ]
@@ -104,20 +106,21 @@ def bytes_of(text: str) -> int:
     return size
 
 
-def log_of(files: list[Path]) -> Path | list[Path]:
+def log_of(files: list[str]) -> str | list[str]:
     """Return the one log, or its parts, as the readers take them."""
     return files[0] if len(files) == 1 else files
 
 
-def spoken(files: list[Path]) -> str:
+def spoken(files: list[str]) -> str:
     """Return what the files of a log are called in messages, fit for a terminal."""
+    from tastemaker.data.databases.address import address_of, is_address
     from tastemaker.data.reading.files.names import shown
 
-    first, *others = map(shown, files)
+    first, *others = (shown(address_of(file).label if is_address(file) else file) for file in files)
     return first if not others else f"{first} and {len(others):,} more"
 
 
-def ids_in(file: Path, vocabulary: Vocabulary) -> pl.Series:
+def ids_in(file: str | Path, vocabulary: Vocabulary) -> pl.Series:
     """Return the ids that a file lists (Parquet, CSV with or without header, JSON lines, or a plain list)."""
     from tastemaker.data.reading.catalogues import read_catalogue
 

@@ -157,6 +157,16 @@ class ReadingOptions:
             rich_help_panel=PANEL,
         ),
     ] = None
+    query: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SQL", help="What is read of a database.", show_default=False, rich_help_panel=PANEL
+        ),
+    ] = None
+    table: Annotated[
+        str | None,
+        typer.Option(metavar="T", help="The table of a database.", show_default=False, rich_help_panel=PANEL),
+    ] = None
 
     def columns(self) -> Columns:
         """Return the columns that flags name."""
@@ -186,6 +196,8 @@ class ReadingOptions:
             product_features=_features(self.product_features),
             weight_column=self.weight_column,
             value_column=self.value_column,
+            query=self.query,
+            table=self.table,
         )
 
 

@@ -64,6 +64,10 @@ class Reading:
     """The column of the log that says how much a purchase tells of taste: a rating, a quantity."""
     value_column: str | None = None
     """The column of the log, or of the catalogue of products, that says what a purchase is worth: a price, a margin."""
+    query: str | None = None
+    """What is read of a database, in its SQL; it can change nothing."""
+    table: str | None = None
+    """The table of a database that is read whole."""
 
     def __post_init__(self) -> None:
         if self.time_unit is not None and self.time_unit not in NUMBERED_UNITS:

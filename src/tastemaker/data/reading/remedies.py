@@ -36,6 +36,8 @@ ARGUMENTS: Final = {
     "--value-column": "reading=Reading(value_column={})",
     "--user-features": "reading=Reading(user_features=[{}])",
     "--product-features": "reading=Reading(product_features=[{}])",
+    "--query": "reading=Reading(query={})",
+    "--table": "reading=Reading(table={})",
     "--users": "users=…",
     "--products": "products=…",
     "--keep-interrupted": "recovery=Recovery(keep_interrupted=True)",

@@ -11,12 +11,14 @@ from typing import Any, Final, Literal, TypeAlias
 import polars as pl
 
 from tastemaker.data.conditions import parse_condition
+from tastemaker.data.databases.address import address_of, is_address
 from tastemaker.data.reading.columns import Columns
 from tastemaker.data.reading.files.delimited import open_delimited
 from tastemaker.data.reading.files.json_files import is_document, open_document, open_lines
 from tastemaker.data.reading.files.limits import LARGEST_DOCUMENT, LONGEST_LINE
 from tastemaker.data.reading.files.names import shown
 from tastemaker.data.reading.files.places import Place, places_of
+from tastemaker.data.reading.files.remote import remote_places
 from tastemaker.data.reading.files.source import Source, translated
 from tastemaker.data.reading.files.spool import Spool, unpacked
 from tastemaker.data.reading.files.survey import encoding_of, within_limits
@@ -24,13 +26,13 @@ from tastemaker.data.reading.files.typed import open_arrow, open_parquet, open_w
 from tastemaker.data.reading.frames import open_frame
 from tastemaker.data.reading.options import Reading
 from tastemaker.data.reading.together import joined_to, keyed, met, together
-from tastemaker.errors import UnreadableFile
+from tastemaker.errors import SettingProblem, UnreadableFile
 
 __all__ = ["Readable", "Source", "open_source", "translated"]
 
 Readable: TypeAlias = Any
 """A path (``str``, ``Path``) of a file or folder, a glob, ``-``, or a frame: Polars, pandas, or any with the Arrow
-PyCapsule interface; or a list of them."""
+PyCapsule interface; or the URI of a database or an object store; or a list of them."""
 
 Kind = Literal["parquet", "csv", "json", "arrow", "workbook"]
 
@@ -67,6 +69,10 @@ def open_source(
     """
     spool = Spool()
     parts = list(source) if isinstance(source, list | tuple) else [source]
+    if (reading.query or reading.table) and not any(map(is_address, parts)):
+        raise SettingProblem(
+            "--query and --table speak of a database; give one as the log, such as postgresql://HOST/DATABASE."
+        )
     opened = [place for part in parts for place in _opened(part, spool, columns, reading, asks)]
     found = together(opened, label=_label(parts, opened))
     for other in reading.join:
@@ -87,6 +93,8 @@ def _select(select: Callable[[Sequence[str]], pl.LazyFrame], _: Spool, wanted: S
 def _label(parts: list[Any], opened: list[Source]) -> str:
     if len(opened) == 1:
         return opened[0].label
+    if len(parts) == 1 and is_address(parts[0]):
+        return shown(address_of(parts[0]).label)
     if len(parts) == 1 and isinstance(parts[0], str | Path):
         return shown(Path(parts[0]).name or Path(parts[0]))
     first, *_, last = (source.label for source in opened)
@@ -97,8 +105,11 @@ def _opened(part: Any, spool: Spool, columns: Columns, reading: Reading, asks: b
     if not isinstance(part, str | Path):
         yield open_frame(part)
         return
-    with translated(shown(part)):
-        places = places_of(part)
+    if is_address(part):
+        places: Sequence[Place] = remote_places(str(part), spool, query=reading.query, table=reading.table)
+    else:
+        with translated(shown(part)):
+            places = places_of(part)
     for place in places:
         with translated(place.label):
             for inside in unpacked(_reachable(place, spool), spool, _checked(place.label)):
@@ -153,7 +164,8 @@ def _open_place(place: Place, spool: Spool, columns: Columns, reading: Reading, 
 
 
 def _kind(place: Place, start: bytes) -> Kind:
-    suffixes = [suffix.lower() for suffix in Path(place.label).suffixes if suffix.lower() not in PACKED]
+    name = place.label if place.suffix is None else place.suffix
+    suffixes = [suffix.lower() for suffix in Path(f"x{name}").suffixes if suffix.lower() not in PACKED]
     said = KINDS.get(suffixes[-1]) if suffixes else None
     seen = _sniff(start)
     if said is None or (said == "csv" and seen in BINARY):

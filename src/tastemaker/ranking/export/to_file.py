@@ -9,11 +9,13 @@ from pathlib import Path
 
 import polars as pl
 
+from tastemaker.data.databases.address import Address, address_of, is_address
+from tastemaker.data.databases.tables import check_table, write_table
 from tastemaker.errors import TastemakerError, UnreadableFile
 from tastemaker.ranking.recommend import Recommendations
 from tastemaker.storage import writing
 
-__all__ = ["check_file", "write_frame", "write_lists"]
+__all__ = ["check_file", "check_out", "spoken_out", "write_frame", "write_lists"]
 
 QUERIES_AT_ONCE = 1 << 14
 
@@ -33,11 +35,11 @@ WRITERS: Mapping[str, Callable[[pl.LazyFrame, Path], object]] = {
 def write_lists(
     asked: pl.Series,
     rank: Callable[[pl.Series], Recommendations],
-    file: Path,
+    out: Path | Address,
     *,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Rank for these ids, block by block, and write all lists; return the number of lines.
+    """Rank for these ids, block by block, and write all lists to a file or a table; return the number of lines.
 
     The end of the file's name says how: `.parquet`, `.csv`, `.tsv`, `.jsonl` or `.arrow`. ``rank`` is `recommend` or `similar`
     with its model and options bound: the lines are those of its lists' ``to_frame``.
@@ -49,12 +51,22 @@ def write_lists(
             yield rank(block).to_frame()
             on_progress(len(block))
 
-    return _write(blocks(), file)
+    return write_table(out, blocks()) if isinstance(out, Address) else _write(blocks(), out)
 
 
 def write_frame(frame: pl.DataFrame, file: Path) -> int:
     """Write one frame; return the number of lines."""
     return _write(iter([frame]), file)
+
+
+def check_out(out: str) -> Path | Address:
+    """Return where lists are written, a file or a table of a database; raise `UnreadableFile` or `DatabaseProblem`."""
+    return check_table(address_of(out)) if is_address(out) else check_file(Path(out))
+
+
+def spoken_out(out: Path | Address) -> str:
+    """Return what messages call it."""
+    return f"{out.label}#{out.table}" if isinstance(out, Address) else str(out)
 
 
 def check_file(file: Path) -> Path:

@@ -31,6 +31,8 @@ class Place:
     """What messages call it"""
     keys: tuple[tuple[str, str | None], ...] = ()
     """Columns that the names of its folders hold, as Hive's ``country=DE``; ``None`` where Hive writes no value"""
+    suffix: str | None = None
+    """The ending that tells its kind, where the label does not end in one"""
 
 
 def places_of(source: str | Path) -> tuple[Place, ...]:

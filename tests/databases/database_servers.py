@@ -1,0 +1,139 @@
+"""Real database servers and an object store for tests, each on a port of its own; a test that needs an absent one is skipped."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+PASSWORD = "s3cr:et@x"
+SPELLED = "s3cr%3Aet%40x"
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def _as_user(name: str) -> list[str]:
+    """Servers refuse to run as root."""
+    return ["runuser", "-u", name, "--"] if os.getuid() == 0 else []
+
+
+@contextmanager
+def _running(command: list[str], port: int, **options: object) -> Iterator[None]:
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said, **options)
+        try:
+            for _ in range(600):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                if process.poll() is not None:
+                    said.seek(0)
+                    raise RuntimeError(f"{command[-4:]} ended: {said.read()[-2000:]!r}")
+                time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _home(owner: str) -> Path:
+    home = Path(tempfile.mkdtemp(prefix="tastemaker-server-"))
+    if os.getuid() == 0:
+        shutil.chown(home, owner)
+    home.chmod(0o755)
+    return home
+
+
+@contextmanager
+def postgresql_server() -> Iterator[str]:
+    """Run PostgreSQL and yield its URI, which holds a password with signs in it."""
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb")) or [shutil.which("initdb") or ""]
+    if not found[-1]:
+        pytest.skip("no PostgreSQL on this machine: apt-get install postgresql")
+    programs, home, port = Path(found[-1]).parent, _home("postgres"), free_port()
+    try:
+        (home / "password").write_text(PASSWORD)
+        (home / "password").chmod(0o644)
+        start = [
+            str(programs / "initdb"), "-D", str(home / "data"), "-U", "shop", "-A", "scram-sha-256",
+            f"--pwfile={home / 'password'}", "--no-sync", "-E", "UTF8", "--locale=C",
+        ]  # fmt: skip
+        subprocess.run([*_as_user("postgres"), *start], check=True, capture_output=True, cwd="/")
+        serve = [
+            str(programs / "postgres"), "-D", str(home / "data"), "-p", str(port), "-k", str(home),
+            "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",
+        ]  # fmt: skip
+        with _running([*_as_user("postgres"), *serve], port, cwd="/"):
+            uri = f"postgresql://shop:{SPELLED}@127.0.0.1:{port}/postgres"
+            _wait_for_postgresql(uri)
+            yield uri
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _wait_for_postgresql(uri: str) -> None:
+    import adbc_driver_postgresql.dbapi as postgresql
+
+    for _ in range(100):
+        with suppress(postgresql.Error):
+            postgresql.connect(uri).close()
+            return
+        time.sleep(0.1)
+
+
+@contextmanager
+def mysql_server() -> Iterator[str]:
+    """Run MariaDB and yield its URI."""
+    server, install = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
+    if server is None or install is None:
+        pytest.skip("no MariaDB on this machine: apt-get install mariadb-server")
+    home, port = _home("mysql"), free_port()
+    try:
+        made = [
+            install,
+            "--no-defaults",
+            f"--datadir={home / 'data'}",
+            "--auth-root-authentication-method=normal",
+        ]
+        subprocess.run([*_as_user("mysql"), *made], check=True, capture_output=True, cwd="/")
+        (home / "start.sql").write_text(
+            "CREATE DATABASE shop;\n"  # a statement a line
+            f"CREATE USER 'shop'@'%' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON shop.* TO 'shop'@'%';\n"
+            f"CREATE USER 'shop'@'localhost' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL ON shop.* TO 'shop'@'localhost';\n"
+        )
+        (home / "start.sql").chmod(0o644)
+        serve = [
+            server, "--no-defaults", f"--datadir={home / 'data'}", f"--port={port}", f"--socket={home / 's'}",
+            "--bind-address=127.0.0.1", f"--init-file={home / 'start.sql'}", f"--pid-file={home / 'pid'}",
+        ]  # fmt: skip
+        with _running([*_as_user("mysql"), *serve], port, cwd="/"):
+            yield f"mysql://shop:{SPELLED}@127.0.0.1:{port}/shop"
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """Run an S3-compatible server and yield its end point."""
+    pytest.importorskip("moto", reason="no S3-compatible server: pip install 'moto[server]'")
+    pytest.importorskip("flask", reason="no S3-compatible server: pip install 'moto[server]'")
+    port = free_port()
+    with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
+        yield f"http://127.0.0.1:{port}"
