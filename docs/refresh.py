@@ -25,8 +25,8 @@ from typing import Any
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-WITH_TRANSCRIPTS = (ROOT / "README.md", DOCS / "guide.md")
-COMPARED = (DOCS / "guide.md",)
+WITH_TRANSCRIPTS = (ROOT / "README.md", DOCS / "tutorial.md", DOCS / "guide.md")
+COMPARED = (DOCS / "tutorial.md", DOCS / "guide.md")
 """Pages whose transcripts a test compares; the README's holds names of products, which another training may change."""
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -183,6 +183,6 @@ def with_routes(text: str) -> str:
 
 if __name__ == "__main__":
     API.write_text(with_routes(API.read_text(encoding="utf-8")), encoding="utf-8")
-    for page in WITH_TRANSCRIPTS:
+    for page in [Path(name).resolve() for name in sys.argv[1:]] or WITH_TRANSCRIPTS:
         page.write_text(refreshed(page), encoding="utf-8")
         print(f"{page.relative_to(ROOT)}: fresh")
