@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from beside_worlds import events as beside_events
+from beside_worlds import log_of as beside_log
 from tastemaker.data.reading.readers import read_held_out, read_purchases
 from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.errors import SettingProblem, TrainingInterrupted
@@ -184,3 +186,30 @@ def test_a_log_without_any_known_product_is_learned_from_the_usual_start(old):
     log = read_purchases(pl.DataFrame({"user_id": ["a", "a", "b"], "product_id": [1, 2, 2]}))
     model = train(log, warm_settings(old, {}), start_from=old)
     assert model.finite()
+
+
+BESIDE = {
+    "dimensions": 6, "epochs": 3, "horizon": 3, "tokens.columns": "context:occasion,product:made_for", "kinds.own": "",
+    "kinds.after": "", "kinds.taste": "", "kinds.places": 0.0, "kinds.days": 0.0, "live.rate": 0.0, "live.half_life": 30.0,
+    "live.fold_in": 0.0, "live.dial": 0.0, "memory.count_weight": 0.0, "memory.ridge_weight": 0.0, "trend.weight": 0.0,
+    "memory.directed_weight": 0.0, "memory.spectral_weight": 0.0,
+}  # fmt: skip
+
+
+def test_products_and_attributes_keep_their_vectors_and_no_attribute_counts_twice():
+    config = preset("default").changed(BESIDE)
+    old = train(beside_log(beside_events(60)), config)
+    learner = warmed(Composed.start(beside_log(beside_events(80)), config, 2), old)
+    taste = learner.taste()
+    here, there = (
+        [row for row, id in enumerate(log.ids) if id in set(old.products.ids)]
+        for log in (learner.log.products, old.products)
+    )
+    np.testing.assert_allclose(taste.vectors[here], old.product_vectors[there], atol=1e-5)
+    columns = learner.beside.columns
+    for now, before in zip(columns, (old.tokens.context, old.tokens.users, old.tokens.products), strict=True):
+        ours = {now.label(now.first + place): now.first + place for place in range(now.size)}
+        theirs = {before.label(before.first + place): before.first + place for place in range(before.size)}
+        assert ours.keys() == theirs.keys()
+        for label, token in ours.items():
+            np.testing.assert_allclose(taste.tokens[token], old.tokens.vectors[theirs[label]], atol=1e-5)

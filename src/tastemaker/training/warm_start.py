@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tastemaker.data.tokens.columns import TokenColumns
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
+from tastemaker.model.beside.sums import token_sums
+from tastemaker.model.beside.tokens import Tokens
 from tastemaker.model.config import Config
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.types import Booleans, Rows
+from tastemaker.types import Booleans, Floats, Rows
 
 __all__ = [
     "KEPT_SQUARES",
@@ -21,6 +25,8 @@ __all__ = [
     "first_epoch",
     "kept_length",
     "known_rows",
+    "known_tokens",
+    "own_vectors_of",
     "warm_settings",
 ]
 
@@ -75,6 +81,35 @@ def kept_length(config: Config) -> float:
     """Return the share of their length that vectors keep: (epochs / horizon)², 1 where training was not stopped early."""
     epochs = config.taste.epochs or 1
     return min(1.0, epochs / (config.taste.horizon or epochs)) ** 2
+
+
+def own_vectors_of(old: TasteModel, products: Rows) -> Floats:
+    """Return the vectors of the products at these rows without their attributes', ``float32[n, D]``."""
+    vectors, tokens = np.asarray(old.product_vectors[products]), old.tokens
+    if tokens is None:
+        return vectors
+    return vectors - token_sums(tokens.of_products.take(products), np.asarray(tokens.vectors))
+
+
+def known_tokens(new: Sequence[TokenColumns], old: Tokens) -> tuple[Rows, Rows]:
+    """Return the numbers, in both models, of the tokens that stand for the same: of the same role, column and value."""
+    here: list[int] = []
+    there: list[int] = []
+    for part, before in zip(new, (old.context, old.users, old.products), strict=True):
+        places = _by_label(before)
+        for label, token in _by_label(part).items():
+            if label in places:
+                here.append(token)
+                there.append(places[label])
+    return np.array(here, np.int32), np.array(there, np.int32)
+
+
+def _by_label(columns: TokenColumns) -> dict[str, int]:
+    """Return the token of each label that only one token has: what rare values share by a hash has none of its own."""
+    tokens = range(columns.first, columns.first + columns.size)
+    labels = [columns.label(token) or "" for token in tokens]
+    counts = Counter(labels)
+    return {label: token for label, token in zip(labels, tokens, strict=True) if counts[label] == 1}
 
 
 def known_rows(new: Vocabulary, old: Vocabulary) -> tuple[Rows, Rows]:

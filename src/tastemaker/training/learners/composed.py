@@ -39,7 +39,15 @@ from tastemaker.training.memory.remember import remember
 from tastemaker.training.memory.repeats import repeat_bias
 from tastemaker.training.memory.trend import trend_of
 from tastemaker.training.progress import Watcher
-from tastemaker.training.warm_start import KEPT_SQUARES, STANDSTILL, first_epoch, kept_length, known_rows
+from tastemaker.training.warm_start import (
+    KEPT_SQUARES,
+    STANDSTILL,
+    first_epoch,
+    kept_length,
+    known_rows,
+    known_tokens,
+    own_vectors_of,
+)
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = ["Composed", "Member", "stacked"]
@@ -212,7 +220,7 @@ class Composed:
         return sampled_loss(queries, vectors, bias, held_out, self.config.taste.negatives, key, pool)
 
     def warm_from(self, old: TasteModel, *, watch: Watcher, pool: ThreadPool) -> None:
-        """Give products that the older model knows the vectors that it has for them, and all products their Adagrad squares.
+        """Give products and tokens that the older model knows the vectors that it has for them, and all their Adagrad squares.
 
         Where the older training stopped early, at E of H epochs, because it began to overfit, going on from the
         same vectors would continue that. The vectors are therefore shrunk to (E / H)² of their length, which keeps what they say
@@ -225,10 +233,18 @@ class Composed:
         here, there = known_rows(self.log.products, old.products)
         kept = kept_length(self.config)
         scale = np.float32(kept * len(self.members) ** 0.5)  # the root undoes what `stacked` does
-        column = 0
+        column, own = 0, own_vectors_of(old, there)
+        known = (
+            None
+            if self.beside is None or old.tokens is None
+            else known_tokens(self.beside.columns, old.tokens)
+        )
         for member in self.members:
             part = slice(column, column + member.dimensions)
-            member.vectors[here, : member.dimensions] = old.product_vectors[there, part] * scale
+            member.vectors[here, : member.dimensions] = own[:, part] * scale
+            if self.beside is not None and old.tokens is not None and known is not None:
+                table = self.beside.tables[member.number].vectors
+                table[known[0], : member.dimensions] = old.tokens.vectors[known[1], part] * scale
             column += member.dimensions
         still = dataclasses.replace(self, config=self.config.changed({"learning_rate": STANDSTILL}))
         run_epochs(still, epochs=1, run=Run(pool, watch, stage="warming up"))
