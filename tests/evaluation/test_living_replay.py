@@ -18,7 +18,8 @@ from tastemaker.evaluation.replay.replay import measure_model
 SETTLED = {
     "dimensions": 8, "epochs": 2, "tokens.columns": "context:occasion,product:made_for", "kinds.own": "view=5",
     "kinds.after": "", "kinds.taste": "", "kinds.places": 0.0, "kinds.days": 0.0, "live.rate": 1.0, "live.half_life": 20.0,
-    "live.fold_in": 2.0, "live.dial": 1.0, "order.taste_places": 8.0, "order.taste_days": 0.0, "order.memory_places": 4.0,
+    "live.fold_in": 2.0, "live.dial": 1.0, "live.young": 0.0,
+    "order.taste_places": 8.0, "order.taste_days": 0.0, "order.memory_places": 4.0,
     "order.memory_days": 0.0, "memory.count_weight": 1.0, "memory.ridge_weight": 0.0, "memory.directed_weight": 1.0,
     "memory.spectral_weight": 0.0, "trend.weight": 0.0, "repeats.weight": 0.0, "repeats.sales": 0.0, "repeats.level": 0.0,
 }  # fmt: skip

@@ -21,7 +21,7 @@ from tastemaker.serving.answering.event_store import Event, Events, read_events
 from tastemaker.serving.front.api_keys import new_key
 
 LIVING = SETTLED | {
-    "live.rate": 0.7, "live.half_life": 20.0, "live.fold_in": 2.0, "live.dial": 0.3,
+    "live.rate": 0.7, "live.half_life": 20.0, "live.fold_in": 2.0, "live.dial": 0.3, "live.young": 5.0,
     "kinds.own": "view=0.8", "kinds.taste": "view=0.4",
     "kinds.days": 30.0, "order.taste_days": 60.0, "order.memory_days": 60.0,
 }  # fmt: skip

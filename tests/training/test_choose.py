@@ -28,6 +28,7 @@ PAIRS_ALONE = {
     "live_half_life": 30.0,
     "live_fold_in": 0.0,
     "live_dial": 0.0,
+    "live_young": 0.0,
     "kinds_own": "",
     "kinds_after": "",
     "kinds_taste": "",

@@ -191,7 +191,8 @@ def test_a_log_without_any_known_product_is_learned_from_the_usual_start(old):
 BESIDE = {
     "dimensions": 6, "epochs": 3, "horizon": 3, "tokens.columns": "context:occasion,product:made_for", "kinds.own": "",
     "kinds.after": "", "kinds.taste": "", "kinds.places": 0.0, "kinds.days": 0.0, "live.rate": 0.0, "live.half_life": 30.0,
-    "live.fold_in": 0.0, "live.dial": 0.0, "memory.count_weight": 0.0, "memory.ridge_weight": 0.0, "trend.weight": 0.0,
+    "live.fold_in": 0.0, "live.dial": 0.0, "live.young": 0.0,
+    "memory.count_weight": 0.0, "memory.ridge_weight": 0.0, "trend.weight": 0.0,
     "memory.directed_weight": 0.0, "memory.spectral_weight": 0.0,
 }  # fmt: skip
 

@@ -49,6 +49,7 @@ RENAMED = {
     "live.kappa": "live_kappa",
     "live.fold_in": "live_fold_in",
     "live.dial": "live_dial",
+    "live.young": "live_young",
     "tokens.columns": "token_columns",
     "tokens.decay": "token_decay",
     "kinds.own": "kinds_own",
@@ -281,7 +282,7 @@ DEFAULT = Config(
         taste_strength=None,
         memory_strength=None,
     ),
-    live=LiveSettings(rate=None, half_life=None, fold_in=None, dial=None),
+    live=LiveSettings(rate=None, half_life=None, fold_in=None, dial=None, young=None),
     tokens=TokenSettings(columns=None),
     kinds=KindSettings(own=None, after=None, taste=None, places=None, days=None),
 )

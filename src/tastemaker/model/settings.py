@@ -278,6 +278,9 @@ class LiveSettings:
         by. Larger: quicker. 0: it stands still.
     dial
         What products gain that were never sold in train. Larger: new products are shown more, known ones less.
+    young
+        Days that damp how the count of a product that began to sell lately is raised, as if it had sold since the log began.
+        Smaller: raised more. 0: no count is raised.
     """
 
     rate: float | None = 0.0
@@ -285,9 +288,10 @@ class LiveSettings:
     kappa: float = 40.0
     fold_in: float | None = 0.0
     dial: float | None = 0.0
+    young: float | None = 0.0
 
     def __post_init__(self) -> None:
-        least = dict.fromkeys(("rate", "fold_in", "dial"), ZERO_OR_MORE)
+        least = dict.fromkeys(("rate", "fold_in", "dial", "young"), ZERO_OR_MORE)
         _check("live", self, least | dict.fromkeys(("half_life", "kappa"), ABOVE_ZERO))
 
 

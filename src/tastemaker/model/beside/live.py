@@ -9,7 +9,7 @@ import numpy as np
 from tastemaker.model.beside.order import DAY
 from tastemaker.types import Doubles, Floats, Rows, Times
 
-__all__ = ["FoldIn", "Live", "fold_in_of", "rate_bias"]
+__all__ = ["FoldIn", "Live", "fold_in_of", "rate_bias", "shares_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,9 +44,11 @@ class FoldIn:
 class Live:
     """The rate of sales that takes the place of a learned bias, and the fold-in of buyers.
 
-    bias_p(t) = weight · log(n_p(t) + kappa / P) + dial · [p was not sold in train]
+    bias_p(t) = weight · log(n_p(t) / share_p(t) + kappa / P) + dial · [p was not sold in train]
 
-    n_p(t) are the purchases of p, each halved every ``half_life`` days.
+    share_p(t) = (tau(t - first purchase of p) + young) / (tau(t - first of all) + young), or 1 where ``young`` is 0
+
+    n_p(t) are the purchases of p, each halved every ``half_life`` days; tau(a) = Σ over a days of ½^(age / half_life).
     """
 
     half_life: float
@@ -57,6 +59,8 @@ class Live:
     dial: float
     """What products that training never saw sold gain"""
     fold_in: FoldIn | None = None
+    young: float = 0.0
+    """Days that damp how the count of a product that began to sell lately is raised; 0 raises none"""
 
 
 def fold_in_of(queries: Floats, vectors: Floats, buyers: Doubles, scale: float) -> FoldIn:
@@ -88,8 +92,24 @@ def _covariance(rows: Doubles) -> Doubles:
 
 
 def rate_bias(live: Live, products: Rows, times: Times, moment: int, count: int) -> Floats:
-    """Return weight · log(n_p + kappa / P) at a moment, ``float32[P]``, of these purchases, the last of them before it."""
+    """Return weight · log(n_p / share_p + kappa / P) at a moment, ``float32[P]``, of purchases, the last of them before it."""
     ages = np.maximum(moment - times, 0) / DAY
-    counts = np.bincount(products, np.exp2(-ages / live.half_life), minlength=count)
+    decayed = np.exp2(-ages / live.half_life)
+    counts = np.bincount(products, decayed, minlength=count).astype(np.float64)
+    if live.young:
+        counts = counts / shares_of(products, ages, live.half_life, live.young, count)
     row: Floats = (live.weight * np.log(counts + live.kappa / count)).astype(np.float32)
     return row
+
+
+def shares_of(products: Rows, ages: Doubles, half_life: float, young: float, count: int) -> Doubles:
+    """Return share_p of `Live`, ``float64[P]``, from purchases and their ages in days.
+
+    >>> shares_of(np.array([0, 0, 1]), np.array([9.0, 1.0, 1.0]), 1e9, 1.0, 3).round(4).tolist()
+    [1.0, 0.2, 0.1]
+    """
+    oldest = np.zeros(count)
+    np.maximum.at(oldest, products, ages)
+    spans = half_life / np.log(2) * -np.expm1(-oldest / half_life * np.log(2))
+    shares: Doubles = (spans + young) / (spans.max(initial=0.0) + young)
+    return shares

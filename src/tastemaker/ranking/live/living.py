@@ -160,8 +160,8 @@ def rates_of(model: TasteModel, origin: int) -> Rates:
         origin=origin,
         kappa=1.0,
         prior=live.kappa / max(count, 1),
-        weight=live.weight,
-        base=base,
+        scaled=(live.weight, base),
+        young=live.young,
     )
 
 

@@ -25,10 +25,25 @@ class Rates:
     tau(t) = Σ over the days since the first purchase of ½^(age / half_life): the days that the count speaks of, so that a rate is
     purchases a day, drawn towards ``prior`` by ``kappa`` days of it.
 
+    With ``young`` above 0 the count of a product that began to sell lately is divided by the share of those days in which it sold:
+
+    n_p(t) / ((tau(t - first purchase of p) + young) / (tau(t) + young))
+
     A purchase costs a handful of operations (`observe`); nothing decays until a moment is asked for (`at`).
     """
 
-    __slots__ = ("base", "counts", "first", "half_life", "kappa", "origin", "start", "weight")
+    __slots__ = (
+        "base",
+        "born",
+        "counts",
+        "first",
+        "half_life",
+        "kappa",
+        "origin",
+        "start",
+        "weight",
+        "young",
+    )
 
     def __init__(
         self,
@@ -38,13 +53,13 @@ class Rates:
         origin: int,
         kappa: float = 0.0,
         prior: Doubles | float = 1.0,
-        weight: float = 1.0,
-        base: Floats | None = None,
+        scaled: tuple[float, Floats] | None = None,
+        young: float = 0.0,
     ) -> None:
         """Start without a purchase; ``half_life`` and ``kappa`` in days, ``origin`` any moment near the first question.
 
-        ``base`` (``float32[P]``) is added to ``weight`` times the rate. With a ``kappa`` of 0 the rate of what was
-        never bought is that of a trillionth of a purchase. Raises `SettingProblem`.
+        ``scaled`` is a weight and a base (``float32[P]``): the answer is base + weight · rate. With a ``kappa`` of 0
+        the rate of what was never bought is that of a trillionth of a purchase. Raises `SettingProblem`.
         """
         if not 0 < half_life < np.inf or kappa < 0:
             raise SettingProblem(
@@ -52,11 +67,13 @@ class Rates:
                 "the half-life must be above 0, kappa 0 or more."
             )
         self.half_life = max(round(half_life * DAY), 1)
-        self.kappa, self.weight, self.origin = kappa, weight, origin
+        self.kappa, self.origin = kappa, origin
+        self.weight, self.base = (1.0, np.zeros(products, np.float32)) if scaled is None else scaled
         self.first: int | None = None  # the moment of the first purchase
         self.counts = np.zeros(products)
         self.start = np.full(products, 1e-12) + kappa * np.asarray(prior, np.float64)
-        self.base = np.zeros(products, np.float32) if base is None else base
+        self.young = young
+        self.born = np.full(products, np.inf)
 
     def observe(self, product: int, time: int) -> None:
         """Count one purchase of the product at this row; purchases come in about the order of time."""
@@ -87,13 +104,14 @@ class Rates:
         if self.first is None and len(times):
             self.first = int(times[0])
         rates = np.empty((len(moments), len(self.counts)), np.float32)
-        shifts = self._shifts(moments)
+        spans = self._spans(moments)
+        shifts = np.log(spans + self.kappa) if self.kappa else np.zeros(len(moments))
         origins = np.zeros(len(self.counts) + 1, np.int64)
 
         def some(low: int, high: int) -> None:
             origins[low] = rates_at(
                 low, high, self.counts, self.origin, self.half_life, products, times, known, moments,
-                self.start, self.weight, shifts, self.base, rates,
+                self.start, self.weight, shifts, self.base, self.young, self.born, spans, rates,
             )  # fmt: skip
 
         with ThreadPool(threads) as pool:
@@ -101,11 +119,8 @@ class Rates:
         self.origin = int(origins[0])
         return rates
 
-    def _shifts(self, moments: Times) -> Doubles:
-        """Return log(tau + kappa) at each moment; 0 where there is no kappa, and no purchase yet."""
-        if not self.kappa:
-            return np.zeros(len(moments))
+    def _spans(self, moments: Times) -> Doubles:
+        """Return tau at each moment: the days that a count speaks of; 0 where there is no purchase yet."""
         since = np.maximum(moments - (moments if self.first is None else self.first), 0) / self.half_life
-        tau = self.half_life / DAY / np.log(2) * -np.expm1(-since * np.log(2))
-        shifts: Doubles = np.log(tau + self.kappa)
-        return shifts
+        spans: Doubles = self.half_life / DAY / np.log(2) * -np.expm1(-since * np.log(2))
+        return spans

@@ -77,7 +77,7 @@ class Standing:
     def bias(self, moment: int) -> Floats:
         """Return the rates at a moment in the place of the learned bias, ``float32[P]``; nothing is kept of the question."""
         rates = copy.copy(self.rates)  # a question far ahead would move the origin for all
-        rates.counts = self.rates.counts.copy()
+        rates.counts, rates.born = self.rates.counts.copy(), self.rates.born.copy()
         return rates.at(moment)
 
     def vectors(self) -> Floats:

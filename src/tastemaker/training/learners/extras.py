@@ -126,7 +126,8 @@ def live_of(
         )
         buyers = np.bincount(log.product_rows, minlength=len(log.products)).astype(np.float64)
         fold_in = fold_in_of(queries, taste.vectors, buyers, settings.fold_in)
-    return Live(settings.half_life or 30.0, settings.rate, settings.kappa, settings.dial or 0.0, fold_in)
+    dial, young = settings.dial or 0.0, settings.young or 0.0
+    return Live(settings.half_life or 30.0, settings.rate, settings.kappa, dial, fold_in, young)
 
 
 def known_values(log: Purchases) -> Floats | None:

@@ -36,6 +36,7 @@ DIALS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5)
 GRIDS: Mapping[str, tuple[float, ...]] = {
     "live.half_life": (30.0, 60.0, 120.0, 240.0, 15.0, 7.0, 3.0),
     "live.rate": (1.0, 0.75, 1.25, 0.5),
+    "live.young": (0.0, 4.0, 2.0, 1.0, 0.5),
     "live.fold_in": (1.0, 1.5, 0.5, 2.5, 0.0),
     "order.taste_places": PLACES,
     "order.taste_days": DAYS,
@@ -51,7 +52,7 @@ GRIDS: Mapping[str, tuple[float, ...]] = {
 }
 """What is tried for each setting."""
 
-RATES = ("live.half_life", "live.rate")
+RATES = ("live.half_life", "live.young", "live.rate")
 MEMORY = (
     "memory.directed_weight", "order.memory_places", "memory.directed_weight", "memory.spectral_weight", "memory.count_weight",
     "memory.ridge_weight", "memory.count_weight", "order.memory_places", "memory.directed_weight",
@@ -78,6 +79,7 @@ STEADY: Mapping[str, object] = {
     "live.half_life": 30.0,
     "live.fold_in": 0.0,
     "live.dial": 0.0,
+    "live.young": 0.0,
     "kinds.own": "",
     "kinds.after": "",
     "kinds.taste": "",

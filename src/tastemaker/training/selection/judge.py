@@ -13,8 +13,8 @@ from tastemaker.data.tokens.bags import no_bags
 from tastemaker.kernels.ranking.judging import ndcg_of_parts
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.beside.asking import Asking
-from tastemaker.model.beside.live import fold_in_of
-from tastemaker.model.beside.order import DAY, Fading
+from tastemaker.model.beside.live import Live, fold_in_of, rate_bias
+from tastemaker.model.beside.order import Fading
 from tastemaker.model.beside.sums import effective
 from tastemaker.model.config import Config
 from tastemaker.model.memory import Memory
@@ -215,7 +215,7 @@ class Judge:
 
     def _biases(self, config: Config) -> Floats:
         live = config.live
-        key = (live.rate, live.half_life, live.kappa, live.dial, config.trend.weight)
+        key = (live.rate, live.half_life, live.kappa, live.dial, live.young, config.trend.weight)
         return self._kept("biases", key, lambda: self._bias_rows(config))
 
     def _bias_rows(self, config: Config) -> Floats:
@@ -234,8 +234,8 @@ class Judge:
                 np.concatenate([times, trial.flow.times]),
             )
             known = len(times) + self.slice_starts
-            rows = rates_at_times(*events, known, moments, self.products, live.half_life or 30.0, live.kappa)
-            rows *= np.float32(live.rate)
+            rates = Live(live.half_life or 30.0, live.rate, live.kappa, 0.0, young=live.young or 0.0)
+            rows = rates_at_times(*events, known, moments, self.products, rates)
         if live.dial:
             rows[:, ~trial.sold] += np.float32(live.dial)
         return rows
@@ -253,15 +253,12 @@ def rates_at_times(
     known: AnyArray,
     moments: AnyArray,
     count: int,
-    half_life: float,
-    kappa: float,
+    live: Live,
 ) -> Floats:
-    """Return log(n_p(t) + kappa / P) at each moment, ``float32[M, P]``, of the first ``known`` events; days halve n_p."""
+    """Return `rate_bias` at each moment, ``float32[M, P]``, of the first ``known`` events."""
     rows = np.empty((len(moments), count), np.float32)
     for i, (upto, moment) in enumerate(zip(known, moments, strict=True)):
-        ages = np.maximum(moment - times[:upto], 0) / DAY
-        counts = np.bincount(products[:upto], np.exp2(-ages / half_life), minlength=count)
-        rows[i] = np.log(counts + kappa / count)
+        rows[i] = rate_bias(live, products[:upto], times[:upto], int(moment), count)
     return rows
 
 
