@@ -28,8 +28,8 @@ MODESTY = 0.002
 PLACES = (0.0, 16.0, 6.6, 3.0, 2.0, 1.0, 0.5)
 DAYS = (0.0, 730.0, 365.0, 180.0, 90.0, 30.0)
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-DIAL_COST = 0.015
-"""The dial for new products may cost this share of the ranking of all."""
+DIAL_COSTS = {"all": 0.015, "known": 0.05}
+"""The dial for new products may cost these shares of the ranking of all questions, and of those of known products."""
 STRENGTHS = (0.0, 0.25, 0.5, 1.0)
 DIALS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5)
 
@@ -305,7 +305,7 @@ def _with_columns(
 
 
 def _with_dial(search: Search, config: Config) -> tuple[Config, list[dict[str, float]]]:
-    """Take the greatest dial for new products that costs no more than `DIAL_COST`, and report its curve."""
+    """Take the greatest dial for new products that costs no more than `DIAL_COSTS`, and report its curve."""
     if not search.is_open("live.dial"):
         return config, []
     new = ~search.judge.trial.sold[search.judge.trial.held.products]
@@ -315,8 +315,11 @@ def _with_dial(search: Search, config: Config) -> tuple[Config, list[dict[str, f
         known = float(each[~new].mean()) if (~new).any() else 0.0
         fresh = float(each[new].mean()) if new.any() else 0.0
         curve.append({"dial": dial, "all": float(each.mean()), "known": known, "new": fresh})
-    enough = max(point["all"] for point in curve) * (1 - DIAL_COST)
-    chosen = max(point["dial"] for point in curve if point["all"] >= enough) if new.any() else 0.0
+    least = {
+        part: max(point[part] for point in curve) * (1 - cost) - 1e-12 for part, cost in DIAL_COSTS.items()
+    }
+    cheap = [point["dial"] for point in curve if all(point[part] >= least[part] for part in least)]
+    chosen = max(cheap, default=0.0) if new.any() else 0.0
     return config.changed({"live.dial": chosen}), curve
 
 
