@@ -85,9 +85,14 @@ def learned(given: argparse.Namespace, *, beside: bool) -> tuple[tm.TasteModel, 
             seen[0] = step.epoch
             spent.append(time.process_time())
 
+    tm.train(purchases, config.changed(epochs=1), threads=given.threads, progress=False)  # compiled
+    start = time.process_time()
     model = tm.train(purchases, config, threads=given.threads, progress=watch)
-    epochs = np.diff(spent)[1:]  # the first one compiles
-    found = {"epoch, processor s": float(statistics.median(epochs)), "peak, MiB": peak()}
+    found = {
+        "training of 6 epochs, processor s": time.process_time() - start,
+        "one of its epochs, processor s": float(np.min(np.diff(spent))),
+        "peak, MiB": peak(),
+    }
     return model, found
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tastemaker.data.past import Past
 from tastemaker.data.tokens.bags import Bags
-from tastemaker.data.tokens.columns import columns_of, says_too_much
+from tastemaker.data.tokens.columns import TokenColumns, columns_of, says_too_much
 from tastemaker.data.tokens.encoders import Encoder
 from tastemaker.errors import ColumnProblem
 from tastemaker.model.beside.known import bought_by, seen_by
@@ -123,7 +123,7 @@ PAST = Past(
 
 
 def test_what_was_bought_by_a_moment_is_strictly_before_it():
-    bought, moments = bought_by(PAST, np.array([0, 0, 1, 7]), np.array([20, 21, 99, 99]))
+    bought, moments, _ = bought_by(PAST, np.array([0, 0, 1, 7]), np.array([20, 21, 99, 99]))
     assert [bought.of(q).tolist() for q in range(4)] == [[], [1], [], []]
     assert moments.tolist() == [20]
 
@@ -143,3 +143,42 @@ def test_an_event_says_nothing_once_its_product_is_bought_after_it():
         for q in range(3)
     ]
     assert told == [[(0, 1)], [(0, 1), (0, 2), (1, 2)], [(0, 9)]]
+
+
+@pytest.mark.parametrize("buckets", [0, 7])
+def test_one_value_at_once_has_the_tokens_of_a_frame(buckets):
+    encoders = (
+        Encoder(column="colour", form="category", values=("red", "7", "blue"), buckets=buckets),
+        Encoder(column="price", form="bands", edges=(1.0, 2.5, 10.0)),
+        Encoder(column="title", form="words", values=("red", "hat")),
+    )
+    columns = TokenColumns(encoders, 100)
+    values = (
+        "red",
+        "7",
+        7,
+        1,
+        2.5,
+        2.4,
+        "2.5",
+        "-3",
+        10,
+        1e9,
+        "green",
+        "red hat",
+        float("nan"),
+        True,
+        "1e2",
+        "",
+        None,
+    )
+    for name in columns.names:
+        for value in values:
+            frame = pl.DataFrame({name: pl.Series(name, [value], strict=False)})
+            try:
+                slow = columns.encode(frame, 1).tokens.tolist()
+            except ColumnProblem:
+                with pytest.raises(ColumnProblem):
+                    columns.encode_one(name, value)
+                continue
+            assert columns.encode_one(name, value).tokens.tolist() == slow, (name, value)

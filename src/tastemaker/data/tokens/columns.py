@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tastemaker.data.tokens.bags import Bags, side_by_side
+from tastemaker.data.tokens.bags import Bags, no_bags, side_by_side
 from tastemaker.data.tokens.encoders import Encoder, dates_of, lists_of, numbers_of, words_of
 from tastemaker.types import AnyArray, Rows
 
@@ -54,6 +54,17 @@ class TokenColumns:
                 found = encoder.encode(frame.get_column(encoder.column))
                 parts.append(Bags(found.offsets, found.tokens + np.int32(self.span(place)[0]), found.weights))
         return side_by_side(parts, count)
+
+    def encode_one(self, name: str, value: object) -> Bags:
+        """Return the tokens of one value of the column of this name; raise what `encode` raises."""
+        place = self.names.index(name)
+        token = self.encoders[place].token_of(value)
+        if token is None:
+            return self.encode(pl.DataFrame({name: pl.Series(name, [value], strict=False)}), 1)
+        if token < 0:
+            return no_bags(1)
+        tokens = np.array([self.span(place)[0] + token], np.int32)
+        return Bags(np.array([0, 1]), tokens, np.ones(1, np.float32))
 
     def label(self, token: int) -> str | None:
         """Return what a token stands for; ``None`` for one that is not among these."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import json
+import math
 import re
 import zlib
 from collections.abc import Mapping
@@ -24,6 +26,7 @@ Form = Literal["category", "list", "words", "bands", "dates", "vector"]
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 WORD = re.compile(r"[^\W\d_]+|\d+")
 
 
@@ -78,6 +81,18 @@ class Encoder:
                 return self._lists(column, lists_of(column))
             case "words":
                 return self._lists(column, words_of(column))
+
+    def token_of(self, value: object) -> int | None:
+        """Return the token of one category or number at once, -1 where it has none; ``None`` where `encode` must tell."""
+        if self.form == "category" and type(value) in (str, int):
+            text = str(value)
+            if text in self.values:
+                return self.values.index(text)
+            return len(self.values) + zlib.crc32(text.encode()) % self.buckets if self.buckets else -1
+        if self.form == "bands" and (type(value) in (int, float) or NUMBER.fullmatch(str(value))):
+            number = float(str(value))
+            return bisect.bisect_right(self.edges, number) if math.isfinite(number) else -1
+        return None
 
     def knows(self, value: object) -> bool:
         """Return whether a value has a token of its own."""

@@ -259,6 +259,9 @@ def learn_token_batches(
     others = np.empty((room + lanes, 3), np.float32)  # the bias's gradient, and how often the row was either
     token_gradients, taken = np.zeros(tokens.shape, np.float32), np.zeros(tokens.shape[0], np.float32)
     used_tokens = np.empty(tokens.shape[0], np.int32)
+    both = np.empty(
+        (1, dimensions), np.float32
+    )  # a product's gradient in both roles, which its attributes share
 
     for b in range(first_batch, last_batch):
         users = order[batch_starts[b] : batch_starts[b + 1]]
@@ -337,15 +340,13 @@ def learn_token_batches(
         for slot in range(count):
             row, times = used[slot], others[slot, 1] + others[slot, 2]
             slots[row] = -1
+            for d in range(dimensions):
+                both[0, d] = gradients[slot, d] + gradients[slot, dimensions + d]
             for place in range(bag_offsets[row], bag_offsets[row + 1]):
-                token = bag[place]
                 token_count = pull_token(
-                    token, bag_weights[place], max(times, np.float32(1e-9)), slot, gradients,
+                    bag[place], bag_weights[place], max(times, np.float32(1e-9)), 0, both,
                     token_gradients, taken, used_tokens, token_count,
                 )  # fmt: skip
-                weight = bag_weights[place]
-                for d in range(dimensions):
-                    token_gradients[token, d] += weight * gradients[slot, dimensions + d]
             step_product(
                 row, gradients[slot], others[slot], vectors, bias, squares, decay[row], learning_rate
             )

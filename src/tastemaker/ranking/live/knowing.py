@@ -171,7 +171,7 @@ def _encoded(columns: TokenColumns, name: str, value: object) -> Bags | None:
     if name not in columns.names or value is None:
         return None
     try:
-        bags = columns.encode(pl.DataFrame({name: pl.Series(name, [value], strict=False)}), 1)
+        bags = columns.encode_one(name, value)
     except (ColumnProblem, pl.exceptions.PolarsError):
         return None
     return bags if len(bags.tokens) else None
