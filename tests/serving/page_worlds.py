@@ -171,7 +171,7 @@ new PerformanceObserver((list) => {
 """
 
 WIDE = """() => [...document.querySelectorAll("body *")].filter((one) => {
-  if (one.closest("[hidden], .hidden, .said, .skip, .scroll, pre, #views, .history .rows, svg")) return false;
+  if (one.closest("[hidden], .hidden, .said, .skip, .scroll, pre, #views, .history .rows, #basket .rows, svg")) return false;
   const box = one.getBoundingClientRect();
   return box.width && (box.right > innerWidth + 1 || box.left < -1);
 }).map((one) => `${one.tagName}.${one.className} ${Math.round(one.getBoundingClientRect().right)}`)"""

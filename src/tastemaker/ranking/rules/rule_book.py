@@ -87,6 +87,8 @@ class RuleBook:
     """``int32[P]``, by how many places each product is moved up (below 0: down) in its list; ``None`` where none is"""
     idle: tuple[IdlePin, ...] = ()
     """The pins without effect"""
+    idle_rules: tuple[str, ...] = ()
+    """The named rules that are about no product"""
 
     @property
     def candidates(self) -> int:
@@ -156,6 +158,7 @@ def compile_rules(
         moves.boosts,
         moves.places,
         sheet.idle(pins),
+        tuple(dict.fromkeys(sheet.idle_rules)),
     )
 
 
@@ -197,6 +200,8 @@ def _keep_named(each: Rules, sheet: _Sheet, moves: _Moves, table: ProductTable) 
         if rule.do in ("pin", "at_most"):
             continue
         target = _target(rule, sheet, table)
+        if not target.any():
+            sheet.idle_rules.append(rule.title(place))
         if rule.do in ("boost", "bury"):
             moves.add(rule, target)
         else:
@@ -217,7 +222,11 @@ def _pins(rules: Sequence[Rules], sheet: _Sheet, table: ProductTable, sold: AnyA
     lists = [np.zeros(0, np.int32)]
     for each in rules:
         lists.append(sheet.rows_of(each.pin, pins=True))
-        lists += [_pins_of(rule, sheet, table, sold) for rule in each.named if rule.do == "pin"]
+        for place, rule in enumerate(each.named, start=1):
+            if rule.do == "pin":
+                lists.append(_pins_of(rule, sheet, table, sold))
+                if not len(lists[-1]):
+                    sheet.idle_rules.append(rule.title(place))
     pins = np.concatenate(lists).astype(np.int32)
     _, first = np.unique(pins, return_index=True)
     return pins[np.sort(first)]
@@ -326,6 +335,7 @@ class _Sheet:
         self.allowed: Booleans | None = None
         self.removals: list[Removal] = []
         self.unknown: list[Id] = []
+        self.idle_rules: list[str] = []
         self._masks: list[tuple[str, Booleans]] = []
         self._unknown_pins: list[Id] = []
 

@@ -94,6 +94,7 @@ async def effect(
         allowed=after.remaining,
         candidates=len(loaded.model.products),
         idle_pins=_idle(after.idle),
+        idle_rules=list(after.idle_rules),
         **dataclasses.asdict(found),
     )
 
@@ -126,6 +127,7 @@ def _rules(service: Service, loaded: LoadedModel, written: Rules | None = None) 
         removed=removals_json(book.removals),
         mark=_mark_of(stated),
         idle_pins=_idle(book.idle),
+        idle_rules=list(book.idle_rules),
     )
 
 

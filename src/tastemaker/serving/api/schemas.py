@@ -128,6 +128,11 @@ WHERE = Meta(
 )
 
 
+def _said(kind: str, description: str) -> Meta:
+    """Return a declaration that is checked by the rules themselves, which say what is wrong in words."""
+    return Meta(description=description, extra_json_schema={"type": kind})
+
+
 class NamedRuleBody(
     Struct, forbid_unknown_fields=True, omit_defaults=True, rename={"since": "from", "until": "to"}
 ):
@@ -137,14 +142,12 @@ class NamedRuleBody(
     name: Annotated[str, Meta(max_length=200)] = ""
     products: Annotated[list[Id], Some] = []
     where: Annotated[dict[str, Any], WHERE] = {}
-    factor: (
-        Annotated[Number, Meta(description="How much likelier (boost) or unlikelier (bury).")] | UnsetType
-    ) = UNSET
-    places: Annotated[int, Meta(ge=1, le=1_000, description="By how many places of a list.")] | UnsetType = (
+    factor: Annotated[Any, _said("number", "How much likelier (boost) or unlikelier (bury).")] | UnsetType = (
         UNSET
     )
+    places: Annotated[Any, _said("integer", "By how many places of a list, 1 to 1,000.")] | UnsetType = UNSET
     column: Annotated[str, Meta(description="Of `at_most`: what products have alike.")] | UnsetType = UNSET
-    most: Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType = UNSET
+    most: Annotated[Any, _said("integer", "How many alike, or how many are pinned.")] | UnsetType = UNSET
     since: (
         Annotated[str, Meta(description="The first day, or a time of RFC 3339 with its zone.")] | UnsetType
     ) = UNSET
@@ -521,6 +524,7 @@ class RulesAnswer(Struct):
         ),
     ]
     idle_pins: Annotated[list[IdlePinSaid], Meta(description="Pins that put their product into no list.")]
+    idle_rules: Annotated[list[str], Meta(description="Named rules in force that are about no product.")]
 
 
 class RulesPublished(Struct):
@@ -550,6 +554,7 @@ class EffectAnswer(Struct):
     candidates: int
     allowed: int
     idle_pins: list[IdlePinSaid]
+    idle_rules: list[str]
     customers: int
     changed: Annotated[int, Meta(description="How many of their lists differ in any place.")]
     entered: Annotated[int, Meta(description="Products that are in a list only afterwards, over all lists.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from tastemaker.ranking.live.knowing import VIEW
 from tastemaker.serving.api.model_choice import chosen
 from tastemaker.serving.api.moments import asked_at
 from tastemaker.serving.api.recommendations import basket_under
-from tastemaker.serving.api.rules import rules_of_body
+from tastemaker.serving.api.rules import request_rules, rules_of_body
 from tastemaker.serving.api.schemas import Answered, BasketBody, ModelQuery, RulesOfModel
 from tastemaker.serving.front.api_keys import Role
 from tastemaker.serving.models.loaded_model import LoadedModel
@@ -25,6 +25,10 @@ from tastemaker.types import Rows
 __all__ = ["known", "session", "trial", "users"]
 
 MOST = 200
+MANY = 0.9
+"""Which quantile of customers, by purchases, has many"""
+NEW = "a new customer"
+"""The id under which the page shows what somebody gets whom the model does not know"""
 
 
 class UsersQuery(ModelQuery, kw_only=True):
@@ -32,6 +36,7 @@ class UsersQuery(ModelQuery, kw_only=True):
 
     search: Annotated[str, Meta(max_length=200)] = ""
     limit: Annotated[int, Meta(ge=1, le=MOST)] = 8
+    segment: Literal["any", "many", "one", "new"] = "any"
 
 
 class Session(Struct):
@@ -108,27 +113,34 @@ async def trial(request: RequestInfo, body: TrialBody) -> Answered:
     wanted = rules_of_body(body.instead)
     rules = request.service.state.rules
     rules.check(loaded, wanted)  # a rule that begins later is wrong today already
-    book = rules.compiled(loaded, (wanted,), at=asked_at(body.at))
+    book = rules.compiled(loaded, (wanted, request_rules(body)), at=asked_at(body.at))
     return await basket_under(request, body, loaded, book)
 
 
 async def users(request: RequestInfo, query: UsersQuery) -> UsersAnswer:
     """Answer ``GET /api/page/users``: users whose id begins with the text; without a text, some random users with purchases."""
     loaded = chosen(request, query)
-    rows = await request.service.engine.run(_users, loaded, query.search.strip(), query.limit)
+    if query.segment == "new" and not query.search.strip():
+        return UsersAnswer(loaded.name, loaded.version, [UserFound(NEW, 0)])
+    rows = await request.service.engine.run(_users, loaded, query.search.strip(), query.limit, query.segment)
     bought = np.diff(loaded.model.histories.offsets)
     found = [UserFound(loaded.user_ids.one(row), int(bought[row])) for row in rows.tolist()]
     return UsersAnswer(loaded.name, loaded.version, found)
 
 
-def _users(loaded: LoadedModel, search: str, limit: int) -> Rows:
+def _users(loaded: LoadedModel, search: str, limit: int, segment: str) -> Rows:
     if search:
         ids = loaded.model.users.ids.cast(pl.String)
         exact = loaded.user_ids.row_of(search)
         found = ids.str.to_lowercase().str.starts_with(search.lower()).arg_true().head(limit).to_list()
         ordered = [*([] if exact is None else [exact]), *(row for row in found if row != exact)]
         return np.array(ordered[:limit], np.int32)
-    some = np.flatnonzero(np.diff(loaded.model.histories.offsets))
+    bought = np.diff(loaded.model.histories.offsets)
+    some = np.flatnonzero(bought)
+    if segment == "one":
+        some = np.flatnonzero(bought == 1)
+    elif segment == "many" and len(some):
+        some = some[bought[some] >= np.quantile(bought[some], MANY)]
     if not len(some):
         return np.zeros(0, np.int32)
     rng = np.random.default_rng(secrets.randbits(64))

@@ -1,6 +1,8 @@
 // The service's answers. A failure is an `Trouble`, which says in plain words what went wrong and what to do.
 
 const KEY = "tastemaker.key";
+const WAIT_FOR_TABS = 200; // milliseconds
+const tabs = new BroadcastChannel("tastemaker"); // of this origin alone
 
 /** Why there is no answer. */
 export class Trouble extends Error {
@@ -32,6 +34,23 @@ export const key = {
   set: (text) => (text ? sessionStorage.setItem(KEY, text) : sessionStorage.removeItem(KEY)),
 };
 
+/** Ask the other tabs of this browser for the key that they hold; it is on no disk, and is gone with the last of them. */
+export function inheritKey() {
+  return new Promise((resolve) => {
+    if (key.get()) return resolve(false);
+    const heard = ({ data }) => {
+      if (typeof data?.key !== "string" || !data.key) return;
+      key.set(data.key);
+      end(true);
+    };
+    const end = (found) => { clearTimeout(timer); tabs.removeEventListener("message", heard); resolve(found); };
+    const timer = setTimeout(() => end(false), WAIT_FOR_TABS);
+    tabs.addEventListener("message", heard);
+    return tabs.postMessage({ wanted: true });
+  });
+}
+tabs.addEventListener("message", ({ data }) => { if (data?.wanted && key.get()) tabs.postMessage({ key: key.get() }); });
+
 /** Integers beyond 2^53 stay exact, as text; the API takes ids as text too. */
 function exact(_, value, context) {
   if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source ?? "")) {
@@ -44,7 +63,7 @@ function exact(_, value, context) {
 async function send(method, path, { query = {}, body, headers = {}, signal } = {}) {
   const asked = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined && value !== null && value !== "") asked.append(name, value);
+    for (const one of Array.isArray(value) ? value : [value]) if (one !== undefined && one !== null && one !== "") asked.append(name, one);
   }
   const sent = { Accept: "application/json", ...headers };
   if (key.get()) sent.Authorization = `Bearer ${key.get()}`;
@@ -85,7 +104,7 @@ export const products = (at, search, limit, signal) => get("/api/v1/products", {
 export const product = (at, id, signal) => get(`/api/v1/products/${part(id)}`, at, signal);
 export const neighbours = (at, id, by, k, signal) =>
   get(`/api/v1/products/${part(id)}/similar`, { ...at, k, similarity: by, details: true }, signal);
-export const users = (at, search, limit, signal) => get("/api/page/users", { ...at, search, limit }, signal);
+export const users = (at, search, limit, signal, segment) => get("/api/page/users", { ...at, search, limit, segment }, signal);
 export const known = (at, signal) => get("/api/page/known", at, signal);
 export const history = (at, id, signal) => get(`/api/v1/users/${part(id)}/history`, { ...at, details: true }, signal);
 
@@ -96,14 +115,25 @@ export async function metrics(signal) {
   return text;
 }
 
-/** A list for a user, for a basket, or for one of whom `{context, attributes, viewed}` is known, under the published rules and those of a trial. */
-export function list(at, { user, basket = [], known = {}, k = 12, rules, why = true }, signal) {
+/** A list for a user, for a basket, or for one of whom `{context, attributes, viewed}` is known, under the published rules, or under those of a trial in their place. */
+export function list(at, { user, basket = [], known = {}, k = 12, rules, again, why = true }, signal) {
   const body = { ...at, basket, ...known, k, why, details: true };
   if (user !== undefined) body.user = user;
-  if (rules) body.rules = rules;
+  if (again !== undefined) body.include_purchased = again;
   if (body.version !== undefined) body.version = Number(body.version);
-  return post("/api/v1/recommendations/basket", body, signal);
+  return rules ? post("/api/page/trial", { ...body, instead: rules }, signal) : post("/api/v1/recommendations/basket", body, signal);
 }
 
-export const rules = (model, signal) => ask("GET", "/api/v1/rules", { query: { model }, signal });
-export const publish = (model, body, etag) => ask("PUT", "/api/v1/rules", { query: { model }, body, headers: etag ? { "If-Match": etag } : {} });
+export const rules = (model, signal) => get("/api/v1/rules", { model }, signal);
+export const publish = async (model, body, mark) => (await ask("PUT", "/api/v1/rules", { query: { model }, body, headers: mark ? { "If-Match": mark } : {} })).content;
+/** What rules would change, in the place of those in force, for some customers. */
+export const effect = async (at, rules, customers, signal) => (await ask("POST", "/api/v1/rules/effect", { query: at, body: { rules, customers }, signal })).content;
+export const published = async (model, signal) => (await get("/api/v1/rules/history", { model }, signal)).published;
+export const browse = (at, asked, signal) => get("/api/page/browse", { ...at, ...asked }, signal);
+
+/** All that a page of the catalogue is a part of, as a file. */
+export async function browseFile(at, asked) {
+  const { answer, text } = await send("GET", "/api/page/browse.csv", { query: { ...at, ...asked }, headers: { Accept: "text/csv" } });
+  if (!answer.ok) throw refusal(answer, JSON.parse(text));
+  return text;
+}

@@ -2,8 +2,9 @@
 
 import * as api from "./api.js";
 import { trouble } from "./cards.js";
+import { browse } from "./browse.js";
 import { compare } from "./compare.js";
-import { h, hidden } from "./dom.js";
+import { announce, h, hidden } from "./dom.js";
 import { keyForm } from "./keys.js";
 import { metrics } from "./metrics.js";
 import { basketPanel } from "./panel.js";
@@ -16,7 +17,7 @@ import { visitor } from "./visitor.js";
 
 const VIEWS = new Map(Object.entries({
   "": views.start,
-  search: views.search,
+  search: browse,
   product: views.product,
   customer: views.customer,
   basket: views.basket,
@@ -52,6 +53,7 @@ async function show({ quiet = false } = {}) {
   try {
     if (!store.state.models.length) await store.open();
     await store.choose(asked.get("model"), asked.get("version"));
+    if (asked.has("trial")) return openTrial(asked);
     frame();
     const made = await (VIEWS.get(view) ?? nowhere)({ id, asked, signal });
     if (signal.aborted || !made) return;
@@ -59,7 +61,10 @@ async function show({ quiet = false } = {}) {
   } catch (error) {
     if (error.name === "AbortError" || signal.aborted) return;
     frame();
-    if (error.status === 401) askForKey();
+    if (error.status === 401) {
+      if (await api.inheritKey()) return show({ quiet });
+      askForKey();
+    }
     else put({ title: error.title ?? "Mistake", nodes: [trouble(error, () => show())] }, address, false);
   } finally {
     clearTimeout(skeleton);
@@ -80,6 +85,16 @@ function put({ title, nodes }, address, quiet) {
   shown = address;
   main.dataset.address = address;
   history.replaceState({ seen: true }, "");
+}
+
+/** Take the rules on trial out of an address, and show it without them. */
+function openTrial(asked) {
+  const rest = new URLSearchParams(asked);
+  rest.delete("trial");
+  go(`${(location.hash || "#/").split("?")[0]}${rest.size ? `?${rest}` : ""}`, { replace: true, quiet: true });
+  store.takeTrial(asked.get("trial"));
+  announce("The link brought rules on trial. Only you see them.");
+  return show();
 }
 
 function waiting() {
@@ -118,7 +133,6 @@ function frame() {
   );
   servedSelect();
   trialBar(page.trial, () => show({ quiet: true }));
-  document.body.classList.toggle("trying", Boolean(store.state.trial));
   basketPanel(page.basket);
 }
 
@@ -158,6 +172,7 @@ function heard(event) {
   acts[event.key]();
 }
 
+new ResizeObserver(([docks]) => document.body.style.setProperty("--docks", `${Math.round(docks.contentRect.height)}px`)).observe(document.getElementById("docks"));
 history.scrollRestoration = "manual";
 addEventListener("hashchange", () => show());
 addEventListener("keydown", heard);

@@ -37,6 +37,19 @@ export function say(text) {
   requestAnimationFrame(() => { said.textContent = text; });
 }
 
+/** Tell everybody: a line that is seen for some seconds, and read by a screen reader. */
+export function announce(text) {
+  const place = document.getElementById("toast");
+  place.textContent = "";
+  place.hidden = false;
+  requestAnimationFrame(() => { place.textContent = text; });
+  clearTimeout(announced);
+  announced = setTimeout(() => { place.hidden = true; place.textContent = ""; }, SEEN);
+}
+
+const SEEN = 8000;
+let announced;
+
 /** Text of the shop: its direction is its own, and ends with it. */
 export function own(text, props = {}) {
   return h("bdi", { dir: "auto", ...props }, text);
@@ -49,6 +62,10 @@ const PATHS = {
   ban: "M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16ZM6.5 6.5l11 11",
   search: "M10.5 4.5a6 6 0 1 0 0 12 6 6 0 0 0 0-12Zm4.5 10.5 5 5",
   dice: "M5 5h14v14H5zM9 9h.01M15 15h.01M15 9h.01M9 15h.01M12 12h.01",
+  plus: "M12 5v14M5 12h14",
+  undo: "M9 14 4 9l5-5M4 9h10a6 6 0 0 1 0 12h-3",
+  again: "M4 12a8 8 0 0 1 14-5l2 2m0-5v5h-5M20 12a8 8 0 0 1-14 5l-2-2m0 5v-5h5",
+  file: "M12 4v11m-4-4 4 4 4-4M5 20h14",
   close: "M6 6l12 12M18 6 6 18",
   up: "M12 19V5m-5 5 5-5 5 5",
   down: "M12 5v14m-5-5 5 5 5-5",

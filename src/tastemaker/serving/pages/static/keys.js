@@ -1,4 +1,4 @@
-// A form that asks for a key. The key stays in this browser tab, and goes to this server only.
+// A form that asks for a key. The key stays in the memory of this browser's tabs, and goes to this server only.
 
 import { h } from "./dom.js";
 import * as store from "./store.js";
@@ -20,7 +20,7 @@ export function keyForm(reason, accepted, wrong = "") {
   return h(
     "form",
     { class: "key", on: { submit } },
-    h("p", {}, reason, " It stays in this tab and is forgotten with it."),
+    h("p", {}, reason, " It stays in this browser's tabs, and is forgotten with the last of them."),
     h("label", { class: "field", for: "key" }, h("span", {}, "API key"), input),
     problem,
     h("div", { class: "ways" }, h("button", { type: "submit", class: "button" }, "Use it")),

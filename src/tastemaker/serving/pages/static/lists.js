@@ -40,13 +40,14 @@ export function recommendations(answer, catalogue, names, because) {
 /** What a list rests on: its source, what the rules removed, what is unknown. */
 export function basis(answer, purchased) {
   const { rules } = answer;
+  const left = rules.candidates - rules.removed.reduce((sum, one) => sum + one.removed, 0);
   const removed = rules.removed.filter((one) => one.removed).map((one) => `${format.count(one.removed)} ${one.rule === "purchased" ? purchased : RULES(one.rule)}`);
   return h(
     "p",
     { class: "basis" },
     h("span", {}, SOURCES[answer.source] ?? answer.source),
     " ",
-    h("span", {}, `${format.count(rules.allowed)} of ${format.count(rules.candidates)} products may be listed`, removed.length ? ` (left out: ${removed.join(", ")}).` : "."),
+    h("span", {}, `${format.count(left)} of ${format.count(rules.candidates)} products may be listed`, removed.length ? ` (left out: ${removed.join(", ")}).` : "."),
     answer.filled ? ` The last ${answer.filled} are best sellers of other categories.` : null,
     answer.unknown.length ? [" Not known to the model: ", own(format.short(answer.unknown.map(String).join(", "), 200)), "."] : null,
   );
@@ -55,6 +56,7 @@ export function basis(answer, purchased) {
 export function RULES(rule) {
   const names = { deny: "banned", allow: "not among those allowed", minimum_price: "too cheap" };
   if (names[rule]) return names[rule];
+  if (rule.startsWith("rules.")) return `by the rule “${rule.slice(6)}”`;
   if (rule.startsWith("where.")) return `by ${rule.slice(6)}`;
   if (rule.startsWith("at_most.")) return `too many of one ${rule.slice(8)}`;
   return rule;

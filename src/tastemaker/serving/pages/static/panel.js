@@ -1,4 +1,4 @@
-// The basket beside every view: what is in it, and what goes with it, at once.
+// The basket at the foot of every view, which moves nothing: what is in it, and what goes with it, at once.
 
 import * as api from "./api.js";
 import { row } from "./cards.js";
@@ -16,7 +16,6 @@ export async function basketPanel(place) {
   const ids = store.state.basket;
   const hide = !ids.length || ["basket", "compare"].includes(route().view);
   place.hidden = hide;
-  document.getElementById("page").classList.toggle("beside", !hide);
   if (hide) return place.replaceChildren();
   asking = new AbortController();
   const { signal } = asking;
@@ -28,9 +27,12 @@ export async function basketPanel(place) {
     const focused = place.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
     place.replaceChildren(
       h("div", { class: "heading" }, h("h2", {}, "Basket ", h("small", {}, format.count(ids.length))), h("a", { class: "button", href: link("basket", undefined, { p: ids }) }, "Open")),
-      h("ul", { class: "rows" }, ...held.map(heldRow)),
-      h("h3", {}, "Goes with it"),
-      h("ol", { class: "rows" }, ...answer.recommendations.map((one) => row(store.described(one, catalogue), { rank: one.rank }))),
+      h(
+        "div",
+        { class: "shelf" },
+        h("div", {}, h("h3", {}, "In it"), h("ul", { class: "rows", tabindex: 0, "aria-label": "In the basket" }, ...held.map(heldRow))),
+        h("div", {}, h("h3", {}, "Goes with it"), h("ol", { class: "rows", tabindex: 0, "aria-label": "Goes with the basket" }, ...answer.recommendations.map((one) => row(store.described(one, catalogue), { rank: one.rank })))),
+      ),
     );
     if (focused) (place.querySelector(`[data-focus="${CSS.escape(focused)}"]`) ?? place.querySelector("a")).focus();
   } catch (trouble) {

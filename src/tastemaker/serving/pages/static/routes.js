@@ -34,10 +34,10 @@ function split(text) {
   return place < 0 ? [text] : [text.slice(0, place), text.slice(place + 1)];
 }
 
-export function go(address, { replace = false } = {}) {
+export function go(address, { replace = false, quiet = false } = {}) {
   if (replace) {
     history.replaceState(history.state, "", address);
-    dispatchEvent(new HashChangeEvent("hashchange"));
+    if (!quiet) dispatchEvent(new HashChangeEvent("hashchange"));
   } else {
     location.hash = address;
   }

@@ -69,7 +69,7 @@ export function searchBox(place) {
         ...products.products.map((one) => option(productOption(described(one, catalogue)), link("product", one.product))),
         ...users.users.map((one) => option(userOption(one), link("customer", one.user))),
       ].map((one, place) => (one.element.setAttribute("id", `found-${place}`), one));
-      const nothing = h("li", { class: "none", role: "presentation" }, "Nothing begins or is named like this.");
+      const nothing = h("li", { class: "none", role: "presentation" }, "Nothing is named or spelled like this.");
       const counts = `${format.many(products.products.length, "product")}, ${format.many(users.users.length, "customer")} found.`;
       return show(options.length ? options.map((one) => one.element) : [nothing], options.length ? counts : "Nothing found.");
     } catch (trouble) {

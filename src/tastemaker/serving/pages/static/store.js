@@ -6,6 +6,7 @@ import { text } from "./format.js";
 const BASKET = "tastemaker.basket";
 const TRIAL = "tastemaker.trial";
 const MOST = 200;
+const STEPS = 50;
 
 const changed = new EventTarget();
 
@@ -14,8 +15,9 @@ export const state = {
   model: undefined,
   version: undefined, // a number where one was chosen; otherwise what the server answers with
   basket: [],
-  published: { rules: {}, etag: undefined, unknown: [] },
-  trial: undefined, // {pin, deny} as they would be published
+  published: { rules: {}, mark: undefined, unknown: [], idle_pins: [] },
+  trial: undefined, // {base, rules}: the rules as they would be published, and those that they were made from
+  former: [], // the trials before this one, for undo
   keys: false,
   role: "read",
 };
@@ -48,7 +50,8 @@ export async function choose(model, wanted) {
   if (!moved) return;
   state.basket = read(BASKET, []).filter((id) => ["string", "number"].includes(typeof id)).slice(0, MOST);
   const trial = read(TRIAL, undefined);
-  state.trial = trial && Array.isArray(trial.pin) && Array.isArray(trial.deny) ? trial : undefined;
+  state.trial = trial?.rules && trial.base ? trial : undefined;
+  state.former = [];
   await readRules();
 }
 
@@ -126,31 +129,71 @@ export function toggleBasket(id) {
 // The rules ----------------------------------------------------------------------------------------------------
 
 export async function readRules() {
-  const { content, etag } = await api.rules(state.model);
-  state.published = { ...content, etag };
+  state.published = await api.rules(state.model);
   settle();
 }
 
+const KEYS = ["allow", "deny", "where", "minimum_price", "at_most", "pin", "include_purchased", "rules"];
+const alike = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+const tidy = (rules) => Object.fromEntries(KEYS.filter((key) => {
+  const value = rules[key];
+  return value !== undefined && value !== null && (key === "allow" || typeof value !== "object" || Object.keys(value).length > 0);
+}).map((key) => [key, rules[key]]));
+
+/** The rules as they would be published: those on trial, otherwise those in force. */
+export const wanted = () => state.trial?.rules ?? state.published.rules;
+export const pins = () => wanted().pin ?? [];
+export const bans = () => wanted().deny ?? [];
+export const named = () => wanted().rules ?? [];
 const publishedPins = () => state.published.rules.pin ?? [];
 const publishedBans = () => state.published.rules.deny ?? [];
-export const pins = () => state.trial?.pin ?? publishedPins();
-export const bans = () => state.trial?.deny ?? publishedBans();
 export const isPinned = (id) => pins().some(same(id));
 export const isBanned = (id) => bans().some(same(id));
 export const mayPublish = () => state.role === "admin";
+export const canUndo = () => state.former.length > 0;
 
-/** A trial that says what is published anyway is none. */
+/** A trial that says what is published anyway is none; one that began before somebody else published goes on from theirs. */
 function settle() {
-  const equal = (some, others) => some.length === others.length && some.every((one, place) => same(one)(others[place]));
-  if (state.trial && equal(state.trial.pin, publishedPins()) && equal(state.trial.deny, publishedBans())) state.trial = undefined;
+  if (state.trial && !alike(state.trial.base, tidy(state.published.rules))) {
+    state.trial = { base: tidy(state.published.rules), rules: merged(state.trial, tidy(state.published.rules)) };
+  }
+  if (state.trial && alike(state.trial.rules, state.trial.base)) state.trial = undefined;
   write(TRIAL, state.trial);
 }
 
-export function setTrial(pin, deny) {
-  state.trial = { pin, deny };
+/** What a trial changed, done to rules that are in force now. */
+function merged({ base, rules }, theirs) {
+  const found = { ...theirs };
+  for (const key of KEYS) {
+    if (alike(rules[key], base[key])) continue;
+    if (["deny", "pin", "rules"].includes(key)) {
+      const has = (list, one) => (list ?? []).some((other) => alike(other, one));
+      const kept = (theirs[key] ?? []).filter((one) => !has(base[key], one) || has(rules[key], one));
+      const added = (rules[key] ?? []).filter((one) => !has(base[key], one) && !has(kept, one));
+      const all = [...kept, ...added];
+      found[key] = alike(theirs[key], base[key]) ? rules[key] : all;
+    } else found[key] = rules[key];
+  }
+  return tidy(found);
+}
+
+/** Put other rules on trial; what was there before can be had back. */
+export function setRules(rules) {
+  state.former.push(state.trial);
+  if (state.former.length > STEPS) state.former.shift();
+  state.trial = { base: tidy(state.published.rules), rules: tidy(rules) };
   settle();
   tell();
 }
+
+export function undo() {
+  state.trial = state.former.pop();
+  settle();
+  tell();
+}
+
+export const setTrial = (pin, deny) => setRules({ ...wanted(), pin, deny });
+export const setNamed = (rules) => setRules({ ...wanted(), rules });
 
 export function togglePin(id) {
   const pin = isPinned(id) ? pins().filter((one) => !same(id)(one)) : [...pins(), id];
@@ -164,47 +207,53 @@ export function toggleBan(id) {
 
 export function endTrial() {
   state.trial = undefined;
+  state.former = [];
   write(TRIAL, undefined);
   tell();
 }
 
-/** What a trial changes: `{pinned, unpinned, banned, unbanned}`, ids each. */
+/** What a trial changes: `{pinned, unpinned, banned, unbanned, moved, made, gone, others}`. */
 export function changes() {
   const without = (some, others) => some.filter((one) => !others.some(same(one)));
   const moved = !without(pins(), publishedPins()).length && !without(publishedPins(), pins()).length
     && pins().some((id, place) => !same(id)(publishedPins()[place]));
+  const lacks = (list, one) => !list.some((other) => alike(other, one));
+  const before = state.published.rules.rules ?? [];
   return {
     pinned: without(pins(), publishedPins()),
     unpinned: without(publishedPins(), pins()),
     banned: without(bans(), publishedBans()),
     unbanned: without(publishedBans(), bans()),
     moved,
+    made: named().filter((one) => lacks(before, one)),
+    gone: before.filter((one) => lacks(named(), one)),
+    others: KEYS.filter((key) => !["pin", "deny", "rules"].includes(key) && !alike(wanted()[key], tidy(state.published.rules)[key])),
   };
 }
 
-/** The rules that a request carries beside the published ones. What a trial takes away shows only once it is published. */
-export function trialRules() {
-  if (!state.trial) return undefined;
-  const { pinned, banned, moved } = changes();
-  const rules = {};
-  if (pinned.length || moved) rules.pin = pins();
-  if (banned.length) rules.deny = banned;
-  return Object.keys(rules).length ? rules : undefined;
-}
+/** The rules that lists on the page are made under, in the place of those in force; nothing without a trial. */
+export const trialRules = () => state.trial?.rules;
 
-/** All rules as they would be published. */
-export function wanted() {
-  const { pin: _, deny: __, ...others } = state.published.rules;
-  const found = { ...others };
-  if (pins().length) found.pin = pins();
-  if (bans().length) found.deny = bans();
-  return found;
+/** A trial as a part of an address, and back. */
+export const trialAsText = () => btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(state.trial.rules)))).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+
+export function takeTrial(text) {
+  let rules;
+  try {
+    const letters = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
+    rules = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(letters, (letter) => letter.codePointAt(0))));
+  } catch {
+    rules = undefined;
+  }
+  if (!rules || typeof rules !== "object" || Array.isArray(rules)) throw new api.Trouble(400, "The trial in this address is damaged", "It was cut or changed on its way; ask for the link again.");
+  state.trial = { base: tidy(state.published.rules), rules: tidy(rules) };
+  settle();
 }
 
 export async function publish() {
-  const { content, etag } = await api.publish(state.model, wanted(), state.published.etag);
-  state.published = { ...content, etag };
+  state.published = await api.publish(state.model, wanted(), state.published.mark);
   state.trial = undefined;
+  state.former = [];
   write(TRIAL, undefined);
   tell();
 }

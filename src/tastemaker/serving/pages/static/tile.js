@@ -1,4 +1,4 @@
-// The picture of a product: the catalogue's, or a drawn tile, whose colours and motif belong to its category.
+// The picture of a product: the catalogue's, or a drawn tile: its colours are those of its category, its motif and letters its own.
 
 import { h, s } from "./dom.js";
 
@@ -51,17 +51,24 @@ export function hash(text) {
 }
 
 const kind = (product) => hash(product.category ?? product.brand ?? `:${String(product.id).slice(-2)}`);
-const hue = (product) => (kind(product) * 137.508) % 360;
+const hue = (product) => (kind(product) * 137.508 + (hash(product.id) % 41) - 20 + 360) % 360;
+
+/** The first letters of the first two words of a name, or of an id. */
+function letters(product) {
+  const words = String(product.name ?? product.id).match(/[\p{L}\p{N}]+/gu) ?? [];
+  return words.slice(0, 2).map((word) => [...word][0].toUpperCase()).join("");
+}
 
 function drawn(product) {
-  const motif = MOTIFS[(kind(product) >>> 9) % MOTIFS.length];
   const own = hash(product.id);
+  const motif = MOTIFS[(own >>> 25) % MOTIFS.length];
   const numbers = (place) => ((own >>> (place * 5)) & 31) / 31;
   return s(
     "svg",
     { viewBox: "0 0 80 100", preserveAspectRatio: "xMidYMid slice", "aria-hidden": "true" },
     s("rect", { class: "t0", width: 80, height: 100 }),
     ...motif(numbers),
+    s("text", { class: "letters", x: 6, y: 95 }, letters(product)),
   );
 }
 

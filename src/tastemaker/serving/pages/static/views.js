@@ -1,6 +1,7 @@
 // The views. Each takes `{id, asked, signal}` and returns `{title, nodes}`; it throws what went wrong.
 
 import * as api from "./api.js";
+import { people, sold } from "./browse.js";
 import { actions, badge, card, grid, heading, notice, row, scoreBar, soldOut } from "./cards.js";
 import { h, icon, own, say } from "./dom.js";
 import * as format from "./format.js";
@@ -16,8 +17,9 @@ const HISTORY = 40;
 
 export async function start({ signal }) {
   const [catalogue, best, users, known] = await Promise.all([
-    store.parts(), api.products(store.at(), "", 12, signal), api.users(store.at(), "", 6, signal), api.known(store.at(), signal),
+    store.parts(), api.browse(store.at(), { sort: "sold", size: 12 }, signal), api.users(store.at(), "", 6, signal), api.known(store.at(), signal),
   ]);
+  const late = best.sorts.includes("recent") ? await api.browse(store.at(), { sort: "recent", size: 12 }, signal) : undefined;
   const served = store.servedModel();
   const facts = served.versions.find((one) => one.version === best.version) ?? served.versions.at(-1);
   const counts = facts.counts ?? {};
@@ -38,13 +40,14 @@ export async function start({ signal }) {
         {},
         heading(2, "Some customers", h("a", { class: "button quiet", href: link("customer") }, icon("dice"), "Another at random")),
         users.users.length
-          ? h("ul", { class: "people" }, ...users.users.map((one) => h("li", {}, h("a", { href: link("customer", one.user) }, icon("person"), h("span", { class: "words" }, own(String(one.user)), h("small", {}, format.many(one.purchases, "purchase")))))))
+          ? people(users.users)
           : notice("This model knows no customer."),
       ),
       known.context.length || known.attributes.length
         ? h("p", {}, h("a", { class: "button", href: link("visitor"), "data-focus": "visitor" }, icon("person"), "A visitor of whom only this and that is known"))
         : null,
-      h("section", {}, heading(2, "What sells best"), grid(best.products.map((one, place) => card(store.described(one, catalogue), { eager: place < 6, note: buyers(one.buyers) })))),
+      late ? h("section", {}, heading(2, `Best sellers of the log's last ${late.recent_days} days`, all("recent")), shown(late, catalogue)) : null,
+      h("section", {}, heading(2, "Best sellers of all time", all("sold", late ? undefined : best.total)), shown(best, catalogue)),
     ],
   };
 }
@@ -56,29 +59,8 @@ function versionTroubles(served) {
   return said.length ? h("ul", { class: "warnings" }, ...said.map((one) => h("li", {}, own(one)))) : null;
 }
 
-const buyers = (number) => h("p", { class: "buyers" }, `Bought by ${format.count(number)}`);
-
-export async function search({ asked, signal }) {
-  const text = (asked.get("q") ?? "").slice(0, 200);
-  const [catalogue, found, users] = await Promise.all([
-    store.parts(), api.products(store.at(), text, 60, signal), text ? api.users(store.at(), text, 12, signal) : { users: [] },
-  ]);
-  const products = found.products;
-  say(`${format.many(products.length, "product")} found.`);
-  return {
-    title: `Search: ${text}`,
-    nodes: [
-      h("div", { class: "heading" }, h("h1", { tabindex: -1 }, "Found for ", own(`“${format.short(text, 80)}”`))),
-      users.users.length ? h("section", {}, heading(2, "Customers"), h("ul", { class: "people" }, ...users.users.map((one) => h("li", {}, h("a", { href: link("customer", one.user) }, icon("person"), h("span", { class: "words" }, own(String(one.user)), h("small", {}, format.many(one.purchases, "purchase")))))))) : null,
-      h(
-        "section",
-        {},
-        heading(2, products.length >= 60 ? "The first 60 products" : format.many(products.length, "product")),
-        products.length ? grid(products.map((one, place) => card(store.described(one, catalogue), { eager: place < 8, note: buyers(one.buyers) }))) : notice("No product has an id that begins so, or a name with all these words."),
-      ),
-    ],
-  };
-}
+const all = (sort, total) => h("a", { class: "button quiet", href: link("search", undefined, { sort }), "data-focus": `all:${sort}` }, total === undefined ? "All products" : `All ${format.count(total)} products`);
+const shown = (found, catalogue) => grid(found.products.map((one, place) => card(store.described(one, catalogue), { eager: place < 6, note: sold(one, found.recent_days) })));
 
 export async function product({ id, asked, signal }) {
   const by = asked.get("by") === "cosine" ? "cosine" : "dot";
@@ -119,15 +101,15 @@ export async function product({ id, asked, signal }) {
         {},
         heading(
           2,
-          "Its neighbours",
+          "Products like it",
           h(
             "div",
-            { class: "choice", role: "group", "aria-label": "Nearness" },
-            ...[["dot", "Dot product"], ["cosine", "Cosine"]].map(([value, text]) =>
+            { class: "choice", role: "group", "aria-label": "What counts" },
+            ...[["dot", "Popular ones first"], ["cosine", "Taste alone"]].map(([value, text]) =>
               h("a", { href: link("product", id, { by: value === "dot" ? undefined : value }), "aria-current": value === by ? "true" : undefined, "data-focus": `by:${value}` }, text)),
           ),
         ),
-        h("p", { class: "basis" }, by === "dot" ? "By dot product: direction and length of the taste vectors count." : "By cosine: only the direction of the taste vectors counts."),
+        h("p", { class: "basis" }, by === "dot" ? "Bought by customers of the same taste; of two as near, the one that sells better stands first." : "Bought by customers of the same taste, whether it sells well or hardly at all."),
         shown.length ? grid(shown.map((other) => card(store.described(other, catalogue), { note: scoreBar(other.score, best) }))) : notice("The rules leave no product to show beside it."),
       ),
     ],
@@ -145,14 +127,14 @@ const label = (column) => format.short(column.replace(/[_-]+/g, " ").replace(/^.
 
 export async function customer({ id, asked, signal }) {
   if (id === undefined) {
-    const { users } = await api.users(store.at(), "", 1, signal);
+    const { users } = await api.users(store.at(), "", 1, signal, asked.get("of"));
     if (!users.length) return { title: "Customers", nodes: [h("h1", { tabindex: -1 }, "Customers"), notice("This model knows no customer.")] };
-    go(link("customer", users[0].user), { replace: true });
+    go(link("customer", users[0].user, { of: asked.get("of") }), { replace: true });
     return undefined;
   }
   const [catalogue, answer, history] = await Promise.all([
     store.parts(),
-    api.list(store.at(), { user: id, k: LISTED, rules: store.trialRules() }, signal),
+    api.list(store.at(), { user: id, k: LISTED, rules: store.trialRules(), again: asked.has("again") ? asked.get("again") === "1" : undefined }, signal),
     api.history(store.at(), id, signal).catch((trouble) => { if (trouble.status === 404) return { purchases: [] }; throw trouble; }),
   ]);
   const bought = history.purchases.map((one) => ({ ...one, product: store.described(one, catalogue) }));
@@ -178,7 +160,7 @@ export async function customer({ id, asked, signal }) {
     h(
       "section",
       { class: "listed", "aria-labelledby": "recommended" },
-      h("h2", { id: "recommended" }, "Recommended"),
+      h("div", { class: "heading" }, h("h2", { id: "recommended" }, "Recommended"), buyAgain(answer, id, asked)),
       basis(answer, "bought already"),
       legend(answer.recommendations),
       answer.recommendations.length ? recommendations(answer, catalogue, names, "they bought") : notice("The rules leave nothing to recommend."),
@@ -195,13 +177,28 @@ export async function customer({ id, asked, signal }) {
         h(
           "div",
           { class: "ways" },
-          h("a", { class: "button", href: link("customer"), "data-focus": "random" }, icon("dice"), "Another at random"),
+          segments(asked),
+          h("a", { class: "button", href: link("customer", undefined, { of: asked.get("of") }), "data-focus": "random" }, icon("dice"), "Another at random"),
           h("a", { class: "button quiet", href: link("compare", undefined, { user: id }) }, icon("compare"), "Compare versions"),
         ),
       ),
       node,
     ],
   };
+}
+
+/** Whether what was bought may be listed again; the address keeps it. */
+function buyAgain(answer, id, asked) {
+  const may = !answer.rules.removed.some((one) => one.rule === "purchased");
+  const change = (event) => go(link("customer", id, { of: asked.get("of"), history: asked.get("history"), again: event.target.checked ? 1 : 0 }));
+  return h("label", { class: "tick" }, h("input", { type: "checkbox", checked: may, "data-focus": "again", on: { change } }), "what was bought may come again");
+}
+
+/** Whom a random customer is taken from. */
+function segments(asked) {
+  const change = (event) => go(link("customer", undefined, { of: event.target.value }));
+  const options = [["", "any customer"], ["many", "many purchases"], ["one", "one purchase"], ["new", "new customers"]];
+  return h("label", { class: "sort" }, h("span", { class: "hidden" }, "Whom a random customer is taken from"), h("select", { "data-focus": "of", on: { change } }, ...options.map(([value, text]) => h("option", { value, selected: value === (asked.get("of") ?? "") }, text))));
 }
 
 const times = (one) => [one.times > 1 ? h("span", { class: "times" }, `× ${one.times}`) : null, one.live ? h("span", { class: "badge live" }, "new") : null];
@@ -283,13 +280,13 @@ export function heldRow(product) {
 }
 
 async function emptyBasket(signal) {
-  const [catalogue, best] = await Promise.all([store.parts(), api.products(store.at(), "", 12, signal)]);
+  const [catalogue, best] = await Promise.all([store.parts(), api.browse(store.at(), { sort: "sold", size: 12 }, signal)]);
   return {
     title: "Basket",
     nodes: [
       h("h1", { tabindex: -1 }, "Basket"),
       notice("It is empty. Put something in, here or anywhere, and what goes with it is shown at once."),
-      grid(best.products.map((one, place) => card(store.described(one, catalogue), { eager: place < 6, note: buyers(one.buyers) }))),
+      shown(best, catalogue),
     ],
   };
 }
