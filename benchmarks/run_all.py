@@ -32,6 +32,7 @@ NO_SYNTHETIC = {"against_als", "long_histories"}
 NAMES = [
     "quality",
     "startup",
+    "first_hour",
     "workshop_epoch",
     "top_k",
     "metrics",

@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import re
 
+import numba
 import polars as pl
 import pytest
+import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
 from tastemaker.cli.app import app
 from tastemaker.cli.lists.showing import print_lists
+from tastemaker.cli.terminal.help import RankingCommand
 from tastemaker.cli.terminal.tables import Sheet, parts_for
 from tastemaker.ranking.recommend import recommend
 from tastemaker.training.progress import Progress
-from tastemaker.training.progress_bar import terminal_bar
+from tastemaker.training.progress_bar import COMPILING, terminal_bar
 
 COMMANDS = [
     "demo", "fetch", "inspect", "split", "train", "evaluate", "compare", "recommend", "similar", "index", "serve",
@@ -29,6 +32,27 @@ def test_help_writes_no_types_of_python_and_no_braces(command):
     assert shown.exit_code == 0
     assert re.findall(r"<[a-z]|\{[A-Z]|list\[", shown.output) == []
     assert max(len(line) for line in shown.output.splitlines()) <= 80
+
+
+def test_a_command_that_ranks_says_once_that_kernels_are_compiled():
+    shop = typer.Typer()
+
+    @shop.command(cls=RankingCommand)
+    def rank() -> None:
+        for number in (1, 1.0):
+            numba.njit(lambda x: x + 1)(number)
+        print("ranked")
+
+    shown = CliRunner().invoke(shop, [])
+    assert shown.exit_code == 0
+    assert shown.stderr.split() == COMPILING.split()
+    assert shown.stdout == "ranked\n"
+    commands = typer.main.get_command(app).commands
+    assert [name for name, command in commands.items() if isinstance(command, RankingCommand)] == [
+        "evaluate",
+        "recommend",
+        "similar",
+    ]
 
 
 def test_the_shell_can_complete_commands():

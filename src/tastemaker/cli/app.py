@@ -22,7 +22,7 @@ from tastemaker.cli.service.events import events_app
 from tastemaker.cli.service.key import key_app
 from tastemaker.cli.service.promote import promote, rollback
 from tastemaker.cli.service.serve import serve
-from tastemaker.cli.terminal.help import Command, Commands
+from tastemaker.cli.terminal.help import Command, Commands, RankingCommand
 
 __all__ = ["app"]
 
@@ -55,6 +55,8 @@ def _root(
     pass
 
 
+RANKING = (evaluate, recommend, similar)
+
 for command in (
     demo,
     fetch,
@@ -72,6 +74,6 @@ for command in (
     rollback,
     doctor,
 ):
-    app.command(cls=Command)(command)
+    app.command(cls=RankingCommand if command in RANKING else Command)(command)
 app.add_typer(key_app)
 app.add_typer(events_app)

@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-__all__ = ["Command", "Commands"]
+__all__ = ["Command", "Commands", "RankingCommand"]
 
 WORDS = {"int": "N", "float": "X", "str": "TEXT", "path": "PATH", "bool": ""}
 """The word for each type that a flag takes."""
@@ -24,6 +24,23 @@ class Command(TyperCommand):
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the parts of the usage line, ``[OPTIONS] LOG...``."""
         return [_without_braces(piece) for piece in super().collect_usage_pieces(ctx)]
+
+
+class RankingCommand(Command):
+    """A command that ranks: it says when it waits for kernels that are compiled.
+
+    Arrays that are mapped from a model's folder are another type to Numba than those of a training, so that the first list may wait
+    where a training has compiled before.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        from tastemaker.cli.terminal.console import say
+        from tastemaker.kernels.compiling import on_compile
+        from tastemaker.training.progress_bar import COMPILING
+
+        with on_compile(lambda: say(COMPILING)):
+            return super().invoke(ctx)
 
 
 class Commands(TyperGroup):
