@@ -14,7 +14,7 @@ from tastemaker.ranking.packed import product_candidates
 from tastemaker.ranking.queries import basket_queries, histories_of, user_queries
 from tastemaker.ranking.recommend import recommend, recommend_baskets
 from tastemaker.ranking.scores import score, score_each
-from tastemaker.ranking.top_k import top_k
+from tastemaker.ranking.top_k import Candidates, top_k
 from tastemaker.training.selection.in_time import STEADY
 from tastemaker.training.train import train
 
@@ -177,3 +177,12 @@ def test_histories_are_gathered_in_the_order_asked(model):
     found = histories_of(model, np.array([9, 2, 9]))
     for place, user in enumerate((9, 2, 9)):
         assert found.of(place).tolist() == model.histories.of(user).tolist()
+
+
+def test_candidates_that_moved_rank_as_if_packed_anew():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(2_100, 6)).astype(np.float32)
+    candidates, rows = Candidates.of(vectors), np.array([0, 7, 1_024, 2_099])
+    vectors[rows] = rng.normal(size=(4, 6))
+    candidates.moved(rows, vectors[rows])
+    assert candidates.panels.tobytes() == Candidates.of(vectors).panels.tobytes()

@@ -44,6 +44,11 @@ class Candidates:
         bias = np.zeros(count, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
         return Candidates(panels, bias, count, dimensions)
 
+    def moved(self, rows: Rows, vectors: Floats) -> None:
+        """Give some candidates, ``int[n]``, other vectors, ``float32[n, D]``, in place: for an owner who alone ranks with them."""
+        within = np.arange(self.dimensions) * PANEL + (rows % PANEL)[:, None]
+        self.panels[(rows // PANEL)[:, None], within] = vectors
+
     def only(self, allowed: Booleans) -> Candidates:
         """Return the same candidates, of which those not in ``allowed`` (``bool[C]``) are in no list.
 

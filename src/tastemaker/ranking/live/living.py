@@ -26,6 +26,8 @@ from tastemaker.types import Floats, Offsets, Rows, Times
 __all__ = ["LivingAnswers", "rates_of"]
 
 EVENTS_AT_ONCE = 1 << 14
+FEW = 256
+"""For fewer queries than this, threads cost more than they save."""
 
 
 class LivingAnswers:
@@ -59,7 +61,9 @@ class LivingAnswers:
                 self._folding = Folding(live.fold_in, np.asarray(model.product_vectors))
         bought = (timeline.kinds == 0) & ~timeline.is_learned & (timeline.product_rows < count)
         self._events = np.flatnonzero(bought)
-        self._done = self._packed = 0
+        self._done = 0
+        self._stale: list[Rows] = []
+        """Products that have moved since they were packed"""
         self._candidates: Candidates | None = None
 
     def answer(self, asked: Asked) -> Scoring:
@@ -98,8 +102,12 @@ class LivingAnswers:
                 self._candidates = Candidates.of(np.asarray(self.model.product_vectors))
             return self._candidates, None
         self._fold(int(asked.known[0]))
-        if self._packed != self._done or self._candidates is None:
-            self._candidates, self._packed = Candidates.of(folding.table()), self._done
+        if self._candidates is None:
+            self._candidates = Candidates.of(folding.table())
+        elif self._stale:
+            rows = np.unique(np.concatenate(self._stale))
+            self._candidates.moved(rows, folding.moved(rows))
+        self._stale = []
         places: dict[int, int] = {}
         vectors: list[Floats] = []
         rows_of, lists, total = [], [], 0
@@ -135,7 +143,9 @@ class LivingAnswers:
             events = self._events[low : min(low + EVENTS_AT_ONCE, upto)]
             touched.append(self._folding.add(self.timeline.product_rows[events], self._queries_at(events)))
         self._done = upto
-        return np.unique(np.concatenate(touched)).astype(np.int32)
+        moved = np.unique(np.concatenate(touched)).astype(np.int32)
+        self._stale.append(moved)
+        return moved
 
     def _queries_at(self, events: Offsets) -> Floats:
         """Return who bought, as they were just before these events, ``float32[n, D]``."""
@@ -144,7 +154,7 @@ class LivingAnswers:
         if context is not None:
             context = context[pl.Series(rows)]
         asking = self._asking(timeline.user_rows[events], timeline.times[events], context)
-        with ThreadPool(self.threads) as pool:
+        with ThreadPool(1 if len(events) < FEW else self.threads) as pool:
             return vectors_of(self.model, asking, pool)
 
 
