@@ -26,6 +26,8 @@ REASONS = {
     "non_positive_quantity": "with a quantity that is not positive",
 }
 
+REFUNDS = {"taken_back": "taken back by a refund", "refunds": "refunds"}
+
 
 @dataclass(frozen=True, slots=True)
 class TimeSummary:
@@ -125,7 +127,9 @@ class ReadSummary:
 
     def sentence(self) -> str:
         """Say it in one line for people: ``165,042 rows read, 165,042 kept.``."""
-        dropped = ", ".join(f"{count:,} {REASONS.get(why, why)}" for why, count in self.reasons().items())
+        dropped = ", ".join(
+            f"{count:,} {(REASONS | REFUNDS).get(why, why)}" for why, count in self.reasons().items()
+        )
         text = f"{self.rows:,} rows read, {self.kept:,} kept"
         if dropped:
             text += f"; dropped {dropped}"

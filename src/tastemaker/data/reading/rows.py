@@ -16,6 +16,7 @@ from tastemaker.data.reading.values.codes import IdPlan, plan_ids
 from tastemaker.data.reading.values.ids import CodedIds, Written, coded
 from tastemaker.data.reading.values.kinds import KindColumn, kinds_of
 from tastemaker.data.reading.values.quantities import SettledQuantities, plan_quantities, settle_quantities
+from tastemaker.data.reading.values.refunds import REFUND, taken_back, without_refunds
 from tastemaker.data.reading.values.times import (
     SettledTimes,
     plan_times,
@@ -116,6 +117,9 @@ def read_rows(
     if reading.event_column is not None and len(table):
         kinds = kinds_of(beside[reading.event_column], reading, label)
     found = _kept(ids, times, quantities, kinds, len(table))
+    if kinds is not None and REFUND in kinds.names:
+        found, kinds, said = _refunded(found, ids, times, kinds)
+        warnings = [*warnings, *said]
     rows = Rows(
         source, chosen, ids, times, quantities, kinds,
         beside.drop(reading.event_column) if reading.event_column in beside.columns else beside,
@@ -216,6 +220,24 @@ def _kept(
         counts[rule] = int((kept & breaks).sum())
         kept &= ~breaks
     return {"bought": kept & purchase, "other": kept & ~purchase, "counts": counts, "left_out": left_out}
+
+
+def _refunded(
+    found: dict[str, Any], ids: dict[Noun, CodedIds], times: SettledTimes | None, kinds: KindColumn
+) -> tuple[dict[str, Any], KindColumn, list[str]]:
+    """Take purchases back that a refund names; neither is kept, and both are counted."""
+    refunds = found["other"] & (kinds.places == kinds.names.index(REFUND))
+    codes = (ids["user"].codes, ids["product"].codes)
+    gone, lost = taken_back(*codes, None if times is None else times.times, found["bought"], refunds)
+    counts = {"taken_back": int(gone.sum()), "refunds": int(refunds.sum())}
+    left_out = {**found["left_out"], **{reason: count for reason, count in counts.items() if count}}
+    kept = {"bought": found["bought"] & ~gone, "other": found["other"] & ~refunds, "left_out": left_out}
+    said = (
+        [f"{lost:,} refunds name no earlier purchase of their user and product; they change nothing."]
+        if lost
+        else []
+    )
+    return found | kept, without_refunds(kinds, refunds), said
 
 
 def _told(
