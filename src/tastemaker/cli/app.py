@@ -21,6 +21,7 @@ from tastemaker.cli.lists.similar import similar
 from tastemaker.cli.service.events import events_app
 from tastemaker.cli.service.key import key_app
 from tastemaker.cli.service.promote import promote, rollback
+from tastemaker.cli.service.run import history, init, run
 from tastemaker.cli.service.serve import serve
 from tastemaker.cli.terminal.help import Command, Commands, RankingCommand
 
@@ -72,6 +73,9 @@ for command in (
     serve,
     promote,
     rollback,
+    init,
+    run,
+    history,
     doctor,
 ):
     app.command(cls=RankingCommand if command in RANKING else Command)(command)
