@@ -4,8 +4,8 @@ Clients ask for everything at once: lists for users and baskets, with rules, wit
 they send purchases, and see them in the next list. Meanwhile new versions are published and old ones removed, again and again.
 Every answer is checked. Two versions are held at any time: the memory of each process's own (no file's) after half of the reloads
 is compared with that after the last, since the first few reloads leave room in the allocator that later ones use again. At the end
-each acknowledged purchase must be in the file. Exit code 1 if an answer was wrong, a purchase lost, or a worker grew by more than
-``--growth`` MiB.
+each acknowledged purchase must be in the file. Each fifth of the time tells its open files, threads and 99th percentile.
+Exit code 1 if an answer was wrong, a purchase lost, or a worker grew by more than ``--growth`` MiB.
 """
 
 # ruff: noqa: D102
@@ -32,6 +32,7 @@ from common import add_data_options, machine, markdown, parser_of, read_log
 from serving import PREDICT, descendants, serving
 
 JSON = {"Content-Type": "application/json"}
+FIFTHS = 5
 
 
 def main() -> None:
@@ -64,7 +65,8 @@ def soak(folder: Path, options: argparse.Namespace) -> int:
         threads = [threading.Thread(target=client.work) for client in clients]
         for thread in threads:
             thread.start()
-        memory = watch(process.pid, model, models, options, end)
+        began = time.monotonic()
+        memory, used = watch(process.pid, model, models, options, end)
         for thread in threads:
             thread.join()
         log = (folder / "server.log").read_text()
@@ -88,6 +90,7 @@ def soak(folder: Path, options: argparse.Namespace) -> int:
         for number, (pss, own) in ((number, settled(memory[number])) for number in reloads)
     ]
     print(markdown(["two versions held", "memory (PSS), MiB", "each process's own, summed"], rows))
+    print("\n" + over_time(clients, used, began, options.seconds))
     print(f"\nFrom half of the reloads to the last, a worker's own memory grew by {grown:+.1f} MiB.")
     print(f"\n{options.seconds} s, {options.clients} clients, {options.workers} worker(s). {machine()}")
     return int(sum(wrong.values()) > 0 or grown > options.growth)
@@ -120,6 +123,20 @@ def report(clients: list[Client], wrong: Counter[str], options: argparse.Namespa
             print(example, file=sys.stderr)
 
 
+def over_time(clients: list[Client], used: list[tuple[float, int, int]], began: float, seconds: int) -> str:
+    """Return what each fifth of the time needed: the 99th percentile, and the greatest number of open files and threads."""
+    rows = []
+    for part in range(FIFTHS):
+        low, high = (began + seconds * place / FIFTHS for place in (part, part + 1))
+        took = sorted(took for client in clients for asked, took in client.moments if low <= asked < high)
+        found = [(files, threads) for moment, files, threads in used if low <= moment < high]
+        if took and found:
+            files, threads = (max(values) for values in zip(*found, strict=True))
+            late = took[int(len(took) * 0.99)]
+            rows.append([f"{part + 1} of {FIFTHS}", f"{len(took):,}", f"{late * 1e3:.1f}", files, threads])
+    return markdown(["fifth of the time", "answered", "p99 ms", "open files", "threads"], rows)
+
+
 def write_catalogue(model: Any, file: Path) -> None:
     lines = ["product_id,category,price"]
     lines += [
@@ -130,11 +147,15 @@ def write_catalogue(model: Any, file: Path) -> None:
 
 def watch(
     process: int, model: Any, models: Path, options: argparse.Namespace, end: float
-) -> dict[int, list[tuple[float, float]]]:
-    """Publish versions at equal distances, each in place of the oldest; return the memory after each, four times a second."""
+) -> tuple[dict[int, list[tuple[float, float]]], list[tuple[float, int, int]]]:
+    """Publish versions at equal distances, each in place of the oldest.
+
+    Returns the memory after each, and the open files and threads with their moment, four times a second.
+    """
     import tastemaker as tm
 
     memory: dict[int, list[tuple[float, float]]] = {0: []}
+    used: list[tuple[float, int, int]] = []
     began, reloads = time.monotonic(), 0
     while time.monotonic() < end - 1:
         due = (reloads + 1) * options.seconds / (options.reloads + 1)
@@ -146,14 +167,29 @@ def watch(
             shutil.rmtree(gone)
             memory[reloads] = []
         memory[reloads].append(memory_of(process))
+        used.append((time.monotonic(), *files_and_threads(process)))
         time.sleep(0.25)
-    return memory
+    return memory, used
 
 
 def settled(memory: list[tuple[float, float]]) -> tuple[float, float]:
     """Return the medians of the second half, when loading is over."""
     pss, own = (statistics.median(values) for values in zip(*memory[len(memory) // 2 :], strict=True))
     return pss, own
+
+
+def files_and_threads(process: int) -> tuple[int, int]:
+    """Return how many files a server's processes have open, and how many threads they have."""
+    files = threads = 0
+    for worker in (process, *descendants(process)):
+        try:
+            if b"tastemaker.serving.models." in Path(f"/proc/{worker}/cmdline").read_bytes():
+                continue
+            files += len(list(Path(f"/proc/{worker}/fd").iterdir()))
+            threads += len(list(Path(f"/proc/{worker}/task").iterdir()))
+        except OSError:
+            continue
+    return files, threads
 
 
 def memory_of(process: int) -> tuple[float, float]:
@@ -184,6 +220,8 @@ class Client:
         self._number, self._end = number, end
         self.acknowledged = 0
         self.seconds: dict[str, list[float]] = {}
+        self.moments: list[tuple[float, float]] = []
+        """When each request was sent, and how long it took"""
         self.wrong: Counter[str] = Counter()
         self.examples: list[str] = []
 
@@ -333,7 +371,9 @@ class Client:
         self._connection.request(method, path, content, self._headers | JSON | (headers or {}))
         answer = self._connection.getresponse()
         text = answer.read()
-        self.seconds.setdefault(name, []).append(time.perf_counter() - began)
+        took = time.perf_counter() - began
+        self.seconds.setdefault(name, []).append(took)
+        self.moments.append((time.monotonic() - took, took))
         assert answer.status in wanted, f"{answer.status} {text[:300]!r}"
         return parse(text) if answer.status == 200 else None
 

@@ -1,7 +1,8 @@
 """Ten thousand model folders with hostile content and right checksums: ``python benchmarks/attacks/hostile_folders.py``.
 
 Each is a good folder with one or two mutations, loaded and asked for 50 lists in a child process of its own batch: refused in a
-sentence, or equal to NumPy's ranking. A child that dies, hangs, or answers otherwise is named with its seed.
+sentence, or equal to NumPy's ranking. Batches take turns: a model of pairs, and one with every part that a model may have. A child
+that dies, hangs, or answers otherwise is named with its seed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "model"))
+TESTS = Path(__file__).parents[2] / "tests"
+sys.path[:0] = [str(TESTS / "model"), str(TESTS)]
 
 CHILD = """
 import sys
@@ -26,24 +28,34 @@ for seed in range(int(sys.argv[1]), int(sys.argv[2])):
 """
 
 
+def good_folders(folder: Path) -> tuple[Path, Path]:
+    """Save a model of pairs, and one with every part; return their folders."""
+    from hostile_folders import everything
+
+    import tastemaker as tm
+    from beside_worlds import log_of
+
+    shop = tm.make_shop(users=300, products=120, purchases=3_000, seed=3)
+    pairs = tm.train(shop.purchases, tm.preset("default"), seed=1)
+    rich = everything(tm.train(log_of(), seed=1, epochs=2, dimensions=16))
+    return tm.save(pairs, folder / "pairs" / "1"), tm.save(rich, folder / "rich" / "1")
+
+
 def main() -> None:
     """Attack in batches; print what came of all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutations", type=int, default=10_000)
     parser.add_argument("--batch", type=int, default=250)
     options = parser.parse_args()
-    import tastemaker as tm
-
     outcomes: Counter[str] = Counter()
     failures: list[str] = []
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        shop = tm.make_shop(users=300, products=120, purchases=3_000, seed=3)
-        good = tm.save(tm.train(shop.purchases, tm.preset("default"), seed=1), Path(scratch) / "good" / "1")
+        good = good_folders(Path(scratch))
         code = CHILD.format(tests=sys.path[0])
-        for low in range(0, options.mutations, options.batch):
+        for turn, low in enumerate(range(0, options.mutations, options.batch)):
             high = min(low + options.batch, options.mutations)
-            arguments = [str(low), str(high), str(good), str(Path(scratch) / "mutated" / "1")]
+            arguments = [str(low), str(high), str(good[turn % 2]), str(Path(scratch) / "mutated" / "1")]
             Path(scratch, "mutated").mkdir(exist_ok=True)
             ran = subprocess.run(
                 [sys.executable, "-c", code, *arguments],

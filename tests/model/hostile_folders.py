@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -224,6 +225,27 @@ MUTATIONS = (
 )  # fmt: skip
 
 
+def everything(model: Any) -> Any:
+    """Return a model that has learned from more than pairs, with the parts that it lacks made up."""
+    from tastemaker.model.beside.live import FoldIn
+    from tastemaker.model.taste_model import Memory
+
+    rng, products, dimensions = np.random.default_rng(0), len(model.products), model.dimensions
+    squares = rng.random((2, dimensions, dimensions), np.float32)
+    rows = np.arange(products + 1)
+    return dataclasses.replace(
+        model,
+        memory=Memory(rows.astype(np.int64), rows[:-1].astype(np.int32), rng.random(products, np.float32)),
+        product_values=rng.random(products, np.float32) + 1,
+        live=dataclasses.replace(
+            model.live,
+            fold_in=FoldIn(
+                *squares, *rng.random((2, dimensions), np.float32), rng.random(products, np.float32)
+            ),
+        ),
+    )
+
+
 def attack(good: Path, folder: Path, seed: int, users: int = 5) -> str:
     """Mutate a copy of a good folder, load it, and rank; return ``refused: …``, ``ranked``, or what went wrong."""
     from tastemaker.errors import TastemakerError
@@ -235,12 +257,57 @@ def attack(good: Path, folder: Path, seed: int, users: int = 5) -> str:
     what = mutate(folder, rng)
     try:
         model = load(folder)
+        if not model.is_plain:
+            return _ranks_in_every_way(model, rng, users) or "ranked"
     except TastemakerError as error:
         text = str(error)
         return (
             f"refused: {text}" if text.endswith(".") and "\n" not in text else f"no sentence: {text} ({what})"
         )
+    except Exception as error:
+        return f"raised {type(error).__name__}: {error} ({what})"
     return _ranks_as_numpy_does(model, rng, users) or "ranked"
+
+
+def _ranks_in_every_way(model: Any, rng: np.random.Generator, users: int) -> str | None:
+    """Rank for users, visits and products, and let a purchase move what moves; return how a list is not what its scores say.
+
+    The scores of all products come from another kernel than the lists, and NumPy sorts them.
+    """
+    from tastemaker.ranking.live.standing import Bought, Standing
+    from tastemaker.ranking.recommend import Visit, recommend, recommend_visits, similar
+    from tastemaker.ranking.scores import score_rows
+
+    chosen = np.sort(rng.choice(len(model.users), min(users, len(model.users)), replace=False))
+    some = model.users.at(chosen)
+    with np.errstate(all="ignore"):
+        for again in (False, True):
+            lists = recommend(model, some, k=10, include_purchased=again).to_frame()
+            every = np.tile(np.arange(len(model.products), dtype=np.int32), (len(chosen), 1))
+            scores = score_rows(model, chosen, every, include_purchased=again).astype(np.float64)
+            for place, row in enumerate(chosen):
+                mine = lists.filter(lists["user_id"] == some[place])["score"].to_numpy()
+                if not again:
+                    scores[place, model.histories.of(row)] = -np.inf
+                expected = np.sort(scores[place][np.isfinite(scores[place])])[::-1][:10]
+                if np.isfinite(scores[place]).all() and not np.allclose(
+                    mine, expected[: len(mine)], rtol=1e-3, atol=1e-3 * (1 + np.abs(expected).max(initial=0))
+                ):
+                    return f"other lists than NumPy's for the user at row {row}"
+        similar(model, model.products.at([0, len(model.products) - 1]), k=5)
+        context = dict.fromkeys(model.tokens.context.names, "x") if model.tokens is not None else {}
+        recommend_visits(model, [Visit(basket=[model.products.at([0])[0]], context=context)], k=5)
+        if model.live is not None and model.past is not None:
+            moved = Standing(model)
+            bought = Bought(
+                np.zeros(1, np.int32),
+                np.array([moved.clock + 1], np.int64),
+                chosen[:1].astype(np.int32),
+                model.past,
+            )
+            moved.follow(bought)
+            moved.as_model(moved.clock + 1)
+    return None
 
 
 def _ranks_as_numpy_does(model: Any, rng: np.random.Generator, users: int) -> str | None:

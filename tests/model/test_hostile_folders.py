@@ -9,8 +9,10 @@ import shutil
 
 import numpy as np
 import pytest
-from hostile_folders import attack, reseal
+from hostile_folders import attack, everything, reseal
 
+import tastemaker as tm
+from beside_worlds import log_of
 from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
 from tastemaker.data.tokens.bags import Bags
@@ -263,4 +265,19 @@ def test_a_deep_or_huge_manifest_is_refused(copied):
 @pytest.mark.parametrize("seed", range(60))
 def test_a_mutated_folder_is_refused_in_a_sentence_or_ranks_as_numpy_does(pairs_folder, tmp_path, seed):
     outcome = attack(pairs_folder, tmp_path / "model", seed)
+    assert outcome.startswith(("refused: ", "ranked")), outcome
+
+
+@pytest.fixture(scope="session")
+def rich_folder(tmp_path_factory):
+    """A folder of a model that learned from contexts, attributes, views and times, with all other parts made up."""
+    model = tm.train(log_of(), seed=1, epochs=1, dimensions=16)
+    return save(everything(model), tmp_path_factory.mktemp("rich") / "1")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_mutated_folder_of_a_rich_model_is_refused_in_a_sentence_or_ranks_as_its_scores_say(
+    rich_folder, tmp_path, seed
+):
+    outcome = attack(rich_folder, tmp_path / "model", seed)
     assert outcome.startswith(("refused: ", "ranked")), outcome
