@@ -212,6 +212,19 @@ def test_a_manifest_is_a_plain_file(copied, kind):
         load(copied)
 
 
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63), 2**60 + 1])
+def test_a_moment_outside_all_calendars_is_refused(copied, value):
+    rewritten(copied, "past_times", first_set(value))
+    with pytest.raises(DamagedModel, match="holds a moment more than"):
+        load(copied)
+
+
+def test_offsets_of_no_length_are_refused(copied):
+    rewritten(copied, "kind_offsets", lambda offsets: offsets[:0])
+    with pytest.raises(DamagedModel, match="is empty"):
+        load(copied)
+
+
 @pytest.mark.parametrize("name", ["../product_bias.npy", "/etc/passwd", "pickle.npy", "x" * 300])
 def test_a_file_that_is_no_part_of_a_model_is_never_opened(copied, name):
     manifest = json.loads((copied / "manifest.json").read_text())
@@ -232,6 +245,9 @@ def test_files_that_no_checksum_covers_are_not_read(copied):
 @pytest.mark.parametrize("change", [
     lambda m: m.update(created="yesterday"), lambda m: m.update(metrics=7), lambda m: m["counts"].update(users=-1),
     lambda m: m.update(name="../x"), lambda m: m["basket"].update(damping="much"), lambda m: m.update(version=0),
+    lambda m: m["beside"]["live"].update(weight={}), lambda m: m["beside"]["live"].update(dial=[]),
+    lambda m: m["beside"]["live"].update(half_life=0), lambda m: m["beside"]["order"]["taste"].update(days={"a": 1}),
+    lambda m: m["beside"]["order"].update(end=2**63 - 1), lambda m: m["beside"]["kinds"].update(names=[1]),
 ])  # fmt: skip
 def test_fields_of_a_wrong_kind_are_refused(copied, change):
     manifest = json.loads((copied / "manifest.json").read_text())

@@ -20,10 +20,13 @@ import numpy as np
 from tastemaker.errors import DamagedModel
 from tastemaker.types import AnyArray
 
-__all__ = ["PARTS", "Part", "check_values", "expected_files", "map_part", "open_regular"]
+__all__ = ["FARTHEST", "PARTS", "Part", "check_values", "expected_files", "map_part", "open_regular"]
 
 BLOCK = 1 << 16
 """Values checked at a time: they stay in the processor's cache, and no copy of an array is made."""
+
+FARTHEST = 1 << 60
+"""Microseconds, 36,000 years: a moment lies within so much of 1970, so that no sum of two leaves 64 bits"""
 
 MAGIC = b"\x93NUMPY\x01\x00"
 HEADER = re.compile(
@@ -31,7 +34,7 @@ HEADER = re.compile(
     rb"'shape': \((?P<shape>(?:\d{1,18}, ?){0,2}(?:\d{1,18})?)\), \} *\n"
 )
 
-Rule = Literal["above zero", "any", "finite", "natural", "offsets", "positive", "rows"]
+Rule = Literal["above zero", "finite", "moments", "natural", "offsets", "positive", "rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ PARTS: tuple[Part, ...] = (
         ascends=False,
         needs=("past_offsets",),
     ),
-    Part("past_times", "int64", ("events",), "any", needs=("past_offsets",)),
+    Part("past_times", "int64", ("events",), "moments", needs=("past_offsets",)),
     Part("past_kinds", "int16", ("events",), "natural", needs=("past_offsets",)),
     Part("past_strengths", "float32", ("events",), "finite", needs=("past_offsets",)),
     Part(
@@ -262,15 +265,20 @@ def _below(array: AnyArray, least: int) -> str | None:
     return f"holds {low}, which must be at least {least}" if low < least else None
 
 
-def _anything(
+def _not_moments(
     array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
 ) -> str | None:
+    for block in _blocks(array):
+        if block.min() < -FARTHEST or block.max() > FARTHEST:
+            return "holds a moment more than 36,000 years from 1970"
     return None
 
 
 def _not_offsets(
     array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
 ) -> str | None:
+    if not len(array):
+        return "is empty; offsets begin with 0"
     if array[0] != 0:
         return f"begins with {array[0]}; offsets begin with 0"
     for low in range(0, len(array) - 1, BLOCK):
@@ -313,8 +321,8 @@ def _falls_within_a_list(rows: AnyArray, offsets: AnyArray) -> bool:
 
 
 _RULES = {
-    "any": _anything,
     "finite": _not_finite,
+    "moments": _not_moments,
     "natural": _not_natural,
     "offsets": _not_offsets,
     "above zero": _not_above_zero,

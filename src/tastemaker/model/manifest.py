@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tastemaker.data.identifiers import IdForm
 from tastemaker.errors import DamagedModel, ModelFolderProblem, NewerFormat
-from tastemaker.model.layout import open_regular
+from tastemaker.model.layout import FARTHEST, open_regular
 
 __all__ = ["FORMAT", "MANIFEST", "SEAL", "read_manifest", "seal"]
 
@@ -32,6 +32,9 @@ DEEPEST = 32
 """Levels that a manifest may have."""
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Weight = Annotated[float, Meta(ge=-1e6, le=1e6)]
+HalfLife = Annotated[float, Meta(ge=0, le=1e9)]
+Moment = Annotated[int, Meta(ge=-FARTHEST, le=FARTHEST)]
 Power = Annotated[float, Meta(ge=-16, le=16)]
 Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^/\x00-\x1f]+$")]
 
@@ -64,6 +67,40 @@ class _Basket(Struct):
 
 class _Past(Struct):
     kinds: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(min_length=1, max_length=1024)]
+
+
+class _Fading(Struct):
+    places: HalfLife = 0.0
+    days: HalfLife = 0.0
+    strength: Weight = 0.0
+
+
+class _Order(Struct):
+    taste: _Fading
+    memory: _Fading
+    end: Moment
+
+
+class _Kinds(Struct):
+    names: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(min_length=1, max_length=1024)]
+    own: list[Weight]
+    taste: list[Weight]
+    fading: _Fading
+
+
+class _Live(Struct):
+    half_life: Annotated[float, Meta(gt=0, le=1e9)]
+    weight: Weight
+    kappa: Annotated[float, Meta(gt=0, le=1e12)]
+    dial: Weight
+    young: HalfLife = 0.0
+
+
+class _Beside(Struct):
+    tokens: dict[str, Any] | UnsetType = UNSET
+    order: _Order | UnsetType = UNSET
+    kinds: _Kinds | UnsetType = UNSET
+    live: _Live | UnsetType = UNSET
 
 
 class _Ids(Struct):
@@ -99,7 +136,7 @@ class _Manifest(Struct):
     files: dict[Annotated[str, Meta(max_length=255)], _File]
     past: _Past | None = None
     read: dict[str, Any] | None = None
-    beside: dict[str, Any] | None = None
+    beside: _Beside | None = None
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
