@@ -15,7 +15,7 @@ refresh = importlib.util.module_from_spec(_spec)
 sys.modules["refresh"] = refresh
 _spec.loader.exec_module(refresh)
 
-PAGES = [*refresh.pages(), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+PAGES = [*refresh.pages(), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"]
 
 
 @pytest.mark.parametrize("page", refresh.pages(), ids=lambda page: page.name)

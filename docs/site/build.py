@@ -23,7 +23,12 @@ import reference
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-OUTSIDE = {"README.md": "index.md", "CHANGELOG.md": "changes.md", "CONTRIBUTING.md": "contributing.md"}
+OUTSIDE = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+}
 """Pages of the repository that stand outside `docs/`, and their names on the site."""
 LINK = re.compile(r"(\]\()(?!https?:|mailto:|#)([^)\s#]+)")
 FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
