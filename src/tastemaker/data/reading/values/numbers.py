@@ -93,6 +93,9 @@ def times_of_numbers(
         return Numbers(np.zeros(len(numbers), np.int64), known, 0, "calendar", "nothing")
     if unit is not None:
         return _in_unit(numbers, known, unit)
+    plain = _at_a_glance(numbers, known)
+    if plain is not None:
+        return Numbers(_since_1970(numbers, plain), known, 0, plain, f"{plain} since 1970")
     real = known & ~np.isin(numbers, FILLERS)
     if not real.any():
         return _small(numbers, known, column)
@@ -102,6 +105,18 @@ def times_of_numbers(
             return found
     since = _unit_since_1970(numbers, real, column=column, label=label, remedy=remedy)
     return _small(numbers, known, column) if since is None else _in_unit(numbers, known, since)
+
+
+def _at_a_glance(numbers: AnyArray, known: Booleans) -> NumberedUnit | None:
+    """Return the unit since 1970 if all numbers lie in its window and none could be a filler or a date in digits."""
+    some = numbers if known.all() else numbers[known]
+    low, high = some.min(), some.max()
+    fits: list[NumberedUnit] = [unit for unit, (start, end) in WINDOWS.items() if start <= low and high < end]  # type: ignore[misc]
+    stamps = [(1900 * 10 ** (digits - 4), 2101 * 10 ** (digits - 4)) for digits in STAMPS]
+    far = [(number, number) for sentinel in FAR for number in (sentinel, 1_000 * sentinel)]
+    if not fits or any(low <= last and first <= high for first, last in stamps + far):
+        return None
+    return fits[0]
 
 
 def _unit_since_1970(
@@ -141,14 +156,20 @@ def _in_unit(numbers: AnyArray, known: Booleans, unit: NumberedUnit) -> Numbers:
     filler = known & np.isin(numbers, FILLERS)
     far = np.isin(numbers, [int(sentinel * 1e6 / factor) for sentinel in FAR])
     filler |= known & far
-    if numbers.dtype.kind == "f":
-        times = np.round(np.clip(numbers * factor, -9e18, 9e18)).astype(np.int64)
-    elif unit == "nanoseconds":
-        times = numbers // 1_000
-    else:
-        bound = int(9e18 / factor)
-        times = np.clip(numbers, -bound, bound) * int(factor)
+    bound = int(min(9e18, 9e18 / factor))
+    times = _since_1970(np.clip(numbers, -bound, bound), unit)
     return Numbers(times, known & ~filler, int(filler.sum()), unit, f"{unit} since 1970")
+
+
+def _since_1970(numbers: AnyArray, unit: NumberedUnit) -> AnyArray:
+    """Return numbers of a unit in microseconds, to the nearest."""
+    factor = MICROSECONDS[unit]
+    times: AnyArray
+    if numbers.dtype.kind == "f":
+        times = np.round(numbers * factor).astype(np.int64)
+    else:
+        times = numbers // 1_000 if unit == "nanoseconds" else numbers * int(factor)
+    return times
 
 
 def _stamps(numbers: AnyArray, known: Booleans, real: Booleans) -> Numbers | None:

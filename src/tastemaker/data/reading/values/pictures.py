@@ -69,11 +69,13 @@ def over_time(log: Purchases) -> tuple[tuple[str, int], ...]:
 
 def _by_day(times: Times) -> tuple[AnyArray, AnyArray]:
     """Return the days on which something was bought, since 1970, and how many times."""
-    days = times // PER_STEP["days"]
-    low, high = int(days.min()), int(days.max())
+    day = PER_STEP["days"]
+    low, high = int(times.min()) // day, int(times.max()) // day
     if high - low > MOST_DAYS:
-        return np.unique(days, return_counts=True)
-    counts = np.bincount(days - low)
+        return np.unique(times // day, return_counts=True)
+    since = times - low * day
+    since //= day
+    counts = np.bincount(since)
     found = np.flatnonzero(counts)
     return found + low, counts[found]
 

@@ -243,7 +243,7 @@ def _example_of(plan: TimePlan, rows: pl.DataFrame, day: pl.Series) -> str:
 
 def _fillers(settled: SettledTimes) -> Booleans:
     times, known = settled.times, settled.known
-    some = times[known]
+    some = times if known.all() else times[known]
     nothing = np.zeros(len(times), np.bool_)
     if not len(some) or (some.min() > 0 and some.max() < FILLER_DAYS[-1] * DAY):
         return nothing
