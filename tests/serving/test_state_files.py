@@ -46,9 +46,12 @@ def test_every_put_answers_with_its_own_rules_and_the_file_is_never_torn(api, wo
         for status, answered, mine in pool.map(put, [number % 9 for number in range(90)]):
             assert (status, answered) == (200, mine)
     assert sorted(path.name for path in file.parent.iterdir()) == [
+        ".rules.history.json.good",
+        ".rules.history.json.lock",
         ".rules.json.good",
         ".rules.json.lock",
         "1",
+        "rules.history.json",
         "rules.json",
     ]
 
