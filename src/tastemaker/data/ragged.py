@@ -79,8 +79,7 @@ def pair_keys(first: AnyArray, second: AnyArray, width: int) -> Offsets:
     >>> pair_keys(np.int32([0, 2]), np.int32([3, 1]), 10)
     array([ 3, 21])
     """
-    keys: Offsets = np.multiply(first, width, dtype=np.int64)
-    keys += second
+    keys: Offsets = np.multiply(first, width, dtype=np.int64) + second
     return keys
 
 

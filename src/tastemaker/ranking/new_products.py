@@ -48,6 +48,7 @@ def add_products(
     (`Live.dial`); ``None`` leaves it. Raises `SettingProblem` for a model without attributes of products, or for a dial without
     live rates, and `ColumnProblem` where the ids, or a column that the model learned from, are of another type than in train.
 
+    >>> import polars as pl
     >>> import tastemaker as tm
     >>> from tastemaker.ranking.new_products import add_products
     >>> model = tm.best_sellers(tm.read_purchases(pl.DataFrame({"user": ["a"], "product": ["hat"]})))
