@@ -202,6 +202,26 @@ def test_a_newer_file_and_a_missing_one_are_refused(tmp_path):
     assert not (tmp_path / "none.db").exists()
 
 
+def test_a_new_file_on_a_full_disk_is_refused_in_a_sentence(tmp_path, monkeypatch):
+    def full(_):
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr(Events, "_open", full)
+    with pytest.raises(EventsFull, match=r"^there is no room for the file of events events\.db"):
+        Events(tmp_path / "events.db")
+
+
+def test_a_server_whose_events_cannot_be_kept_says_so_before_it_serves(tastemaker, world, tmp_path):
+    ran = tastemaker(
+        "serve", world.settings.models, "--port", 0, "--events", tmp_path / "no such folder" / "events.db"
+    )
+    assert ran.returncode == 1
+    assert "the events in events.db cannot be read or written" in ran.stderr
+    assert len(ran.stderr.strip().splitlines()) == 1
+
+
 def test_a_full_disk_keeps_nothing_of_a_request_and_all_of_the_former_ones(tmp_path, store):
     store.add([Event("u", "p", 1)])
     pages = store._writer.execute("PRAGMA page_count").fetchone()[0]

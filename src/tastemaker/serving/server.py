@@ -50,12 +50,13 @@ HEARD = (signal.SIGTERM, signal.SIGINT)
 def serve(settings: Settings, announce: Announce) -> bool:
     """Serve until SIGTERM or SIGINT, then answer what was asked; return whether all of it was.
 
-    Raises `ServerProblem` and `SettingProblem` before that.
+    Raises `ServerProblem`, `SettingProblem`, `EventsFull` and `EventsProblem` before that.
     """
     raise_the_limit()
     _check_address(settings)
     _warn_of_readers(settings)
     _check_models(settings)
+    _check_events(settings)
     if settings.events is not None and settings.keys is None:
         log.warning(
             "without --keys nobody can send purchases: that takes a key of the role events or admin. Those kept before are used."
@@ -104,6 +105,14 @@ def _check_address(settings: Settings) -> None:
             f"{settings.host} can be reached from other machines, and there are no API keys; give --keys FILE "
             "(`tastemaker key new --keys FILE` makes one), or --without-keys if something in front of it keeps strangers out."
         )
+
+
+def _check_events(settings: Settings) -> None:
+    """Make or open the file of events, so that what is wrong with it is one sentence before anything is served."""
+    if settings.events is not None:
+        from tastemaker.serving.answering.event_store import Events
+
+        Events(settings.events).close()
 
 
 def _check_models(settings: Settings) -> None:

@@ -99,10 +99,15 @@ class Events:
         self._reader: sqlite3.Connection | None = None
         self._counter: sqlite3.Connection | None = None
         """Apart from the reader, so that whoever asks for the last number waits for nobody's long query"""
-        with _translated(file):
-            _make_private(file)
-            self._writer = self._open()
-            self._reader, self._counter = _connect(file), _connect(file)
+        try:
+            with _translated(file):
+                _make_private(file)
+                self._writer = self._open()
+                self._reader, self._counter = _connect(file), _connect(file)
+        except EventsFull as error:
+            raise EventsFull(
+                f"there is no room for the file of events {file.name}; make room and start again."
+            ) from error
 
     def _open(self) -> sqlite3.Connection:
         """Open the file, and create it if it is new; when several processes start together, one creates it and the others wait."""
