@@ -55,6 +55,12 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = tastemaker.nonsense
 
 
+def test_files_of_tests_have_names_of_their_own():
+    """Two of one name cannot be collected in one run."""
+    names = Counter(file.name for file in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 # Errors -------------------------------------------------------------------------------------------------------
 
 
