@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import signal
 import socket
 import threading
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx2 as httpx
@@ -217,6 +219,36 @@ def test_a_server_with_keys_answers_only_who_has_one(models, tmp_path):
         assert client.post(PREDICT, json=BODY, headers=odd).status_code == 401
 
 
+def test_a_key_whose_last_day_is_past_is_refused_with_its_name_and_probes_are_answered_all_the_same(
+    models, tmp_path
+):
+    file = tmp_path / "keys.json"
+    _, text = new_key(file, "read", name="anna", expires="2999-01-31")
+    _, other = new_key(file, "read", name="bert")
+    headers = {"Authorization": f"Bearer {text}"}
+    with client_of(models, keys=file) as client:
+        assert client.post(PREDICT, json=BODY, headers=headers).status_code == 200
+    file.write_text(file.read_text().replace("2999-01-31", "2001-01-31"))
+    with client_of(models, keys=file) as client:
+        answer = client.post(PREDICT, json=BODY, headers=headers)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert answer.json()["error"] == "the key anna ended on 2001-01-31; ask for a new one."
+        assert client.get("/livez", headers=headers).status_code == 200
+        assert client.post(PREDICT, json=BODY, headers={"X-API-Key": other}).status_code == 200
+
+
+def test_a_file_of_keys_from_before_names_and_last_days_is_read(tmp_path):
+    entry = {
+        "name": "0a1b2c3d",
+        "role": "read",
+        "sha256": hashlib.sha256(b"tm_read_x").hexdigest(),
+        "created": "2026-01-01T00:00:00+00:00",
+    }
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [entry]}))
+    key = read_keys(tmp_path / "keys.json").find("tm_read_x")
+    assert (key.name, key.expires, key.is_over()) == ("0a1b2c3d", None, False)
+
+
 def test_keys_are_rotated_without_a_restart(models, tmp_path):
     file = tmp_path / "keys.json"
     old_key, old = new_key(file, "read")
@@ -286,7 +318,9 @@ def test_the_log_is_json_with_request_ids_and_without_secrets(models, start, tmp
     server.client.get("/metrics", headers={"X-API-Key": "tm_guess"})
     server.stop()
     log = server.log.read_text()
-    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert all(datetime.fromisoformat(line["time"]).utcoffset() == timedelta() for line in lines)
+    assert lines[-1]["message"] == "ended; all requests were answered"
     mine = next(line for line in lines if line.get("request_id") == "abc")
     expected = {
         "method": "POST",
@@ -294,7 +328,7 @@ def test_the_log_is_json_with_request_ids_and_without_secrets(models, start, tmp
         "status": 200,
         "key": key.name,
         "model": "recommender",
-        "version": "1",
+        "version": 1,
     }
     assert {name: mine[name] for name in expected} == expected
     for secret in (text, "hush", "tm_guess"):

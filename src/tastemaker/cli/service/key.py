@@ -35,24 +35,39 @@ def new(
         Literal["metrics", "read", "events", "admin"],
         typer.Option(help="What the key may do: read counters; ask; send purchases; or everything."),
     ] = "read",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="What the log and the history of rules call it.", show_default=False
+        ),
+    ] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DAY", help="The last day on which it is taken, such as 2027-01-31.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Add a key to the file, and print it: this once, since only its SHA-256 is kept."""
     from tastemaker.serving.front.api_keys import new_key
 
-    key, text = new_key(keys, role)
+    key, text = new_key(keys, role, name=name, expires=expires)
+    until = f", until {key.expires}" if key.expires else ""
     say(
-        f"Key {key.name} ({role}) was added to {keys}. Clients send it as 'Authorization: Bearer KEY'; it is not shown again:"
+        f"Key {key.name} ({role}{until}) was added to {keys}. "
+        "Clients send it as 'Authorization: Bearer KEY'; it is not shown again:"
     )
     print(text)
 
 
 @key_app.command("list", cls=Command)
 def list_keys(keys: KeysFile) -> None:
-    """List the keys of the file: name, role and day of creation."""
+    """List the keys of the file: name, role, day of creation and last day."""
     from tastemaker.serving.front.api_keys import read_keys
 
     for key in read_keys(keys).keys:
-        print(f"{key.name}  {key.role:7}  {key.created[:10]}")
+        until = "" if key.expires is None else f"  until {key.expires}{' (over)' if key.is_over() else ''}"
+        print(f"{key.name}  {key.role:7}  {key.created[:10]}{until}")
 
 
 @key_app.command(cls=Command)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tastemaker.cli.terminal.console import say
+from tastemaker.cli.service.given_settings import take_settings
 
 __all__ = ["serve"]
 
@@ -76,6 +76,18 @@ MaxBody = Annotated[int, typer.Option(metavar="BYTES", help="Longest body of a r
 Quiet = Annotated[bool, typer.Option("--quiet", help="Log failures only, not each request.")]
 
 
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="F.toml",
+        callback=take_settings,
+        is_eager=True,
+        help="Settings by the names of these flags; TASTEMAKER_SERVE_WORKERS=2 and so on count more, and flags most.",
+        show_default=False,
+    ),
+]
+
+
 def serve(
     models: Models,
     host: Host = "127.0.0.1",
@@ -97,6 +109,7 @@ def serve(
     timeout: Timeout = 10.0,
     max_body: MaxBody = 1 << 20,
     quiet: Quiet = False,
+    config: ConfigFile = None,
 ) -> None:
     """Serve every model of a folder over HTTP, until Ctrl-C or SIGTERM.
 
@@ -127,8 +140,10 @@ def serve(
         faiss()
     log_in_json()
     whole = run(settings, _announce)
-    answered = "all requests were answered" if whole else "some requests were cut off, as the log says"
-    say(f"tastemaker: served by process {os.getpid()} until now; {answered}.")
+    answered = (
+        "all requests were answered" if whole else "some requests were cut off, as lines before this say"
+    )
+    logging.getLogger("tastemaker.server").info("ended; %s", answered)
 
 
 def _announce(address: str, served: list[str]) -> None:

@@ -10,7 +10,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 log = logging.getLogger("tastemaker.keys")
+
+_NAME = re.compile(r"[A-Za-z0-9._\-]{1,40}")
 
 Role: TypeAlias = Literal["metrics", "read", "events", "admin"]
 Need: TypeAlias = Literal["open", "metrics", "read", "events", "admin"]
@@ -59,6 +61,14 @@ class Key:
     role: Role
     sha256: str
     created: str
+    expires: str | None = None
+    """The last day on which it is taken, in UTC; ``None`` for no end"""
+
+    def is_over(self, today: date | None = None) -> bool:
+        """Return whether its last day is past."""
+        if self.expires is None:
+            return False
+        return date.fromisoformat(self.expires) < (today or datetime.now(UTC).date())
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +151,13 @@ def _decoded(text: bytes, file: Path) -> tuple[Key, ...]:
     try:
         entries = json.loads(text)["keys"]
         keys = tuple(
-            Key(str(entry["name"]), _role(entry["role"]), _digest(entry["sha256"]), str(entry["created"]))
+            Key(
+                str(entry["name"]),
+                _role(entry["role"]),
+                _digest(entry["sha256"]),
+                str(entry["created"]),
+                _day(entry.get("expires")),
+            )
             for entry in entries
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -155,13 +171,37 @@ def _no_keys(file: Path, error: Exception) -> SettingProblem:
     return SettingProblem(f"{file} is not a keys file ({error}); make one with `tastemaker key new`.")
 
 
-def new_key(file: Path, role: Role) -> tuple[Key, str]:
-    """Add a key to a file, made when it is not there; return it and its secret text, which is stored nowhere."""
-    name = secrets.token_hex(4)
+def new_key(
+    file: Path, role: Role, *, name: str | None = None, expires: str | None = None
+) -> tuple[Key, str]:
+    """Add a key to a file, made when it is not there; return it and its secret text, which is stored nowhere.
+
+    Without a name it gets one by chance. ``expires`` is its last day, such as ``2027-01-31``. Raises `SettingProblem` for a name
+    that is taken or has other signs than letters, digits, ``.``, ``-`` and ``_``, and for a day that is none or is past.
+    """
+    name = secrets.token_hex(4) if name is None else name
+    if not _NAME.fullmatch(name):
+        raise SettingProblem(
+            f"the name {name[:60]!r} cannot be a key's; it may have 1 to 40 letters, digits, '.', '-' and '_'."
+        )
     text = f"tm_{role}_{name}_{secrets.token_urlsafe(32)}"
     digest = hashlib.sha256(text.encode()).hexdigest()
-    key = Key(name, role, digest, datetime.now(UTC).isoformat(timespec="seconds"))
-    _change(file, lambda known: (*known, key))
+    try:
+        last = None if expires is None else date.fromisoformat(expires).isoformat()
+    except ValueError:
+        raise SettingProblem(
+            f"the last day of the key is {expires!r}; write it such as 2027-01-31."
+        ) from None
+    key = Key(name, role, digest, datetime.now(UTC).isoformat(timespec="seconds"), last)
+    if key.is_over():
+        raise SettingProblem(f"the last day of the key is {last}, which is past.")
+
+    def longer(known: tuple[Key, ...]) -> tuple[Key, ...]:
+        if any(one.name == name for one in known):
+            raise SettingProblem(f"{file} has a key {name!r} already; take another name, or remove it first.")
+        return (*known, key)
+
+    _change(file, longer)
     return key, text
 
 
@@ -187,7 +227,14 @@ def _change(file: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]) ->
     def rewritten(before: bytes | None) -> bytes:
         keys = change(() if before is None else _decoded(before, file))
         content = [
-            {"name": key.name, "role": key.role, "sha256": key.sha256, "created": key.created} for key in keys
+            {
+                "name": key.name,
+                "role": key.role,
+                "sha256": key.sha256,
+                "created": key.created,
+                **({} if key.expires is None else {"expires": key.expires}),
+            }
+            for key in keys
         ]
         return json.dumps({"keys": content}, indent=1).encode()
 
@@ -201,6 +248,10 @@ def _role(value: object) -> Role:
     if value not in ROLES:
         raise ValueError(f"role {value!r}")
     return value
+
+
+def _day(value: object) -> str | None:
+    return None if value is None else date.fromisoformat(str(value)).isoformat()
 
 
 def _digest(value: object) -> str:

@@ -13,15 +13,21 @@ from typing import Any
 
 import orjson
 
-__all__ = ["OnceASecond", "log_in_json", "write_line"]
+__all__ = ["OnceASecond", "log_in_json", "now_said", "write_line"]
 
 MOST_REMEMBERED = 100
+
+
+def now_said(seconds: float | None = None) -> str:
+    """Return a time, by default now, as every line of the log has it: RFC 3339 with milliseconds, in UTC."""
+    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds")
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         facts: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": now_said(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tastemaker.serving.front.api_keys import MAY, Key, Keys, Need, Role
 from tastemaker.serving.front.hosts import answers_to
-from tastemaker.serving.front.logs import write_line
+from tastemaker.serving.front.logs import now_said, write_line
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.front.problems import Refusal, refusal_of, refuse
 from tastemaker.serving.front.proxies import client_of, trusts
@@ -40,12 +40,11 @@ def check_role(role: Role | None, need: Need) -> None:
     raise Refusal(403, f"this needs {a} {need} key; the server takes keys when started with --keys FILE.")
 
 
-def _no_key() -> Refusal:
-    return Refusal(
-        401,
-        "a valid API key is needed: send it as 'Authorization: Bearer KEY'.",
-        headers={"WWW-Authenticate": "Bearer"},
-    )
+def _no_key(over: Key | None = None) -> Refusal:
+    said = "a valid API key is needed: send it as 'Authorization: Bearer KEY'."
+    if over is not None:
+        said = f"the key {over.name} ended on {over.expires}; ask for a new one."
+    return Refusal(401, said, headers={"WWW-Authenticate": "Bearer"})
 
 
 class RequestMiddleware:
@@ -100,17 +99,19 @@ class RequestMiddleware:
                 headers={"Connection": "close"},
             )
         keys = self._keys()
-        key = None
+        key: Key | None = None
+        over: Key | None = None
         if keys is not None:
             presented = _presented(scope)
-            key = keys.find(presented) if presented is not None else None
-        visit.key = key
+            key = visit.key = keys.find(presented) if presented is not None else None
+            if key is not None and key.is_over():
+                key, over = None, key
         wait = self._rates.wait(key.name if key else visit.client, time.monotonic())
         if wait:
             raise Refusal(429, "too many requests; wait a moment.", headers={"Retry-After": str(wait)})
         self._check_host(scope)
         if keys is not None and key is None and not self._is_open(scope["path"]):
-            raise _no_key()
+            raise _no_key(over)
         role: Role | None = key.role if key else "read" if keys is None else None
         scope["state"]["role"] = role
         scope["state"]["key"] = key.name if key else None
@@ -199,7 +200,7 @@ class RequestMiddleware:
             return
         write_line(
             {
-                "time": time.time(),
+                "time": now_said(),
                 "level": "info" if visit.status < 500 else "error",
                 "message": "request",
                 "request_id": visit.request_id,
@@ -211,7 +212,7 @@ class RequestMiddleware:
                 "client": visit.client,
                 "key": visit.key.name if visit.key else None,
                 "model": model or None,
-                "version": version or None,
+                "version": loaded.version if loaded is not None else None,
             }
         )
 
