@@ -18,13 +18,16 @@ from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Histories
 from tastemaker.data.reading.options import Reading
 from tastemaker.errors import ColumnProblem, SettingProblem
+from tastemaker.evaluation.replay.bench import Terms, bench_of
 from tastemaker.evaluation.value_curve import value_curve
 from tastemaker.model.beside.asking import Asking
 from tastemaker.model.beside.known import bought_by
 from tastemaker.model.beside.order import Fading
 from tastemaker.model.folder import load, save
+from tastemaker.ranking.live.answers import asked_of
 from tastemaker.ranking.live.asking import asking_of_users
 from tastemaker.ranking.live.knowing import asking_of
+from tastemaker.ranking.live.living import LivingAnswers
 from tastemaker.ranking.live.timeline import timeline_of
 
 START = 1_704_067_200_000_000
@@ -197,6 +200,47 @@ def test_a_model_without_values_and_a_dial_out_of_range_are_refused(model):
         tm.by_value(tm.best_sellers(ratings()))
     with pytest.raises(SettingProblem, match="from 0"):
         tm.by_value(model, 1.5)
+
+
+def test_the_worth_of_products_stays_beside_rates_that_move(log, tmp_path):
+    frame = ratings()
+    earlier = tm.read_purchases(
+        frame.head(3_000), products=frame.select("product_id").unique(), reading=READING
+    )
+    living = {
+        "live.rate": 1.0,
+        "live.half_life": 30.0,
+        "live.fold_in": 0.0,
+        "live.dial": 0.0,
+        "live.young": 0.0,
+    }
+    model = tm.train(earlier, tm.preset("default").changed(SETTLED | living | {"epochs": 1}))
+    assert model.live is not None
+    later = tm.read_purchases(frame[3_000:3_200], reading=READING)
+    prices = np.array([PRICES[product[:4]] for product in model.products.ids])
+    bench = bench_of(model, later, Terms())
+    places = bench.questions.places[[0, -1]]
+    asked = asked_of(
+        bench.timeline, bench.timeline.user_rows[places], bench.timeline.times[places], products=len(prices)
+    )
+    biases = {}
+    for name, one in {
+        "likely": model,
+        "worth": tm.by_value(model, 0.5),
+        "saved": load(save(tm.by_value(model, 0.5), tmp_path / "1")),
+        "dialled again": tm.by_value(tm.by_value(model, 1.0), 0.5),
+    }.items():
+        scoring = LivingAnswers(one, bench.timeline, later).answer(asked)
+        biases[name] = scoring.biases[scoring.bias_of]
+    added = np.broadcast_to(0.5 * np.log(prices / np.median(prices)), biases["likely"].shape)
+    for name in ("worth", "saved", "dialled again"):
+        np.testing.assert_allclose(biases[name] - biases["likely"], added, atol=1e-5)
+    assert (biases["likely"][0] != biases["likely"][1]).any()  # the rates moved meanwhile
+    np.testing.assert_allclose(
+        tm.by_value(tm.by_value(model, 1.0), 0.5).product_bias,
+        tm.by_value(model, 0.5).product_bias,
+        atol=1e-5,
+    )
 
 
 def test_the_curve_counts_what_the_hits_are_worth(model, log):

@@ -94,6 +94,7 @@ class _Live(Struct):
     kappa: Annotated[float, Meta(gt=0, le=1e12)]
     dial: Weight
     young: HalfLife = 0.0
+    value_dial: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
 
 class _Beside(Struct):

@@ -16,7 +16,7 @@ from tastemaker.ranking.index.approximate import AnyCandidates, Approximate, exa
 from tastemaker.ranking.rules.rule_book import RuleBook
 from tastemaker.ranking.top_k import Candidates
 from tastemaker.ranking.why import Buyers
-from tastemaker.types import Floats
+from tastemaker.types import Doubles, Floats
 
 __all__ = [
     "PackedModel",
@@ -27,6 +27,7 @@ __all__ = [
     "product_candidates",
     "similarity_candidates",
     "value_scores",
+    "worth_of",
 ]
 
 Similarity = Literal["dot", "cosine"]
@@ -123,25 +124,34 @@ def by_value(model: TasteModel, dial: float = 1.0) -> TasteModel:
     score(q, p) + dial · log(value_p / median value)
 
     A score is the logarithm of a likelihood, up to a constant, so that ``dial=1`` ranks by likelihood · value; 0 ranks as before.
-    The values are those of the column that training was told of (`Reading.value_column`). Raises `SettingProblem` for a model
-    without values, and for a dial that is not from 0 to 1.
+    The values are those of the column that training was told of (`Reading.value_column`). While rates move, in a replay, the worth
+    stays beside them; a dial given before is replaced. Raises `SettingProblem` for a model without values, and for a dial that is
+    not from 0 to 1.
     """
     bias = np.asarray(model.product_bias) + value_scores(model, dial)
-    return replace(model, product_bias=bias.astype(np.float32))
+    live = None if model.live is None else replace(model.live, value_dial=dial)
+    return replace(model, product_bias=bias.astype(np.float32), live=live)
 
 
 def value_scores(model: TasteModel, dial: float) -> Floats:
     """Return what `by_value` adds to the score of each product, ``float32[P]``."""
-    if model.product_values is None:
-        raise SettingProblem(
-            "the model does not know what its products are worth; train it with --value-column C, a column of prices or margins."
-        )
     if not 0 <= dial <= 1:
         raise SettingProblem(
             f"the dial of value is {dial}; it must be from 0 (most likely) to 1 (most valuable)."
         )
+    before = 0.0 if model.live is None else model.live.value_dial
+    return ((dial - before) * worth_of(model)).astype(np.float32)
+
+
+def worth_of(model: TasteModel) -> Doubles:
+    """Return log(value / median value) of each product, ``float64[P]``; raise `SettingProblem` for a model without values."""
+    if model.product_values is None:
+        raise SettingProblem(
+            "the model does not know what its products are worth; train it with --value-column C, a column of prices or margins."
+        )
     values = np.asarray(model.product_values, np.float64)
-    return (dial * np.log(values / np.median(values))).astype(np.float32)
+    worth: Doubles = np.log(values / np.median(values))
+    return worth
 
 
 def product_candidates(model: TasteModel) -> Candidates:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tastemaker.cli.terminal.chosen import say_chosen
 from tastemaker.cli.terminal.console import (
     epoch_table,
     error_console,
     print_json,
     say,
-    say_chosen,
     size,
 )
 from tastemaker.cli.terminal.flags import takes_flags
@@ -259,6 +259,7 @@ def _print_json(model: TasteModel, log: Purchases, folder: Path, seconds: dict[s
             "epochs": [dataclasses.asdict(epoch) for epoch in model.record.epochs],
             "peak_memory_bytes": _peak_memory(),
             "interrupted": model.record.interrupted,
+            "metrics": dict(model.record.metrics),
             "read": log.read.as_dict(),
             "summary": {"rows": log.read.rows, "repeats": log.read.repeats, **log.read.reasons()},
         }

@@ -19,8 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from tastemaker.model.config import Config
-    from tastemaker.model.record import Epoch, TrainingRecord
+    from tastemaker.model.record import Epoch
 
 __all__ = [
     "counting",
@@ -29,7 +28,6 @@ __all__ = [
     "output",
     "print_json",
     "say",
-    "say_chosen",
     "size",
 ]
 
@@ -102,39 +100,3 @@ def epoch_table(epochs: Sequence[Epoch]) -> Table:
         cells = ["" if value is None else f"{value:.4f}" for value in values]
         table.add_row(str(epoch.epoch), *cells, f"{epoch.seconds:.2f}")
     return table
-
-
-def say_chosen(record: TrainingRecord) -> None:
-    """Say in one line which settings chose themselves, and by what."""
-    config, metrics = record.config, record.metrics
-    if config is None or "with_memory" not in metrics:
-        return
-    if "tried" in metrics:
-        tastes = f"{config.taste.dimensions} dimensions, decay {config.taste.decay:.3g}, rare decay {config.taste.rare_decay:.3g}"
-        say(f"The best of {len(metrics['tried'])} tastes there: {tastes}.")
-    say(
-        f"Chosen on a part held out of the log ({metrics['users']:,} users), by {metrics['measure']}: "
-        f"{config.taste.epochs} epochs ({metrics['taste']:.4f} with taste alone), then {_memory_in_words(config)} "
-        f"({metrics['with_memory']:.4f} in all)."
-    )
-    weight = {"the weight column": metrics["weight"]} if "weight" in metrics else {}
-    for name, found in {**metrics.get("columns", {}), **metrics.get("kinds", {}), **weight}.items():
-        if "gain" not in found:
-            say(f"{name}: left out, {found['why']}.")
-            continue
-        brings = f"{found['gain']:+.1%} ({found['low']:+.1%} to {found['high']:+.1%}) of {metrics['measure']}"
-        say(f"{name}: {brings}" + ("." if found.get("kept", True) else ", left out."))
-
-
-def _memory_in_words(config: Config) -> str:
-    """Return what was chosen beside taste, such as ``memory of common purchases with weight 1, no trend``."""
-    memory, trend = config.memory, config.trend.weight
-    parts = {
-        "common purchases": memory.count_weight,
-        "a regression among products": memory.ridge_weight,
-        "a spectral part": memory.spectral_weight,
-        "steps in the order of time": memory.directed_weight,
-    }
-    weighed = [f"{name} (weight {weight:g})" for name, weight in parts.items() if weight]
-    memory_said = f"memory of {' and '.join(weighed)}" if weighed else "no memory of common purchases"
-    return f"{memory_said} and {f'trend (weight {trend:g})' if trend else 'no trend'}"

@@ -45,6 +45,7 @@ class Live:
     """The rate of sales that takes the place of a learned bias, and the fold-in of buyers.
 
     bias_p(t) = weight · log(n_p(t) / share_p(t) + kappa / P) + dial · [p was not sold in train]
+    + value_dial · log(value_p / median value)
 
     share_p(t) = (tau(t - first purchase of p) + young) / (tau(t - first of all) + young), or 1 where ``young`` is 0
 
@@ -61,6 +62,8 @@ class Live:
     fold_in: FoldIn | None = None
     young: float = 0.0
     """Days that damp how the count of a product that began to sell lately is raised; 0 raises none"""
+    value_dial: float = 0.0
+    """What the worth of a product counts beside its rate (`by_value`)"""
 
 
 def fold_in_of(queries: Floats, vectors: Floats, buyers: Doubles, scale: float) -> FoldIn:

@@ -66,8 +66,9 @@ def facts_of(parts: Parts) -> dict[str, Any]:
     if live is not None:
         names = ("half_life", "weight", "kappa", "dial")
         facts["live"] = {name: float(getattr(live, name)) for name in names}
-        if live.young:
-            facts["live"]["young"] = float(live.young)
+        facts["live"] |= {
+            name: float(getattr(live, name)) for name in ("young", "value_dial") if getattr(live, name)
+        }
     return facts
 
 
