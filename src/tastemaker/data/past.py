@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.errors import SettingProblem
 from tastemaker.types import AnyArray, Floats, Offsets, Rows, Times
 
-__all__ = ["PURCHASE", "Past", "joined_past", "past_of", "strengths_of"]
+__all__ = ["PURCHASE", "Past", "joined_past", "moment_of", "past_of", "strengths_of"]
 
 PURCHASE = "purchase"
 """The kind of event that lists are measured by; always the first of a past's kinds."""
@@ -47,6 +49,22 @@ class Past:
     def strengths_of(self) -> Floats:
         """Return how much each event tells, ``float32[E]``, where all tell as much, too."""
         return np.zeros(len(self), np.float32) if self.strengths is None else np.asarray(self.strengths)
+
+
+def moment_of(given: str | date) -> int:
+    """Return a date, or a time, as microseconds since 1970-01-01 UTC; raise `SettingProblem` for a text that is neither.
+
+    >>> moment_of("1970-01-02"), moment_of("1970-01-01T00:00:01+00:00")
+    (86400000000, 1000000)
+    """
+    try:
+        moment = datetime.fromisoformat(given.strip() if isinstance(given, str) else given.isoformat())
+    except (ValueError, AttributeError):
+        raise SettingProblem(
+            f"{given!r} is no moment; write a date such as 2024-06-01, or a time such as 2024-06-01T12:00."
+        ) from None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def past_of(log: Purchases) -> Past | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,6 +35,8 @@ class Added:
     """The columns that speak for them"""
     absent: tuple[str, ...]
     """The columns that the model learned from and the catalogue lacks"""
+    strange: dict[str, int] = field(default_factory=dict)
+    """Of each column, how many of the new products have a value there of which the model knows nothing"""
 
 
 def add_products(
@@ -84,7 +86,7 @@ def with_new(model: TasteModel, table: ProductTable) -> tuple[TasteModel, Added]
     absent = tuple(name for name in tokens.products.names if name not in strangers.columns)
     bags = tokens.products.encode(strangers, count)
     silent = int((np.diff(bags.offsets) == 0).sum())
-    added = Added(count, silent, columns, absent)
+    added = Added(count, silent, columns, absent, tokens.products.strange(strangers))
     if not count:
         return model, added
     ids = Vocabulary.of(strangers.get_column("id"), noun="product", keep_order=True)

@@ -315,7 +315,9 @@ def _categories(
 
 def _sources(visitors: Visitors, held: Offsets, categories: tuple[Categories, ...] | None) -> AnyArray:
     sources = (~visitors.bought).view(np.int8)  # bought is personal, 0; else basket, 1
-    empty = held == 0
+    empty = (
+        held == 0 if visitors.asking is None else visitors.asking.held.lengths() == 0
+    )  # by the moment of asking
     if empty.any():
         known = empty if visitors.asking is None else visitors.asking.says_nothing()
         sources[empty & ~known] = CONTEXT

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -11,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from tastemaker.data.identifiers import IdForm, python_values
+from tastemaker.data.past import moment_of
 from tastemaker.data.ragged import owners_of, places_in
 from tastemaker.data.reading.catalogues import Catalogue
 from tastemaker.data.reading.given import AnyIds, ids_given
@@ -30,6 +33,7 @@ from tastemaker.ranking.as_json import (
 )
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.live.knowing import Facts, asking_of
+from tastemaker.ranking.live.standing import packed_at
 from tastemaker.ranking.packed import PackedModel, Similarity, pack
 from tastemaker.ranking.rank import USERS_AT_ONCE, VisitorList, VisitorLists, rank_neighbours, rank_visitors
 from tastemaker.ranking.rules.rule_book import RuleBook, compile_rules, sold_counts
@@ -76,6 +80,8 @@ class Visit:
     """What is known of the user; it overrules what the model knows"""
     viewed: Iterable[object] = ()
     """Products just viewed, the oldest first"""
+    at: str | date | None = None
+    """When they ask, such as ``2024-06-01``; by default just after all that the model knows"""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -274,7 +280,7 @@ def recommend_baskets(
 
 def recommend_visits(
     model: TasteModel | PackedModel,
-    visits: Sequence[Visit],
+    visits: Sequence[Visit] | Visit,
     *,
     k: int = 10,
     include_purchased: bool | None = None,
@@ -286,8 +292,9 @@ def recommend_visits(
     """Return the k products that fit each visit best: a user, a basket, a context, attributes and views, whatever is known.
 
     What the model does not know says nothing, and `Recommendations.unknown` lists it. Who is new is found by context and
-    attributes, where the model learned from some. The other options are those of `recommend`. Raises `SettingProblem` and
-    `ColumnProblem`.
+    attributes, where the model learned from some. A visit ``at`` a moment sees what was done before it, and rates of sales as they
+    are then, at the earliest as of the last event that the model knows; all that was bought is left out nevertheless. The other
+    options are those of `recommend`. Raises `SettingProblem` and `ColumnProblem`.
 
     >>> import tastemaker as tm
     >>> shop = tm.best_sellers(tm.read_purchases(pl.DataFrame({"user": ["ann"], "product": ["hat"]})))
@@ -297,11 +304,22 @@ def recommend_visits(
     """
     packed = pack(model, catalogue=catalogue)
     book = book_of(packed, rules)
+    visits = [visits] if isinstance(visits, Visit) else list(visits)
     visitors = [visitor_of_visit(packed.model, visit) for visit in visits]
-    found = rank_visitors(
-        packed, Visitors.of(visitors), book,
-        k=k, include_purchased=include_purchased, explain=explain, threads=threads,
-    )  # fmt: skip
+    moments = [_moment(visit) for visit in visits]
+    parts, done = [], 0
+    for moment, same in groupby(moments):
+        count = len(list(same))
+        standing = packed if moment is None else packed_at(packed, moment)
+        part = Visitors.of(visitors[done : done + count])
+        parts.append(
+            rank_visitors(
+                standing, part, book,
+                k=k, include_purchased=include_purchased, explain=explain, threads=threads,
+            )
+        )  # fmt: skip
+        done += count
+    found = VisitorLists.joined(parts) if parts else rank_visitors(packed, Visitors.of([]), book, k=k)
     numbers = pl.Series("visit", np.arange(len(visitors)))
     unknown = tuple(visitor.unknown for visitor in visitors)
     return Recommendations(
@@ -310,11 +328,11 @@ def recommend_visits(
 
 
 def visitor_of_visit(model: TasteModel, visit: Visit) -> Visitor:
-    """Return the visitor that a visit describes, with what of it the model does not know."""
+    """Return the visitor that a visit describes, with what of it the model does not know; raise `SettingProblem`."""
     user = None if visit.user is None else model.users.find([visit.user])[0]
     strangers = [] if visit.user is None or user is not None else [visit.user]
-    basket, unknown = known_part(model, visit.basket)
-    viewed, unseen = known_part(model, visit.viewed)
+    basket, unknown = known_part(model, _ids(visit.basket))
+    viewed, unseen = known_part(model, _ids(visit.viewed))
     held = np.unique(model.products.rows(basket)).astype(np.int32)
     history, times = NOTHING, None
     if user is not None:
@@ -322,14 +340,31 @@ def visitor_of_visit(model: TasteModel, visit: Visit) -> Visitor:
         history = np.asarray(model.histories.products[part])
         times = None if model.history_times is None else np.asarray(model.history_times[part])
     nothing = (np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int16))
-    facts = Facts(visit.context, visit.attributes)
+    facts = Facts(_named("context", visit.context), _named("attributes", visit.attributes))
     seen = model.products.rows(viewed).astype(np.int32)
-    asking, strange = asking_of(model, user, nothing, held, facts, seen)
+    asking, strange = asking_of(model, user, nothing, held, facts, seen, at=_moment(visit))
     return Visitor(
         user, history, times, held,
         unknown=tuple(map(_spelled, (*strangers, *unknown, *unseen, *strange))),
         asking=None if model.is_plain else asking,
     )  # fmt: skip
+
+
+def _moment(visit: Visit) -> int | None:
+    return None if visit.at is None else moment_of(visit.at)
+
+
+def _named(what: str, values: object) -> Mapping[str, object]:
+    if not isinstance(values, Mapping):
+        raise SettingProblem(
+            f"{what} is {values!r:.100}; give names and their values, such as {{'occasion': 'wedding'}}."
+        )
+    return values
+
+
+def _ids(given: object) -> list[object]:
+    """Return product ids; one by itself is a list of one."""
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else [given]
 
 
 def _spelled(value: object) -> str | int:

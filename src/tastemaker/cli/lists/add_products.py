@@ -54,22 +54,25 @@ def add_products(
 
     target = check_target(_next_version(folder) if out is None else out)
     model = load(folder)
-    longer, added = add(
-        model, read_product_table(catalogue, model.products, column=product_column), dial=dial
-    )
+    table = read_product_table(catalogue, model.products, column=product_column)
+    longer, added = add(model, table, dial=dial)
     save(longer, target)
     curve = model.record.metrics.get("dial", [])
     if as_json:
-        facts = dataclasses.asdict(added)
+        facts = dataclasses.asdict(added) | {"repeats": table.repeats}
         print_json({"folder": str(target), **facts, "dial": longer.live and longer.live.dial, "curve": curve})
         return
     say(
         f"Added {added.products:,} products to {len(model.products):,} by {', '.join(added.columns) or 'no column'}: {target}"
     )
+    if table.repeats:
+        say(f"{table.repeats:,} lines describe a product again: the first line of each counts.")
     if added.silent:
         say(f"The model understands nothing of {added.silent:,} of them: they rank last until they sell.")
     if added.absent:
         say(f"The catalogue lacks {', '.join(added.absent)}, from which the model learned, too.")
+    for name, count in added.strange.items():
+        say(f"{name}: {count:,} of them have a value that the model did not learn from; it says nothing.")
     for point in curve:
         say(f"dial {point['dial']:g}: ndcg@100 {point['all']:.4f} of all, {point['new']:.4f} of new products")
 

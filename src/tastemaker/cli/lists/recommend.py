@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -93,6 +93,12 @@ Viewed = Annotated[
     str | None,
     typer.Option(metavar="ID,ID,…", help="Products just viewed, the oldest first.", show_default=False),
 ]
+At = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME", help="When the visitor asks; by default after all that is known.", show_default=False
+    ),
+]
 Objective = Annotated[
     str,
     typer.Option(
@@ -122,6 +128,7 @@ def recommend(
     context: Context = None,
     attribute: Attribute = None,
     viewed: Viewed = None,
+    at: At = None,
     objective: Objective = "likely",
     value_dial: ValueDial = 1.0,
     approximate: Approximately = False,
@@ -135,17 +142,17 @@ def recommend(
     """Recommend products to users of the log, or to a visitor with a basket.
 
     `--out` writes the columns user_id, product_id, rank, score: ids in their own type, rank from 1. A list is shorter when fewer
-    products remain. Users without a purchase that the model knows get the best sellers. With --context, --attribute or --viewed
-    the list is for one visitor: a --user, a --basket, both or neither. With --objective revenue lists are by expected value, where
-    training was told the --value-column.
+    products remain. Users without a purchase that the model knows get the best sellers. With --context, --attribute, --viewed or
+    --at the list is for one visitor: a --user, a --basket, both or neither. With --objective revenue lists are by expected value,
+    where training was told the --value-column.
     """
     from tastemaker.data.reading.columns import Columns
     from tastemaker.model.folder import load
     from tastemaker.ranking.packed import pack
 
-    if context or attribute or viewed:
+    if context or attribute or viewed or at is not None:
         others = users is not None or all_users or with_purchases is not None or out is not None
-        visit = _visit(user, basket, context, attribute, viewed, others=others)
+        visit = replace(_visit(user, basket, context, attribute, viewed, others=others), at=at)
         wishes = Wishes(k, include_purchased or None, why, threads, rules, None, as_json)
         _for_visit(pack(_aimed(load(folder), objective, value_dial), catalogue=catalogue), visit, wishes)
         return
@@ -242,7 +249,7 @@ def _visit(
 
     if others or len(user or []) > 1:
         raise typer.BadParameter(
-            "--context, --attribute and --viewed describe one visitor: with one --user, a --basket, both or neither."
+            "--context, --attribute, --viewed and --at are for one visitor: with one --user, a --basket, both or neither."
         )
     return Visit(
         user[0] if user else None,

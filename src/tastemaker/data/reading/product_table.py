@@ -46,6 +46,8 @@ class ProductTable:
     """The lines of products that the model does not know, with their ids as text in the column ``id``"""
     label: str
     """What messages call the catalogue"""
+    repeats: int = 0
+    """Lines of products that an earlier line describes already: they count for nothing"""
     _codes: dict[str, Rows] = field(default_factory=dict, repr=False)
 
     def column(self, name: str) -> pl.Series:
@@ -97,6 +99,7 @@ def read_product_table(source: Catalogue, products: Vocabulary, *, column: str |
         frame = frame.with_columns([as_guessed(series) for series in frame.drop(name).iter_columns()])
     frame = frame.drop(name).with_columns(pl.selectors.float().fill_nan(None))
     first = ids.is_first_distinct() & ids.is_not_null()
+    repeats = int(ids.is_not_null().sum()) - int(first.sum())
     frame, ids = frame.filter(first), ids.filter(first)
     rows = products.find(ids)
     unknown = rows.is_null()
@@ -105,7 +108,7 @@ def read_product_table(source: Catalogue, products: Vocabulary, *, column: str |
     index = pl.Series(places)
     index = index.set(index < 0, None)
     strangers = frame.filter(unknown).with_columns(ids.filter(unknown).cast(pl.String).alias("id"))
-    return ProductTable(_gathered(frame, index), products.ids, strangers, opened.label)
+    return ProductTable(_gathered(frame, index), products.ids, strangers, opened.label, repeats)
 
 
 def empty_table(products: Vocabulary) -> ProductTable:

@@ -55,6 +55,16 @@ class TokenColumns:
                 parts.append(Bags(found.offsets, found.tokens + np.int32(self.span(place)[0]), found.weights))
         return side_by_side(parts, count)
 
+    def strange(self, frame: pl.DataFrame | None) -> dict[str, int]:
+        """Return how many rows of a frame hold a value that has no token, by column; columns without such a row are left out."""
+        counts = {}
+        for encoder in self.encoders:
+            if frame is not None and encoder.column in frame.columns:
+                column = frame.get_column(encoder.column)
+                known = np.diff(encoder.encode(column).offsets) > 0
+                counts[encoder.column] = int((column.is_not_null().to_numpy() & ~known).sum())
+        return {name: count for name, count in counts.items() if count}
+
     def encode_one(self, name: str, value: object) -> Bags:
         """Return the tokens of one value of the column of this name; raise what `encode` raises."""
         place = self.names.index(name)

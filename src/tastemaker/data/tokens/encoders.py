@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import re
+import textwrap
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,15 @@ __all__ = ["Encoder", "Form", "dates_of", "lists_of", "numbers_of", "words_of"]
 
 Form = Literal["category", "list", "words", "bands", "dates", "vector"]
 """How a column is understood."""
+
+WANTED: Mapping[Form, str] = {
+    "category": "single values",
+    "list": "lists",
+    "words": "text",
+    "bands": "numbers",
+    "dates": "dates",
+    "vector": "lists of numbers",
+}
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -66,6 +76,12 @@ class Encoder:
         """Return the tokens of each value; raise `ColumnProblem` where the column is of another type than the one learned from."""
         if column.null_count() == len(column):
             return no_bags(len(column))
+        try:
+            return self._encoded(column)
+        except pl.exceptions.PolarsError:  # values of a type that becomes no text, or no number
+            raise self._other(column) from None
+
+    def _encoded(self, column: pl.Series) -> Bags:
         match self.form:
             case "bands":
                 return self._bands(column)
@@ -74,6 +90,8 @@ class Encoder:
             case "vector":
                 return self._vector(column)
             case "category":
+                if column.dtype.is_nested():
+                    raise self._other(column)
                 return self._known(
                     column.cast(pl.String).to_frame("value").with_row_index("owner"), len(column)
                 )
@@ -137,13 +155,13 @@ class Encoder:
     def _bands(self, column: pl.Series) -> Bags:
         numbers = numbers_of(column)
         if numbers is None:
-            raise self._other(column, "numbers")
+            raise self._other(column)
         return _single(np.searchsorted(np.array(self.edges), numbers, side="right"), np.isfinite(numbers))
 
     def _dates(self, column: pl.Series) -> Bags:
         dates = dates_of(column)
         if dates is None:
-            raise self._other(column, "dates")
+            raise self._other(column)
         there = dates.is_not_null().to_numpy()
         parts = [
             dates.dt.month().cast(pl.Int32) - 1,
@@ -179,7 +197,7 @@ class Encoder:
 
     def _lists(self, column: pl.Series, lists: pl.Series | None) -> Bags:
         if lists is None:
-            raise self._other(column, "text" if self.form == "words" else "lists")
+            raise self._other(column)
         frame = lists.to_frame("value").with_row_index("owner").explode("value")
         return self._known(frame.unique(["owner", "value"], maintain_order=True), len(column))
 
@@ -211,10 +229,10 @@ class Encoder:
             offsets, frame.get_column("token").to_numpy().astype(np.int32), np.ones(len(owners), np.float32)
         )
 
-    def _other(self, column: pl.Series, wanted: str) -> ColumnProblem:
-        example = column.drop_nulls().head(1).to_list()
+    def _other(self, column: pl.Series) -> ColumnProblem:
+        example = textwrap.shorten(repr(column.drop_nulls().head(1).to_list()[0]), 60, placeholder="…")
         return ColumnProblem(
-            f"column {self.column!r} holds {column.dtype} such as {example[0]!r}, and the model learned from {wanted} there; "
+            f"column {self.column!r} holds {column.dtype} such as {example}, and the model learned from {WANTED[self.form]} there; "
             "give the column as it was at training."
         )
 

@@ -59,6 +59,11 @@ def missing_in(model: TasteModel, later: Purchases) -> list[str]:
     lacking = _lacking(model.tokens.users.names, later.user_features)
     if lacking:
         notes.append(f"LATER does not tell {lacking} of users who are new: nothing is known of it.")
+    for part, frame in ((model.tokens.context, later.context), (model.tokens.users, later.user_features)):
+        for name, count in part.strange(frame).items():
+            notes.append(
+                f"{count:,} values of {name} in LATER are none that the model learned from: they say nothing."
+            )
     return notes
 
 

@@ -21,6 +21,8 @@ from tastemaker.types import AnyArray, Floats, Rows, Times
 __all__ = ["NOTHING_BESIDE", "Facts", "asking_of"]
 
 VIEW = "view"
+LONGEST = 100
+"""The most letters of a name and value that an answer repeats"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,9 @@ def _tokens(model: TasteModel, user: int | None, facts: Facts) -> tuple[Bags | N
     tokens = model.tokens
     if tokens is None:
         return None, tuple(
-            f"{name}={value}" for given in (facts.context, facts.attributes) for name, value in given.items()
+            _spelled(name, value)
+            for given in (facts.context, facts.attributes)
+            for name, value in given.items()
         )
     parts, unknown = [], []
     if user is not None and user < len(tokens.of_users):
@@ -160,10 +164,16 @@ def _tokens(model: TasteModel, user: int | None, facts: Facts) -> tuple[Bags | N
         for name, value in given.items():
             bags = _encoded(columns, name, value)
             if bags is None:
-                unknown.append(f"{name}={value}")
+                unknown.append(_spelled(name, value))
             else:
                 parts.append(bags)
     return side_by_side(parts, 1), tuple(unknown)
+
+
+def _spelled(name: str, value: object) -> str:
+    """Return ``name=value`` as answers name what is unknown; of a long one its beginning."""
+    text = f"{name}={value}"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _encoded(columns: TokenColumns, name: str, value: object) -> Bags | None:

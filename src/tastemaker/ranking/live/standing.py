@@ -16,9 +16,10 @@ from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.live.asking import last_moment, vectors_of
 from tastemaker.ranking.live.folding import Folding
 from tastemaker.ranking.live.living import rates_of
+from tastemaker.ranking.packed import PackedModel
 from tastemaker.types import Floats, Rows, Times
 
-__all__ = ["Bought", "Standing"]
+__all__ = ["Bought", "Standing", "packed_at"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +76,11 @@ class Standing:
             self.folding.add(bought.products, _queries(self.model, bought))
 
     def bias(self, moment: int) -> Floats:
-        """Return the rates at a moment in the place of the learned bias, ``float32[P]``; nothing is kept of the question."""
+        """Return the rates at a moment in the place of the learned bias, ``float32[P]``; nothing is kept of the question.
+
+        What was counted cannot be taken back: a moment before the latest event has the rates of just after it.
+        """
+        moment = max(moment, self.clock + 1)
         rates = copy.copy(self.rates)  # a question far ahead would move the origin for all
         rates.counts, rates.born = self.rates.counts.copy(), self.rates.born.copy()
         return rates.at(moment)
@@ -106,6 +111,15 @@ class Standing:
             np.zeros(0, np.int64),
             threads=1,
         )
+
+
+def packed_at(packed: PackedModel, moment: int) -> PackedModel:
+    """Return a model as it ranks at a moment, in microseconds: with the rates of then, where it has some."""
+    model = packed.model
+    if model.live is None:
+        return packed
+    bias = Standing(model).bias(moment)
+    return PackedModel(replace(model, product_bias=bias), packed.catalogue, replace(packed.exact, bias=bias))
 
 
 def _queries(model: TasteModel, bought: Bought) -> Floats:

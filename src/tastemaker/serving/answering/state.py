@@ -6,15 +6,16 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from tastemaker.errors import EventsProblem
+from tastemaker.ranking.live.standing import Standing
 from tastemaker.serving.answering.active_rules import RulesInForce
 from tastemaker.serving.answering.browse import Shelf
 from tastemaker.serving.answering.event_store import Events
-from tastemaker.serving.answering.live_shop import LiveShop
+from tastemaker.serving.answering.live_shop import LiveShop, standing_as
 from tastemaker.serving.answering.product_search import ProductIndex
 from tastemaker.serving.front.settings import Settings
 from tastemaker.serving.models.loaded_model import LoadedModel
@@ -66,13 +67,24 @@ class ApiState:
         """Return the version as it ranks now, or at a moment in microseconds: with the rates and vectors that events have moved."""
         shop = self.shop(loaded)
         if shop is None:
-            return loaded
+            return (
+                loaded
+                if at is None or loaded.model.live is None
+                else await asyncio.to_thread(self._alone, loaded, at)
+            )
         try:
             if shop.wants_a_look():
                 await asyncio.to_thread(shop.look)
         except EventsProblem as error:
             log.error("%s Lists are made as of the events before.", error)
         return shop.now() if at is None else await asyncio.to_thread(shop.at, at)
+
+    def _alone(self, loaded: LoadedModel, at: int) -> LoadedModel:
+        """Return a version without live events as it ranks at a moment: with the rates that what it learned has then."""
+        bias = self._once(loaded, "rates", lambda: Standing(loaded.model)).bias(at)
+        return standing_as(
+            loaded, replace(loaded.model, product_bias=bias), replace(loaded.candidates, bias=bias)
+        )
 
     def _once(self, loaded: LoadedModel, name: str, make: Callable[[], T]) -> T:
         with self._making:

@@ -141,11 +141,11 @@ def _valued(loaded: LoadedModel, dial: float) -> LoadedModel:
 
 
 def _refuse_unknown(visitors: Sequence[Visitor]) -> None:
-    """Refuse (404) an unknown user or basket where the request does not accept best sellers instead."""
+    """Refuse (404) a visitor of whom nothing is known where the request does not accept best sellers instead."""
     for visitor in visitors:
-        if visitor.unknown and not len(visitor.held):
+        if visitor.unknown and visitor.source not in ("personal", "basket", "context"):
             raise Refusal(
-                404, "the model knows neither the user nor a product of the basket.",
+                404, "the model knows neither the user nor a product, context or attribute of the request.",
                 unknown=[str(stranger) for stranger in visitor.unknown[:100]],
             )  # fmt: skip
 

@@ -194,6 +194,13 @@ def _with_new(
         added.products,
         added.silent,
     )
+    for column, count in added.strange.items():
+        log.warning(
+            "%s: %d of them have a value of %s that the model did not learn from.",
+            catalogue.name,
+            count,
+            column,
+        )
     first = len(model.products)
     digest = hashlib.blake2b(np.ascontiguousarray(longer.product_vectors[first:]).tobytes(), digest_size=8)
     digest.update("\0".join(longer.products.ids[first:].cast(pl.String)).encode())

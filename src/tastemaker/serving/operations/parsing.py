@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -65,8 +66,28 @@ def body_of(body: bytes, media: bytes | None, kind: type[T], settings: Settings)
         raise Refusal(400, f"the body does not fit: {str(error)[:300]}.") from None
     except (msgspec.DecodeError, UnicodeError) as error:
         raise Refusal(400, f"the body is not JSON: {str(error)[:300]}.") from None
+    if _has_names(kind):
+        json.loads(body, object_pairs_hook=_once_each, parse_int=str, parse_float=str)
     _check_limits(found, settings)
     return found
+
+
+@cache
+def _has_names(kind: type[Struct]) -> bool:
+    """Return whether a body names things of its own, such as contexts: there the last of two values would pass for both."""
+    return any(
+        isinstance(field.get("additionalProperties"), dict)
+        for schema in components([kind]).values()
+        for field in schema.get("properties", {}).values()
+    )
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse (400) an object that gives one name two values."""
+    if len(pairs) > 1 and len({name for name, _ in pairs}) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refusal(400, f"the body gives {twice[:100]!r} twice; give it one value.", parameter=twice[:100])
 
 
 def _decoded(body: bytes, kind: type[T]) -> T:
