@@ -14,7 +14,9 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,6 +138,60 @@ def serving(model: tm.TasteModel) -> dict[str, float]:
     }
 
 
+def over_http(model: tm.TasteModel) -> dict[str, float]:
+    """Return the milliseconds of one request with two contexts and without them, of the same users: all but the network."""
+    from starlette.testclient import TestClient
+
+    from tastemaker.serving.app import create_app
+    from tastemaker.serving.front.settings import Settings
+
+    users = model.users.ids.head(200).to_list()
+    plain = [json.dumps({"basket": [], "user": user}).encode() for user in users]
+    told = [
+        json.dumps({"basket": [], "user": user, "context": {"occasion": "3", "channel": "1"}}).encode()
+        for user in users
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        tm.save(model, Path(folder) / "models" / "shop" / "1")
+        app = create_app(Settings(models=Path(folder) / "models", log_requests=False))
+        with TestClient(app, base_url="http://localhost") as client:
+            assert client.portal is not None
+            portal = client.portal
+
+            def ask(bodies: list[bytes]) -> None:
+                portal.call(_asked, app, bodies)
+
+            ask(plain[:5] + told[:5])
+            pairs = [(timed(lambda: ask(plain), 1), timed(lambda: ask(told), 1)) for _ in range(9)]
+    ratio = statistics.median(second / first for first, second in pairs)
+    return {
+        "request, ms": min(first for first, _ in pairs) / len(users) * 1e3,
+        "request with context, ratio": ratio,
+    }
+
+
+async def _asked(app: Any, bodies: list[bytes]) -> None:
+    """Send bodies to an application, one after another, without a socket."""
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": "/api/v1/recommendations/basket", "raw_path": b"/api/v1/recommendations/basket", "query_string": b"",
+        "root_path": "", "client": ("127.0.0.1", 1), "server": ("localhost", 80),
+    }  # fmt: skip
+    for body in bodies:
+        sent: list[dict[str, Any]] = []
+
+        async def receive(body: bytes = body) -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: dict[str, Any], sent: list[dict[str, Any]] = sent) -> None:
+            sent.append(message)
+
+        length = (b"content-length", str(len(body)).encode())
+        await app({**scope, "headers": [*headers, length], "state": {}}, receive, send)
+        assert sent[0]["status"] == 200, sent
+
+
 def new_products(model: tm.TasteModel) -> dict[str, float]:
     """Return the seconds until 10,000 new products are findable."""
     more = catalogue_of(10_000_000, 10_000, np.random.default_rng(5))
@@ -169,7 +225,7 @@ def worker(given: argparse.Namespace) -> None:
     """Learn one of both, and print what was measured as JSON."""
     model, found = learned(given, beside=given.worker == "beside")
     if given.worker == "beside":
-        found |= serving(model) | new_products(model) | events(model)
+        found |= serving(model) | over_http(model) | new_products(model) | events(model)
     print(json.dumps(found))
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tastemaker.cli.terminal.console import print_json, say
 from tastemaker.cli.terminal.options import AsJson, ModelFolder
+
+if TYPE_CHECKING:
+    from tastemaker.ranking.new_products import Added
 
 __all__ = ["add_products"]
 
@@ -67,14 +70,19 @@ def add_products(
     )
     if table.repeats:
         say(f"{table.repeats:,} lines describe a product again: the first line of each counts.")
+    _say_added(added)
+    for point in curve:
+        say(f"dial {point['dial']:g}: ndcg@100 {point['all']:.4f} of all, {point['new']:.4f} of new products")
+
+
+def _say_added(added: Added) -> None:
+    """Say what of the new products the model does not understand."""
     if added.silent:
         say(f"The model understands nothing of {added.silent:,} of them: they rank last until they sell.")
     if added.absent:
         say(f"The catalogue lacks {', '.join(added.absent)}, from which the model learned, too.")
     for name, count in added.strange.items():
         say(f"{name}: {count:,} of them have a value that the model did not learn from; it says nothing.")
-    for point in curve:
-        say(f"dial {point['dial']:g}: ndcg@100 {point['all']:.4f} of all, {point['new']:.4f} of new products")
 
 
 def _next_version(folder: Path) -> Path:
