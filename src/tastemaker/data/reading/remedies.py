@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tastemaker.data.summary import ReadSummary
 from tastemaker.errors import TastemakerError
+
+if TYPE_CHECKING:
+    from tastemaker.data.summary import ReadSummary  # every command reads this file, few read a log
 
 __all__ = ["for_caller", "speaking_of_flags", "speaks_of_flags", "summary_for_caller", "told_to_caller"]
 
