@@ -102,6 +102,21 @@ def test_a_repaired_folder_is_copied_and_tried_anew(models, tmp_path):
         assert (copy / "product_bias.npy").read_bytes() == whole
 
 
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="only Linux tells a process's arguments")
+def test_the_process_gives_its_memory_back_when_idle_and_tries_the_next_version_all_the_same(
+    models, tmp_path
+):
+    with Tryout(tmp_path, idle=0.1) as trying:
+        assert tryout.try_version(tmp_path, models / "recommender" / "1") is None
+        arguments = Path(f"/proc/{trying._process.pid}/cmdline")
+        end = time.monotonic() + 60
+        while tryout.COLD.encode() not in arguments.read_bytes().split(b"\0"):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert tryout.try_version(tmp_path, models / "recommender" / "1") is None
+        assert trying._process.poll() is None
+
+
 def test_a_deep_scratch_folder_has_a_socket_too(models, tmp_path):
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.mkdir(parents=True)

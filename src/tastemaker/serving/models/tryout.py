@@ -1,8 +1,8 @@
 """A version is tried outside the process that serves: a child loads it and answers a few requests, within a limit of time.
 
 A folder that passes every check and still crashes the process that loads it crashes the child only. `Tryout` is one process,
-started with the server and kept idle; it forks a child for each version. Workers reach it through a socket in the scratch
-folder.
+started with the server; it forks a child for each version, and gives its memory back when it has been idle for a while.
+Workers reach it through a socket in the scratch folder.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ LONGEST = 300.0
 PROBES = 16
 """How many users, spread over all, a child ranks for, and how many products it finds neighbours of."""
 
+IDLE = 20.0
+"""Seconds without a version to try, after which the process begins anew without what trying needs: 90 MiB of it"""
+
+COLD = "cold"
+"""The argument of a process that loads what trying needs when it is first asked"""
+
 LONGEST_ADDRESS = 100
 """Bytes"""
 
@@ -42,8 +48,8 @@ LARGEST = 64 << 10
 class Tryout:
     """The process that tries versions, as a context that begins before models are loaded."""
 
-    def __init__(self, scratch: Path, *, seconds: float = LONGEST) -> None:
-        self._path, self._seconds = scratch / SOCKET, seconds
+    def __init__(self, scratch: Path, *, seconds: float = LONGEST, idle: float = IDLE) -> None:
+        self._path, self._seconds, self._idle = scratch / SOCKET, seconds, idle
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
 
@@ -53,9 +59,10 @@ class Tryout:
         with listener, _short(self._path) as path:
             listener.bind(path)
             listener.listen(64)
-            command = [sys.executable, "-m", "tastemaker.serving.models.tryout", str(listener.fileno())]
             self._process = subprocess.Popen(
-                [*command, str(self._seconds)], pass_fds=[listener.fileno()], stdin=subprocess.PIPE
+                _command(listener.fileno(), self._seconds, self._idle),
+                pass_fds=[listener.fileno()],
+                stdin=subprocess.PIPE,
             )
         return self
 
@@ -117,23 +124,39 @@ def _short(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def main(descriptor: int, seconds: float) -> None:
-    """Try what workers ask for, one version after another, until the parent ends."""
-    from tastemaker.serving.models.warmup import warm
+def _command(descriptor: int, seconds: float, idle: float) -> list[str]:
+    module = "tastemaker.serving.models.tryout"
+    return [sys.executable, "-m", module, str(descriptor), str(seconds), str(idle)]
 
+
+def main(descriptor: int, seconds: float, idle: float, *, is_warm: bool) -> None:
+    """Try what workers ask for, one version after another, until the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this process
     listener = socket.socket(fileno=descriptor)
-    warm()
+    if is_warm:
+        _warm()
     parent = sys.stdin.fileno()  # ends when the server does, however it does
     while True:
-        ready, _, _ = select.select([listener, parent], [], [])
+        ready, _, _ = select.select([listener, parent], [], [], idle if is_warm else None)
         if parent in ready:
             return
+        if not ready:
+            # begins anew with nothing loaded; who asks meanwhile waits at the same socket
+            os.execv(sys.executable, [*_command(descriptor, seconds, idle), COLD])
         asked, _ = listener.accept()
+        if not is_warm:
+            _warm()
+            is_warm = True
         with asked, contextlib.suppress(OSError):
             asked.settimeout(10)
             folder = Path(os.fsdecode(_all_of(asked)))
             asked.sendall(json.dumps({"problem": _outcome(folder, seconds)}).encode())
+
+
+def _warm() -> None:
+    from tastemaker.serving.models.warmup import warm
+
+    warm()
 
 
 def _outcome(folder: Path, seconds: float) -> str | None:
@@ -212,4 +235,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "alone":
         print(json.dumps({"problem": _outcome(Path(sys.argv[3]), float(sys.argv[2]))}))
     else:
-        main(int(sys.argv[1]), float(sys.argv[2]))
+        main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), is_warm=COLD not in sys.argv)
