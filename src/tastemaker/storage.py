@@ -34,6 +34,7 @@ __all__ = [
     "mark_of",
     "read_or_good",
     "read_regular",
+    "remove_folder",
     "replace_bytes",
     "replace_text",
     "sweep",
@@ -279,6 +280,18 @@ def _take_place(newer: Path, folder: Path) -> None:
             older.rename(folder)
             raise
         shutil.rmtree(older, ignore_errors=True)
+    finally:
+        _being_written.discard(older)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder; it is gone under its name at once, so that no reader finds half of it. Raises `OSError`."""
+    older = _temporary_name(folder)
+    _being_written.add(older)
+    try:
+        folder.rename(older)
+        flush(folder.parent)
+        shutil.rmtree(older)
     finally:
         _being_written.discard(older)
 

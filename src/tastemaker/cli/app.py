@@ -19,6 +19,7 @@ from tastemaker.cli.lists.index import index
 from tastemaker.cli.lists.recommend import recommend
 from tastemaker.cli.lists.similar import similar
 from tastemaker.cli.service.events import events_app
+from tastemaker.cli.service.forget import forget, receipt
 from tastemaker.cli.service.key import key_app
 from tastemaker.cli.service.promote import promote, rollback
 from tastemaker.cli.service.run import history, init, run
@@ -76,6 +77,8 @@ for command in (
     init,
     run,
     history,
+    forget,
+    receipt,
     doctor,
 ):
     app.command(cls=RankingCommand if command in RANKING else Command)(command)

@@ -42,6 +42,7 @@ __all__ = [
     "read_manifest",
     "save",
     "seal",
+    "versions_of",
     "write_file",
 ]
 
@@ -51,12 +52,15 @@ REMEDY = (" unless overwrite=True: choose a new folder or version.", ": choose a
 NOUNS: tuple[Noun, Noun] = ("user", "product")
 
 
-def save(model: TasteModel, folder: str | Path, *, overwrite: bool = False) -> Path:
+def save(
+    model: TasteModel, folder: str | Path, *, overwrite: bool = False, created: str | None = None
+) -> Path:
     """Write a model to a new folder, such as ``models/recommender/1``, and return its path.
 
     The files are written and flushed to disk beside the target, which then appears by one rename: a reader finds the
     whole model or none. ``overwrite`` lets it take the place of another model, and of nothing else; a server that watches the
-    folder wants a new version instead. Raises `FolderExists`, or `ModelFolderProblem` when the disk refuses.
+    folder wants a new version instead. ``created`` is when it was made, where that was not now. Raises `FolderExists`, or
+    `ModelFolderProblem` when the disk refuses.
     """
     target = _checked(folder, overwrite)
     try:
@@ -64,6 +68,7 @@ def save(model: TasteModel, folder: str | Path, *, overwrite: bool = False) -> P
         with writing_folder(target, replaces=overwrite) as temporary:
             files = {name: write_file(temporary / name, write) for name, write in _parts(model).items()}
             facts = _manifest(model, target, files)
+            facts["created"] = created or facts["created"]
             manifest = json.dumps(facts | {SEAL: seal(facts)}, indent=2, allow_nan=False).encode()
             (temporary / MANIFEST).write_bytes(manifest)
     except FileExistsError:
@@ -102,6 +107,14 @@ def check_target(folder: str | Path) -> Path:
             f"cannot write to {parent}, where {target} should stand; choose another folder."
         )
     return target
+
+
+def versions_of(folder: Path) -> list[int]:
+    """Return the numbers of the versions of a model's folder, ascending; none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    names = [path.name for path in folder.iterdir() if (path / MANIFEST).is_file()]
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit() and name[0] != "0")
 
 
 def load(folder: str | Path, *, verify: bool = True) -> TasteModel:

@@ -15,7 +15,7 @@ from tastemaker.data.identifiers import IdForm
 from tastemaker.errors import DamagedModel, ModelFolderProblem, NewerFormat
 from tastemaker.model.layout import FARTHEST, open_regular
 
-__all__ = ["FORMAT", "MANIFEST", "SEAL", "read_manifest", "seal"]
+__all__ = ["FORMAT", "MANIFEST", "SEAL", "read_manifest", "receipt_of", "seal"]
 
 FORMAT = 1
 """The number of the folder's format; a folder with a greater one is refused."""
@@ -174,6 +174,17 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
             "copy the folder again or train again."
         )
     return manifest
+
+
+def receipt_of(manifest: dict[str, Any]) -> str:
+    """Return the checksum of what a model is: its files, settings and seed, whatever its name, version, time and measurements.
+
+    Two models have the same receipt where they are the same to the byte, wherever and whenever they were made.
+    """
+    same = ("basket", "beside", "config", "counts", "data_fingerprint", "ids", "past", "seed")
+    facts = {name: manifest[name] for name in same if name in manifest}
+    facts["files"] = {name: one["sha256"] for name, one in manifest["files"].items()}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def seal(manifest: dict[str, Any]) -> str:

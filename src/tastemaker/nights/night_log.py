@@ -18,8 +18,8 @@ from tastemaker.data.reading.sources import open_source
 from tastemaker.data.reading.values.refunds import REFUND
 from tastemaker.data.summary import ReadSummary
 from tastemaker.data.vocabulary import Noun
-from tastemaker.errors import DataError
-from tastemaker.nights.forgotten import Forgotten
+from tastemaker.errors import DataError, NoPurchases
+from tastemaker.model.forgotten import Forgotten
 from tastemaker.nights.shop_file import ShopFile
 from tastemaker.serving.answering.event_store import EVENT, read_events
 from tastemaker.types import AnyArray, Times
@@ -43,6 +43,7 @@ class NightLog:
     """Live events that do not, since the log reaches beyond them"""
     forgotten: int
     """Rows of users who are to be forgotten"""
+    forgotten_users: Forgotten
     users: pl.DataFrame | None
     products: pl.DataFrame | None
     shop: ShopFile
@@ -93,11 +94,16 @@ def read_night(shop: ShopFile) -> NightLog:
     count = 0 if events is None else len(events)
     if events is not None and count:
         table = _together(table, events)
-    table, gone = Forgotten.of(shop.folder).without(table)
+    forgotten = Forgotten.of(shop.folder)
+    table, gone = forgotten.without(table)
+    if table.is_empty():
+        raise NoPurchases(f"{rows.source.label} has rows of users who are to be forgotten, and no others.")
     table = _ordered(table)
     users, products = (_catalogue(shop, noun) for noun in ("user", "product"))
+    if users is not None:
+        users = forgotten.without_ids(users, table["user_id"])
     summary = _counted(rows, log)
-    return NightLog(table, summary, count, before, gone, users, products, shop)
+    return NightLog(table, summary, count, before, gone, forgotten, users, products, shop)
 
 
 def _counted(rows: Rows, log: Purchases) -> ReadSummary:

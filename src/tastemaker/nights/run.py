@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import ModelFolderProblem, TastemakerError
+from tastemaker.model.folder import versions_of
 from tastemaker.nights.bounds import beyond, figures_of, new_shares, unforeseen
 from tastemaker.nights.history import add_line, history_of, last_published
 from tastemaker.nights.night_log import read_night
@@ -22,9 +23,9 @@ from tastemaker.nights.steps import (
     Service,
     in_service,
     inputs_of,
-    numbers,
     pruned,
     published,
+    receipt,
     replayed,
     version_of,
 )
@@ -63,6 +64,8 @@ class Run:
     forgotten_rows: int = 0
     lists: Mapping[str, int] | None = None
     removed: tuple[int, ...] = ()
+    receipt: str | None = None
+    """The checksum of the version, which `tastemaker receipt --shop` computes again from the log"""
 
     @property
     def stopped(self) -> bool:
@@ -156,7 +159,7 @@ def _steps(
         say(f"Accepted: {sentence}")
     night = Night(shop, log, purchases, inputs, say)
     if dry:
-        number = done or max(numbers(shop.folder), default=0) + 1
+        number = done or max(versions_of(shop.folder), default=0) + 1
         against = (
             "" if service is None else f", if it is not significantly worse than version {service.version}"
         )
@@ -180,7 +183,7 @@ def _steps(
         at_step("publish")
         _hold(shop, service)
         version = published(night, tests)
-    run = replace(run, version=version)
+    run = replace(run, version=version, receipt=receipt(shop, version))
     at_step("promote")
     change_labels(shop.folder, lambda labels: labels.moved(shop.publish.label, version))
     say(f"Version {version} is {shop.publish.label}.")

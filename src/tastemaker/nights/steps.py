@@ -15,25 +15,31 @@ import numpy as np
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import ModelFolderProblem, SettingProblem, TastemakerError
 from tastemaker.model.config import Config, preset
-from tastemaker.model.folder import load, read_manifest, save
+from tastemaker.model.folder import load, read_manifest, save, versions_of
+from tastemaker.model.forgotten import Forgotten
+from tastemaker.model.manifest import receipt_of
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.nights.gate import Tested, tested
 from tastemaker.nights.night_log import NightLog
 from tastemaker.nights.shop_file import ShopFile
+from tastemaker.serving.forgetting import forgetting
 from tastemaker.serving.models.labels import read_labels
-from tastemaker.storage import replace_text
+from tastemaker.storage import remove_folder, replace_text
 from tastemaker.training.checkpoint import Checkpoints
+from tastemaker.training.forget import FORGOTTEN
 from tastemaker.training.train import Recovery, train
 
 __all__ = [
     "NIGHT",
     "Night",
     "Service",
+    "config_of",
+    "cut_of",
     "in_service",
     "inputs_of",
-    "numbers",
     "pruned",
     "published",
+    "receipt",
     "replayed",
     "version_of",
 ]
@@ -85,19 +91,11 @@ def inputs_of(shop: ShopFile, purchases: Purchases) -> str:
     return sha256(json.dumps(learn, sort_keys=True).encode()).hexdigest()
 
 
-def numbers(folder: Path) -> list[int]:
-    """Return the versions of a folder of models, ascending."""
-    if not folder.is_dir():
-        return []
-    names = [path.name for path in folder.iterdir() if (path / "manifest.json").is_file()]
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit() and name[0] != "0")
-
-
 def in_service(shop: ShopFile) -> Service | None:
     """Return the version that answers: the labelled one, else the newest that is sound; ``None`` where there is none."""
     folder = shop.folder
     labelled = read_labels(folder).versions.get(shop.publish.label) if folder.is_dir() else None
-    for version in [labelled] if labelled is not None else reversed(numbers(folder)):
+    for version in [labelled] if labelled is not None else reversed(versions_of(folder)):
         try:
             model = load(folder / str(version))
         except ModelFolderProblem:
@@ -117,11 +115,15 @@ def cut_of(model: TasteModel) -> int:
 
 def version_of(shop: ShopFile, inputs: str) -> int | None:
     """Return the version that was made from these inputs, where there is one."""
-    for version in reversed(numbers(shop.folder)):
-        metrics = read_manifest(shop.folder / str(version)).get("metrics") or {}
-        if (metrics.get(NIGHT) or {}).get("inputs") == inputs:
+    for version in reversed(versions_of(shop.folder)):
+        if made_from(read_manifest(shop.folder / str(version)).get("metrics") or {}) == inputs:
             return version
     return None
+
+
+def made_from(metrics: Mapping[str, Any]) -> str | None:
+    """Return the mark of what a version was made from; ``None`` where it is unknown, or users were taken out of it since."""
+    return None if metrics.get(FORGOTTEN) else (metrics.get(NIGHT) or {}).get("inputs")
 
 
 def replayed(night: Night, service: Service | None) -> Tested:
@@ -163,18 +165,32 @@ def replayed(night: Night, service: Service | None) -> Tested:
 
 def _same(shop: ShopFile, service: Service, until: Purchases) -> TasteModel | None:
     """Return the version in service where a model of these purchases and settings would be the same to the byte."""
-    made_from = (service.model.record.metrics.get(NIGHT) or {}).get("inputs")
-    return service.model if made_from == inputs_of(shop, until) else None
+    return service.model if made_from(service.model.record.metrics) == inputs_of(shop, until) else None
 
 
 def published(night: Night, tests: Tested) -> int:
-    """Learn from everything and publish it as the next version, whose number is returned."""
+    """Learn from everything and publish it as the next version, whose number is returned.
+
+    Raises `ModelFolderProblem` where a user was forgotten meanwhile, of whom this model has learned.
+    """
+    folder = night.shop.folder
     model = _learned(night, night.purchases, "all")
     note = {"inputs": night.inputs, "replay": tests.as_dict(), "live_events": night.log.live}
     record = replace(model.record, metrics={**model.record.metrics, NIGHT: note})
-    version = max(numbers(night.shop.folder), default=0) + 1
-    save(replace(model, record=record), night.shop.folder / str(version))
+    folder.mkdir(parents=True, exist_ok=True)
+    with forgetting(folder):
+        if Forgotten.of(folder) != night.log.forgotten_users:
+            raise ModelFolderProblem(
+                f"users of {folder} were forgotten while this run learned from them, so nothing is published; run it again."
+            )
+        version = max(versions_of(folder), default=0) + 1
+        save(replace(model, record=record), folder / str(version))
     return version
+
+
+def receipt(shop: ShopFile, version: int) -> str:
+    """Return the checksum of a version, which another training from the same log has, too."""
+    return receipt_of(read_manifest(shop.folder / str(version)))
 
 
 def _kept(night: Night, name: str, log: Purchases) -> TasteModel:
@@ -220,13 +236,10 @@ def pruned(shop: ShopFile) -> list[int]:
     before: Mapping[str, Any] = next(
         (move for move in reversed(labels.history) if move["label"] == shop.publish.label), {}
     )
-    kept = {*labels.versions.values(), before.get("from"), *numbers(folder)[-shop.publish.keep :]}
-    gone = [version for version in numbers(folder) if version not in kept]
+    kept = {*labels.versions.values(), before.get("from"), *versions_of(folder)[-shop.publish.keep :]}
+    gone = [version for version in versions_of(folder) if version not in kept]
     for version in gone:
         for path in (folder / str(version), folder / f"{version}.index"):
             if path.is_dir():
-                hidden = path.with_name(f".{path.name}.removed")
-                shutil.rmtree(hidden, ignore_errors=True)
-                path.rename(hidden)  # at once, so that no server finds half of it
-                shutil.rmtree(hidden)
+                remove_folder(path)
     return gone

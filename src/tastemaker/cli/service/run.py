@@ -110,7 +110,7 @@ def run(
         say(f"Stopped: {served} serves on.")
         raise typer.Exit(STOPPED)
     if found.outcome == "published":
-        say(f"Published version {found.version} after {found.seconds:.0f} s.")
+        say(f"Published version {found.version} after {found.seconds:.0f} s. Receipt: {found.receipt}")
 
 
 def history(file: File, as_json: AsJson = False) -> None:

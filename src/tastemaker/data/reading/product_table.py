@@ -90,11 +90,14 @@ def read_product_table(source: Catalogue, products: Vocabulary, *, column: str |
     >>> table.column("price").to_list(), table.strangers["id"].to_list(), table.named("price")
     ([9.5, None], ['kilt'], 'price')
     """
-    opened = open_source(source, columns=Columns(product=column))
-    name = id_column(opened, "product", column)
+    noun = products.noun  # columns that describe users are read the same way
+    opened = open_source(
+        source, columns=Columns(product=column) if noun == "product" else Columns(user=column)
+    )
+    name = id_column(opened, noun, column)
     with translated(opened.label):
         frame = opened.select(list(opened.names)).collect()
-    ids, _ = normalise_ids(frame.get_column(name), noun="product")
+    ids, _ = normalise_ids(frame.get_column(name), noun=noun)
     if opened.is_text:
         frame = frame.with_columns([as_guessed(series) for series in frame.drop(name).iter_columns()])
     frame = frame.drop(name).with_columns(pl.selectors.float().fill_nan(None))

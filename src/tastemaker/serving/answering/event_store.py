@@ -220,6 +220,30 @@ class Events:
             assert self._reader is not None
             return int(self._reader.execute("SELECT count(*) FROM purchases").fetchone()[0])
 
+    def count_of(self, user: str) -> int:
+        """Return how many events of a user the file holds."""
+        with self._reading, _translated(self._file):
+            assert self._reader is not None
+            return int(
+                self._reader.execute("SELECT count(*) FROM purchases WHERE user = ?", (user,)).fetchone()[0]
+            )
+
+    def forget(self, user: str) -> int:
+        """Delete the events of a user and return how many they were; their bytes are overwritten, in the log beside the file, too.
+
+        Numbers are not given again. Raises `EventsProblem`, also where a reader holds the log beside the file for seconds.
+        """
+        with self._writing, _translated(self._file):
+            self._writer.execute("PRAGMA secure_delete = ON")
+            with _transaction(self._writer) as connection:
+                gone = connection.execute("DELETE FROM purchases WHERE user = ?", (user,)).rowcount
+            busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise EventsProblem(
+                f"the events of the user are deleted, but {self._file.name}-wal is being read and still holds them; try again."
+            )
+        return int(gone)
+
     def close(self) -> None:
         """Close the file."""
         for connection in (self._writer, self._reader, self._counter):

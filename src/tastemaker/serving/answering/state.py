@@ -15,6 +15,7 @@ from tastemaker.ranking.live.standing import Standing
 from tastemaker.serving.answering.active_rules import RulesInForce
 from tastemaker.serving.answering.browse import Shelf
 from tastemaker.serving.answering.event_store import Events
+from tastemaker.serving.answering.hidden import Hidden
 from tastemaker.serving.answering.live_shop import LiveShop, standing_as
 from tastemaker.serving.answering.product_search import ProductIndex
 from tastemaker.serving.front.settings import Settings
@@ -34,6 +35,7 @@ class ApiState:
 
     rules: RulesInForce
     events: Events | None
+    hidden: Hidden
     _made: WeakKeyDictionary[LoadedModel, dict[str, Any]] = field(default_factory=WeakKeyDictionary)
     _making: threading.RLock = field(default_factory=threading.RLock)
 
@@ -41,7 +43,7 @@ class ApiState:
     def open(settings: Settings, registry: Registry) -> ApiState:
         """Read the rules and open the events; raise `EventsProblem` when their file cannot be used."""
         events = None if settings.events is None else Events(settings.events)
-        return ApiState(RulesInForce(registry, without=settings.without_rules), events)
+        return ApiState(RulesInForce(registry, without=settings.without_rules), events, Hidden(registry))
 
     def close(self) -> None:
         """Close the events."""

@@ -90,7 +90,7 @@ def _visitors(
     facts: Facts,
     at: int | None,
 ) -> list[Visitor]:
-    rows = [None if user is None else loaded.user_ids.row_of(user) for user, _ in asked]
+    rows = [_row(state, loaded, user) for user, _ in asked]
     ids = [
         user if row is None else loaded.user_ids.one(row) for (user, _), row in zip(asked, rows, strict=True)
     ]
@@ -101,6 +101,12 @@ def _visitors(
         _visitor(how, user, row, basket, live.get(str(user), []) if user is not None else [])
         for user, row, (_, basket) in zip(ids, rows, asked, strict=True)
     ]
+
+
+def _row(state: ApiState, loaded: LoadedModel, user: Id | None) -> int | None:
+    """Return the row of a user whom the model knows, and may know."""
+    row = None if user is None else loaded.user_ids.row_of(user)
+    return None if row is None or state.hidden.hides(loaded, loaded.user_ids.one(row)) else row
 
 
 def count_unknown(visitors: Sequence[Visitor], metrics: Metrics, model: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tastemaker.serving.api import catalogue, events, health, openapi, recommendations, rules_of_model
+from tastemaker.serving.api import catalogue, events, health, openapi, recommendations, rules_of_model, users
 from tastemaker.serving.operations.operation import Operation
 
 __all__ = ["OPERATIONS", "operations"]
@@ -40,6 +40,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", "/api/v1/users/{user:path}/history", "history", "What a user bought",
         catalogue.history, role="read", refusals=(404, 422),
+    ),
+    Operation(
+        "DELETE", "/api/v1/users/{user:path}", "forget_user", "Forget a user, with a receipt",
+        users.forget, role="admin", refusals=(404, 422, 507),
     ),
     Operation(
         "GET", "/api/v1/rules", "rules", "The rules in force for a model",

@@ -21,6 +21,9 @@ __all__ = [
     "EventsAnswer",
     "EventsBody",
     "ExportQuery",
+    "ForgetAnswer",
+    "ForgetQuery",
+    "ForgottenBy",
     "Found",
     "HistoryAnswer",
     "HistoryQuery",
@@ -465,6 +468,44 @@ class HistoryAnswer(Struct):
     version: int
     user: Id
     purchases: list[Purchased]
+
+
+class ForgetQuery(Struct, forbid_unknown_fields=True):
+    """Which models forget a user, and how far."""
+
+    model: Annotated[str, Meta(max_length=200, description="One model; by default all that are served.")] = ""
+    everywhere: Annotated[
+        bool, Meta(description="Whether older versions and copies that hold the user are removed.")
+    ] = False
+    in_advance: Annotated[
+        bool, Meta(description="Whether a user of whom nothing is known is kept out of later versions.")
+    ] = False
+
+
+class EmptiedVersion(Struct):
+    """A version in service, written anew without the user."""
+
+    version: int
+    receipt: Annotated[str, Meta(description="Its checksum; `tastemaker receipt` computes it again.")]
+
+
+class ForgottenBy(Struct):
+    """What one model did to forget a user."""
+
+    model: str
+    emptied: list[EmptiedVersion]
+    removed: Annotated[list[str], Meta(description="Older versions, copies and indexes that were removed.")]
+    left: Annotated[list[str], Meta(description="Those that still hold the user.")]
+    unreadable: Annotated[list[str], Meta(description="Those that cannot be read, and may hold the user.")]
+
+
+class ForgetAnswer(Struct):
+    """A user is forgotten: no list, history or export holds anything of them, and no later run learns from them."""
+
+    user: str
+    live_events: Annotated[int, Meta(description="How many live events were deleted.")]
+    models: list[ForgottenBy]
+    again: Annotated[bool, Meta(description="Whether the user had been forgotten before.")]
 
 
 class VersionAnswer(Struct):

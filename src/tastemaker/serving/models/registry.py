@@ -289,6 +289,9 @@ class Registry:
                 self._retries[folder] = (again, min(2 * pause, LONGEST_RETRY_SECONDS))
         else:
             now = self._served[name]
+            before = now.ready.get(version)
+            if self._scratch is not None and before is not None and before.etag != loaded.etag:
+                forget(self._scratch, before.etag)  # a user was taken out of it
             ready = dict(sorted({**now.ready, version: loaded}.items()))
             self._put(
                 replace(

@@ -45,7 +45,7 @@ class Content:
 class Operation:
     """One method of one path; the role is required, so that no route is open because a line was forgotten."""
 
-    method: Literal["GET", "POST", "PUT"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     name: str
     summary: str

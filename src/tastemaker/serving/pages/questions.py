@@ -125,7 +125,9 @@ async def users(request: RequestInfo, query: UsersQuery) -> UsersAnswer:
     rows = await request.service.engine.run(_users, loaded, query.search.strip(), query.limit, query.segment)
     bought = np.diff(loaded.model.histories.offsets)
     found = [UserFound(loaded.user_ids.one(row), int(bought[row])) for row in rows.tolist()]
-    return UsersAnswer(loaded.name, loaded.version, found)
+    hidden = request.service.state.hidden
+    shown = [one for one in found if not hidden.hides(loaded, one.user)]
+    return UsersAnswer(loaded.name, loaded.version, shown)
 
 
 def _users(loaded: LoadedModel, search: str, limit: int, segment: str) -> Rows:
