@@ -21,8 +21,9 @@ from tastemaker.training.progress import Progress
 from tastemaker.training.progress_bar import COMPILING, terminal_bar
 
 COMMANDS = [
-    "demo", "fetch", "inspect", "split", "train", "evaluate", "compare", "recommend", "similar", "index", "serve",
-    "promote", "rollback", "doctor", "key new", "key list", "key remove", "events export",
+    "demo", "fetch", "inspect", "split", "train", "evaluate", "compare", "recommend", "similar", "index",
+    "serve", "promote", "rollback", "init", "run", "history", "forget", "receipt", "doctor",
+    "key new", "key list", "key remove", "events export",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 import tastemaker as tm
 from beside_worlds import CATALOGUE, EACH, READING, events, log_of
 from tastemaker.model.folder import load, save
+from tastemaker.ranking.live.knowing import asking_of
 
 SETTLED = {
     "dimensions": 16, "epochs": 8, "tokens.columns": "context:occasion,product:made_for", "kinds.own": "view=5",
@@ -156,3 +157,24 @@ def test_reading_a_catalogue_gives_each_product_its_attributes():
     log = log_of()
     assert log.product_features["made_for"].to_list() == CATALOGUE["made_for"].to_list()
     assert READING.context == ("occasion",)
+
+
+def test_a_purchase_that_was_taken_back_says_as_little_as_one_that_was_never_made(model):
+    nothing = (np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int16))
+    user, past = 7, model.past
+    own = slice(int(past.offsets[user]), int(past.offsets[user + 1]))
+    place = own.start + int(np.flatnonzero(past.kinds_of()[own] == 0)[-1])
+    stay = np.arange(len(past)) != place
+    kept = {
+        name: None if getattr(past, name) is None else getattr(past, name)[stay]
+        for name in ("products", "times", "kinds", "strengths")
+    }
+    offsets = past.offsets - (np.arange(len(past.offsets)) > user)
+    never = dataclasses.replace(model, past=dataclasses.replace(past, offsets=offsets, **kept))
+    row = int(past.products[place])
+    back, _ = asking_of(model, user, nothing, np.zeros(0, np.int32), taken_back={row: 1})
+    other, _ = asking_of(never, user, nothing, np.zeros(0, np.int32))
+    whole, _ = asking_of(model, user, nothing, np.zeros(0, np.int32))
+    for name in ("products", "offsets"):
+        assert getattr(back.held, name).tolist() == getattr(other.held, name).tolist()
+    assert back.moments.tolist() == other.moments.tolist() != whole.moments.tolist()

@@ -542,3 +542,57 @@ def test_a_killed_writer_leaves_whole_requests_only(tmp_path):
     kept = read_events(file)["product_id"].to_list()
     assert len(kept) % 7 == 0
     assert {f"{number}-{part}" for number in printed[:-1] for part in range(7)} <= set(kept)
+
+
+# Refunds ------------------------------------------------------------------------------------------------------
+
+
+def history(client, user):
+    answer = client.get(f"/api/v1/users/{user}/history")
+    if answer.status_code == 404:
+        return {}
+    return {one["product"]: one["times"] for one in answer.json()["purchases"]}
+
+
+def refund(client, user, product, **more):
+    answer = client.post(EVENTS, json=purchase(user, product, kind="refund", **more))
+    assert answer.status_code == 200, answer.text
+    assert "unknown_kinds" not in answer.json()
+
+
+def test_a_live_purchase_and_its_refund_leave_no_trace_in_histories_and_lists(world):
+    with api_of(world) as client:
+        for user in ("u004", "newcomer"):
+            before = history(client, user), client.get(f"{USERS}/{user}?k=20").json()
+            client.post(EVENTS, json=purchase(user, product_id(50)))
+            assert history(client, user)[product_id(50)] == 1
+            refund(client, user, product_id(50))
+            after = history(client, user), client.get(f"{USERS}/{user}?k=20").json()
+            assert after == before
+
+
+def test_a_refund_takes_back_the_latest_purchase_and_one_too_many_nothing(world):
+    now = time.time()
+    with api_of(world) as client:
+        for days in (3, 2, 1):
+            client.post(EVENTS, json=purchase("zoe", product_id(50), time=now - 86_400 * days))
+        assert history(client, "zoe") == {product_id(50): 3}
+        refund(client, "zoe", product_id(50), time=now)
+        refund(client, "zoe", product_id(60), time=now)  # which she never bought
+        refund(client, "zoe", product_id(50), time=now - 86_400 * 9)  # before she bought it
+        assert history(client, "zoe") == {product_id(50): 2}
+        for _ in range(4):
+            refund(client, "zoe", product_id(50), time=now + 1)
+        assert history(client, "zoe") == {}
+
+
+def test_a_refund_takes_back_what_the_model_has_learned(world):
+    """u004 bought products 4 and 8; without 8 they are a visitor with 4 in their past."""
+    with api_of(world) as client:
+        assert history(client, "u004") == {product_id(4): 1, product_id(8): 1}
+        later = time.time() + 60
+        refund(client, "u004", product_id(8), time=later)
+        assert history(client, "u004") == {product_id(4): 1}
+        client.post(EVENTS, json=purchase("twin", product_id(4)))
+        assert products(client.get(f"{USERS}/u004?k=30")) == products(client.get(f"{USERS}/twin?k=30"))
+        assert product_id(8) in products(client.get(f"{USERS}/u004?k=159"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,7 @@ from tastemaker.model.beside.asking import Asking
 from tastemaker.model.beside.known import bought_by, seen_by
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.live.asking import last_moment
-from tastemaker.types import AnyArray, Floats, Rows, Times
+from tastemaker.types import AnyArray, Booleans, Floats, Rows, Times
 
 __all__ = ["NOTHING_BESIDE", "Facts", "asking_of"]
 
@@ -49,15 +50,17 @@ def asking_of(
     viewed: Rows | None = None,
     *,
     at: int | None = None,
+    taken_back: Mapping[int, int] = MappingProxyType({}),
 ) -> tuple[Asking, tuple[str, ...]]:
     """Return one query over all that is known of a visitor, and which contexts and attributes the model does not know.
 
     ``user`` is the row of one whom the model knows, ``newer`` what they did since: products, times and kinds (0 is a purchase),
     ``basket`` what is in the basket now, and ``viewed`` the rows of the products of ``facts.viewed`` that the model knows, the
-    oldest first. What is unknown says nothing. They ask ``at`` a time, in microseconds; by default just after all that is known of
+    oldest first. What is unknown says nothing. Of the products ``taken_back`` so many of the latest purchases that the model knows
+    never happened. They ask ``at`` a time, in microseconds; by default just after all that is known of
     them and of the model.
     """
-    past, at, unknown = _past(model, user, newer, (basket, viewed), at)
+    past, at, unknown = _past(model, user, newer, (basket, viewed), at, taken_back)
     who, moment = np.zeros(1, np.int32), np.array([at])
     held, moments, strengths = bought_by(past, who, moment)
     seen = None if model.kinds is None else seen_by(past, who, moment)
@@ -71,10 +74,15 @@ def _past(
     newer: tuple[Rows, Times, AnyArray],
     present: tuple[Rows, Rows | None],
     at: int | None,
+    taken_back: Mapping[int, int],
 ) -> tuple[Past, int, tuple[str, ...]]:
     """Return everything that a visitor did as the past of one user, when they ask, and what cannot be used of it."""
     products, times, kinds = _known(model, user)
     own = _strengths(model, user)
+    stay = _standing(products, times, kinds, taken_back)
+    products, times = products[stay], times[stay]
+    kinds = None if kinds is None else kinds[stay]
+    own = None if own is None else own[stay]
     basket, viewed = present
     views = 0 if viewed is None else len(viewed)
     if at is None:
@@ -110,6 +118,19 @@ def _past(
         strengths,
     )
     return past, at, unknown
+
+
+def _standing(
+    products: Rows, times: Times, kinds: AnyArray | None, taken_back: Mapping[int, int]
+) -> Booleans:
+    """Return which events stay, ``bool[n]``, where so many of the latest purchases of each product are taken back."""
+    stay = np.ones(len(products), np.bool_)
+    for row, often in taken_back.items():
+        bought = np.flatnonzero((products == row) & (True if kinds is None else kinds == 0))
+        stay[bought[np.argsort(times[bought], kind="stable")][len(bought) - min(often, len(bought)) :]] = (
+            False
+        )
+    return stay
 
 
 def _strengths(model: TasteModel, user: int | None) -> Floats | None:

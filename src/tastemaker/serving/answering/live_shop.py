@@ -16,6 +16,7 @@ import polars as pl
 
 from tastemaker.data.past import PURCHASE, Past
 from tastemaker.data.ragged import offsets_of
+from tastemaker.data.reading.values.refunds import REFUND
 from tastemaker.data.tokens.bags import Bags, side_by_side
 from tastemaker.errors import ColumnProblem
 from tastemaker.model.taste_model import TasteModel
@@ -25,7 +26,7 @@ from tastemaker.serving.answering.event_store import Event, Events
 from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.types import Floats
 
-__all__ = ["LiveShop", "kind_rows"]
+__all__ = ["LiveShop", "kind_rows", "standing_events"]
 
 log = logging.getLogger("tastemaker.live")
 
@@ -128,8 +129,8 @@ class LiveShop:
         products, times, kinds, lengths = [], [], [], []
         strengths: list[Floats] = []
         for user in users:
-            rows, moments, which = kind_rows(loaded, live.get(user, []))
             own = loaded.user_ids.row_of(user)
+            rows, moments, which = kind_rows(loaded, standing_events(loaded, own, live.get(user, []))[0])
             tells = np.zeros(len(rows), np.float32)
             if known is not None and own is not None:
                 part = slice(int(known.offsets[own]), int(known.offsets[own + 1]))
@@ -171,6 +172,38 @@ class LiveShop:
             np.where(known < 0, len(tokens.of_users), known)
         )
         return side_by_side([*parts, attributes], len(events))
+
+
+def standing_events(
+    loaded: LoadedModel, user: int | None, events: Sequence[Event]
+) -> tuple[list[Event], dict[int, int]]:
+    """Return the live events of a user that no refund took back, without refunds, and what they took of the learned ones.
+
+    ``user`` is a row of the model. A refund takes back the latest purchase of its product until then that no other took:
+    one that the model has not learned, else a learned one, unless the model has learned the refund, too. How many of the learned
+    ones are taken back comes second, by the product's row.
+    """
+    if not any(event.kind == REFUND for event in events):
+        return list(events), {}
+    learned = set() if user is None else set(loaded.bought(user)[0].tolist())
+    standing: dict[int, list[int]] = {}
+    gone: set[int] = set()
+    taken: dict[int, int] = {}
+    order = sorted(range(len(events)), key=lambda place: (events[place].time, events[place].kind == REFUND))
+    for place in order:
+        event = events[place]
+        row = loaded.product_ids.row_of(event.product)
+        if row is None:
+            continue
+        before = event.time <= loaded.learned_until
+        if event.kind == PURCHASE and not (row in learned and before):
+            standing.setdefault(row, []).append(place)
+        elif event.kind == REFUND and standing.get(row):
+            gone.add(standing[row].pop())
+        elif event.kind == REFUND and row in learned and not before:
+            taken[row] = taken.get(row, 0) + 1
+    left = [event for place, event in enumerate(events) if place not in gone and event.kind != REFUND]
+    return left, taken
 
 
 def kind_rows(loaded: LoadedModel, events: Sequence[Event]) -> tuple[Any, Any, Any]:

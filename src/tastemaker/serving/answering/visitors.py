@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ from tastemaker.model.beside.asking import Asking
 from tastemaker.ranking.live.knowing import NOTHING_BESIDE, Facts, asking_of
 from tastemaker.ranking.visitors import NOTHING, Visitor, categories_of
 from tastemaker.serving.answering.event_store import Event
-from tastemaker.serving.answering.live_shop import kind_rows
+from tastemaker.serving.answering.live_shop import kind_rows, standing_events
 from tastemaker.serving.answering.state import ApiState
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.models.loaded_model import LoadedModel
@@ -128,6 +128,8 @@ def _visitor(
     history, times, held = NOTHING, None, NOTHING
     if row is not None:
         history, times = loaded.bought(row)
+    live, taken = standing_events(loaded, row, live)
+    history, times = _without(history, times, taken)
     newer = _newer(loaded, history, [(one.product, one.time) for one in live if one.kind == PURCHASE])
     others = _others(loaded, live)
     if newer:
@@ -140,10 +142,10 @@ def _visitor(
         held = np.array(sorted({place for _, place in places if place is not None}), np.int32)
         strangers = list(dict.fromkeys(product for product, place in places if place is None))
     nothing = not len(history) and not len(held)
-    asking, strange = _asking(how, row, live if newer or others else [], held)
+    asking, strange = _asking(how, row, live if newer or others else [], held, taken)
     return Visitor(
         row, history, times, held, categories_of(loaded.catalogue, strangers) if nothing else (),
-        live=bool(newer) or others, named=named, unknown=(*unknown, *strangers, *strange), asking=asking,
+        live=bool(newer or taken) or others, named=named, unknown=(*unknown, *strangers, *strange), asking=asking,
     )  # fmt: skip
 
 
@@ -156,7 +158,7 @@ def _others(loaded: LoadedModel, live: Sequence[Event]) -> bool:
 
 
 def _asking(
-    how: _Asked, row: int | None, live: Sequence[Event], held: Rows
+    how: _Asked, row: int | None, live: Sequence[Event], held: Rows, taken: Mapping[int, int]
 ) -> tuple[Asking | None, tuple[Id, ...]]:
     """Return all that is known, for a model that knows more than what is held, and what of it the model does not know."""
     loaded, facts = how.loaded, how.facts
@@ -172,6 +174,7 @@ def _asking(
         facts,
         np.array([place for _, place in viewed if place is not None], np.int32),
         at=how.when(live),
+        taken_back=taken,
     )
     unknown: tuple[Id, ...] = (*strange, *(product for product, place in viewed if place is None))
     return None if loaded.model.is_plain else asking, unknown
@@ -201,6 +204,17 @@ def _newer(loaded: LoadedModel, history: Rows, bought: Bought) -> list[int]:
         (row, time // DAY) for row, time in rows if row is not None and not (row in learned and time <= until)
     )
     return [row for row, _ in dict.fromkeys(days)]
+
+
+def _without(history: Rows, times: Counts | None, taken: Mapping[int, int]) -> tuple[Rows, Counts | None]:
+    """Return a history without the purchases that were taken back, and how often each product was bought then."""
+    if not taken:
+        return history, times
+    counts = np.ones(len(history), np.int32) if times is None else times.copy()
+    for row, often in taken.items():
+        counts[np.searchsorted(history, row)] -= often
+    kept = counts > 0
+    return history[kept], counts[kept]
 
 
 def _longer(history: Rows, times: Counts | None, newer: list[int]) -> tuple[Rows, Counts]:

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from starlette.concurrency import run_in_threadpool
 
 from tastemaker.data.past import PURCHASE
+from tastemaker.data.reading.values.refunds import REFUND
 from tastemaker.errors import EventsFull, EventsProblem, KeyUsedOtherwise
 from tastemaker.serving.answering.event_store import (
     Event,
@@ -66,7 +67,7 @@ async def add(request: RequestInfo, body: EventsBody) -> EventsAnswer:
 
 def _unknown_kinds(request: RequestInfo, events: list[Event]) -> list[str] | UnsetType:
     """Return the kinds that no model in service learned from: such events are kept for the next training and say nothing now."""
-    known = {PURCHASE}
+    known = {PURCHASE, REFUND}
     for served in request.service.registry.models.values():
         for loaded in served.ready.values():
             known |= set(() if loaded.model.kinds is None else loaded.model.kinds.names)
