@@ -6,15 +6,20 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+from starlette.testclient import TestClient
 
 from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.nights.run import Run, run_night
 from tastemaker.nights.shop_file import read_shop_file
+from tastemaker.serving.app import create_app
+from tastemaker.serving.front.settings import Settings
 
 START = datetime(2024, 11, 20, tzinfo=UTC)
 """What is sold before is there from the beginning."""
@@ -97,3 +102,11 @@ def killed_at(file: Path, step: str) -> None:
         check=False,
     )
     assert ran.returncode == -signal.SIGKILL, (step, ran.stderr)
+
+
+@contextmanager
+def serving_world(world: World) -> Iterator[TestClient]:
+    """The shop's models, served in this process."""
+    app = create_app(Settings(models=world.folder / "models", log_requests=False))
+    with TestClient(app, base_url="http://localhost") as client:
+        yield client
