@@ -94,14 +94,43 @@ run_night(read_shop_file(sys.argv[1]), at_step=at_step)
 
 def killed_at(file: Path, step: str) -> None:
     """Run a night in a process that is killed as it comes to a step."""
+    _killed(KILLED, file, step)
+
+
+IN_TRAINING = """
+import os, signal, sys
+from tastemaker.nights.run import run_night
+from tastemaker.nights.shop_file import read_shop_file
+from tastemaker.training import train
+
+left, write = int(sys.argv[2]), train.write_checkpoint
+
+def written(state, folder):
+    global left
+    write(state, folder)
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train.write_checkpoint = written
+run_night(read_shop_file(sys.argv[1]))
+"""
+
+
+def killed_in_training(file: Path, checkpoint: int) -> None:
+    """Run a night in a process that is killed when it has written this many checkpoints."""
+    _killed(IN_TRAINING, file, str(checkpoint))
+
+
+def _killed(program: str, file: Path, when: str) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", KILLED, str(file), step],
+        [sys.executable, "-c", program, str(file), when],
         capture_output=True,
         text=True,
         env=os.environ,
         check=False,
     )
-    assert ran.returncode == -signal.SIGKILL, (step, ran.stderr)
+    assert ran.returncode == -signal.SIGKILL, (when, ran.stderr)
 
 
 @contextmanager

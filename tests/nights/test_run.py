@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from night_worlds import START, killed_at, make_world
+from night_worlds import SETTINGS, START, killed_at, killed_in_training, make_world
 
 from tastemaker.errors import DataError, ModelFolderProblem, SettingProblem
 from tastemaker.model.folder import load
@@ -179,6 +179,54 @@ def whole(first_night, tmp_path_factory):
     world.sell(1)
     world.night()
     return world.checksums(2)
+
+
+LONGER = SETTINGS.replace("epochs = 2", "epochs = 6")
+"""Enough for one checkpoint in each training"""
+
+
+@pytest.fixture(scope="module")
+def longer_whole(first_night, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("longer") / "shop"
+    shutil.copytree(first_night.folder, folder)
+    world = type(first_night)(folder, first_night.sales)
+    world.describe(learn=LONGER)
+    world.sell(1)
+    world.night()
+    return world.checksums(2)
+
+
+@pytest.mark.parametrize(
+    "checkpoint", [1, 2]
+)  # of the model that is tested, and of the one that is published
+def test_a_run_that_is_killed_in_training_goes_on_from_its_checkpoint(
+    later, checkpoint, longer_whole, monkeypatch
+):
+    from tastemaker.training import train
+
+    later.describe(learn=LONGER)
+    later.sell(1)
+    killed_in_training(later.file, checkpoint)
+    kept = list((later.folder / "shop.nights").rglob("checkpoint.json"))
+    assert len(kept) == 1
+    assert later.stable() == 1
+    read, resumed = train.read_checkpoint, []
+    monkeypatch.setattr(train, "read_checkpoint", lambda *given: resumed.append(given[0]) or read(*given))
+    run = later.night()
+    assert (run.outcome, run.version) == ("published", 2)
+    assert resumed == [kept[0].parent]
+    assert later.checksums(2) == longer_whole
+    assert not list((later.folder / "shop.nights").rglob("*.checkpoint"))
+
+
+def test_a_checkpoint_that_is_spoilt_or_of_another_training_is_begun_anew(later, longer_whole):
+    later.describe(learn=LONGER)
+    later.sell(1)
+    killed_in_training(later.file, 2)
+    (kept,) = (later.folder / "shop.nights").rglob("checkpoint.json")
+    kept.write_text("{")
+    assert later.night().outcome == "published"
+    assert later.checksums(2) == longer_whole
 
 
 def test_two_runs_at_once_are_one(later):
