@@ -23,7 +23,7 @@ from tastemaker.training.progress_bar import COMPILING, terminal_bar
 COMMANDS = [
     "demo", "fetch", "inspect", "split", "train", "evaluate", "compare", "recommend", "similar", "index",
     "serve", "promote", "rollback", "init", "run", "history", "forget", "receipt", "doctor",
-    "key new", "key list", "key remove", "events export",
+    "key new", "key list", "key remove", "events export", "events backup",
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ __all__ = ["events_app"]
 events_app = typer.Typer(
     name="events",
     cls=Commands,
-    help="Export the live purchases that `serve --events` kept.",
+    help="Export or back up the live purchases that `serve --events` kept.",
     no_args_is_help=True,
 )
 
@@ -74,3 +74,28 @@ def export(
         f"Wrote {len(frame):,} events to {out}, {bought:,} of them purchases{last}. "
         "Read it with --event-column event --event KIND=VALUE."
     )
+
+
+@events_app.command(cls=Command)
+def backup(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DB", help="The file of `serve --events`; a server may run.", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="F.sqlite", help="The copy to write.", show_default=False)],
+) -> None:
+    """Copy the file of live purchases as it is at this moment, checked, with its numbers and idempotency keys.
+
+    A copy by other means misses what stands in the write-ahead log beside the file. To restore, stop the server and put the copy in
+    the place of the file.
+    """
+    from tastemaker.errors import SettingProblem
+    from tastemaker.serving.answering.event_store import copy_events
+
+    try:
+        count = copy_events(file, out)
+    except OSError as error:
+        raise SettingProblem(f"cannot write {out}: {error.strerror or error}.") from error
+    say(f"Copied {count:,} events to {out}.")

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,9 @@ import polars as pl
 from tastemaker.data.identifiers import integers_if_all, python_values, typed_ids
 from tastemaker.data.past import PURCHASE
 from tastemaker.errors import EventsFull, EventsProblem, KeyUsedOtherwise
+from tastemaker.storage import writing
 
-__all__ = ["Event", "Events", "as_bytes", "harmless", "read_events"]
+__all__ = ["Event", "Events", "as_bytes", "copy_events", "harmless", "read_events"]
 
 FORMAT = 2
 """1 held purchases alone; opening such a file to write makes it one of 2."""
@@ -293,6 +294,30 @@ def read_events(file: Path, *, after: int = 0, most: int | None = None) -> pl.Da
         integers_if_all(frame["product_id"]) if len(frame) else frame["product_id"],
         frame["time"].cast(pl.Datetime("us", "UTC")),
     )
+
+
+def copy_events(file: Path, into: Path) -> int:
+    """Copy a file of events as it is at one moment, whole or not at all and for its owner alone; return how many events it holds.
+
+    Numbers and idempotency keys are copied, too. A server may write meanwhile, and waits for nothing. Raises `EventsProblem`, and
+    `OSError` where the copy cannot be written.
+    """
+    if not file.is_file():
+        raise EventsProblem(f"there is no file of events {file}; `tastemaker serve --events F` makes one.")
+    if into.exists() and into.samefile(file):
+        raise EventsProblem(f"{into} is the file of events itself; give the copy another name.")
+    with writing(into, mode=0o600) as temporary:
+        try:
+            with closing(_connect(file)) as source, closing(sqlite3.connect(temporary)) as copy:
+                source.backup(copy)
+                said = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+                if said != "ok":
+                    raise EventsProblem(
+                        f"the events in {file.name} are damaged ({said}); nothing was copied."
+                    )
+                return int(copy.execute("SELECT count(*) FROM purchases").fetchone()[0])
+        except sqlite3.Error as error:
+            raise EventsProblem(f"the events in {file.name} cannot be copied to {into}: {error}.") from error
 
 
 def _with_contexts(frame: pl.DataFrame) -> pl.DataFrame:
