@@ -34,7 +34,10 @@ START = datetime(2024, 3, 1, tzinfo=UTC)
 DAYS_BEFORE = 60
 STYLES = 8
 SETTINGS = 'effort = "quick"\nsettings = { dimensions = 16, epochs = 6, "memory.count_weight" = 1.0 }\n'
-WORSE = 'effort = "quick"\nsettings = { dimensions = 1, epochs = 1, "memory.count_weight" = 0.0, learning_rate = 0.0001 }\n'
+WORSE = """effort = "quick"
+settings = { dimensions = 1, epochs = 1, learning_rate = 0.0001, "memory.count_weight" = 0.0, "memory.ridge_weight" = 0.0,
+  "memory.directed_weight" = 0.0, "memory.spectral_weight" = 0.0, "trend.weight" = 0.0, "live.rate" = 0.0 }
+""".replace(",\n ", ",")
 PUBLISHED = "published"
 
 
@@ -103,10 +106,15 @@ class Accident:
 
 
 def scrambled(before: pl.DataFrame, tonight: pl.DataFrame) -> pl.DataFrame:
-    """Tonight's products are others: a join went wrong."""
+    """Return the log with other products tonight: a join went wrong."""
     known = before["product_id"].unique().sort()
     other = known.sample(fraction=1.0, shuffle=True, seed=5)
     return pl.concat([before, tonight.with_columns(pl.col("product_id").replace(known, other))])
+
+
+def with_texts(before: pl.DataFrame, tonight: pl.DataFrame) -> pl.DataFrame:
+    """Return the log with a letter before the number of every product."""
+    return pl.concat([before, tonight]).with_columns(product_id="p" + pl.col("product_id").cast(pl.String))
 
 
 ACCIDENTS = {
@@ -114,8 +122,7 @@ ACCIDENTS = {
                          lambda before, tonight: pl.concat([before, tonight]).filter(pl.col("feed") | (pl.col("time") < START))),
     "lost": Accident("the stores' file is gone", ("failed",), lost=True),
     "scrambled": Accident("tonight's products are scrambled", ("out of bounds", "worse"), scrambled),
-    "ids": Accident("ids of products became texts", ("out of bounds",),
-                    lambda before, tonight: pl.concat([before, tonight]).with_columns("p" + pl.col("product_id").cast(pl.String))),
+    "ids": Accident("ids of products became texts", ("out of bounds",), with_texts),
     "worse": Accident("somebody set a worse model", ("worse",), settings=WORSE),
     "killed": Accident("the run is killed while it learns, and run again", (PUBLISHED,), killed=True),
     "twice": Accident("the log holds every row twice, and thrice", ("out of bounds",),
