@@ -144,3 +144,43 @@ def test_the_commands_write_lists_to_a_database(postgresql, tastemaker, model_fo
     assert SPELLED not in ran.stderr
     ran = tastemaker("recommend", model_folder, "--all-users", "--out", postgresql)
     assert (ran.returncode, "names no table to write" in ran.stderr) == (1, True)
+
+
+# Vectors ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("extension", [False, True])
+def test_vectors_are_written_as_the_database_can_hold_them_and_rank_there_as_here(postgresql, extension):
+    import adbc_driver_postgresql.dbapi as driver
+
+    import tastemaker as tm
+    from tastemaker.ranking.export.vectors import to_pgvector
+
+    nothing = {f"memory.{name}_weight": 0.0 for name in ("count", "ridge", "spectral", "directed")}
+    settings = {"taste.dimensions": 4, "taste.epochs": 1, **nothing}
+    log = tm.make_shop(users=60, products=30, purchases=600, seed=5).purchases
+    model = tm.train(log, tm.preset("default", effort="quick").changed(settings), progress=False)
+    with driver.connect(postgresql) as connection, connection.cursor() as cursor:
+        if extension:
+            try:
+                cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            except driver.Error:
+                pytest.skip("no pgvector on this machine: apt-get install postgresql-15-pgvector")
+            connection.commit()
+        table = f"vectors_{extension}".lower()
+        for _ in range(2):  # the second takes the place of the first
+            found = to_pgvector(model, address_of(f"{postgresql}#{table}"))
+        assert found == {"products": len(model.products), "users": len(model.users)}
+        cursor.execute(
+            "SELECT udt_name FROM information_schema.columns WHERE table_name = $1 AND column_name = 'vector'",
+            (f"{table}_products",),
+        )
+        assert cursor.fetchall() == [("vector" if extension else "_float4",)]
+        if extension:
+            cursor.execute(
+                f"SELECT p.product_id FROM {table}_products p, {table}_users u WHERE u.user_id = $1 "
+                "ORDER BY p.vector <#> u.vector LIMIT 10",
+                (model.users.ids[3],),
+            )
+            ours = tm.recommend(model, [model.users.ids[3]], k=10, include_purchased=True).of(0)
+            assert [row[0] for row in cursor.fetchall()] == [product for product, _ in ours]

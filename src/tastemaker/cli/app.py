@@ -15,6 +15,7 @@ from tastemaker.cli.learning.inspect import inspect
 from tastemaker.cli.learning.split import split
 from tastemaker.cli.learning.train import train
 from tastemaker.cli.lists.add_products import add_products
+from tastemaker.cli.lists.export import export
 from tastemaker.cli.lists.index import index
 from tastemaker.cli.lists.recommend import recommend
 from tastemaker.cli.lists.similar import similar
@@ -70,6 +71,7 @@ for command in (
     recommend,
     similar,
     index,
+    export,
     add_products,
     serve,
     promote,

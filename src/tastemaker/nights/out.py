@@ -9,8 +9,8 @@ from pathlib import Path
 from tastemaker.data.databases.address import is_address
 from tastemaker.model.folder import load
 from tastemaker.nights.shop_file import ShopFile
-from tastemaker.ranking.export.embeddings import product_embeddings, user_embeddings
-from tastemaker.ranking.export.to_file import check_out, spoken_out, write_frame, write_lists
+from tastemaker.ranking.export.to_file import check_out, spoken_out, write_lists
+from tastemaker.ranking.export.vectors import to_parquet
 from tastemaker.ranking.packed import pack
 from tastemaker.ranking.recommend import recommend, similar
 
@@ -37,12 +37,7 @@ def written(shop: ShopFile, version: int, say: Callable[[str], None]) -> dict[st
         say(f"Wrote {found[what]:,} lines to {spoken_out(out)}.")
     if lists.vectors is not None:
         folder = Path(shop.place(lists.vectors))
-        folder.mkdir(parents=True, exist_ok=True)
-        for noun, vectors in (
-            ("products", product_embeddings(model, bias=True)),
-            ("users", user_embeddings(model, bias=True)),
-        ):
-            found[f"vectors of {noun}"] = write_frame(vectors.to_frame(), folder / f"{noun}.parquet")
+        found |= {f"vectors of {noun}": count for noun, count in to_parquet(model, folder).items()}
         say(f"Wrote the vectors to {folder}.")
     return found
 

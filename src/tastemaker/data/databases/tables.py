@@ -16,7 +16,7 @@ from tastemaker.data.databases.rows import sqlite_connection
 from tastemaker.data.databases.statements import quoted
 from tastemaker.errors import DatabaseProblem
 
-__all__ = ["check_table", "write_table"]
+__all__ = ["as_vectors", "check_table", "write_table"]
 
 STAGING: Final = "__staging"
 """What the name of a table that is being filled ends in"""
@@ -89,6 +89,25 @@ def _to_postgresql(address: Address, frames: Iterator[pl.DataFrame]) -> int:
         connection.commit()
     return rows
 
+
+def as_vectors(address: Address, width: int) -> bool:
+    """Give the column ``vector`` of a table the type of pgvector, and return whether the database knows it."""
+    schema, name, _ = _places(address)
+    table = f"{schema}{quoted(name)}"
+    with translated(address), connected(address) as connection, connection.cursor() as cursor:
+        known = bool(_asked(cursor, "SELECT 1 FROM pg_type WHERE typname = $1", "vector"))
+        if known and not _asked(cursor, _IS_VECTOR, table):
+            cursor.execute(
+                f"ALTER TABLE {table} ALTER COLUMN vector TYPE vector({width}) USING vector::vector({width})"
+            )
+            connection.commit()
+    return known
+
+
+_IS_VECTOR: Final = (
+    "SELECT 1 FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid "
+    "WHERE attrelid = to_regclass($1) AND attname = 'vector' AND typname = 'vector'"
+)
 
 _COLUMNS: Final = (
     "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped"
