@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ import tastemaker as tm
 from tastemaker.errors import SettingProblem
 from tastemaker.model.folder import save
 from tastemaker.ranking.export.onnx_form import to_onnx
+from tastemaker.ranking.export.tensorflow_form import to_tensorflow
 from tastemaker.ranking.export.vectors import to_faiss, to_parquet
 
 SHOP = {"users": 200, "products": 90, "purchases": 3_000, "seed": 5}
@@ -103,6 +105,59 @@ def test_an_unknown_product_has_no_neighbours(model, graphs):
     assert answered(graphs["call_item_item"], "item", unknown, 9)[0] == []
 
 
+# TensorFlow ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def signatures(model, tmp_path_factory):
+    """What TensorFlow's own loader makes of the folder."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tensorflow = pytest.importorskip("tensorflow", reason="pip install 'tastemaker[tensorflow]'")
+        folder = to_tensorflow(model, tmp_path_factory.mktemp("tensorflow") / "1")
+        loaded = tensorflow.saved_model.load(str(folder))
+
+    def ask(signature, name, id, k):
+        kind = tensorflow.string if isinstance(id, str) else tensorflow.int64
+        given = {name: tensorflow.constant([id], kind), "k": tensorflow.constant([k])}
+        found = loaded.signatures[signature](**given)
+        ids = [
+            one.decode() if isinstance(one, bytes) else one for one in found["product_ids"].numpy().tolist()
+        ]
+        return ids, found["scores"].numpy()
+
+    return ask
+
+
+def test_a_users_list_of_tensorflow_is_ours(model, signatures):
+    users = model.users.ids.to_list()[::9]
+    ours = tm.recommend(model, users, k=12)
+    for place, user in enumerate(users):
+        ids, scores = signatures("recommend_user", "user", user, 12)
+        assert ids == [product for product, _ in ours.of(place)]
+        np.testing.assert_allclose(scores, [score for _, score in ours.of(place)], rtol=1e-4, atol=1e-5)
+
+
+def test_strangers_and_short_lists_of_tensorflow_are_ours(model, signatures):
+    wanted = [product for product, _ in tm.recommend_baskets(model, [[]], k=7).of(0)]
+    assert signatures("recommend_user", "user", "never seen", 7)[0] == wanted
+    user = model.users.ids[int(np.argmax(np.diff(model.histories.offsets)))]
+    bought = set(model.products.at(model.histories.of(int(model.users.rows([user])[0]))).to_list())
+    ids, scores = signatures("recommend_user", "user", user, 10_000)
+    assert set(ids) == set(model.products.ids.to_list()) - bought
+    assert np.isfinite(scores).all()
+
+
+def test_neighbours_of_tensorflow_are_ours(model, signatures):
+    unknown = "nothing" if model.products.ids.dtype == pl.String else -5
+    assert signatures("call_item_item", "item", unknown, 9)[0] == []
+    if not model.dimensions:
+        pytest.skip("without vectors there is no nearness")
+    for product in model.products.ids.to_list()[::11]:
+        ids, _ = signatures("call_item_item", "item", product, 9)
+        assert ids == [one for one, _ in tm.similar(model, [product], k=9, include_self=True).of(0)]
+
+
 # Vectors ------------------------------------------------------------------------------------------------------
 
 
@@ -128,13 +183,14 @@ def test_parquet_files_hold_every_id_and_are_written_again(vectors, tmp_path):
     np.testing.assert_array_equal(frame["vector"].to_numpy()[:, -1], vectors.product_bias)
 
 
-@pytest.mark.parametrize("module", ["onnx", "faiss"])
+@pytest.mark.parametrize("module", ["onnx", "faiss", "tensorflow"])
 def test_a_library_that_is_missing_is_one_sentence_with_the_command(vectors, tmp_path, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(
-        SettingProblem, match=r"which is not installed; pip install 'tastemaker\[(onnx|index)\]' brings it\."
+        SettingProblem,
+        match=r"which is not installed; pip install 'tastemaker\[(onnx|index|tensorflow)\]' brings it\.",
     ):
-        {"onnx": to_onnx, "faiss": to_faiss}[module](vectors, tmp_path / "out")
+        {"onnx": to_onnx, "faiss": to_faiss, "tensorflow": to_tensorflow}[module](vectors, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -13,7 +13,7 @@ from tastemaker.errors import FolderExists, SettingProblem
 
 __all__ = ["export"]
 
-Form = Literal["parquet", "faiss", "pgvector", "onnx"]
+Form = Literal["parquet", "faiss", "pgvector", "onnx", "tensorflow"]
 
 
 def export(
@@ -32,12 +32,14 @@ def export(
 ) -> None:
     """Write a model for others: vectors for a search engine, or graphs that answer by themselves.
 
-    parquet, faiss and pgvector hold ids and vectors, whose inner product is the score but for what the memory adds. onnx holds
-    graphs with the lists of users and the neighbours of products, memory included: the lists of `recommend` and `similar`.
+    parquet, faiss and pgvector hold ids and vectors, whose inner product is the score but for what the memory adds. onnx and
+    tensorflow hold graphs with the lists of users and the neighbours of products, memory included: those of `recommend` and
+    `similar`.
     """
     from tastemaker.data.databases.address import address_of, is_address
     from tastemaker.model.folder import load
     from tastemaker.ranking.export.onnx_form import to_onnx
+    from tastemaker.ranking.export.tensorflow_form import to_tensorflow
     from tastemaker.ranking.export.vectors import to_faiss, to_parquet, to_pgvector
 
     if is_address(out) != (to == "pgvector"):
@@ -50,6 +52,9 @@ def export(
     if to == "pgvector":
         address = address_of(out)
         found, where = to_pgvector(model, address), f"{address.label}#{address.table or 'vectors'}"
+    elif to == "tensorflow":
+        path = to_tensorflow(model, Path(out), threads=threads)
+        found, where = {"saved_model.pb": (path / "saved_model.pb").stat().st_size}, out
     elif to == "onnx":
         written = to_onnx(model, Path(out), threads=threads)
         found, where = {path.name: path.stat().st_size for path in written}, out
@@ -58,9 +63,10 @@ def export(
     if as_json:
         print_json({"to": to, "out": where, "written": found})
         return
-    unit = "bytes" if to == "onnx" else "vectors"
+    graphs = to in ("onnx", "tensorflow")
+    unit = "bytes" if graphs else "vectors"
     say(f"Wrote {where}: {', '.join(f'{name} ({count:,} {unit})' for name, count in found.items())}.")
-    if to != "onnx" and model.memory is not None:
+    if not graphs and model.memory is not None:
         say(
             "This model has a memory, which no vector holds: lists made from the vectors alone are others than `recommend`'s."
         )
