@@ -16,12 +16,13 @@ import shutil
 import signal
 import socket
 import stat
+import struct
 import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tastemaker.errors import ServerProblem
@@ -33,7 +34,7 @@ from tastemaker.serving.models.tryout import Tryout
 from tastemaker.serving.restarts import Restarts
 from tastemaker.storage import is_alive
 
-__all__ = ["Announce", "serve"]
+__all__ = ["Announce", "Ending", "serve"]
 
 log = logging.getLogger("tastemaker.server")
 
@@ -42,13 +43,38 @@ Announce = Callable[[str, "list[str]"], None]
 
 SCRATCH = "tastemaker-serve-"
 READY = b"ready"
-CUT_OFF = 3
-"""The exit code of a worker that could not answer everything in time"""
+COUNT = struct.Struct("=q")
 HEARD = (signal.SIGTERM, signal.SIGINT)
 
 
-def serve(settings: Settings, announce: Announce) -> bool:
-    """Serve until SIGTERM or SIGINT, then answer what was asked; return whether all of it was.
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a server ended.
+
+    >>> print(Ending()), print(Ending(cut_off=2)), print(Ending(cut_off=1, silent=1))
+    all requests were answered
+    2 requests were cut off
+    1 request was cut off, and 1 worker ended without a word of those that it held
+    (None, None, None)
+    """
+
+    cut_off: int = 0
+    """Requests that were not answered in time"""
+    silent: int = 0
+    """Workers that ended without saying what they had not answered"""
+
+    def __str__(self) -> str:
+        parts = []
+        if self.cut_off:
+            parts.append(f"{self.cut_off:,} request{'s were' if self.cut_off > 1 else ' was'} cut off")
+        if self.silent:
+            held, they = ("they", "s") if self.silent > 1 else ("it", "")
+            parts.append(f"{self.silent:,} worker{they} ended without a word of those that {held} held")
+        return ", and ".join(parts) or "all requests were answered"
+
+
+def serve(settings: Settings, announce: Announce) -> Ending:
+    """Serve until SIGTERM or SIGINT, then answer what was asked; return how much of it was not.
 
     Raises `ServerProblem`, `SettingProblem`, `EventsFull` and `EventsProblem` before that.
     """
@@ -74,8 +100,7 @@ def serve(settings: Settings, announce: Announce) -> bool:
             warm()
             if settings.workers == 1:
                 with _signals_end_nothing():
-                    lost = work(ready, listener, lambda served: announce(_address(listener), served))
-                return not lost
+                    return Ending(work(ready, listener, lambda served: announce(_address(listener), served)))
             return _Supervisor(ready, listener).run(announce)
 
 
@@ -201,14 +226,16 @@ class _Supervisor:
         self._woken, self._wake = os.pipe()
         """A byte comes here with every signal"""
         self._ready = self._stop = False
-        self._lost = False
-        """Whether a worker ended before it had answered everything"""
+        self._summed, self._cut_off = os.pipe()
+        """A worker that could not answer everything says here how many requests that were"""
+        self._silent = 0
+        """Workers that ended otherwise than by themselves when all were to end"""
         self._restarts = Restarts()
         self._due: list[float] = []
         """When workers are to take the places of those that ended"""
 
-    def run(self, announce: Announce) -> bool:
-        """Start the workers, watch over them until a signal, and end them; return whether they answered everything."""
+    def run(self, announce: Announce) -> Ending:
+        """Start the workers, watch over them until a signal, and end them; return how much they did not answer."""
         os.set_blocking(self._wake, False)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         before = {number: signal.signal(number, self._hear) for number in (*HEARD, signal.SIGCHLD)}
@@ -229,7 +256,16 @@ class _Supervisor:
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
-        return not self._lost
+        return Ending(self._sum(), self._silent)
+
+    def _sum(self) -> int:
+        """Return how many requests the workers could not answer."""
+        os.set_blocking(self._summed, False)
+        try:
+            said = os.read(self._summed, COUNT.size << 12)
+        except BlockingIOError:  # nobody said anything
+            said = b""
+        return sum(number for (number,) in COUNT.iter_unpack(said))
 
     def _hear(self, number: int, _: object) -> None:
         if number in HEARD:
@@ -267,8 +303,9 @@ class _Supervisor:
             os.close(telling)
 
         try:
-            if work(self._settings, self._listener, tell):
-                return CUT_OFF
+            cut_off = work(self._settings, self._listener, tell)
+            if cut_off:
+                os.write(self._cut_off, COUNT.pack(cut_off))
         except ServerProblem as error:
             log.error("%s", error)
             with contextlib.suppress(BrokenPipeError):
@@ -324,7 +361,7 @@ class _Supervisor:
             found, status = os.waitpid(process, os.WNOHANG)
             if found:
                 ended.append(process)
-                self._lost |= self._stop and os.waitstatus_to_exitcode(status) != 0
+                self._silent += self._stop and os.waitstatus_to_exitcode(status) != 0
         return ended
 
     def _end_all(self) -> None:
@@ -338,7 +375,7 @@ class _Supervisor:
                 for process in self._reap():
                     del self._workers[process]
                 time.sleep(0.02)
-        self._lost |= bool(self._workers)
+        self._silent += len(self._workers)
         self._signal_all(signal.SIGKILL)
         for process in self._workers:
             os.waitpid(process, 0)

@@ -139,11 +139,8 @@ def serve(
 
         faiss()
     log_in_json()
-    whole = run(settings, _announce)
-    answered = (
-        "all requests were answered" if whole else "some requests were cut off, as lines before this say"
-    )
-    logging.getLogger("tastemaker.server").info("ended; %s", answered)
+    ending = run(settings, _announce)
+    logging.getLogger("tastemaker.server").info("ended; %s", ending)
 
 
 def _announce(address: str, served: list[str]) -> None:

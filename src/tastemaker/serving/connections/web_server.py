@@ -89,8 +89,9 @@ class WebServer(uvicorn.Server):
         self.cut_off = len(running)
         if running:
             log.error("%d requests were cut off after %g seconds", len(running), self._settings.drain_seconds)
-        for task in running:
-            task.cancel()
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=GRACE_SECONDS)  # each is told, logged and counted
         if not self.force_exit:
             await self.lifespan.shutdown()
 

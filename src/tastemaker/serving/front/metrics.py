@@ -76,6 +76,12 @@ class Metrics:
             ["model", "outcome"],
             registry=self._registry,
         )
+        self._cut_off = Counter(
+            "tastemaker_requests_cut_off",
+            "Requests that were not answered before their worker ended",
+            ["route"],
+            registry=self._registry,
+        )
         self._fallbacks = Counter(
             "tastemaker_fallbacks",
             "Answers by what they rest on",
@@ -87,6 +93,10 @@ class Metrics:
         """Count one answered request."""
         self._child(self._requests, route, str(status), model, version).inc()
         self._child(self._seconds, route).observe(seconds)
+
+    def cut_off(self, route: str) -> None:
+        """Count a request that was not answered before the end, beside the answer that says so."""
+        self._child(self._cut_off, route).inc()
 
     def _child(self, family: T, *labels: str) -> T:
         """Return the one counter of a family with these labels: looked up here, not under the family's lock, at each request."""

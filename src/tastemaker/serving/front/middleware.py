@@ -47,6 +47,14 @@ def _no_key(over: Key | None = None) -> Refusal:
     return Refusal(401, said, headers={"WWW-Authenticate": "Bearer"})
 
 
+def _ending() -> Refusal:
+    return Refusal(
+        503,
+        "the server is ending, and this was not answered in time; it may have been done all the same.",
+        headers={"Retry-After": "1"},
+    )
+
+
 class RequestMiddleware:
     """The one middleware, in plain ASGI, since each request pays for it."""
 
@@ -76,6 +84,10 @@ class RequestMiddleware:
         visit = _Visit(scope, send, self._request_id(scope), self._client(scope))
         try:
             await self._serve(scope, receive, visit)
+        except asyncio.CancelledError:
+            # the server ends, and the time that it gives to running requests is over
+            visit.is_cut_off = True
+            await self._answer_error(scope, receive, visit, _ending())
         except Exception as error:
             await self._answer_error(scope, receive, visit, error)
         finally:
@@ -196,6 +208,8 @@ class RequestMiddleware:
         model, version = (loaded.name, str(loaded.version)) if loaded is not None else ("", "")
         route = state.get("route") or _route(scope)
         self._metrics.request(route, visit.status, seconds, model, version)
+        if visit.is_cut_off:
+            self._metrics.cut_off(route)
         if not self._settings.log_requests and visit.status < 500:
             return
         write_line(
@@ -213,6 +227,7 @@ class RequestMiddleware:
                 "key": visit.key.name if visit.key else None,
                 "model": model or None,
                 "version": loaded.version if loaded is not None else None,
+                **({"cut_off": True} if visit.is_cut_off else {}),
             }
         )
 
@@ -220,14 +235,14 @@ class RequestMiddleware:
 class _Visit:
     """One request on its way through the middleware."""
 
-    __slots__ = ("_header", "_send", "began", "client", "key", "request_id", "status")
+    __slots__ = ("_header", "_send", "began", "client", "is_cut_off", "key", "request_id", "status")
 
     def __init__(self, scope: Scope, send: Send, request_id: str, client: str) -> None:
         self.client = client
         self.key: Key | None = None
         self.request_id = request_id
         self.status = 500
-        self.began = False
+        self.began = self.is_cut_off = False
         self._send = send
         self._header = (b"x-request-id", request_id.encode())
         scope.setdefault("state", {})["request_id"] = request_id
