@@ -118,6 +118,8 @@ class Chart:
     x_name: str
     columns: tuple[float, ...]
     """The x whose values stand in the table"""
+    parts: tuple[tuple[str, int], ...] = ()
+    """Where the x are parts that have names: the name of each, and how many it holds"""
 
     def path(self, line: Line) -> str:
         """Return the points of a line for SVG, in a drawing of 100 by 100."""
@@ -138,13 +140,14 @@ def line_chart(
     x_name: str,
     columns: Sequence[float] = (),
     from_zero: bool = True,
+    parts: Sequence[tuple[str, int]] = (),
 ) -> Chart:
-    """Lay out lines; the table has the given columns, or at most ten of the x there are."""
+    """Lay out lines; the table has the given columns, or at most ten of the x there are, or a line for each of the parts."""
     every = [x for x, _ in lines[0].points]
     step = -(-len(every) // 10)
     kept = columns or list(dict.fromkeys([*every[::step], every[-1]]))
     y = linear([y for line in lines for _, y in line.points], from_zero=from_zero)
-    return Chart(title, note, tuple(lines), x, y, x_name, tuple(kept))
+    return Chart(title, note, tuple(lines), x, y, x_name, tuple(kept), tuple(parts))
 
 
 def thinned(ticks: Sequence[Tick], apart: float = 6.0) -> tuple[Tick, ...]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from tastemaker.evaluation.page.charts import Chart, Dot, Line, Strip, StripRow, line_chart, strip
 from tastemaker.evaluation.page.report_page import room, trusted, versions
-from tastemaker.evaluation.page.scales import linear
+from tastemaker.evaluation.page.scales import steps
 from tastemaker.evaluation.replay.compare import ReplayComparison
 from tastemaker.evaluation.replay.report import Measured, Part
 
@@ -36,6 +36,7 @@ def replay_page(found: ReplayComparison, *, command: str = "", now: datetime | N
     """Return the page of a replay; all that comes from data is escaped, and no script runs."""
     report = found.report
     longest = f"hit_rate@{_longest(report.model)}"
+    other = report.baselines.get(BESIDE)
     return (
         room()
         .get_template("replay.html.j2")
@@ -49,9 +50,11 @@ def replay_page(found: ReplayComparison, *, command: str = "", now: datetime | N
             known=_course(
                 found,
                 report.model.by_known,
-                "events of the user known at that moment",
-                f"{found.metric} by what is known",
+                "events known",
+                f"{found.metric} by how many events of the user were known at that moment",
                 "From newcomers to regulars.",
+                beside=() if other is None else other.by_known,
+                apart=10.0,
             ),
             command=command,
             created=f"{now or datetime.now(UTC):%Y-%m-%d}",
@@ -127,8 +130,9 @@ def _course(
     note: str,
     *,
     beside: Sequence[Part] = (),
+    apart: float = 25.0,
 ) -> Chart | None:
-    """Return the course of the chosen model over some parts, numbered from 1, or ``None`` where there are less than two."""
+    """Return the course of the chosen model over some parts, or ``None`` where there are less than two."""
     there = [part for part in parts if part.purchases]
     if len(there) < 2:
         return None
@@ -151,12 +155,13 @@ def _course(
     ]
     if len(others) == len(there):
         lines.append(Line(BESIDE, "hue0", tuple(others)))
-    labels = ", ".join(f"{place}: {part.label} ({part.purchases:,})" for place, part in enumerate(there, 1))
+    labels = [part.label.replace(" and more", "+") for part in there]
     return line_chart(
         title,
-        f"{note} {labels}.",
+        note,
         lines,
-        linear([1.0, float(len(there))], from_zero=False),
+        steps(labels, apart=apart),
         x_name=x_name,
         columns=[float(place) for place in range(1, len(there) + 1)],
+        parts=[(part.label, part.purchases) for part in there],
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Scale", "Tick", "linear", "logarithmic", "plain"]
+__all__ = ["Scale", "Tick", "linear", "logarithmic", "plain", "steps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,21 @@ def logarithmic(low: float, high: float) -> Scale:
         if low * (1 - 1e-9) <= mark <= high * (1 + 1e-9)
     )
     return Scale(low, high, ticks, True)
+
+
+def steps(labels: Sequence[str], *, apart: float) -> Scale:
+    """Return an axis of named places 1, 2, …; of the names those stand below it that are ``apart`` per cent or more.
+
+    >>> [(tick.label, tick.at) for tick in steps(["0", "1", "2–4", "5+"], apart=50).ticks]
+    [('0', 0.0), ('2–4', 66.66666666666667)]
+    """
+    last = float(max(len(labels), 2))
+    ticks: list[Tick] = []
+    for place, label in enumerate(labels, 1):
+        at = _share(place, 1.0, last, False)
+        if not ticks or at - ticks[-1].at >= apart - 1e-9:
+            ticks.append(Tick(at, label))
+    return Scale(1.0, last, tuple(ticks))
 
 
 def plain(value: float) -> str:
