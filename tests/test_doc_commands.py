@@ -83,6 +83,10 @@ def answering(tmp_path_factory):
         yield for_all, with_key, key
 
 
+def _page(name: str) -> str:
+    return next(page for page in refresh.pages() if page.name == name).read_text()
+
+
 @pytest.mark.parametrize(("page", "line"), CURLS, ids=lambda part: part[:40])
 def test_a_server_answers_every_request_of_a_page(page, line, answering):
     for_all, with_key, key = answering
@@ -92,6 +96,9 @@ def test_a_server_answers_every_request_of_a_page(page, line, answering):
         if word in ("-d", "--data"):
             body, method = next(words), "POST"
             headers = {"Content-Type": "application/x-www-form-urlencoded"} | headers
+        elif word == "--data-binary":  # a file, which the page shows
+            assert next(words).startswith("@")
+            body, method = re.search(r"```jsonl\n(.*?)```", _page(page), re.DOTALL)[1], "POST"
         elif word in ("-H", "--header"):
             name, _, value = next(words).partition(": ")
             headers[name] = value

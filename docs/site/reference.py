@@ -195,7 +195,10 @@ def http() -> str:
                 parts.append(table(("parameter", "in", "type", "meaning"), rows))
             if "requestBody" in operation:
                 parts.append(
-                    f"Body: {_kind(operation['requestBody']['content']['application/json']['schema'])}.\n"
+                    "".join(
+                        f"Body: {_kind(one['schema'])}, as {media}.\n"
+                        for media, one in operation["requestBody"]["content"].items()
+                    )
                 )
             refused = [status for status in operation["responses"] if status[0] in "45"]
             answer = operation["responses"]["200"].get("content", {})

@@ -19,7 +19,7 @@ from tastemaker.serving.app import create_app
 from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.operations.endpoint import Endpoint
 from tastemaker.serving.operations.json_depth import check_depth
-from tastemaker.serving.operations.operation import Content, Operation
+from tastemaker.serving.operations.operation import LINES, Content, Operation
 from tastemaker.serving.operations.service import RequestInfo
 from tastemaker.serving.tensorflow.routes import TensorFlowOperation, TensorFlowRoutes
 
@@ -219,8 +219,9 @@ def nested(levels, content):
 def test_json_deeper_than_32_levels_is_refused_on_every_route_that_takes_json(app, api, world):
     paths = [(method, path) for method, path, _ in declared(app) if method in ("POST", "PUT")]
     assert len(paths) > 6
-    headers = {**world.headers, "Content-Type": "application/json"}
     for method, path in paths:
+        media = LINES if path.endswith("/bulk") else "application/json"
+        headers = {**world.headers, "Content-Type": media}
         for deep in (nested(33, ""), nested(900, ""), '{"a":' * 33 + "1" + "}" * 33, "[" * 100_000):
             answer = api.request(method, path, content=deep, headers=headers)
             assert answer.status_code == 400

@@ -596,3 +596,91 @@ def test_a_refund_takes_back_what_the_model_has_learned(world):
         client.post(EVENTS, json=purchase("twin", product_id(4)))
         assert products(client.get(f"{USERS}/u004?k=30")) == products(client.get(f"{USERS}/twin?k=30"))
         assert product_id(8) in products(client.get(f"{USERS}/u004?k=159"))
+
+
+# Many at once -----------------------------------------------------------------------------------------------
+
+BULK = f"{EVENTS}/bulk"
+
+
+def jsonl(*lines):
+    return "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines).encode()
+
+
+def bulk(api, content, media="application/x-ndjson", **headers):
+    return api.post(BULK, content=content, headers={"Content-Type": media, **headers})
+
+
+def test_thousands_of_purchases_are_kept_in_one_request_and_are_in_the_lists(world):
+    lines = [{"user": f"guest{number % 50}", "product": product_id(number % 160)} for number in range(5_000)]
+    with api_of(world) as api:
+        answer = bulk(api, jsonl(*lines))
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"accepted": 5_000, "refused": 0, "repeated": False, "problems": []},
+        )
+        log = [json.loads(line) for line in api.get(f"{EVENTS}/export").text.splitlines()]
+        assert [(one["user_id"], one["product_id"]) for one in log] == [
+            (one["user"], one["product"]) for one in lines
+        ]
+        bought = {one["product"] for one in lines if one["user"] == "guest7"}
+        assert not bought & set(products(api.get(f"{USERS}/guest7", params={"k": 100})))
+
+
+def test_each_line_is_kept_wholly_or_refused_by_its_number(world):
+    good, more = (
+        {"user": "u", "product": product_id(1)},
+        {"user": "v", "product": product_id(2), "kind": "gift"},
+    )
+    spoilt = jsonl(
+        good, "", '{"user": "u"}', "no JSON", '{"user": "u", "product": 7, "quantity": -1}', more, "[" * 50
+    )
+    with api_of(world) as api:
+        answer = bulk(api, spoilt + b"\r\n\xff\n").json()
+        assert (answer["accepted"], answer["refused"], answer["unknown_kinds"]) == (2, 5, ["gift"])
+        assert [problem["line"] for problem in answer["problems"]] == [3, 4, 5, 7, 8]
+        details = [problem["detail"] for problem in answer["problems"]]
+        for detail, said in zip(
+            details,
+            ["missing required field `product`", "is not JSON", ">= 1e-09", "nests deeper", "is not JSON"],
+            strict=True,
+        ):
+            assert said in detail
+        assert api.get(f"{EVENTS}/export").text.count("\n") == 2
+
+
+def test_a_bulk_sent_again_under_its_key_is_kept_once(world):
+    content = jsonl({"user": "u", "product": 7}, "spoilt")
+    with api_of(world) as api:
+        named = {"Idempotency-Key": "till-7"}
+        first, again = bulk(api, content, **named).json(), bulk(api, content, **named).json()
+        assert (first["accepted"], first["refused"], first["repeated"]) == (1, 1, False)
+        assert again == first | {"repeated": True}
+        assert bulk(api, content + b"\n", **named).status_code == 422
+        assert api.get(f"{EVENTS}/export").text.count("\n") == 1
+
+
+def test_bulks_that_cannot_be_are_refused_whole(world):
+    line = {"user": "u", "product": 7}
+    with api_of(world, most_lines=3, body_bytes=500) as api:
+        assert bulk(api, jsonl(line, line, line) + b"\n").json()["accepted"] == 3
+        for content, status, said in (
+            (jsonl(line, line, line, line), 400, "4 lines; it may have 3"),
+            (b"", 400, "it is empty"),
+            (b"\n \n", 400, "it is empty"),
+            (jsonl("x", "y"), 400, "line 1: the line is not JSON"),
+            (jsonl({**line, "user": "u" * 600}), 413, "500 bytes"),
+        ):
+            answer = bulk(api, content)
+            assert (answer.status_code, said in answer.json()["detail"]) == (status, True), answer.text
+        assert bulk(api, jsonl(line), media="application/json").status_code == 415
+        assert bulk(api, jsonl(line), Authorization=f"Bearer {world.reader}").status_code == 403
+        assert api.get(f"{EVENTS}/export").text.count("\n") == 3
+
+
+def test_two_hundred_and_fifty_six_purchases_fit_a_request_and_one_more_does_not(world):
+    one = {"user": "u", "product": 7}
+    with api_of(world) as api:
+        assert api.post(EVENTS, json={"purchases": [one] * 256}).json()["accepted"] == 256
+        answer = api.post(EVENTS, json={"purchases": [one] * 257})
+        assert (answer.status_code, "257 entries; it may have 256" in answer.text) == (400, True)

@@ -20,23 +20,44 @@ from tastemaker.serving.answering.event_store import (
     read_events,
 )
 from tastemaker.serving.api.moments import microseconds_of
-from tastemaker.serving.api.schemas import EventsAnswer, EventsBody, ExportQuery
+from tastemaker.serving.api.schemas import (
+    BulkAnswer,
+    EventsAnswer,
+    EventsBody,
+    ExportQuery,
+    LineProblem,
+    PurchaseBody,
+)
 from tastemaker.serving.front.problems import Refusal
-from tastemaker.serving.operations.operation import Content
+from tastemaker.serving.operations.operation import Content, Lines
 from tastemaker.serving.operations.service import RequestInfo
 
-__all__ = ["TYPES", "add", "export"]
+__all__ = ["TYPES", "add", "add_many", "export"]
 
 TYPES = {
     "jsonl": "application/x-ndjson",
     "csv": "text/csv",
     "parquet": "application/vnd.apache.parquet",
 }
+SHOWN_PROBLEMS = 100
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 async def add(request: RequestInfo, body: EventsBody) -> EventsAnswer:
     """Answer ``POST /api/v1/events``: 200 once the purchases are on the disk, and in the queries of their users."""
+    events, accepted, repeated = await _kept(request, body.purchases)
+    return EventsAnswer(accepted, repeated, _unknown_kinds(request, events))
+
+
+async def add_many(request: RequestInfo, body: Lines[PurchaseBody]) -> BulkAnswer:
+    """Answer ``POST /api/v1/events/bulk``: 200 once all lines that can be taken are on the disk; the others are named."""
+    events, accepted, repeated = await _kept(request, body.taken)
+    problems = [LineProblem(line, detail) for line, detail in body.refused[:SHOWN_PROBLEMS]]
+    return BulkAnswer(accepted, len(body.refused), repeated, problems, _unknown_kinds(request, events))
+
+
+async def _kept(request: RequestInfo, purchases: list[PurchaseBody]) -> tuple[list[Event], int, bool]:
+    """Keep purchases, all of them or none; return them, how many were kept, and whether they had been before."""
     key = request.headers["Idempotency-Key"]
     if key is not None and not _KEY.fullmatch(key):
         raise Refusal(400, "an Idempotency-Key is 1 to 255 visible ASCII letters.")
@@ -50,7 +71,7 @@ async def add(request: RequestInfo, body: EventsBody) -> EventsAnswer:
             purchase.kind,
             msgspec.json.encode(purchase.context).decode() if purchase.context else "",
         )
-        for purchase in body.purchases
+        for purchase in purchases
     ]
     store = _store(request)
     digest = hashlib.sha256(request.content).digest()
@@ -62,7 +83,7 @@ async def add(request: RequestInfo, body: EventsBody) -> EventsAnswer:
         raise Refusal(507, str(error)) from None
     except EventsProblem as error:
         raise Refusal(503, str(error), headers={"Retry-After": "1"}) from None
-    return EventsAnswer(accepted, repeated, _unknown_kinds(request, events))
+    return events, accepted, repeated
 
 
 def _unknown_kinds(request: RequestInfo, events: list[Event]) -> list[str] | UnsetType:

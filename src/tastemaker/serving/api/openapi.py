@@ -18,7 +18,7 @@ from msgspec import Struct
 from tastemaker.serving.api import schemas as bodies
 from tastemaker.serving.front.settings import Settings
 from tastemaker.serving.operations.answers import tag_of
-from tastemaker.serving.operations.operation import Content, Operation, path_parts
+from tastemaker.serving.operations.operation import LINES, Content, Operation, path_parts
 from tastemaker.serving.operations.parsing import components, schema_of
 from tastemaker.serving.operations.service import RequestInfo
 
@@ -116,7 +116,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.body is not None:
         found["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": _reference(operation.body)}},
+            "content": _content_of(operation.body, lines=operation.takes_lines),
         }
     found["responses"] = {
         "200": _success(operation),
@@ -131,6 +131,23 @@ def _operation(operation: Operation) -> dict[str, Any]:
             else f"Needs a key of the role {operation.role} or admin."
         )
     return found
+
+
+def _content_of(body: type[Struct], *, lines: bool) -> dict[str, Any]:
+    """Return how a body is written; JSON lines are a list whose entries stand on a line each."""
+    if not lines:
+        return {JSON: {"schema": _reference(body)}}
+    return {
+        LINES: {
+            "schema": {
+                "type": "array",
+                "description": "One JSON object a line.",
+                "items": _reference(body),
+                "minItems": 1,
+                "x-limit": "most_lines",
+            }
+        }
+    }
 
 
 def _parameter(name: str, schema: dict[str, Any], required: bool) -> dict[str, Any]:
@@ -225,7 +242,10 @@ def _section(method: str, path: str, operation: dict[str, Any]) -> str:
     ]
     body = ""
     if "requestBody" in operation:
-        body = f"<p>Body: {_kind(operation['requestBody']['content']['application/json']['schema'])}</p>"
+        written = [
+            f"{_kind(one['schema'])} as {media}" for media, one in operation["requestBody"]["content"].items()
+        ]
+        body = f"<p>Body: {', '.join(written)}</p>"
     responses = operation["responses"]
     success = ", ".join(
         _kind(media["schema"]) if media else kind for kind, media in responses["200"]["content"].items()

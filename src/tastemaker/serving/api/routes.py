@@ -68,6 +68,11 @@ OPERATIONS: tuple[Operation, ...] = (
         role="events", refusals=(404, 413, 415, 422, 507), headers=("Idempotency-Key",),
     ),
     Operation(
+        "POST", "/api/v1/events/bulk", "add_many_events", "Keep thousands of live purchases, a JSON line each",
+        events.add_many,
+        role="events", refusals=(404, 413, 415, 422, 507), headers=("Idempotency-Key",),
+    ),
+    Operation(
         "GET", "/api/v1/events/export", "export_events", "Live purchases as a log for the next training",
         events.export, role="admin", refusals=(404,),
         media=tuple(events.TYPES.values()),

@@ -16,6 +16,7 @@ __all__ = [
     "BasketBody",
     "BatchAnswer",
     "BatchBody",
+    "BulkAnswer",
     "EffectAnswer",
     "EffectBody",
     "EventsAnswer",
@@ -28,6 +29,7 @@ __all__ = [
     "HistoryAnswer",
     "HistoryQuery",
     "IdlePinSaid",
+    "LineProblem",
     "ListQuery",
     "ModelAnswer",
     "ModelQuery",
@@ -629,4 +631,23 @@ class EventsAnswer(Struct):
             ),
         ]
         | UnsetType
+    ) = UNSET
+
+
+class LineProblem(Struct):
+    """A line that was refused."""
+
+    line: Annotated[int, Meta(description="Its number, from 1.")]
+    detail: str
+
+
+class BulkAnswer(Struct):
+    """What was kept of many lines."""
+
+    accepted: int
+    refused: int
+    repeated: Annotated[bool, Meta(description="Whether this idempotency key had been answered before.")]
+    problems: Annotated[list[LineProblem], Meta(description="The first 100 lines that were refused.")] = []
+    unknown_kinds: (
+        Annotated[list[str], Meta(description="Kinds that no model in service learned from.")] | UnsetType
     ) = UNSET

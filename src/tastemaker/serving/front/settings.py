@@ -57,6 +57,8 @@ class Settings:
     """Longest list that a request may ask for (400)"""
     most_queries: int = 256
     """Most users, baskets or products of one request (400)"""
+    most_lines: int = 10_000
+    """Most lines of a body of JSON lines (400)"""
     most_basket: int = 1000
     """Most products of one basket (400)"""
     seconds: float = 10.0

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from tastemaker.serving.front.middleware import check_role, header
 from tastemaker.serving.operations.answers import send_content, send_json
 from tastemaker.serving.operations.operation import Content, NoParameters, Operation
-from tastemaker.serving.operations.parsing import body_of, query_of
+from tastemaker.serving.operations.parsing import body_of, lines_of, query_of
 from tastemaker.serving.operations.service import RequestInfo, Service
 
 __all__ = ["Endpoint", "routes_of"]
@@ -54,7 +55,12 @@ class Endpoint:
         if operation.body is not None:
             content = await _content(receive)
             media = header(scope, b"content-type")
-            values["body"] = body_of(content, media, operation.body, service.settings)
+            if operation.takes_lines:  # thousands of them: not between the requests of others
+                values["body"] = await run_in_threadpool(
+                    lines_of, content, media, operation.body, service.settings
+                )
+            else:
+                values["body"] = body_of(content, media, operation.body, service.settings)
         headers = {name: _text(header(scope, name.lower().encode())) for name in operation.headers}
         request = RequestInfo(service, role, headers, content, notes)
         answer = await operation.handler(request, **values)

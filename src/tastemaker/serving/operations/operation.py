@@ -5,8 +5,8 @@ A handler's signature is the declaration of what it takes and gives, so that the
 
     async def put_rules(request: RequestInfo, query: ModelQuery, body: RulesBody) -> RulesAnswer: ...
 
-``query`` and ``body`` are parsed into the declared struct; every other parameter is a part of the path. The answer is the
-declared struct, which becomes JSON, or `Content`, which is sent as it is.
+``query`` and ``body`` are parsed into the declared struct, or the body into `Lines` of it; every other parameter is a part of the
+path. The answer is the declared struct, which becomes JSON, or `Content`, which is sent as it is.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal, TypeAlias, get_type_hints
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from msgspec import Struct
 
 from tastemaker.serving.front.api_keys import Need
 from tastemaker.serving.operations.service import RequestInfo
 
-__all__ = ["Content", "Handler", "NoParameters", "Operation", "open_paths"]
+__all__ = ["LINES", "Content", "Handler", "Lines", "NoParameters", "Operation", "open_paths"]
+
+T = TypeVar("T", bound=Struct)
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
 METHODS_WITH_BODY = ("POST", "PUT")
+LINES = "application/x-ndjson"
+"""The media type of JSON lines"""
 
 
 class NoParameters(Struct, forbid_unknown_fields=True):
@@ -39,6 +43,15 @@ class Content:
     media: str
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines(Generic[T]):
+    """A body of JSON lines, each of which is taken or refused by itself."""
+
+    taken: list[T]
+    refused: list[tuple[int, str]]
+    """Numbers of lines, from 1, and what is wrong with them"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,8 @@ class Operation:
     query: type[Struct] | None = field(init=False)
     """``None`` takes no parameters: JSON operations refuse them, and pages pass over them"""
     body: type[Struct] | None = field(init=False)
+    takes_lines: bool = field(init=False)
+    """Whether each line of the body is one of these"""
     answer: type[Struct] | type[Content] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,8 +92,10 @@ class Operation:
             )
         if not (isinstance(answer, type) and issubclass(answer, Struct | Content)):
             raise TypeError(f"the handler of {self.name} must declare what it answers, not {answer!r}")
+        takes_lines = get_origin(body) is Lines
         object.__setattr__(self, "query", query)
-        object.__setattr__(self, "body", body)
+        object.__setattr__(self, "body", get_args(body)[0] if takes_lines else body)
+        object.__setattr__(self, "takes_lines", takes_lines)
         object.__setattr__(self, "answer", answer)
 
 

@@ -14,8 +14,9 @@ from msgspec import UNSET, Struct
 from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.front.settings import Settings
 from tastemaker.serving.operations.json_depth import check_depth
+from tastemaker.serving.operations.operation import LINES, Lines
 
-__all__ = ["body_of", "components", "query_of", "schema_of"]
+__all__ = ["body_of", "components", "lines_of", "query_of", "schema_of"]
 
 T = TypeVar("T", bound=Struct)
 
@@ -56,16 +57,50 @@ def query_of(text: bytes, kind: type[T], settings: Settings) -> T:
 
 def body_of(body: bytes, media: bytes | None, kind: type[T], settings: Settings) -> T:
     """Return a JSON body as the declaration says; refuse (400) what does not fit, and (415) what says it is no JSON."""
-    said = (media or b"application/json").partition(b";")[0].strip().lower().decode("latin-1")
+    said = _media(media, "application/json")
     if said != "application/json" and not said.endswith("+json"):
         raise Refusal(415, f"the body must be application/json, not {said[:100]}.")
+    return _value_of(body, kind, settings, "body")
+
+
+def lines_of(body: bytes, media: bytes | None, kind: type[T], settings: Settings) -> Lines[T]:
+    """Return a body of JSON lines as the declaration says: each line is taken or refused by itself, and empty ones are passed over.
+
+    Refuses (400) more lines than there may be and a body without a line that can be taken, and (415) what says it is no JSON lines.
+    """
+    said = _media(media, LINES)
+    if said not in (LINES, "application/jsonl", "application/json-lines"):
+        raise Refusal(415, f"the body must be {LINES}, one JSON object a line, not {said[:100]}.")
+    lines = body.split(b"\n")
+    most = settings.most_lines
+    if len(lines) > most + 1 or (len(lines) > most and lines[-1].strip()):
+        raise Refusal(400, f"the body has {len(lines):,} lines; it may have {most:,}.", limit=most)
+    found: Lines[T] = Lines([], [])
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            found.taken.append(_value_of(line, kind, settings, "line"))
+        except Refusal as refusal:
+            found.refused.append((number, refusal.detail))
+    if not found.taken:
+        first = f"line {found.refused[0][0]}: {found.refused[0][1]}" if found.refused else "it is empty."
+        raise Refusal(400, f"no line of the body can be taken; {first}")
+    return found
+
+
+def _media(said: bytes | None, default: str) -> str:
+    return (said or default.encode()).partition(b";")[0].strip().lower().decode("latin-1")
+
+
+def _value_of(body: bytes, kind: type[T], settings: Settings, what: str) -> T:
     check_depth(body, settings.json_depth)
     try:
         found = _decoded(body, kind)
     except msgspec.ValidationError as error:
-        raise Refusal(400, f"the body does not fit: {str(error)[:300]}.") from None
+        raise Refusal(400, f"the {what} does not fit: {str(error)[:300]}.") from None
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise Refusal(400, f"the body is not JSON: {str(error)[:300]}.") from None
+        raise Refusal(400, f"the {what} is not JSON: {str(error)[:300]}.") from None
     if _has_names(kind):
         json.loads(body, object_pairs_hook=_once_each, parse_int=str, parse_float=str)
     _check_limits(found, settings)
