@@ -128,6 +128,12 @@ def test_an_unknown_user_is_a_sentence_and_again_is_no_mistake(api):
     assert api.delete(f"{GONE}?model=none").status_code == 404
 
 
+def test_a_history_is_nothing_that_can_be_deleted(api):
+    answer = api.delete(HISTORY)
+    assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (405, {"GET", "HEAD"})
+    assert is_known(api)
+
+
 def test_only_an_admin_forgets(api, world):
     reader = {"Authorization": f"Bearer {world.reader}"}
     assert api.delete(GONE, headers=reader).status_code == 403

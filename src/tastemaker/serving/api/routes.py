@@ -42,7 +42,7 @@ OPERATIONS: tuple[Operation, ...] = (
         catalogue.history, role="read", refusals=(404, 422),
     ),
     Operation(
-        "DELETE", "/api/v1/users/{user:path}", "forget_user", "Forget a user, with a receipt",
+        "DELETE", "/api/v1/users/{user}", "forget_user", "Forget a user, with a receipt",
         users.forget, role="admin", refusals=(404, 422, 507),
     ),
     Operation(
