@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from api_worlds import api_world
 from serving_worlds import PRODUCTS, client_of, product_id
@@ -136,6 +139,12 @@ def test_two_people_publish_one_after_the_other_and_a_change_of_the_catalogue_is
         ({"do": "ban", "where": {"price": "cheap"}}, "'cheap' is no value of the column 'price'"),
         ({"do": "boost", "products": [1000], "factor": -1}, "factor of rule 1 .* is -1; it must be greater than 0"),
         ({"do": "ban", "products": [1000], "from": "2026-12-24", "to": "2026-12-01"}, "before it begins"),
+        ({"do": "boost", "products": [1000], "factor": 0}, "factor of rule 1 .* is 0; it must be greater than 0"),
+        ({"do": "bury", "products": [1000], "factor": "half"}, "factor of rule 1"),
+        ({"do": "boost", "products": [1000], "places": 0}, "places of rule 1"),
+        ({"do": "ban", "where": {"price": {"min": "cheap"}}}, "price"),
+        ({"do": "at_most", "column": "colour", "most": 2}, "has no column 'colour'"),
+        ({"do": "ban", "products": [1000], "from": "soon"}, "soon"),
     ],
 )  # fmt: skip
 def test_rules_that_cannot_hold_are_refused_where_they_are_wrong_and_nothing_is_half_done(bench, rule, said):
@@ -150,3 +159,56 @@ def test_rules_that_cannot_hold_are_refused_where_they_are_wrong_and_nothing_is_
         assert re.search(said, answer.json()["detail"])
     assert client.get("/api/v1/rules").json()["rules"] == {"deny": [1000]}
     assert len(client.get("/api/v1/rules/history").json()["published"]) == 2
+
+
+def test_a_pin_of_an_unknown_product_is_published_and_named_as_without_effect(bench):
+    client, _ = bench
+    answer = client.put("/api/v1/rules", json={"pin": ["gone", product_id(150)]})
+    assert (answer.status_code, answer.json()["unknown"]) == (200, ["gone"])
+    assert answer.json()["idle_pins"] == [{"product": "gone", "rule": None}]
+    assert all(found[0] == product_id(150) for found in lists(client).values())
+
+
+def test_of_many_who_publish_at_once_one_wins_and_the_others_are_told(bench):
+    client, _ = bench
+    mark = client.get("/api/v1/rules").json()["mark"]
+
+    def publish(number):
+        return client.put("/api/v1/rules", json={"deny": [1000 + 7 * number]}, headers={"If-Match": mark})
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(publish, range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
+    winner = next(answer for answer in answers if answer.status_code == 200)
+    assert client.get("/api/v1/rules").json()["rules"] == winner.json()["rules"]
+    assert len(client.get("/api/v1/rules/history").json()["published"]) == 2
+
+
+def test_a_catalogue_that_lost_a_column_of_a_rule_holds_lists_back_until_it_is_mended(bench):
+    client, world = bench
+    ban = {"rules": [{"do": "ban", "where": {"brand": "a"}}]}
+    assert client.put("/api/v1/rules", json=ban).status_code == 200
+    file = world.settings.catalogue
+    whole = pl.read_parquet(file)
+    whole.drop("brand").write_parquet(file)
+    settings = {"catalogue": file, "keys": world.settings.keys, "poll_seconds": 0.05}
+    with client_of(world.settings.models, **settings) as again:
+        again.headers.update(world.headers)
+        refused = again.get(f"/api/v1/recommendations/users/{USER}")
+        assert (refused.status_code, "are not known" in refused.text or "cannot be read" in refused.text) == (
+            503,
+            True,
+        )
+        ready = again.get("/readyz")
+        assert ready.status_code == 503
+        assert "has no column 'brand'" in ready.text
+        said = again.get("/api/v1/rules").json()
+        assert "has no column 'brand'" in said["problem"]
+        whole.write_parquet(file)
+        end = time.monotonic() + 30
+        while again.get("/readyz").status_code != 200:
+            assert time.monotonic() < end, again.get("/readyz").text
+            time.sleep(0.05)
+        listed = ids(again.get(f"/api/v1/recommendations/users/{USER}", params={"k": 100}))
+        brands = dict(whole.select("product_id", "brand").iter_rows())
+        assert {brands[one] for one in listed} == {"b", "c"}

@@ -187,10 +187,10 @@ class RulesFile:
         """Whether good rules were read, or there was no file"""
         self.look()
 
-    def look(self) -> bool:
-        """Read the file if it changed since; return whether it did."""
+    def look(self, *, again: bool = False) -> bool:
+        """Read the file if it changed since, or ``again`` where what ``check`` knows did; return whether it was read."""
         mark = mark_of(self._file)
-        if mark == self._mark:
+        if mark == self._mark and not again:
             return False
         if mark is None and self._known and not self._file.parent.is_dir():
             return False  # the whole folder was unmounted or moved: better the former rules than none

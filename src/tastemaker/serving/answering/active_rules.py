@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from datetime import UTC, datetime
 from functools import partial
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from tastemaker.errors import RulesLost, RulesProblem, TastemakerError
 from tastemaker.ranking.rules.rule_book import RuleBook, compile_rules, sold_counts
@@ -35,6 +35,8 @@ class RulesInForce:
     def __init__(self, registry: Registry, *, without: bool = False) -> None:
         self._registry, self._without = registry, without
         self._files: dict[str, RulesFile] = {}
+        self._checked_by: WeakValueDictionary[str, LoadedModel] = WeakValueDictionary()
+        """The version of each model by which its rules were last checked"""
         self._books: WeakKeyDictionary[LoadedModel, OrderedDict[tuple[Rules, ...], RuleBook]] = (
             WeakKeyDictionary()
         )
@@ -49,11 +51,15 @@ class RulesInForce:
 
     def _look_at(self, name: str, served: Served) -> None:
         file = self._files.get(name)
+        loaded = None if served.default is None else served.get()
         if file is None:
             file = self._files[name] = RulesFile(served.folder / FILE, partial(self._check, name))
             changed = file.rules != NO_RULES or file.problem is not None
         else:
-            changed = file.look()
+            # rules that cannot hold may hold for another version, or where a catalogue has its column again
+            changed = file.look(again=file.problem is not None and self._checked_by.get(name) is not loaded)
+        if loaded is not None:
+            self._checked_by[name] = loaded
         if changed and file.problem:
             log.error("the rules of %s: %s %s", name, file.problem, self._instead(file))
         elif changed:
