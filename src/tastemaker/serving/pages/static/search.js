@@ -8,8 +8,6 @@ import { go, link } from "./routes.js";
 import { at, described, nameOf, parts } from "./store.js";
 import { picture } from "./tile.js";
 
-const WAIT = 120;
-
 /** Fill the box; return a function that puts the focus there. */
 export function searchBox(place) {
   const input = h("input", {
@@ -26,11 +24,11 @@ export function searchBox(place) {
 
   let options = [];
   let active = -1;
-  let timer, asking;
+  let asking, shown;
 
   function close() {
-    clearTimeout(timer);
     asking?.abort();
+    asking = shown = undefined;
     found.hidden = true;
     input.setAttribute("aria-expanded", "false");
     activate(-1);
@@ -46,7 +44,8 @@ export function searchBox(place) {
     }
   }
 
-  function show(content, said) {
+  function show(content, said, text) {
+    found.dataset.text = text;
     found.replaceChildren(...content);
     found.hidden = false;
     input.setAttribute("aria-expanded", "true");
@@ -56,10 +55,11 @@ export function searchBox(place) {
 
   async function suggest() {
     const text = input.value.trim();
-    asking?.abort();
     if (!text) return close();
+    if (asking) return undefined; // one question at a time; what was typed meanwhile is asked when its answer is there
     asking = new AbortController();
     const { signal } = asking;
+    shown = text;
     try {
       const [catalogue, products, users] = await Promise.all([
         parts(), api.products(at(), text, 6, signal), api.users(at(), text, 4, signal),
@@ -71,11 +71,16 @@ export function searchBox(place) {
       ].map((one, place) => (one.element.setAttribute("id", `found-${place}`), one));
       const nothing = h("li", { class: "none", role: "presentation" }, "Nothing is named or spelled like this.");
       const counts = `${format.many(products.products.length, "product")}, ${format.many(users.users.length, "customer")} found.`;
-      return show(options.length ? options.map((one) => one.element) : [nothing], options.length ? counts : "Nothing found.");
+      return show(options.length ? options.map((one) => one.element) : [nothing], options.length ? counts : "Nothing found.", text);
     } catch (trouble) {
       if (trouble.name === "AbortError") return undefined;
       options = [];
-      return show([h("li", { class: "none", role: "presentation" }, `${trouble.title ?? "The search failed"}.`)], "The search failed.");
+      return show([h("li", { class: "none", role: "presentation" }, `${trouble.title ?? "The search failed"}.`)], "The search failed.", text);
+    } finally {
+      if (asking?.signal === signal) {
+        asking = undefined;
+        if (input.value.trim() !== shown) suggest();
+      }
     }
   }
 
@@ -94,7 +99,7 @@ export function searchBox(place) {
     go(address);
   }
 
-  input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(suggest, WAIT); });
+  input.addEventListener("input", suggest);
   input.addEventListener("focus", () => { if (input.value.trim()) suggest(); });
   input.addEventListener("blur", close);
   input.addEventListener("keydown", (event) => {
