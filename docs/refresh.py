@@ -119,14 +119,16 @@ def run_command(command: str) -> str:
 
 
 def shape(output: str) -> list[str]:
-    r"""Return an output without what may change from run to run: digits, spacing, and how often a line repeats.
+    r"""Return an output without what may change from run to run: digits, units of memory, spacing, how often a line repeats.
 
     >>> shape("Wrote 12 lines  after 0.5 s.\n\n 1  2.0\n 2  2.5\n")
     ['Wrote # lines after # s.', '# #']
+    >>> shape("peak memory 1.0 GiB") == shape("peak memory 980 MiB")
+    True
     """
     lines: list[str] = []
     for line in output.splitlines():
-        plain = " ".join(re.sub(r"\d[\d,.]*\d|\d", "#", line).split())
+        plain = " ".join(re.sub(r"# [KMG]iB", "# bytes", re.sub(r"\d[\d,.]*\d|\d", "#", line)).split())
         if plain.strip(GAP + " ") and [plain] != lines[-1:]:
             lines.append(plain)
     return lines

@@ -24,6 +24,7 @@ def asked(uri: str, query: str) -> list[tuple]:
 
 
 def test_the_shop_of_the_compose_file_gets_a_model_and_lists_from_a_real_postgresql(postgresql, tmp_path):
+    asked(postgresql, "DROP SCHEMA IF EXISTS shop CASCADE")  # the user's own, which comes before public
     asked(postgresql, "DROP TABLE IF EXISTS lists, purchases, products")
     for statement in (DEPLOY / "postgres" / "schema.sql").read_text().split(";"):
         if statement.strip():

@@ -67,6 +67,16 @@ def test_newer_lists_take_the_place_of_older_ones(database):
     assert asked(database, "SELECT user_id FROM lists") == [("a",)]
 
 
+def test_ids_that_were_numbers_and_are_text_now_take_their_place(database):
+    to(database, LISTS)
+    to(database, LISTS.with_columns(product_id=pl.Series(["7", "guest-9", "7"])))
+    assert asked(database, "SELECT product_id FROM lists ORDER BY product_id") == [
+        ("7",),
+        ("7",),
+        ("guest-9",),
+    ]
+
+
 def test_what_fails_half_way_leaves_the_old_lists(database):
     to(database, LISTS)
 

@@ -38,7 +38,8 @@ def check_table(address: Address) -> Address:
 def write_table(address: Address, frames: Iterator[pl.DataFrame]) -> int:
     """Fill a table with frames and return the number of rows; readers see the old table until the new one is whole.
 
-    An older table of the same columns gives way; in PostgreSQL its indexes, privileges and constraints stay. Raises
+    An older table of the same columns gives way; in PostgreSQL its indexes, privileges and constraints stay, and a column
+    of numbers becomes one of text where the new lists have text there. Raises
     `DatabaseProblem`, also for a table of other columns: it holds something else.
     """
     check_table(address)
@@ -74,6 +75,8 @@ def _to_postgresql(address: Address, frames: Iterator[pl.DataFrame]) -> int:
             grants = _asked(cursor, _GRANTS, table)
             cursor.execute(f"ALTER TABLE {beside} RENAME TO {quoted(staging + '_new')}")
             cursor.execute(f"CREATE TABLE {beside} (LIKE {table} INCLUDING ALL)")
+            for (column,) in _asked(cursor, _NOW_TEXT, beside, f"{schema}{quoted(staging + '_new')}"):
+                cursor.execute(f"ALTER TABLE {beside} ALTER COLUMN {column} TYPE text USING {column}::text")
             cursor.execute(
                 f"INSERT INTO {beside} ({_listed(first)}) SELECT {_listed(first)} FROM {schema}{quoted(staging + '_new')}"
             )
@@ -113,14 +116,22 @@ _COLUMNS: Final = (
     "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped"
 )
 
+# Ids that were numbers are text now, as after the first `guest-7`: the older table's type cannot hold them.
+_NOW_TEXT: Final = (
+    "SELECT quote_ident(attname) FROM pg_attribute AS older JOIN pg_attribute AS newer USING (attname) "
+    "JOIN pg_type ON pg_type.oid = older.atttypid "
+    "WHERE older.attrelid = to_regclass($1) AND newer.attrelid = to_regclass($2) AND older.attnum > 0 "
+    "AND newer.atttypid = 'text'::regtype AND pg_type.typcategory <> 'S'"
+)
+
 _GRANTS: Final = (
     "SELECT acl.privilege_type, CASE WHEN acl.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(acl.grantee)) END "
     "FROM pg_class, aclexplode(relacl) AS acl WHERE pg_class.oid = to_regclass($1) AND acl.grantee <> relowner"
 )
 
 
-def _asked(cursor: Any, statement: str, table: str) -> list[Sequence[Any]]:
-    cursor.execute(statement, (table,))
+def _asked(cursor: Any, statement: str, *tables: str) -> list[Sequence[Any]]:
+    cursor.execute(statement, tables)
     found: list[Sequence[Any]] = cursor.fetchall()
     return found
 
