@@ -13,14 +13,14 @@ PRODUCTS, DIMENSIONS, TOKENS = 7, 16, 5
 OFFSETS = np.array([0, 3, 4, 6], np.int64)
 HISTORIES = np.array([0, 2, 5, 1, 2, 6], np.int32)
 QUERY_BAGS = (
-    np.array([0, 1, 2, 4, 4, 5, 6]),
-    np.array([0, 1, 0, 2, 2, 1], np.int32),
-    np.array([1, 1, 1, 0.5, 1, 1], np.float32),
+    np.array([0, 1, 2, 8, 8, 9, 10]),  # some bags are read four tokens at a time, and then the rest
+    np.array([0, 1, 0, 2, 1, 3, 4, 0, 2, 1], np.int32),
+    np.array([1, 1, 1, 0.5, 0.3, 1, 0.7, 0.2, 1, 1], np.float32),
 )
 PRODUCT_BAGS = (
-    np.array([0, 1, 2, 2, 3, 4, 5, 6]),
-    np.array([3, 4, 3, 3, 4, 4], np.int32),
-    np.array([1, 1, 1, 1, 2, 1], np.float32),
+    np.array([0, 1, 2, 2, 7, 8, 9, 10]),
+    np.array([3, 4, 3, 4, 0, 1, 2, 3, 4, 4], np.int32),
+    np.array([1, 1, 1, 0.4, 0.6, 1, 0.5, 1, 2, 1], np.float32),
 )
 NO_BAGS = (np.zeros(7, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
 NO_PRODUCT_BAGS = (np.zeros(PRODUCTS + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))

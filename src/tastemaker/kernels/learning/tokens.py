@@ -43,6 +43,25 @@ def take_pairs(
 
 
 @kernel(fast=True, inline=True)
+def add_weighted(
+    first: int, last: int, rows: Rows, weights: Floats, table: Floats, slot: int, out: Floats
+) -> None:
+    """Add Σ ``weights[j] · table[rows[j]]``, j from ``first`` to ``last - 1``, to ``out[slot]``: four rows in one pass over it."""
+    place, fours = first, first + (last - first) // 4 * 4
+    while place < fours:
+        a, b, c, e = rows[place], rows[place + 1], rows[place + 2], rows[place + 3]
+        wa, wb, wc, we = weights[place], weights[place + 1], weights[place + 2], weights[place + 3]
+        for d in range(out.shape[1]):
+            out[slot, d] += (wa * table[a, d] + wb * table[b, d]) + (wc * table[c, d] + we * table[e, d])
+        place += 4
+    while place < last:
+        a, wa = rows[place], weights[place]
+        for d in range(out.shape[1]):
+            out[slot, d] += wa * table[a, d]
+        place += 1
+
+
+@kernel(fast=True, inline=True)
 def gather_product(
     row: int,
     vectors: Floats,
@@ -56,10 +75,7 @@ def gather_product(
     """Set ``out[slot]`` to a product's own vector and its attributes'."""
     for d in range(out.shape[1]):
         out[slot, d] = vectors[row, d]
-    for place in range(bag_offsets[row], bag_offsets[row + 1]):
-        weight, token = bag_weights[place], bag[place]
-        for d in range(out.shape[1]):
-            out[slot, d] += weight * tokens[token, d]
+    add_weighted(bag_offsets[row], bag_offsets[row + 1], bag, bag_weights, tokens, slot, out)
 
 
 @kernel(fast=True, inline=True)
@@ -93,52 +109,87 @@ def softmax_of(
 
 
 @kernel(fast=True, inline=True)
-def pull_token(
-    token: int,
-    weight: np.float32,
-    times: np.float32,
-    i: int,
-    pulls: Floats,
-    gradients: Floats,
-    taken: Floats,
-    used: Rows,
-    count: int,
+def count_tokens(
+    first: int, last: int, bag: Rows, times: np.float32, counts: Rows, taken: Floats, used: Rows, count: int
 ) -> int:
-    """Add ``weight · pulls[i]`` to a token's gradient and count how often it took part; return how many tokens have a gradient."""
-    if taken[token] == 0:
-        used[count] = token
-        count += 1
-    taken[token] += times
-    for d in range(gradients.shape[1]):
-        gradients[token, d] += weight * pulls[i, d]
+    """Count how often each token of ``bag[first:last]`` takes part in a batch; return how many tokens do so far."""
+    for place in range(first, last):
+        token = bag[place]
+        if counts[token] == 0:
+            used[count] = token
+            count += 1
+        counts[token] += 1
+        taken[token] += times
     return count
+
+
+@kernel(inline=True)
+def start_lists(count: int, used: Rows, counts: Rows, starts: Rows) -> None:
+    """Set ``starts[j]`` to where the list of the j-th used token begins, and ``counts[token]`` to the place of its next entry."""
+    place = 0
+    for j in range(count):
+        token = used[j]
+        starts[j] = place
+        place += counts[token]
+        counts[token] = starts[j]
+    starts[count] = place
+
+
+@kernel(inline=True)
+def list_tokens(
+    first: int,
+    last: int,
+    bag: Rows,
+    bag_weights: Floats,
+    source: int,
+    counts: Rows,
+    sources: Rows,
+    weights: Floats,
+) -> None:
+    """Enter a source of gradients, and its weight, in the list of each token of ``bag[first:last]``."""
+    for place in range(first, last):
+        token = bag[place]
+        entry = counts[token]
+        counts[token] = entry + 1
+        sources[entry] = source
+        weights[entry] = bag_weights[place]
 
 
 @kernel(fast=True, inline=True)
 def step_tokens(
     count: int,
     used: Rows,
+    counts: Rows,
     taken: Floats,
-    gradients: Floats,
+    lists: tuple[Rows, Rows, Floats],
+    pulls: Floats,
     decay: Floats,
     learning_rate: float,
     tokens: Floats,
     squares: Floats,
+    gradient: Floats,
 ) -> None:
-    """Make one step of Adagrad for each token that took part, and clear its gradient."""
-    for place in range(count):
-        token = used[place]
+    """Make one step of Adagrad for each token that took part: its gradient is the weighted sum of the pulls in its list.
+
+    ``lists``: where each token's begins, then all entries' rows of ``pulls`` and weights. ``gradient[1, D]`` is scratch;
+    ``counts`` and ``taken`` are zero again.
+    """
+    starts, sources, weights = lists
+    for j in range(count):
+        token = used[j]
         pull = decay[token] * taken[token]
         taken[token] = 0
+        counts[token] = 0
+        for d in range(tokens.shape[1]):
+            gradient[0, d] = pull * tokens[token, d]
+        add_weighted(starts[j], starts[j + 1], sources, weights, pulls, 0, gradient)
         square = np.float32(0)
         for d in range(tokens.shape[1]):
-            gradients[token, d] += pull * tokens[token, d]
-            square += gradients[token, d] * gradients[token, d]
+            square += gradient[0, d] * gradient[0, d]
         squares[token] += square
         step = np.float32(learning_rate) / np.sqrt(squares[token] + EPSILON)
         for d in range(tokens.shape[1]):
-            tokens[token, d] -= step * gradients[token, d]
-            gradients[token, d] = 0
+            tokens[token, d] -= step * gradient[0, d]
 
 
 @kernel(fast=True, inline=True)
@@ -173,9 +224,9 @@ def step_product(
 
 @kernel(fast=True, inline=True)
 def pull_baskets(
-    users: int, ends: Offsets, slots: Rows, pulls: Floats, gradients: Floats, others: Floats
+    users: int, ends: Offsets, slots: Rows, scales: Floats, pulls: Floats, gradients: Floats, others: Floats
 ) -> None:
-    """Give every product of a basket the pulls of the user's other targets, ``pulls[m, D]``."""
+    """Give every product of a basket the scaled pulls of the user's other targets, ``scales[m] · pulls[m, D]``."""
     dimensions = pulls.shape[1]
     total = np.empty(dimensions, np.float32)
     start = 0
@@ -185,11 +236,11 @@ def pull_baskets(
             total[:] = 0
             for i in range(start, end):
                 for d in range(dimensions):
-                    total[d] += pulls[i, d]
+                    total[d] += scales[i] * pulls[i, d]
             for i in range(start, end):
                 others[slots[i], 2] += 1
                 for d in range(dimensions):
-                    gradients[slots[i], dimensions + d] += total[d] - pulls[i, d]
+                    gradients[slots[i], dimensions + d] += total[d] - scales[i] * pulls[i, d]
         start = end
 
 
@@ -231,18 +282,23 @@ def learn_token_batches(
     dimensions, products = vectors.shape[1], vectors.shape[0]
     query_offsets, query_tokens, query_weights = query_bags
     bag_offsets, bag, bag_weights = product_bags
-    room, most = 0, 0
+    room, most, widest, fullest = 0, 0, 0, 0
+    for row in range(products):
+        widest = max(widest, bag_offsets[row + 1] - bag_offsets[row])
     for b in range(first_batch, last_batch):
-        size = 0
+        size, told = 0, 0
         for place in range(batch_starts[b], batch_starts[b + 1]):
-            size += min(offsets[order[place] + 1] - offsets[order[place]], longest)
-        room = max(room, size)
+            start, end = offsets[order[place]], offsets[order[place] + 1]
+            size += min(end - start, longest)
+            told += query_offsets[end] - query_offsets[start]
+        room, fullest = max(room, size), max(fullest, told)
         most = max(most, batch_starts[b + 1] - batch_starts[b])
     lanes = negatives + -negatives % 16
     pairs, targets, ends = np.empty(room, np.int64), np.empty(room, np.int32), np.empty(most, np.int64)
     target_slots, drawn_slots = np.empty(room, np.int32), np.empty(negatives, np.int32)
-    queries, pulls = np.empty((room, dimensions), np.float32), np.empty((room, dimensions), np.float32)
-    scales = np.empty(room, np.float32)
+    queries, scales = np.empty((room, dimensions), np.float32), np.empty(room, np.float32)
+    # Where tokens get their gradients from: the pulls of the queries, and behind them the products' in both roles.
+    pulls = np.empty((2 * room + lanes, dimensions), np.float32)
     drawn, coins = np.empty(negatives, np.int32), np.empty(negatives, np.int32)
     sampled, turned = np.zeros((lanes, dimensions), np.float32), np.zeros((dimensions, lanes), np.float32)
     logits, weights = np.empty((room, lanes), np.float32), np.empty((lanes, room), np.float32)
@@ -257,11 +313,15 @@ def learn_token_batches(
         (room + lanes, 2 * dimensions), np.float32
     )  # as what is found, and as a part of baskets
     others = np.empty((room + lanes, 3), np.float32)  # the bias's gradient, and how often the row was either
-    token_gradients, taken = np.zeros(tokens.shape, np.float32), np.zeros(tokens.shape[0], np.float32)
+    counts, taken = np.zeros(tokens.shape[0], np.int32), np.zeros(tokens.shape[0], np.float32)
     used_tokens = np.empty(tokens.shape[0], np.int32)
-    both = np.empty(
-        (1, dimensions), np.float32
-    )  # a product's gradient in both roles, which its attributes share
+    entries = fullest + min((room + lanes) * widest, bag.shape[0])  # a product has one slot
+    lists = (
+        np.empty(tokens.shape[0] + 1, np.int32),
+        np.empty(entries, np.int32),
+        np.empty(entries, np.float32),
+    )
+    gradient = np.empty((1, dimensions), np.float32)
 
     for b in range(first_batch, last_batch):
         users = order[batch_starts[b] : batch_starts[b + 1]]
@@ -286,10 +346,8 @@ def learn_token_batches(
                 drawn_slots[i - m] = slots[row]
         compose_queries(local, users.shape[0], ends, target_slots, damping, queries, scales)
         for i in range(m):
-            for place in range(query_offsets[pairs[i]], query_offsets[pairs[i] + 1]):
-                weight, token = query_weights[place], query_tokens[place]
-                for d in range(dimensions):
-                    queries[i, d] += weight * tokens[token, d]
+            first, last = query_offsets[pairs[i]], query_offsets[pairs[i] + 1]
+            add_weighted(first, last, query_tokens, query_weights, tokens, i, queries)
         for k in range(negatives):
             offsets_of[k] = bias[drawn[k]] + corrections[drawn[k]]
             for d in range(dimensions):
@@ -300,7 +358,6 @@ def learn_token_batches(
             for k in range(lanes):
                 logits[i, k] = offsets_of[k]
         multiply_add(queries, turned, logits, m, dimensions)
-        token_count = 0
         for i in range(m):
             place, own = target_slots[i], bias[targets[i]]
             for d in range(dimensions):
@@ -328,35 +385,32 @@ def learn_token_batches(
                 others[place, 0] += weights[k, i]
             for d in range(dimensions):
                 gradients[place, d] += pushes[k, d]
+        pull_baskets(users.shape[0], ends, target_slots, scales, pulls, gradients, others)
+        # Tokens: who takes part and how often, then the list of each token's sources, then one step for each.
+        token_count = 0
         for i in range(m):
-            for place in range(query_offsets[pairs[i]], query_offsets[pairs[i] + 1]):
-                token_count = pull_token(
-                    query_tokens[place], query_weights[place], np.float32(1), i, pulls,
-                    token_gradients, taken, used_tokens, token_count,
-                )  # fmt: skip
-            for d in range(dimensions):
-                pulls[i, d] *= scales[i]
-        pull_baskets(users.shape[0], ends, target_slots, pulls, gradients, others)
+            first, last = query_offsets[pairs[i]], query_offsets[pairs[i] + 1]
+            token_count = count_tokens(
+                first, last, query_tokens, np.float32(1), counts, taken, used_tokens, token_count
+            )
         for slot in range(count):
             row, times = used[slot], others[slot, 1] + others[slot, 2]
             slots[row] = -1
             for d in range(dimensions):
-                both[0, d] = gradients[slot, d] + gradients[slot, dimensions + d]
-            for place in range(bag_offsets[row], bag_offsets[row + 1]):
-                token_count = pull_token(
-                    bag[place], bag_weights[place], max(times, np.float32(1e-9)), 0, both,
-                    token_gradients, taken, used_tokens, token_count,
-                )  # fmt: skip
+                pulls[room + slot, d] = gradients[slot, d] + gradients[slot, dimensions + d]
+            token_count = count_tokens(
+                bag_offsets[row], bag_offsets[row + 1], bag, times, counts, taken, used_tokens, token_count
+            )
             step_product(
                 row, gradients[slot], others[slot], vectors, bias, squares, decay[row], learning_rate
             )
+        start_lists(token_count, used_tokens, counts, lists[0])
+        for i in range(m):
+            first, last = query_offsets[pairs[i]], query_offsets[pairs[i] + 1]
+            list_tokens(first, last, query_tokens, query_weights, i, counts, lists[1], lists[2])
+        for slot in range(count):
+            first, last = bag_offsets[used[slot]], bag_offsets[used[slot] + 1]
+            list_tokens(first, last, bag, bag_weights, room + slot, counts, lists[1], lists[2])
         step_tokens(
-            token_count,
-            used_tokens,
-            taken,
-            token_gradients,
-            token_decay,
-            learning_rate,
-            tokens,
-            token_squares,
-        )
+            token_count, used_tokens, counts, taken, lists, pulls, token_decay, learning_rate, tokens, token_squares, gradient
+        )  # fmt: skip
