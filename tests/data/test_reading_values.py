@@ -59,6 +59,10 @@ def test_white_space_is_no_part_of_an_id_and_case_and_zeros_are(tmp_path: Path):
         tm.read_purchases(pl.DataFrame({"user": [" Ann", "Ann ", "ann\t"], "item": ["007", "7", "x"]})),
     ):
         assert pairs(log) == [("Ann", "007"), ("Ann", "7"), ("ann", "x")]
+        assert (
+            "3 user ids in column 'user' are between white space (' Ann'), which is taken off."
+            in log.read.warnings
+        )
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ class Tidied:
     """``Boolean[n]``, where a word such as ``NULL`` stood"""
     pointed: pl.Series
     """``Boolean[n]``, where ``.0`` was taken off"""
+    spaced: pl.Series
+    """``Boolean[n]``, where white space was taken off an id"""
 
 
 def normalise_ids(ids: pl.Series | Iterable[object], *, noun: str) -> tuple[pl.Series, IdForm]:
@@ -100,7 +102,7 @@ def tidied(texts: pl.Series, *, keep_null_words: bool = False) -> Tidied:
     >>> tidied(pl.Series([" a", "17850.0", "NULL", "007"])).ids.to_list()
     ['a', '17850', None, '007']
     """
-    ids = texts.str.strip_chars()
+    ids = stripped = texts.str.strip_chars()
     pointed = ids.str.contains(r"^-?\d+\.\d+$").fill_null(False)
     whole = ids.str.contains(r"^-?\d+\.0+$").fill_null(False)
     if bool(whole.any()) and bool((whole == pointed).all()):
@@ -109,7 +111,8 @@ def tidied(texts: pl.Series, *, keep_null_words: bool = False) -> Tidied:
         whole = pl.Series([False]).new_from_index(0, len(ids))
     words = list(NULL_WORDS[:1] if keep_null_words else NULL_WORDS)
     nothing = ids.is_in(words).fill_null(False)
-    return Tidied(ids.set(nothing, None), nothing & (ids != ""), whole)
+    spaced = (stripped != texts).fill_null(False) & ~nothing
+    return Tidied(ids.set(nothing, None), nothing & (stripped != ""), whole, spaced)
 
 
 def typed_ids(texts: pl.Series) -> tuple[pl.Series, IdForm]:

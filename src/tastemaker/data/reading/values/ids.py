@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import polars as pl
 
-from tastemaker.data.identifiers import IdForm, normalise_ids, python_values, tidied, typed_ids
+from tastemaker.data.identifiers import IdForm, Tidied, normalise_ids, python_values, tidied, typed_ids
 from tastemaker.data.reading.files.limits import LONGEST_ID
 from tastemaker.data.reading.values.codes import IdPlan, distinct_of
 from tastemaker.data.vocabulary import Noun
@@ -71,7 +71,7 @@ def coded(
     warnings: tuple[str, ...] = ()
     if tidy.ids.null_count() or bool((tidy.ids != ids).any()):
         rows = np.bincount(codes[codes >= len(first)] - len(first), minlength=len(ids))
-        warnings = _said(tidy.null_words, tidy.pointed, ids=raw, rows=rows, noun=noun, name=name)
+        warnings = _said(tidy, ids=raw, rows=rows, noun=noun, name=name)
         places, ids = _merged(first.append(tidy.ids.alias("id")))
         codes = places[codes]
     else:
@@ -110,22 +110,20 @@ def _merged(ids: pl.Series) -> tuple[Rows, pl.Series]:
     return table, distinct
 
 
-def _said(
-    null_words: pl.Series, pointed: pl.Series, *, ids: pl.Series, rows: AnyArray, noun: Noun, name: str
-) -> tuple[str, ...]:
-    if not bool(null_words.any()) and not bool(pointed.any()):
-        return ()
-    warnings = []
-    if bool(pointed.any()):
-        example = ids.filter(pointed).sort()[0]
-        warnings.append(
-            f"{int(rows[pointed.to_numpy()].sum()):,} {noun} ids in column {name!r} are whole numbers with a point ({example!r}); "
-            "each is read as the integer, one and the same id."
-        )
-    if bool(null_words.any()):
-        words = ", ".join(map(repr, ids.filter(null_words).sort().head(4).to_list()))
-        warnings.append(
-            f"{int(rows[null_words.to_numpy()].sum()):,} {noun} ids in column {name!r} are words for nothing ({words}) and "
-            "count as no id; --keep-null-words keeps them."
-        )
-    return tuple(warnings)
+def _said(tidy: Tidied, *, ids: pl.Series, rows: AnyArray, noun: Noun, name: str) -> tuple[str, ...]:
+    """Return a sentence for each kind of change, with the number of rows and an example."""
+
+    def said(mask: pl.Series, what: str, so: str, shown: int = 1) -> list[str]:
+        if not bool(mask.any()):
+            return []
+        examples = ", ".join(map(repr, ids.filter(mask).sort().head(shown).to_list()))
+        count = int(rows[mask.to_numpy()].sum())
+        return [f"{count:,} {noun} ids in column {name!r} are {what} ({examples}){so}"]
+
+    whole = "; each is read as the integer, one and the same id."
+    nothing = " and count as no id; --keep-null-words keeps them."
+    return (
+        *said(tidy.spaced, "between white space", ", which is taken off."),
+        *said(tidy.pointed, "whole numbers with a point", whole),
+        *said(tidy.null_words, "words for nothing", nothing, 4),
+    )

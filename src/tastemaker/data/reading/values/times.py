@@ -234,11 +234,11 @@ def _in_order(plan: TimePlan, rows: pl.DataFrame, label: str) -> SettledTimes:
 
 
 def _example_of(plan: TimePlan, rows: pl.DataFrame, day: pl.Series) -> str:
-    place = day.is_not_null().arg_max() or 0
+    place = (day != rows["time_month"]).fill_null(False).arg_max() or 0
     first, second = (
         datetime.fromtimestamp(int(rows[name][place]) / 1e6, UTC).date() for name in ("time", "time_month")
     )
-    return f"the first may be {first} or {second}"
+    return f"one may be {first} or {second}"
 
 
 def _fillers(settled: SettledTimes) -> Booleans:
