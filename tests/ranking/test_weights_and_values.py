@@ -280,6 +280,57 @@ def test_the_command_ranks_by_revenue(folder, model):
     assert listed != [product for product, _ in tm.recommend(model, ["u1"]).of(0)]
 
 
+def test_a_measurement_of_lists_by_revenue_says_what_they_earn(folder, model, tmp_path):
+    later = pl.DataFrame(
+        {
+            "user_id": ["u0", "u1", "u2", "guest"],
+            "product_id": ["jazz-00", "rock-13", "folk-03", "jazz-01"],
+            "time": [f"2024-06-0{day}" for day in (1, 2, 3, 4)],
+        }
+    )
+    later.write_csv(tmp_path / "later.csv")
+    by_value = ("--objective", "revenue", "--value-dial", 0.7, "--include-purchased", "--json")
+    told = ran("evaluate", folder, tmp_path / "later.csv", "--replay", *by_value, "--at", 5, "--at", 42)
+    found = json.loads(told.stdout)
+    assert found["metrics"]["earned@42"]["mean"] == pytest.approx((32 + 2 + 8 + 32) / 4)  # all 42 are shown
+    replayed = tm.replay(
+        tm.by_value(model, 0.7), tm.read_purchases(later), at=(5, 42), include_purchased=True
+    )
+    assert found["metrics"]["ndcg@42"]["mean"] == replayed.metrics["ndcg@42"].mean
+    assert found["metrics"]["ndcg@42"] != ndcg_of(
+        tm.replay(model, tm.read_purchases(later), at=(42,), include_purchased=True)
+    )
+    prices, ranks = np.array([32, 2, 8, 32]), replayed.model.ranks
+    assert found["metrics"]["earned@5"]["mean"] == pytest.approx((prices * (ranks <= 5)).mean())
+    assert "earned@5" in found["baselines"]["best sellers"]["metrics"]
+    assert "earned@42" not in replayed.metrics
+    measured = json.loads(ran("evaluate", folder, tmp_path / "later.csv", *by_value).stdout)
+    held = tm.read_held_out(later, model.users, model.products).purchases
+    expected = tm.evaluate(tm.by_value(model, 0.7), held, include_purchased=True)
+    assert measured["metrics"]["ndcg@10"]["mean"] == expected.metrics["ndcg@10"].mean
+
+
+def ndcg_of(report):
+    return dataclasses.asdict(report.metrics["ndcg@42"])
+
+
+def test_a_measurement_by_revenue_needs_a_model_that_knows_values(tmp_path):
+    save(tm.best_sellers(tm.read_purchases(ratings().drop("price"))), tmp_path / "1")
+    ratings().tail(30).write_csv(tmp_path / "later.csv")
+    for more in ((), ("--replay",)):
+        asked = [
+            "evaluate",
+            str(tmp_path / "1"),
+            str(tmp_path / "later.csv"),
+            "--objective",
+            "revenue",
+            *more,
+        ]
+        refused = CliRunner().invoke(app, asked)
+        assert refused.exit_code == 1
+        assert isinstance(refused.exception, SettingProblem)
+
+
 def test_a_request_for_revenue_gets_the_list_of_the_command(folder, model):
     sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
     from serving_worlds import client_of

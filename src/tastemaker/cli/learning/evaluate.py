@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +18,7 @@ from tastemaker.cli.learning.replayed import (
     with_since,
 )
 from tastemaker.cli.terminal.console import output, print_json, say
+from tastemaker.cli.terminal.objective import Objective, ValueDial, aimed
 from tastemaker.cli.terminal.options import (
     STANDARD_LENGTHS,
     AsJson,
@@ -75,6 +76,8 @@ def evaluate(
     since: Since = None,
     users: Users = None,
     products: Products = None,
+    objective: Objective = "likely",
+    value_dial: ValueDial = 1.0,
     reading: ReadingOptions = ReadingOptions(),
     seed: Seed = 0,
     threads: Threads = None,
@@ -84,20 +87,23 @@ def evaluate(
 
     Each number is a mean over users, with a 95 % interval. What a user bought in train is left out of their list. With --replay
     every purchase in HELD_OUT is a question, asked in the order of time: new users and new products count, too, and simple rules
-    are measured beside the model.
+    are measured beside the model. With --objective revenue the lists are by expected value, and a replay says what they earn, too:
+    earned@k is the mean worth of a question's product where it is found among the first k.
     """
     check_replay_flags(replay, frozen, since, catalogues=bool(users or products))
     if replay:
         terms = replay_terms(
             at, include_purchased, frozen=frozen, since=since, products=products, seed=seed, threads=threads
         )
-        found = _replay(_Later(folder, held_out, reading, users, products, since), terms)
+        found = _replay(
+            _Later(folder, held_out, reading, users, products, since, objective, value_dial), terms
+        )
         show_replay(found, as_json=as_json)
         return
     from tastemaker.evaluation.evaluate import evaluate as measure
     from tastemaker.model.folder import load
 
-    model = load(folder)
+    model = aimed(load(folder), objective, value_dial)
     held = _read(held_out, model, reading)
     report = measure(
         model,
@@ -162,6 +168,8 @@ class _Later:
     users: str | None
     products: str | None
     since: str | None
+    objective: str
+    value_dial: float
 
 
 def _replay(given: _Later, terms: Terms) -> ReplayReport:
@@ -170,7 +178,9 @@ def _replay(given: _Later, terms: Terms) -> ReplayReport:
     from tastemaker.evaluation.replay.replay import replay_on
     from tastemaker.model.folder import load
 
-    model = load(given.folder)
+    model = aimed(load(given.folder), given.objective, given.value_dial)
+    if given.objective == "revenue":
+        terms = replace(terms, worth=model.product_values)
     files, columns, reading = log_of(given.files), given.reading.columns(), given.reading.reading()
     reading = reading_of_later(model, files, users=given.users, columns=columns, reading=reading)
     log = read_purchases(files, users=given.users, columns=columns, reading=reading)

@@ -13,6 +13,7 @@ import typer
 from tastemaker.cli.lists.index import Approximately, approximate_of
 from tastemaker.cli.lists.showing import names_of, print_lists, ranked, say_rules, say_written, some, write
 from tastemaker.cli.terminal.console import print_json, say
+from tastemaker.cli.terminal.objective import Objective, ValueDial, aimed
 from tastemaker.cli.terminal.options import (
     AsJson,
     ModelFolder,
@@ -99,16 +100,6 @@ At = Annotated[
         metavar="TIME", help="When the visitor asks; by default after all that is known.", show_default=False
     ),
 ]
-Objective = Annotated[
-    str,
-    typer.Option(
-        metavar="likely|revenue", help="What is bought most likely, or what is worth most on average."
-    ),
-]
-ValueDial = Annotated[
-    float,
-    typer.Option(metavar="X", help="With --objective revenue: from 0, most likely, to 1, most valuable."),
-]
 Why = Annotated[bool, typer.Option("--why", help="Say which purchases speak for each product.")]
 
 
@@ -154,7 +145,7 @@ def recommend(
         others = users is not None or all_users or with_purchases is not None or out is not None
         visit = replace(_visit(user, basket, context, attribute, viewed, others=others), at=at)
         wishes = Wishes(k, include_purchased or None, why, threads, rules, None, as_json)
-        _for_visit(pack(_aimed(load(folder), objective, value_dial), catalogue=catalogue), visit, wishes)
+        _for_visit(pack(aimed(load(folder), objective, value_dial), catalogue=catalogue), visit, wishes)
         return
     given: dict[str, object] = {
         "--user": user,
@@ -172,7 +163,7 @@ def recommend(
             "--approximate is for plain lists; lists under --rules or with --why are exact."
         )
     wishes = Wishes(k, include_purchased or None, why, threads, rules, out, as_json)
-    model = _aimed(load(folder), objective, value_dial)
+    model = aimed(load(folder), objective, value_dial)
     index = approximate_of(folder, model, approximate)
     facts: dict[str, object] = {}
     if with_purchases is not None:
@@ -184,17 +175,6 @@ def recommend(
         _for_basket(packed, basket, wishes)
     else:
         _for_users(packed, _users(model, chosen, user, users), wishes, facts)
-
-
-def _aimed(model: TasteModel, objective: str, dial: float) -> TasteModel:
-    """Return the model that ranks by what was asked for: what is bought most likely, or what is worth most on average."""
-    from tastemaker.ranking.packed import by_value
-
-    if objective == "likely":
-        return model
-    if objective != "revenue":
-        raise typer.BadParameter(f"--objective is {objective!r}; it must be likely or revenue.")
-    return by_value(model, dial)
 
 
 def _for_users(packed: PackedModel, asked: pl.Series, wishes: Wishes, facts: dict[str, object]) -> None:

@@ -18,7 +18,7 @@ from tastemaker.evaluation.replay.report import Measured, measured_of
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.live.answers import Answers
 from tastemaker.ranking.live.timeline import Timeline, timeline_of
-from tastemaker.types import Booleans, Times
+from tastemaker.types import Booleans, Floats, Times
 
 __all__ = ["FIRST_EVENT", "Bench", "Terms", "bench_of", "learned_log"]
 
@@ -39,6 +39,8 @@ class Terms:
     """``int64[P]``, from when on each product is a candidate, or from its first event on; ``None`` is always"""
     since_said: str = "its time in `since`"
     """What ``since`` was made from, in words"""
+    worth: Floats | None = None
+    """``float32[P]``, what each product is worth, where what lists earn is measured, too"""
     seed: int = 0
     threads: int | None = None
 
@@ -93,6 +95,7 @@ class Bench:
             whole=whole,
             settings=settings,
             unit=self.later.time_unit,
+            worth=terms.worth,
         )
 
 

@@ -17,7 +17,7 @@ from tastemaker.evaluation.interval_tables import interval_frame, intervals_tabl
 from tastemaker.evaluation.intervals import Interval, bca_ends, resampled_means
 from tastemaker.evaluation.replay.questions import SEGMENTS, Questions
 from tastemaker.tabular import Tabular
-from tastemaker.types import AnyArray, Booleans, Doubles, Rows
+from tastemaker.types import AnyArray, Booleans, Doubles, Floats, Rows
 
 __all__ = ["Measured", "Part", "ReplayReport", "gains", "measured_of", "parts_of"]
 
@@ -195,12 +195,16 @@ def measured_of(
     whole: bool = True,
     settings: Mapping[str, Any] | None = None,
     unit: TimeUnit = "calendar",
+    worth: Floats | None = None,
 ) -> Measured:
     """Return what these ranks are worth, with 95 % intervals over users; weeks and histories only of the ``whole``.
 
-    ``unit`` is what the questions' times count.
+    ``unit`` is what the questions' times count. ``worth``, ``float32[P]``, adds earned@k: the product's worth where it is found.
     """
     values = gains(ranks, at)
+    if worth is not None:
+        asked = np.append(np.asarray(worth, np.float64), 0.0)[np.minimum(questions.products, len(worth))]
+        values |= {f"earned@{k}": values[f"hit_rate@{k}"] * asked for k in at}
     labels = ["all", *SEGMENTS]
     masks: list[Booleans] = [
         np.ones(len(ranks), bool),

@@ -1,0 +1,34 @@
+"""``--objective`` and ``--value-dial``: whether lists are by likelihood or by expected value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tastemaker.model.taste_model import TasteModel
+
+__all__ = ["Objective", "ValueDial", "aimed"]
+
+Objective = Annotated[
+    str,
+    typer.Option(
+        metavar="likely|revenue", help="What is bought most likely, or what is worth most on average."
+    ),
+]
+ValueDial = Annotated[
+    float,
+    typer.Option(metavar="X", help="With --objective revenue: from 0, most likely, to 1, most valuable."),
+]
+
+
+def aimed(model: TasteModel, objective: str, dial: float) -> TasteModel:
+    """Return the model that ranks by what was asked for: what is bought most likely, or what is worth most on average."""
+    from tastemaker.ranking.packed import by_value
+
+    if objective == "likely":
+        return model
+    if objective != "revenue":
+        raise typer.BadParameter(f"--objective is {objective!r}; it must be likely or revenue.")
+    return by_value(model, dial)
