@@ -195,6 +195,8 @@ def test_a_library_that_is_missing_is_one_sentence_with_the_command(vectors, tmp
 
 
 def test_the_command_writes_each_form_and_says_what_vectors_lack(tastemaker, tmp_path):
+    for module, extra in {"onnx": "onnx", "faiss": "index"}.items():
+        pytest.importorskip(module, reason=f"pip install 'tastemaker[{extra}]'")
     save(learned("memory"), tmp_path / "model")
     for form in ("parquet", "faiss", "onnx"):
         ran = tastemaker("export", tmp_path / "model", "--to", form, "--out", tmp_path / form, "--json")
