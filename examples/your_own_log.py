@@ -32,7 +32,7 @@ with tempfile.TemporaryDirectory() as folder:
 
     log = tm.read_purchases(
         file,
-        columns=tm.Columns(user="Client"),
+        user_column="Client",
         products=["71053", "84406B", "85123A", "NEW-1"],  # sold, but not bought yet: a row all the same
     )
 

@@ -18,7 +18,7 @@ import tastemaker as tm
 from tastemaker.cli import main
 from tastemaker.data.identifiers import python_values, sorted_ids, typed_ids
 from tastemaker.data.purchases import Purchases
-from tastemaker.errors import ColumnProblem, SettingProblem
+from tastemaker.errors import ColumnProblem, DataError, SettingProblem
 from tastemaker.serving.models.id_lookup import IdLookup
 
 
@@ -252,7 +252,7 @@ def test_kinds_that_name_no_purchase_are_refused():
         tm.Reading(event_column="event", events={"view": ("view",)})
     with pytest.raises(ColumnProblem, match=r"no row of .* is a purchase: column 'event' holds"):
         tm.read_purchases(EVENTS, reading=tm.Reading(event_column="event", events={"purchase": ("sold",)}))
-    with pytest.raises(ColumnProblem, match=r"no column 'kind' \(reading=Reading\(event_column=…\)\)"):
+    with pytest.raises(ColumnProblem, match=r"no column 'kind' \(event_column=…\)"):
         tm.read_purchases(EVENTS, reading=tm.Reading(event_column="kind", events=KINDS))
 
 
@@ -395,6 +395,38 @@ def test_integers_name_columns_and_missing_ids_are_missing():
     log = tm.read_purchases(frame, columns=tm.Columns(user="0", product="1"))
     assert pairs(log) == [("a", 1)]
     assert (log.read.without_user, log.read.without_product) == (1, 1)
+
+
+def test_flags_of_the_command_line_are_arguments_and_an_unknown_one_names_the_nearest():
+    frame = pd.DataFrame({0: ["a", "b", "b"], 1: ["x", "x", "y"], "state": ["paid", "open", "paid"]})
+    log = tm.read_purchases(frame, user_column=0, product_column=1, where="state = paid")
+    assert pairs(log) == [("a", "x"), ("b", "y")]
+    same = tm.read_purchases(frame, columns=tm.Columns("0", "1"), reading=tm.Reading(where=("state = paid",)))
+    assert pairs(same) == pairs(log)
+    with pytest.raises(
+        SettingProblem,
+        match=r"no argument 'usr_column' .*; did you mean user_column\? There are user_column,",
+    ):
+        tm.read_purchases(frame, usr_column=0)
+    with pytest.raises(
+        ColumnProblem, match=r"name it with user_column=…\. Its columns are '0', '1', 'state'\."
+    ):
+        tm.read_purchases(frame)
+
+
+def test_a_dictionary_of_columns_is_a_log_and_so_is_an_index_that_has_names():
+    columns = {"user": np.array(["a", "b"]), "item": [1, 2]}
+    by_pair = pd.DataFrame({"quantity": [2, 1], **columns}).set_index(["user", "item"])
+    for log in (columns, by_pair, by_pair.groupby(["user", "item"]).size().reset_index()):
+        assert pairs(tm.read_purchases(log)) == [("a", 1), ("b", 2)]
+    with pytest.raises(DataError, match=r"different lengths \('user' 1, 'item' 2\)"):
+        tm.read_purchases({"user": ["a"], "item": [1, 2]})
+    with pytest.raises(
+        DataError, match=r"a pandas Series, which is one column; give a DataFrame: \.reset_index\(\)"
+    ):
+        tm.read_purchases(by_pair["quantity"])
+    with pytest.raises(DataError, match=r"cannot be read from a tuple; .* pl\.DataFrame\(pairs"):
+        tm.read_purchases([("a", 1), ("b", 2)])
 
 
 @pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.coo_matrix, sparse.csc_array])

@@ -166,7 +166,7 @@ def test_prices_of_the_log_or_of_the_catalogue_are_values():
     ("reading", "said"),
     [
         (Reading(weight_column="stars"), r"'stars' holds 1 values that are no numbers, such as 'good'"),
-        (Reading(weight_column="moons"), r"no column 'moons' \(reading=Reading\(weight_column"),
+        (Reading(weight_column="moons"), r"no column 'moons' \(weight_column"),
         (
             Reading(value_column="moons"),
             r"neither the log nor the catalogue of products has a column 'moons'",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import polars as pl
@@ -24,13 +24,44 @@ def open_frame(source: Any) -> Source:
         return _of_pandas(source)
     if hasattr(source, "tocoo"):
         return _of_sparse(source)
+    if isinstance(source, Mapping):
+        return _of_columns(source)
+    if hasattr(source, "dtype") and hasattr(source, "index"):
+        raise DataError(
+            "purchases cannot be read from a pandas Series, which is one column; give a DataFrame: .reset_index() makes one "
+            "of a Series whose index holds the ids, such as groupby(…).size()."
+        )
+    if isinstance(source, pl.Series):
+        raise DataError(
+            "purchases cannot be read from a Polars Series, which is one column; give a DataFrame."
+        )
     if hasattr(source, "__arrow_c_stream__"):
         name = type(source).__name__
         with translated(f"the {name}"):
             return _of_lazy(pl.DataFrame(source).lazy(), f"the {name}")
     raise DataError(
         f"purchases cannot be read from a {type(source).__name__}; "
-        "give a path, a Polars, pandas or Arrow frame, a SciPy sparse matrix, or a list of them."
+        "give a path, a Polars, pandas or Arrow frame, a SciPy sparse matrix, a dictionary of columns, or a list of them; "
+        "pairs of a user and a product become a frame by pl.DataFrame(pairs, schema=['user', 'product'], orient='row')."
+    )
+
+
+def _of_columns(columns: Mapping[Any, Any]) -> Source:
+    """Read a dictionary of columns, each a list, an array or a series of one length."""
+    names = tuple(map(str, columns))
+    values = [value.tolist() if hasattr(value, "tolist") else list(value) for value in columns.values()]
+    lengths = {name: len(value) for name, value in zip(names, values, strict=True)}
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{name!r} {length:,}" for name, length in lengths.items())
+        raise DataError(
+            f"the columns of the dictionary are of different lengths ({said}); a row has one value in each."
+        )
+    series = [series_of_objects(value).alias(name) for name, value in zip(names, values, strict=True)]
+    return Source(
+        "the dictionary",
+        names,
+        lambda wanted: pl.DataFrame(series).lazy().select(wanted),
+        spells_mixtures=True,
     )
 
 
@@ -41,6 +72,8 @@ def _of_lazy(frame: pl.LazyFrame, label: str) -> Source:
 
 
 def _of_pandas(frame: Any) -> Source:
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()  # an index that has a name is a column, too
     names = tuple(map(str, frame.columns))  # integers are names, too
 
     def select(wanted: Sequence[str]) -> pl.LazyFrame:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
+from tastemaker.data.reading.columns import Columns
 from tastemaker.errors import SettingProblem
 
-__all__ = ["NUMBERED_UNITS", "Features", "Reading", "TimeUnit"]
+__all__ = ["NUMBERED_UNITS", "Features", "Reading", "TimeUnit", "with_flags"]
 
 TimeUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds", "days", "steps", "excel"]
 
@@ -94,3 +96,42 @@ class Reading:
             raise SettingProblem(
                 f"events names {', '.join(self.events)}, but no purchase; say which words mean one, such as purchase=bought."
             )
+
+
+_COLUMNS: Final = {f"{part.name}_column": part.name for part in fields(Columns)}
+_SEVERAL: Final = ("where", "join", "context", "user_features", "product_features")
+
+
+def with_flags(columns: Columns, reading: Reading, flags: Mapping[str, Any]) -> tuple[Columns, Reading]:
+    """Return how a log is read with arguments named as the command line names its flags; an unknown one is a `SettingProblem`.
+
+    >>> columns, reading = with_flags(Columns(), Reading(), {"user_column": 0, "where": "status = paid"})
+    >>> columns.user, reading.where
+    ('0', ('status = paid',))
+    """
+    settings = {part.name for part in fields(Reading)}
+    for name in flags:
+        if name not in settings and name not in _COLUMNS:
+            near = get_close_matches(name, [*_COLUMNS, *sorted(settings)], 1)
+            meant = f"; did you mean {near[0]}?" if near else "."
+            raise SettingProblem(
+                f"there is no argument {name!r} of how a log is read{meant} There are "
+                f"{', '.join([*_COLUMNS, *(part.name for part in fields(Reading))])}."
+            )
+    named = {_COLUMNS[name]: _name_of(value) for name, value in flags.items() if name in _COLUMNS}
+    given = {name: _as_tuple(name, value) for name, value in flags.items() if name in settings}
+    return replace(columns, **named), replace(reading, **given)
+
+
+def _name_of(column: object) -> str | None:
+    """Return the name of a column, which frames may have as a number."""
+    return None if column is None else str(column)
+
+
+def _as_tuple(name: str, value: Any) -> Any:
+    """Return what a flag may be given several times for as a tuple, and the words of a kind of event as one."""
+    if name == "events":
+        return {kind: (words,) if isinstance(words, str) else tuple(words) for kind, words in value.items()}
+    if name not in _SEVERAL or value in ("auto", "none"):
+        return value
+    return (value,) if isinstance(value, str) else tuple(map(str, value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from tastemaker.data.identifiers import sorted_ids
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.reading.catalogues import Catalogue, adopt, read_catalogue
 from tastemaker.data.reading.columns import Chosen, Columns, choose_columns
-from tastemaker.data.reading.options import Reading
+from tastemaker.data.reading.options import Reading, with_flags
 from tastemaker.data.reading.product_table import as_guessed
 from tastemaker.data.reading.remedies import summary_for_caller, told_to_caller
 from tastemaker.data.reading.rows import Rows, read_rows
@@ -62,11 +63,12 @@ def read_purchases(
     products: Catalogue | None = None,
     columns: Columns = Columns(),  # noqa: B008  (a frozen value)
     reading: Reading = Reading(),  # noqa: B008
+    **flags: Any,
 ) -> Purchases:
     """Read a log of purchases, in the order of its file.
 
-    ``source`` is the path of a Parquet, CSV, TSV or JSON lines file, or a frame: Polars, pandas, or any other
-    with the Arrow PyCapsule interface. It is read in streams, several times over, so that a file may be
+    ``source`` is the path of a Parquet, CSV, TSV or JSON lines file, or a frame: Polars, pandas, any other
+    with the Arrow PyCapsule interface, or a dictionary of columns. It is read in streams, several times over, so that a file may be
     larger than memory: kept are distinct ids, and ``int32`` rows, ``int64`` times and ``float32`` quantities
     of each purchase.
 
@@ -74,6 +76,8 @@ def read_purchases(
     order, whether bought or not. Without one, the ids of the log are sorted. CSV ids are text unless all are
     integers. Columns are found by their usual names or named by ``columns``; a CSV without a header has user,
     product and, if its third column reads as times, time. `ReadSummary` states which rows are dropped.
+    Every flag of the command line is an argument, too: ``user_column="Client"``, ``where="status = paid"``,
+    ``day_first=True``; ``columns`` and ``reading`` hold the same as values that several calls can share.
 
     Raises `UnreadableFile`, `ColumnProblem`, `CatalogueMismatch` (ids in the log that a catalogue lacks) and
     `NoPurchases`.
@@ -86,6 +90,7 @@ def read_purchases(
     '3 rows read, 2 kept; dropped 1 without a user id.'
     """
     with told_to_caller():
+        columns, reading = with_flags(columns, reading, flags)
         rows = open_rows(source, columns, reading)
         log = purchases_of(rows, users=users, products=products)
         log = _with_features(log, rows, reading, users=users, products=products)
@@ -100,16 +105,17 @@ def read_held_out(
     *,
     reading: Reading = Reading(),  # noqa: B008
     needs_times: bool = True,
+    **flags: Any,
 ) -> HeldOut:
     """Read a log against the vocabularies of a model; rows that it cannot know are counted.
 
     Rows of unknown users are left out, since no list can be made for them; unknown products count as missed when lists are
-    measured. Raises what `read_purchases` raises, and `NoPurchases` when the model knows no row.
+    measured. ``flags`` are those of `read_purchases`. Raises what it raises, and `NoPurchases` when the model knows no row.
     """
     with told_to_caller():
-        return _held_out(
-            open_rows(source, columns, reading, needs_times=needs_times), train_users, train_products
-        )
+        columns, reading = with_flags(columns, reading, flags)
+        rows = open_rows(source, columns, reading, needs_times=needs_times)
+        return _held_out(rows, train_users, train_products)
 
 
 def _held_out(rows: Rows, users: Vocabulary, products: Vocabulary) -> HeldOut:

@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 __all__ = ["for_caller", "speaking_of_flags", "speaks_of_flags", "summary_for_caller", "told_to_caller"]
 
 ARGUMENTS: Final = {
-    "--user-column": "columns=Columns(user={})",
-    "--product-column": "columns=Columns(product={})",
-    "--time-column": "columns=Columns(time={})",
-    "--quantity-column": "columns=Columns(quantity={})",
-    "--header": "reading=Reading(header=True)",
-    "--no-header": "reading=Reading(header=False)",
-    "--where": "reading=Reading(where=[{}])",
-    "--join": "reading=Reading(join=[{}])",
-    "--on": "reading=Reading(on={})",
-    "--day-first": "reading=Reading(day_first=True)",
-    "--month-first": "reading=Reading(day_first=False)",
-    "--time-format": "reading=Reading(time_format={})",
-    "--time-unit": "reading=Reading(time_unit={})",
-    "--keep-null-words": "reading=Reading(keep_null_words=True)",
-    "--event-column": "reading=Reading(event_column={})",
-    "--event": "reading=Reading(events={{{}}})",
-    "--context": "reading=Reading(context=[{}])",
-    "--weight-column": "reading=Reading(weight_column={})",
-    "--value-column": "reading=Reading(value_column={})",
-    "--user-features": "reading=Reading(user_features=[{}])",
-    "--product-features": "reading=Reading(product_features=[{}])",
-    "--query": "reading=Reading(query={})",
-    "--table": "reading=Reading(table={})",
+    "--user-column": "user_column={}",
+    "--product-column": "product_column={}",
+    "--time-column": "time_column={}",
+    "--quantity-column": "quantity_column={}",
+    "--header": "header=True",
+    "--no-header": "header=False",
+    "--where": "where=[{}]",
+    "--join": "join=[{}]",
+    "--on": "on={}",
+    "--day-first": "day_first=True",
+    "--month-first": "day_first=False",
+    "--time-format": "time_format={}",
+    "--time-unit": "time_unit={}",
+    "--keep-null-words": "keep_null_words=True",
+    "--event-column": "event_column={}",
+    "--event": "events={{{}}}",
+    "--context": "context=[{}]",
+    "--weight-column": "weight_column={}",
+    "--value-column": "value_column={}",
+    "--user-features": "user_features=[{}]",
+    "--product-features": "product_features=[{}]",
+    "--query": "query={}",
+    "--table": "table={}",
     "--users": "users=…",
     "--products": "products=…",
     "--keep-interrupted": "recovery=Recovery(keep_interrupted=True)",
@@ -75,7 +75,7 @@ def for_caller(text: str) -> str:
     """Return a message that names options as the caller writes them: flags or arguments.
 
     >>> for_caller("read none with --time-column '', or say --day-first.")
-    "read none with columns=Columns(time=''), or say reading=Reading(day_first=True)."
+    "read none with time_column='', or say day_first=True."
     """
     return text if _flags.get() else _FLAG.sub(_argument, text)
 
