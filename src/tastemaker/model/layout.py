@@ -20,7 +20,7 @@ import numpy as np
 from tastemaker.errors import DamagedModel
 from tastemaker.types import AnyArray
 
-__all__ = ["FARTHEST", "PARTS", "Part", "check_values", "expected_files", "map_part", "open_regular"]
+__all__ = ["FARTHEST", "PARTS", "ModelArray", "check_values", "expected_files", "map_part", "open_regular"]
 
 BLOCK = 1 << 16
 """Values checked at a time: they stay in the processor's cache, and no copy of an array is made."""
@@ -38,7 +38,7 @@ Rule = Literal["above zero", "finite", "moments", "natural", "offsets", "positiv
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ModelArray:
     """One array of a model folder."""
 
     name: str
@@ -57,23 +57,23 @@ class Part:
     """The axis that rows are of"""
 
 
-PARTS: tuple[Part, ...] = (
-    Part("product_vectors", "float32", ("P", "D"), "finite", required=True),
-    Part("product_bias", "float32", ("P",), "finite", required=True),
-    Part("user_vectors", "float32", ("U", "D"), "finite"),
-    Part("basket_vectors", "float32", ("P", "D"), "finite"),
-    Part("history_offsets", "int64", ("U+1",), "offsets", required=True),
-    Part("history_products", "int32", ("pairs",), "rows", owners="history_offsets", required=True),
-    Part("history_times", "int32", ("pairs",), "positive"),
-    Part("repeat_bias", "float32", ("P",), "finite"),
-    Part("product_values", "float32", ("P",), "above zero"),
-    Part("memory_offsets", "int64", ("P+1",), "offsets", needs=("memory_products", "memory_weights")),
-    Part(
+PARTS: tuple[ModelArray, ...] = (
+    ModelArray("product_vectors", "float32", ("P", "D"), "finite", required=True),
+    ModelArray("product_bias", "float32", ("P",), "finite", required=True),
+    ModelArray("user_vectors", "float32", ("U", "D"), "finite"),
+    ModelArray("basket_vectors", "float32", ("P", "D"), "finite"),
+    ModelArray("history_offsets", "int64", ("U+1",), "offsets", required=True),
+    ModelArray("history_products", "int32", ("pairs",), "rows", owners="history_offsets", required=True),
+    ModelArray("history_times", "int32", ("pairs",), "positive"),
+    ModelArray("repeat_bias", "float32", ("P",), "finite"),
+    ModelArray("product_values", "float32", ("P",), "above zero"),
+    ModelArray("memory_offsets", "int64", ("P+1",), "offsets", needs=("memory_products", "memory_weights")),
+    ModelArray(
         "memory_products", "int32", ("entries",), "rows", owners="memory_offsets", needs=("memory_offsets",)
     ),
-    Part("memory_weights", "float32", ("entries",), "finite", needs=("memory_offsets",)),
-    Part("past_offsets", "int64", ("U+1",), "offsets", needs=("past_products", "past_times")),
-    Part(
+    ModelArray("memory_weights", "float32", ("entries",), "finite", needs=("memory_offsets",)),
+    ModelArray("past_offsets", "int64", ("U+1",), "offsets", needs=("past_products", "past_times")),
+    ModelArray(
         "past_products",
         "int32",
         ("events",),
@@ -82,10 +82,10 @@ PARTS: tuple[Part, ...] = (
         ascends=False,
         needs=("past_offsets",),
     ),
-    Part("past_times", "int64", ("events",), "moments", needs=("past_offsets",)),
-    Part("past_kinds", "int16", ("events",), "natural", needs=("past_offsets",)),
-    Part("past_strengths", "float32", ("events",), "finite", needs=("past_offsets",)),
-    Part(
+    ModelArray("past_times", "int64", ("events",), "moments", needs=("past_offsets",)),
+    ModelArray("past_kinds", "int16", ("events",), "natural", needs=("past_offsets",)),
+    ModelArray("past_strengths", "float32", ("events",), "finite", needs=("past_offsets",)),
+    ModelArray(
         "token_vectors",
         "float32",
         ("T", "D"),
@@ -96,8 +96,8 @@ PARTS: tuple[Part, ...] = (
         part
         for noun, axis in (("user", "U+1"), ("product", "P+1"))
         for part in (
-            Part(f"{noun}_token_offsets", "int64", (axis,), "offsets", needs=("token_vectors",)),
-            Part(
+            ModelArray(f"{noun}_token_offsets", "int64", (axis,), "offsets", needs=("token_vectors",)),
+            ModelArray(
                 f"{noun}_token_tokens",
                 "int32",
                 (f"{noun} tokens",),
@@ -107,24 +107,30 @@ PARTS: tuple[Part, ...] = (
                 among="T",
                 needs=("token_vectors",),
             ),
-            Part(f"{noun}_token_weights", "float32", (f"{noun} tokens",), "finite", needs=("token_vectors",)),
+            ModelArray(
+                f"{noun}_token_weights", "float32", (f"{noun} tokens",), "finite", needs=("token_vectors",)
+            ),
         )
     ),
-    Part("kind_offsets", "int64", ("kinds",), "offsets", needs=("kind_products", "kind_weights")),
-    Part("kind_products", "int32", ("kind entries",), "rows", owners="kind_offsets", needs=("kind_offsets",)),
-    Part("kind_weights", "float32", ("kind entries",), "finite", needs=("kind_offsets",)),
-    Part("fold_basis", "float32", ("D", "D"), "finite", needs=("fold_pull", "fold_eigenvalues")),
-    Part("fold_pull", "float32", ("D", "D"), "finite", needs=("fold_basis",)),
-    Part("fold_eigenvalues", "float32", ("D",), "finite", needs=("fold_basis", "fold_mean", "fold_buyers")),
-    Part("fold_mean", "float32", ("D",), "finite", needs=("fold_basis",)),
-    Part("fold_buyers", "float32", ("P",), "finite", needs=("fold_basis",)),
+    ModelArray("kind_offsets", "int64", ("kinds",), "offsets", needs=("kind_products", "kind_weights")),
+    ModelArray(
+        "kind_products", "int32", ("kind entries",), "rows", owners="kind_offsets", needs=("kind_offsets",)
+    ),
+    ModelArray("kind_weights", "float32", ("kind entries",), "finite", needs=("kind_offsets",)),
+    ModelArray("fold_basis", "float32", ("D", "D"), "finite", needs=("fold_pull", "fold_eigenvalues")),
+    ModelArray("fold_pull", "float32", ("D", "D"), "finite", needs=("fold_basis",)),
+    ModelArray(
+        "fold_eigenvalues", "float32", ("D",), "finite", needs=("fold_basis", "fold_mean", "fold_buyers")
+    ),
+    ModelArray("fold_mean", "float32", ("D",), "finite", needs=("fold_basis",)),
+    ModelArray("fold_buyers", "float32", ("P",), "finite", needs=("fold_basis",)),
 )
 """In the order in which they are read: offsets stand before the lists that they part."""
 
 IDS = ("users.arrow", "products.arrow")
 
 
-def expected_files(names: Mapping[str, object], where: Path) -> tuple[Part, ...]:
+def expected_files(names: Mapping[str, object], where: Path) -> tuple[ModelArray, ...]:
     """Return the parts that a manifest's files name; raise `DamagedModel` where one is missing, unknown, or lacks its companion."""
     known = {f"{part.name}.npy": part for part in PARTS}
     for name in names:
@@ -166,7 +172,7 @@ def _plainly(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-def map_part(file: BufferedReader, part: Part, sizes: dict[str, int], where: Path) -> AnyArray:
+def map_part(file: BufferedReader, part: ModelArray, sizes: dict[str, int], where: Path) -> AnyArray:
     """Map an array whose header is as declared; bind the axes that it is the first to have. Raises `DamagedModel`.
 
     ``sizes`` holds the length of each axis that is known: ``U``, ``P`` and what arrays before this one bound.
@@ -195,7 +201,7 @@ def map_part(file: BufferedReader, part: Part, sizes: dict[str, int], where: Pat
 
 
 def check_values(
-    part: Part, array: AnyArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+    part: ModelArray, array: AnyArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
 ) -> None:
     """Raise `DamagedModel` where a value of an array is one that no training writes and no kernel may meet."""
     problem = _RULES[part.rule](array, part, arrays, sizes)
@@ -219,7 +225,7 @@ def _size(axis: str, sizes: Mapping[str, int], length: int) -> int:
     return sizes.get(axis, length)
 
 
-def _known(part: Part, sizes: Mapping[str, int]) -> str:
+def _known(part: ModelArray, sizes: Mapping[str, int]) -> str:
     facts = [f"{axis} = {sizes[axis]:,}" for axis in dict.fromkeys(part.axes) if axis in sizes]
     return ", ".join(facts) or "any lengths"
 
@@ -231,7 +237,7 @@ def _blocks(array: AnyArray) -> Iterator[AnyArray]:
 
 
 def _not_finite(
-    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
 ) -> str | None:
     # read as integers, numbers that are not finite are the greatest of either sign: two maxima find them without a copy
     for block in _blocks(array):
@@ -241,7 +247,7 @@ def _not_finite(
 
 
 def _not_above_zero(
-    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
 ) -> str | None:
     if np.isfinite(array).all() and (array > 0).all():
         return None
@@ -249,13 +255,13 @@ def _not_above_zero(
 
 
 def _not_positive(
-    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
 ) -> str | None:
     return _below(array, 1)
 
 
 def _not_natural(
-    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
 ) -> str | None:
     return _below(array, 0)
 
@@ -266,7 +272,7 @@ def _below(array: AnyArray, least: int) -> str | None:
 
 
 def _not_moments(
-    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
 ) -> str | None:
     for block in _blocks(array):
         if block.min() < -FARTHEST or block.max() > FARTHEST:
@@ -275,7 +281,7 @@ def _not_moments(
 
 
 def _not_offsets(
-    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
 ) -> str | None:
     if not len(array):
         return "is empty; offsets begin with 0"
@@ -289,7 +295,7 @@ def _not_offsets(
 
 
 def _not_rows(
-    array: AnyArray, part: Part, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
+    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
 ) -> str | None:
     count = sizes[part.among]
     for block in _blocks(array):

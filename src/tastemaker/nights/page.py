@@ -54,8 +54,8 @@ def night_page(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
         for key, value in facts.items()
         if value not in (None, "")
     )
-    rows = "".join(_row(one) for one in reversed(runs[-60:]))
-    metric = next((one["replay"]["metric"] for one in reversed(runs) if one.get("replay")), "quality")
+    rows = "".join(_row(run) for run in reversed(runs[-60:]))
+    metric = next((run["replay"]["metric"] for run in reversed(runs) if run.get("replay")), "quality")
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"

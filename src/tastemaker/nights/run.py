@@ -19,8 +19,8 @@ from tastemaker.nights.out import written
 from tastemaker.nights.page import write_night_page
 from tastemaker.nights.shop_file import ShopFile
 from tastemaker.nights.steps import (
+    InService,
     Night,
-    Service,
     in_service,
     inputs_of,
     pruned,
@@ -147,7 +147,7 @@ def _steps(
     runs = history_of(shop)
     done = version_of(shop, inputs)
     if done is not None and any(
-        one["inputs"] == inputs and one["outcome"] in ("published", "rolled back") for one in runs
+        earlier["inputs"] == inputs and earlier["outcome"] in ("published", "rolled back") for earlier in runs
     ):
         return replace(
             run, outcome="nothing new", version=done, why=(f"version {done} was made from the same log.",)
@@ -203,12 +203,12 @@ def _steps(
 
 def _qualities(shop: ShopFile, runs: list[dict[str, Any]]) -> list[float]:
     """Return how well the purchases of the last week of nights were foreseen."""
-    tests = [one["replay"] for one in runs if one["outcome"] == "published" and one["replay"]]
+    tests = [earlier["replay"] for earlier in runs if earlier["outcome"] == "published" and earlier["replay"]]
     same = [test for test in tests if test["metric"] == shop.replay.metric and test["service"] is not None]
     return [test["new"] for test in same[-7:]]
 
 
-def _hold(shop: ShopFile, service: Service | None) -> None:
+def _hold(shop: ShopFile, service: InService | None) -> None:
     """Give the version that answers the label, so that a newer one waits for its own, and there is one to go back to."""
     if service is not None and shop.publish.label not in read_labels(shop.folder).versions:
         change_labels(shop.folder, lambda labels: labels.moved(shop.publish.label, service.version))
@@ -218,7 +218,7 @@ def _trouble(
     shop: ShopFile,
     run: Run,
     purchases: Purchases,
-    service: Service | None,
+    service: InService | None,
     runs: list[dict[str, Any]],
     clock: datetime | None,
 ) -> list[str]:

@@ -21,7 +21,7 @@ __all__ = [
     "Bounds",
     "Learn",
     "Lists",
-    "Live",
+    "LiveEvents",
     "Log",
     "Publish",
     "Replay",
@@ -72,7 +72,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Live:
+class LiveEvents:
     """The purchases that a server kept."""
 
     events: str | None = None
@@ -171,7 +171,7 @@ class ShopFile:
     log: Log
     users: Table = Table()
     products: Table = Table()
-    live: Live = Live()
+    live: LiveEvents = LiveEvents()
     learn: Learn = Learn()
     bounds: Bounds = Bounds()
     replay: Replay = Replay()
@@ -214,7 +214,7 @@ def read_shop_file(file: str | Path) -> ShopFile:
         raise SettingProblem(f"cannot read {path}: {(error.strerror or str(error)).lower()}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingProblem(f"{path} is no TOML: {error}; mend it there.") from None
-    sections = {one.name: one for one in fields(ShopFile) if one.name != "path"}
+    sections = {section.name: section for section in fields(ShopFile) if section.name != "path"}
     _check_keys(content, sections, f"{path}", "section")
     if "log" not in content:
         raise SettingProblem(
@@ -261,7 +261,7 @@ def _check_keys(given: Mapping[str, Any], known: Mapping[str, object], where: st
 def _section(kind: type, given: object, where: str) -> Any:
     if not isinstance(given, dict):
         raise SettingProblem(f"{where} must be a section of keys and values.")
-    known = {("from" if one.name in ("sources", "source") else one.name): one for one in fields(kind)}
+    known = {("from" if key.name in ("sources", "source") else key.name): key for key in fields(kind)}
     _check_keys(given, known, where, "key")
     hints = get_type_hints(kind)
     values = {}
@@ -283,7 +283,7 @@ def _is_needed(one: Field[Any]) -> bool:
 def _filled(value: Any, where: str) -> Any:
     """Put the environment's values in place of ``${NAME}``; secrets need not stand in the file."""
     if isinstance(value, list):
-        return [_filled(one, where) for one in value]
+        return [_filled(item, where) for item in value]
     if isinstance(value, dict):
         return {name: _filled(one, where) for name, one in value.items()}
     if not isinstance(value, str):
@@ -302,7 +302,7 @@ def _value(hint: Any, given: Any, where: str) -> Any:
     if text.startswith("tuple"):
         if isinstance(given, str):
             return (given,)
-        if isinstance(given, list) and all(isinstance(one, str) for one in given):
+        if isinstance(given, list) and all(isinstance(item, str) for item in given):
             return tuple(given)
         raise _unfit(where, given, "a text, or a list of texts")
     if "Mapping" in text:

@@ -31,8 +31,8 @@ from tastemaker.training.train import Recovery, train
 
 __all__ = [
     "NIGHT",
+    "InService",
     "Night",
-    "Service",
     "config_of",
     "cut_of",
     "in_service",
@@ -53,7 +53,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class InService:
     """The version that answers now."""
 
     version: int
@@ -91,7 +91,7 @@ def inputs_of(shop: ShopFile, purchases: Purchases) -> str:
     return sha256(json.dumps(learn, sort_keys=True).encode()).hexdigest()
 
 
-def in_service(shop: ShopFile) -> Service | None:
+def in_service(shop: ShopFile) -> InService | None:
     """Return the version that answers: the labelled one, else the newest that is sound; ``None`` where there is none."""
     folder = shop.folder
     labelled = read_labels(folder).versions.get(shop.publish.label) if folder.is_dir() else None
@@ -102,7 +102,7 @@ def in_service(shop: ShopFile) -> Service | None:
             if labelled is not None:
                 raise
             continue
-        return Service(int(version), model, cut_of(model))
+        return InService(int(version), model, cut_of(model))
     return None
 
 
@@ -126,7 +126,7 @@ def made_from(metrics: Mapping[str, Any]) -> str | None:
     return None if metrics.get(FORGOTTEN) else (metrics.get(NIGHT) or {}).get("inputs")
 
 
-def replayed(night: Night, service: Service | None) -> Tested:
+def replayed(night: Night, service: InService | None) -> Tested:
     """Learn from what the version in service had, and ask both for what was bought since; kept, and not done twice."""
     shop, terms = night.shop, night.shop.replay
     times = night.purchases.times
@@ -163,7 +163,7 @@ def replayed(night: Night, service: Service | None) -> Tested:
     return found
 
 
-def _same(shop: ShopFile, service: Service, until: Purchases) -> TasteModel | None:
+def _same(shop: ShopFile, service: InService, until: Purchases) -> TasteModel | None:
     """Return the version in service where a model of these purchases and settings would be the same to the byte."""
     return service.model if made_from(service.model.record.metrics) == inputs_of(shop, until) else None
 

@@ -15,14 +15,14 @@ from tastemaker.model.record import Epoch
 from tastemaker.training.learners.learner import Learner
 from tastemaker.training.progress import Progress, Watcher, nobody
 
-__all__ = ["Run", "run_epochs"]
+__all__ = ["EpochRun", "run_epochs"]
 
 PURCHASES_PER_CALL = 1 << 15
 """About how many purchases are learned between two looks at the clock and at Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class EpochRun:
     """How epochs run: nothing here changes what is learned."""
 
     pool: ThreadPool
@@ -37,13 +37,13 @@ def run_epochs(
     learner: Learner,
     *,
     epochs: int,
-    run: Run,
+    run: EpochRun,
     valid: Purchases | None = None,
     first: int = 1,
     course: list[Epoch] | None = None,
     after: Callable[[int], None] = lambda _: None,
 ) -> tuple[list[Epoch], bool]:
-    """Run the epochs ``first … epochs``; return what each measured, and whether the user interrupted them.
+    """EpochRun the epochs ``first … epochs``; return what each measured, and whether the user interrupted them.
 
     ``course`` holds what earlier epochs measured and grows in place. ``after`` is called with the number of each epoch that has
     ended, and Ctrl-C waits for it.
@@ -84,7 +84,7 @@ def _failed(epoch: int) -> TrainingFailed:
     )
 
 
-def _one_epoch(learner: Learner, epoch: int, epochs: int, run: Run) -> tuple[float, float]:
+def _one_epoch(learner: Learner, epoch: int, epochs: int, run: EpochRun) -> tuple[float, float]:
     loss, hits, done, count = 0.0, 0.0, 0, learner.purchases
 
     def tell(mean_loss: float, accuracy: float, *, compiling: bool = False) -> None:

@@ -19,7 +19,7 @@ from tastemaker.training.checkpoint import Checkpoint, Checkpoints, Plan, read_c
 from tastemaker.training.learners.kinds import kind_of
 from tastemaker.training.learners.learner import Learner
 from tastemaker.training.learners.tables import LANES
-from tastemaker.training.loop import Run, run_epochs
+from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.spectral import spectral_bytes
 from tastemaker.training.progress import Watcher
 from tastemaker.training.progress_bar import AnyProgress, shown_progress
@@ -126,7 +126,7 @@ def _trained(
     plan = Plan.of(config, seed, purchases, valid, start_from)
     resumed = None if source is None else read_checkpoint(source, plan)
     with ThreadPool(threads) as pool:
-        run = Run(pool, watch, keep_interrupted=recovery.keep_interrupted)
+        run = EpochRun(pool, watch, keep_interrupted=recovery.keep_interrupted)
         if resumed is None:
             settled, metrics = choose_settings(purchases, config, seed, pool=pool, watch=watch)
             learner = kind_of(settled).start(purchases, settled, seed)
@@ -144,7 +144,7 @@ def _trained(
 def _learn(
     learner: Learner,
     begin: Checkpoint,
-    run: Run,
+    run: EpochRun,
     *,
     valid: Purchases | None,
     old: TasteModel | None,

@@ -93,8 +93,8 @@ def _next_version(folder: Path) -> Path:
             f"{folder} is not named by a version number; name the new folder with --out."
         )
     numbers = [
-        int(one.name)
-        for one in folder.absolute().parent.iterdir()
-        if one.name.isascii() and one.name.isdigit()
+        int(entry.name)
+        for entry in folder.absolute().parent.iterdir()
+        if entry.name.isascii() and entry.name.isdigit()
     ]
     return folder.parent / str(max(numbers) + 1)

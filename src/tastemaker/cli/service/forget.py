@@ -49,13 +49,15 @@ def forget(
     store = None if events is None else Events(events)
     found = []
     try:
-        for one in dict.fromkeys(user):
-            found.append(forget_user(folder, one, events=store, everywhere=everywhere, in_advance=in_advance))
+        for name in dict.fromkeys(user):
+            found.append(
+                forget_user(folder, name, events=store, everywhere=everywhere, in_advance=in_advance)
+            )
     finally:
         if store is not None:
             store.close()
     if as_json:
-        print_json({"forgotten": [asdict(one) for one in found]})
+        print_json({"forgotten": [asdict(gone) for gone in found]})
         return
     for gone in found:
         where = "not looked at (--events DB)" if gone.live_events is None else f"{gone.live_events:,} deleted"

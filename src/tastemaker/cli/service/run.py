@@ -127,7 +127,7 @@ def history(file: File, as_json: AsJson = False) -> None:
         say(f"No run of {file} yet: tastemaker run {file}")
         return
     print_sheet(history_table(runs))
-    why = [f"{one['started']}: {' '.join(one['why'])}" for one in runs[-10:] if one["why"]]
+    why = [f"{night['started']}: {' '.join(night['why'])}" for night in runs[-10:] if night["why"]]
     if why:
         output().print("\n" + "\n".join(why), soft_wrap=True, markup=False)
     say(f"Pages: {shop.state / 'reports'}")
@@ -135,20 +135,20 @@ def history(file: File, as_json: AsJson = False) -> None:
 
 def history_table(runs: Sequence[dict[str, Any]]) -> Sheet:
     """Return a line for each run."""
-    metric = next((one["replay"]["metric"] for one in reversed(runs) if one["replay"]), "quality")
+    metric = next((night["replay"]["metric"] for night in reversed(runs) if night["replay"]), "quality")
     rows: list[list[Cell]] = []
-    for one in runs:
-        figures, replay = one["figures"] or {}, one["replay"] or {}
+    for night in runs:
+        figures, replay = night["figures"] or {}, night["replay"] or {}
         numbers = ["" if replay.get(key) is None else f"{replay[key]:.4f}" for key in ("new", "service")]
         rows.append(
             [
-                one["started"].removesuffix("+00:00"),
-                one["outcome"],
-                "" if one["version"] is None else str(one["version"]),
+                night["started"].removesuffix("+00:00"),
+                night["outcome"],
+                "" if night["version"] is None else str(night["version"]),
                 f"{figures['purchases']:,}" if figures else "",
                 f"{replay['questions']:,}" if replay else "",
                 *numbers,
-                f"{one['seconds']:.0f}",
+                f"{night['seconds']:.0f}",
             ]
         )
     names = ["night", "outcome", "version", "purchases", "questions", metric, "in service", "seconds"]

@@ -57,7 +57,7 @@ def _named(obstore: Any, store: Any, key: str, address: Address) -> list[str]:
     prefix = (key if magic < 0 else key[:magic]).rpartition("/")[0]
     found: list[str] = []
     for page in obstore.list(store, prefix=prefix or None):
-        found += [one["path"] for one in page if magic < 0 or fnmatch.fnmatchcase(one["path"], key)]
+        found += [entry["path"] for entry in page if magic < 0 or fnmatch.fnmatchcase(entry["path"], key)]
         if len(found) > MOST_FILES:
             raise DatabaseProblem(f"{address.label} means more than {MOST_FILES:,} objects; name fewer.")
     found = sorted(name for name in found if not any(part.startswith((".", "_")) for part in name.split("/")))

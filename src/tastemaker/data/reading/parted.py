@@ -23,14 +23,14 @@ from tastemaker.data.vocabulary import Noun
 from tastemaker.errors import ColumnProblem, DataError, FolderExists, SettingProblem
 from tastemaker.types import AnyArray, Booleans
 
-__all__ = ["Part", "Parted", "part_log"]
+__all__ = ["LogPart", "Parted", "part_log"]
 
 DAY: Final = 86_400_000_000
 UNITS: Final = {"h": DAY // 24, "d": DAY, "w": 7 * DAY}
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LogPart:
     """One of the two files."""
 
     file: Path
@@ -43,8 +43,8 @@ class Part:
 class Parted:
     """A log that was parted in time."""
 
-    train: Part
-    later: Part
+    train: LogPart
+    later: LogPart
     border: str
     """Where train ends, in words"""
     new_users: int
@@ -184,8 +184,8 @@ def _write(source: Source, masks: dict[Path, Booleans]) -> None:
             half.unlink(missing_ok=True)
 
 
-def _part(rows: Rows, file: Path, mask: Booleans) -> Part:
-    return Part(file, int(mask.sum()), len(_of(rows, "user", mask)), len(_of(rows, "product", mask)))
+def _part(rows: Rows, file: Path, mask: Booleans) -> LogPart:
+    return LogPart(file, int(mask.sum()), len(_of(rows, "user", mask)), len(_of(rows, "product", mask)))
 
 
 def _of(rows: Rows, noun: Noun, mask: Booleans) -> AnyArray:

@@ -16,7 +16,7 @@ from tastemaker.data.reading.readers import HeldOut
 from tastemaker.errors import SettingProblem, TrainingFailed
 from tastemaker.evaluation.comparison.columns import check_segments
 from tastemaker.evaluation.comparison.common_users import known_to_all, learned_from, share_seen
-from tastemaker.evaluation.comparison.contestants import Contestant, Terms, named, names
+from tastemaker.evaluation.comparison.contestants import Contestant, LearningTerms, named, names
 from tastemaker.evaluation.comparison.entries import Comparison, Entry, measured_entry, skipped_entry
 from tastemaker.evaluation.comparison.measurement import STANDARD, Conditions, Measurement, measuring
 from tastemaker.evaluation.comparison.verdict import against_others
@@ -149,7 +149,7 @@ def _entries(
         if made is None:
             try:
                 with onlooker.learning(contestant.name) as watch:
-                    terms = Terms(seed, conditions.threads, watch)
+                    terms = LearningTerms(seed, conditions.threads, watch)
                     made = learned(contestant, train, terms, fingerprint=fingerprint, workspace=workspace)
             except TrainingFailed:
                 if contestant.name == conditions.chosen:

@@ -20,11 +20,11 @@ from tastemaker.training.baselines.ease import MOST_PRODUCTS, ease
 from tastemaker.training.progress import Watcher
 from tastemaker.training.train import train
 
-__all__ = ["CONTESTANTS", "FLOOR", "Contestant", "Terms", "contestant", "named", "names"]
+__all__ = ["CONTESTANTS", "FLOOR", "Contestant", "LearningTerms", "contestant", "named", "names"]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class LearningTerms:
     """What every contestant is given beside the log."""
 
     seed: int
@@ -37,7 +37,7 @@ class Contestant:
     """A model that can be learned from any log, under fixed settings."""
 
     name: str
-    learn: Callable[[Purchases, Terms], TasteModel]
+    learn: Callable[[Purchases, LearningTerms], TasteModel]
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What identifies the model: settings, and the versions of packages that learn it"""
     package: str | None = None
@@ -73,7 +73,7 @@ def _version_of(package: str) -> str | None:
 def _of_preset(name: str) -> Contestant:
     config = preset(name)
 
-    def learn(log: Purchases, terms: Terms) -> TasteModel:
+    def learn(log: Purchases, terms: LearningTerms) -> TasteModel:
         return train(log, config, seed=terms.seed, threads=terms.threads, progress=terms.watch)
 
     return Contestant(name, learn, config.to_json())
@@ -81,13 +81,13 @@ def _of_preset(name: str) -> Contestant:
 
 def _tuned(
     name: str,
-    learn: Callable[[Purchases, Terms, Setting], TasteModel],
+    learn: Callable[[Purchases, LearningTerms, Setting], TasteModel],
     grid: Sequence[Setting],
     *,
     package: str | None = None,
     most_products: int | None = None,
 ) -> Contestant:
-    def learn_tuned(log: Purchases, terms: Terms) -> TasteModel:
+    def learn_tuned(log: Purchases, terms: LearningTerms) -> TasteModel:
         def learn_part(part: Purchases, setting: Setting) -> TasteModel:
             return learn(part, terms, setting)
 
@@ -97,23 +97,23 @@ def _tuned(
     return Contestant(name, learn_tuned, settings, package, most_products)
 
 
-def _of_pairs(log: Purchases, terms: Terms, setting: Setting) -> TasteModel:
+def _of_pairs(log: Purchases, terms: LearningTerms, setting: Setting) -> TasteModel:
     return co_purchase(log, threads=terms.threads, **setting)
 
 
-def _ease(log: Purchases, terms: Terms, setting: Setting) -> TasteModel:
+def _ease(log: Purchases, terms: LearningTerms, setting: Setting) -> TasteModel:
     return ease(log, threads=terms.threads, **setting)
 
 
-def _als(log: Purchases, terms: Terms, setting: Setting) -> TasteModel:
+def _als(log: Purchases, terms: LearningTerms, setting: Setting) -> TasteModel:
     return als(log, seed=terms.seed, threads=terms.threads, **setting)
 
 
-def _lenskit(log: Purchases, terms: Terms, setting: Setting) -> TasteModel:
+def _lenskit(log: Purchases, terms: LearningTerms, setting: Setting) -> TasteModel:
     return lenskit_als(log, seed=terms.seed, **setting)
 
 
-def _rectools(log: Purchases, terms: Terms, setting: Setting) -> TasteModel:
+def _rectools(log: Purchases, terms: LearningTerms, setting: Setting) -> TasteModel:
     return rectools_svd(log, seed=terms.seed, **setting)
 
 

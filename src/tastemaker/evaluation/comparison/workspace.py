@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import DamagedModel, FolderExists
-from tastemaker.evaluation.comparison.contestants import Contestant, Terms
+from tastemaker.evaluation.comparison.contestants import Contestant, LearningTerms
 from tastemaker.evaluation.comparison.cost import Cost, costing
 from tastemaker.model.folder import load, save
 from tastemaker.model.taste_model import TasteModel
@@ -36,7 +36,7 @@ class LearnedModel:
 
 
 def learned(
-    contestant: Contestant, log: Purchases, terms: Terms, *, fingerprint: str, workspace: Path | None
+    contestant: Contestant, log: Purchases, terms: LearningTerms, *, fingerprint: str, workspace: Path | None
 ) -> LearnedModel:
     """Return the contestant's model of the log: from the workspace if it is there, learned now (and kept) if not.
 

@@ -10,7 +10,7 @@ from tastemaker.evaluation.page.charts import Chart, Dot, Line, Strip, StripRow,
 from tastemaker.evaluation.page.report_page import room, trusted, versions
 from tastemaker.evaluation.page.scales import steps
 from tastemaker.evaluation.replay.compare import ReplayComparison
-from tastemaker.evaluation.replay.report import Measured, Part
+from tastemaker.evaluation.replay.report import Measured, ReportPart
 
 __all__ = ["Tile", "mosaic", "replay_page"]
 
@@ -124,12 +124,12 @@ def _weeks(found: ReplayComparison) -> Chart | None:
 
 def _course(
     found: ReplayComparison,
-    parts: Sequence[Part],
+    parts: Sequence[ReportPart],
     x_name: str,
     title: str,
     note: str,
     *,
-    beside: Sequence[Part] = (),
+    beside: Sequence[ReportPart] = (),
     apart: float = 25.0,
 ) -> Chart | None:
     """Return the course of the chosen model over some parts, or ``None`` where there are less than two."""

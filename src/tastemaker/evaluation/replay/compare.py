@@ -12,8 +12,7 @@ import numpy as np
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import SettingProblem
 from tastemaker.evaluation.comparison.compare import Onlooker
-from tastemaker.evaluation.comparison.contestants import Terms as Learning
-from tastemaker.evaluation.comparison.contestants import contestant
+from tastemaker.evaluation.comparison.contestants import LearningTerms, contestant
 from tastemaker.evaluation.comparison.verdict import Test, headline, sentences
 from tastemaker.evaluation.comparison.workspace import found_again, learned
 from tastemaker.evaluation.paired import compare_paired, holm
@@ -148,7 +147,7 @@ def _models(
         made = found_again(who, terms.seed, fingerprint=fingerprint, workspace=workspace)
         if made is None:
             with onlooker.learning(model_name) as watch:
-                learning = Learning(terms.seed, terms.threads, watch)
+                learning = LearningTerms(terms.seed, terms.threads, watch)
                 made = learned(who, train, learning, fingerprint=fingerprint, workspace=workspace)
         found[model_name] = made.model
     return found

@@ -19,7 +19,7 @@ from tastemaker.evaluation.replay.questions import SEGMENTS, Questions
 from tastemaker.tabular import Tabular
 from tastemaker.types import AnyArray, Booleans, Doubles, Floats, Rows
 
-__all__ = ["Measured", "Part", "ReplayReport", "gains", "measured_of", "parts_of"]
+__all__ = ["Measured", "ReplayReport", "ReportPart", "gains", "measured_of", "parts_of"]
 
 DAY = 86_400_000_000
 """Microseconds"""
@@ -35,7 +35,7 @@ RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ReportPart:
     """Some of the questions, and what their ranks are worth."""
 
     label: str
@@ -54,13 +54,13 @@ class Part:
 class Measured:
     """What one model or rule is worth in a replay."""
 
-    whole: Part
+    whole: ReportPart
     over_users: dict[str, Interval]
     """The same metrics, a mean for each user first: five users may ask half of the questions"""
-    segments: tuple[Part, ...]
-    weeks: tuple[Part, ...] = ()
+    segments: tuple[ReportPart, ...]
+    weeks: tuple[ReportPart, ...] = ()
     """By the day that each week begins with; of times without a calendar by number, and of steps in tenths"""
-    by_known: tuple[Part, ...] = ()
+    by_known: tuple[ReportPart, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What was chosen inside train, such as ``half_life_days``"""
     ranks: Rows = field(default_factory=lambda: np.zeros(0, np.int32), repr=False, compare=False)
@@ -235,7 +235,7 @@ def parts_of(
     masks: Sequence[Booleans],
     *,
     seed: int,
-) -> list[Part]:
+) -> list[ReportPart]:
     """Return the mean of each metric over each part's questions, with intervals from drawing users with all of their questions.
 
     mean = Σ over users of their sum / Σ over users of their questions; both sums are resampled together.
@@ -258,7 +258,7 @@ def parts_of(
             for column, name in enumerate(values, place * width + 1)
             if sizes.any()
         }
-        parts.append(Part(label, int(sizes.sum()), int((sizes > 0).sum()), metrics))
+        parts.append(ReportPart(label, int(sizes.sum()), int((sizes > 0).sum()), metrics))
     return parts
 
 

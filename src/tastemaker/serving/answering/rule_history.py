@@ -73,10 +73,10 @@ def note(folder: Path, before: Rules, after: Rules, key: str | None) -> None:
 def _encoded(entries: list[Published]) -> bytes:
     lines = [
         json.dumps(
-            {"number": one.number, "time": one.time, "key": one.key, "rules": one.rules.to_json()},
+            {"number": entry.number, "time": entry.time, "key": entry.key, "rules": entry.rules.to_json()},
             ensure_ascii=False,
         ).encode()
-        for one in entries
+        for entry in entries
     ]
     while len(lines) > 2 and sum(map(len, lines)) > MOST_BYTES:
         del lines[0]
@@ -89,12 +89,12 @@ def _decoded(content: bytes) -> list[Published]:
     try:
         return [
             Published(
-                int(one["number"]),
-                str(one["time"]),
-                None if one["key"] is None else str(one["key"]),
-                Rules.from_json(one["rules"]),
+                int(entry["number"]),
+                str(entry["time"]),
+                None if entry["key"] is None else str(entry["key"]),
+                Rules.from_json(entry["rules"]),
             )
-            for one in entries
+            for entry in entries
         ]
     except (KeyError, TypeError, SettingProblem) as error:
         raise ValueError(str(error)) from None

@@ -49,7 +49,7 @@ class _Asked:
         """Return when one asks who did this since training: by default after it, and after all that the shop knows."""
         if self.at is not None or self.clock is None:
             return self.at
-        return max([self.clock, *(one.time for one in live)]) + 1
+        return max([self.clock, *(event.time for event in live)]) + 1
 
 
 async def visitor_of(
@@ -130,7 +130,7 @@ def _visitor(
         history, times = loaded.bought(row)
     live, taken = standing_events(loaded, row, live)
     history, times = _without(history, times, taken)
-    newer = _newer(loaded, history, [(one.product, one.time) for one in live if one.kind == PURCHASE])
+    newer = _newer(loaded, history, [(event.product, event.time) for event in live if event.kind == PURCHASE])
     others = _others(loaded, live)
     if newer:
         history, times = _longer(history, times, newer)
@@ -153,7 +153,7 @@ def _others(loaded: LoadedModel, live: Sequence[Event]) -> bool:
     """Return whether there are events of other kinds, of which the model has learned what they say."""
     kinds = loaded.model.kinds
     return kinds is not None and any(
-        one.kind in kinds.names and loaded.product_ids.row_of(one.product) is not None for one in live
+        event.kind in kinds.names and loaded.product_ids.row_of(event.product) is not None for event in live
     )
 
 

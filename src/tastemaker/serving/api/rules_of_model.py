@@ -106,8 +106,8 @@ async def history(request: RequestInfo, query: bodies.ModelQuery) -> bodies.Rule
     return bodies.RulesHistoryAnswer(
         loaded.name,
         [
-            bodies.RulesPublished(one.number, one.time, one.key, _body_of(one.rules))
-            for one in reversed(entries[-SHOWN:])
+            bodies.RulesPublished(entry.number, entry.time, entry.key, _body_of(entry.rules))
+            for entry in reversed(entries[-SHOWN:])
         ],
     )
 

@@ -23,12 +23,12 @@ async def forget(request: RequestInfo, query: bodies.ForgetQuery, user: str) -> 
     names = [query.model] if query.model else list(registry.models)
     found = await run_in_threadpool(_forget, request, names, query, user)
     await run_in_threadpool(registry.look)  # this worker; the others hide the user meanwhile
-    counts = [one.live_events or 0 for one in found.values()]
+    counts = [forgotten.live_events or 0 for forgotten in found.values()]
     return bodies.ForgetAnswer(
         user,
         max(counts, default=0),
-        [_said(name, one) for name, one in found.items()],
-        any(one.again for one in found.values()),
+        [_said(name, forgotten) for name, forgotten in found.items()],
+        any(forgotten.again for forgotten in found.values()),
     )
 
 
@@ -66,6 +66,8 @@ def _without_paths(text: str, folder: Path) -> str:
     return text.replace(str(folder.absolute()), folder.name).replace(str(folder), folder.name)
 
 
-def _said(name: str, one: ForgottenUser) -> bodies.ForgottenBy:
-    emptied = [bodies.EmptiedVersion(each.version, each.receipt) for each in one.emptied]
-    return bodies.ForgottenBy(name, emptied, list(one.removed), list(one.left), list(one.unreadable))
+def _said(name: str, forgotten: ForgottenUser) -> bodies.ForgottenBy:
+    emptied = [bodies.EmptiedVersion(each.version, each.receipt) for each in forgotten.emptied]
+    return bodies.ForgottenBy(
+        name, emptied, list(forgotten.removed), list(forgotten.left), list(forgotten.unreadable)
+    )

@@ -206,7 +206,7 @@ class Connection(H11Protocol):
         async def send_last(message: Message) -> None:
             if message["type"] == "http.response.start" and (self._server.ending or self.surplus):
                 headers = message.get("headers", ())
-                message["headers"] = [*(one for one in headers if one[0].lower() != CLOSE[0]), CLOSE]
+                message["headers"] = [*(header for header in headers if header[0].lower() != CLOSE[0]), CLOSE]
             await send(message)
 
         if self.surplus and scope["path"] not in PROBES:

@@ -197,7 +197,7 @@ def new_key(
         raise SettingProblem(f"the last day of the key is {last}, which is past.")
 
     def longer(known: tuple[Key, ...]) -> tuple[Key, ...]:
-        if any(one.name == name for one in known):
+        if any(key.name == name for key in known):
             raise SettingProblem(f"{file} has a key {name!r} already; take another name, or remove it first.")
         return (*known, key)
 

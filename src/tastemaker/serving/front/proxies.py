@@ -20,16 +20,16 @@ def trusts(proxies: Iterable[str]) -> Callable[[str], bool]:
     """Return a function that says whether an address is of a trusted proxy; raise `SettingProblem` for what is no address.
 
     >>> trusted = trusts(["127.0.0.1", "10.1.0.0/16"])
-    >>> [trusted(one) for one in ("127.0.0.1", "10.1.2.3", "10.2.0.1", "", "nonsense")]
+    >>> [trusted(address) for address in ("127.0.0.1", "10.1.2.3", "10.2.0.1", "", "nonsense")]
     [True, True, False, False, False]
     """
     networks = []
-    for one in proxies:
+    for address in proxies:
         try:
-            networks.append(ipaddress.ip_network(one))
+            networks.append(ipaddress.ip_network(address))
         except ValueError:
             raise SettingProblem(
-                f"{one!r} is no address of a proxy; give one such as 10.0.0.7, or a network such as 10.0.0.0/24."
+                f"{address!r} is no address of a proxy; give address such as 10.0.0.7, or a network such as 10.0.0.0/24."
             ) from None
     known: dict[str, bool] = {}
 

@@ -126,7 +126,7 @@ async def users(request: RequestInfo, query: UsersQuery) -> UsersAnswer:
     bought = np.diff(loaded.model.histories.offsets)
     found = [UserFound(loaded.user_ids.one(row), int(bought[row])) for row in rows.tolist()]
     hidden = request.service.state.hidden
-    shown = [one for one in found if not hidden.hides(loaded, one.user)]
+    shown = [user for user in found if not hidden.hides(loaded, user.user)]
     return UsersAnswer(loaded.name, loaded.version, shown)
 
 

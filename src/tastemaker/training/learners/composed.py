@@ -34,7 +34,7 @@ from tastemaker.training.learners.extras import (
 from tastemaker.training.learners.learner import Step, Taste
 from tastemaker.training.learners.sampled import sampled_loss
 from tastemaker.training.learners.tables import trimmed, zero_table
-from tastemaker.training.loop import Run, run_epochs
+from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.remember import remember
 from tastemaker.training.memory.repeats import repeat_bias
 from tastemaker.training.memory.trend import trend_of
@@ -247,7 +247,7 @@ class Composed:
                 table[known[0], : member.dimensions] = old.tokens.vectors[known[1], part] * scale
             column += member.dimensions
         still = dataclasses.replace(self, config=self.config.changed({"learning_rate": STANDSTILL}))
-        run_epochs(still, epochs=1, run=Run(pool, watch, stage="warming up"))
+        run_epochs(still, epochs=1, run=EpochRun(pool, watch, stage="warming up"))
         for member in self.members:
             for squares in member.squares[:2]:
                 squares[here] *= np.float32(kept * max(1.0, KEPT_SQUARES * (first_epoch(self.config) - 1)))

@@ -14,7 +14,7 @@ from tastemaker.model.config import Config
 from tastemaker.model.taste_model import Memory
 from tastemaker.training.learners.kinds import kind_of
 from tastemaker.training.learners.learner import Taste
-from tastemaker.training.loop import Run, run_epochs
+from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.co_occurrence import memories
 from tastemaker.training.memory.spectral import is_worth_trying, spectral_memory
 from tastemaker.training.progress import Watcher
@@ -200,7 +200,7 @@ def _choose_epoch(
         if epoch == wanted or (wanted is None and (not best or value > best[0][0])):
             best[:] = [(value, epoch, taste)]
 
-    run_epochs(learner, epochs=horizon, run=Run(pool, watch, stage="choosing"), after=look)
+    run_epochs(learner, epochs=horizon, run=EpochRun(pool, watch, stage="choosing"), after=look)
     return best[0][1], curve, best[0][2]
 
 

@@ -18,7 +18,7 @@ from tastemaker.model.settings import RepeatSettings
 from tastemaker.model.taste_model import Memory
 from tastemaker.training.learners.kinds import kind_of
 from tastemaker.training.learners.learner import Taste
-from tastemaker.training.loop import Run, run_epochs
+from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.co_occurrence import added, memories, no_memory
 from tastemaker.training.memory.spectral import spectral_memory
 from tastemaker.training.progress import Watcher
@@ -114,7 +114,7 @@ def _learn(
 ) -> LearnedTables:
     products = len(validation.log.products)
     learner = kind_of(config).start(validation.log, config, seed)
-    run = Run(pool, watch, stage="choosing, repeats")
+    run = EpochRun(pool, watch, stage="choosing, repeats")
     run_epochs(learner, epochs=config.taste.epochs or 1, run=run)
     counts, ridge = bool(config.memory.count_weight), bool(config.memory.ridge_weight)
     tables = memories(validation.histories, products, config.memory, pool, counts=counts, ridge=ridge)

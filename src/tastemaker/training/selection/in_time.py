@@ -13,7 +13,7 @@ from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
 from tastemaker.training.learners.beside import ROLES, readable_columns
 from tastemaker.training.learners.composed import Composed
-from tastemaker.training.loop import Run, run_epochs
+from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.choose_repeats import LearnedTables
 from tastemaker.training.selection.judge import MEASURED_AT, Judge
@@ -238,7 +238,7 @@ def _learned(
         if not best or value > best[0][0]:
             best[:] = [(value, epoch, judge)]
 
-    run_epochs(learner, epochs=horizon, run=Run(pool, watch, stage="choosing"), after=look)
+    run_epochs(learner, epochs=horizon, run=EpochRun(pool, watch, stage="choosing"), after=look)
     return best[0][2], best[0][1], curve
 
 

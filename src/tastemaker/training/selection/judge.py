@@ -24,7 +24,7 @@ from tastemaker.training.memory.co_occurrence import memories
 from tastemaker.training.memory.directed import followers, step_memory
 from tastemaker.training.memory.spectral import spectral_memory
 from tastemaker.training.memory.trend import trend_of
-from tastemaker.training.selection.trial import Asked, Trial, sample_of_train
+from tastemaker.training.selection.trial import Trial, TrialQuestions, sample_of_train
 from tastemaker.types import AnyArray, Doubles, Floats, Rows
 
 __all__ = ["MEASURED_AT", "Judge"]
@@ -77,7 +77,7 @@ class Judge:
         judge.vectors = effective(self.own_vectors, judge.of_products, tokens)
         return judge
 
-    def _known(self, asked: Asked) -> Asking:
+    def _known(self, asked: TrialQuestions) -> Asking:
         return askings(asked.users, asked.times, asked.context, self.trial.past, self.beside)
 
     def value(self, config: Config) -> float:

@@ -15,7 +15,7 @@ from tastemaker.errors import DataError
 from tastemaker.model.beside.known import bought_by
 from tastemaker.types import AnyArray, Booleans, Offsets, Rows, Times
 
-__all__ = ["Asked", "Trial", "sample_of_train", "trial_of"]
+__all__ = ["Trial", "TrialQuestions", "sample_of_train", "trial_of"]
 
 MOST_SCORES = 60_000_000
 """How many scores (questions x products, 4 bytes each) are held at most while settings are tried."""
@@ -26,7 +26,7 @@ SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class TrialQuestions:
     """Which users ask, when, and under which context; the products to be found stand beside it."""
 
     users: Rows
@@ -38,10 +38,10 @@ class Asked:
     def __len__(self) -> int:
         return len(self.users)
 
-    def take(self, places: AnyArray) -> Asked:
+    def take(self, places: AnyArray) -> TrialQuestions:
         """Return some of them."""
         context = None if self.context is None else self.context[pl.Series(places)]
-        return Asked(self.users[places], self.times[places], context)
+        return TrialQuestions(self.users[places], self.times[places], context)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,14 +51,14 @@ class Trial:
     log: Purchases
     past: Past
     """What is known at each moment: of train and of the held-out part"""
-    asked: Asked
+    asked: TrialQuestions
     """Q queries"""
     held: Histories
     """What each bought: one product, or several where nothing moves between them"""
     own_offsets: Offsets
     own_rows: Rows
     """What each bought before, which is left out"""
-    flow: Asked
+    flow: TrialQuestions
     """All purchases of the held-out part in the order of time, where the model lives through them; else none"""
     flow_products: Rows
     """``int32[flow]``"""
@@ -93,17 +93,17 @@ def trial_of(log: Purchases, seed: int, *, live: bool) -> Trial | None:
     return _each(log, parts, rng)
 
 
-def sample_of_train(log: Purchases, seed: int, most: int = 5_000) -> Asked:
+def sample_of_train(log: Purchases, seed: int, most: int = 5_000) -> TrialQuestions:
     """Return a sample of train's purchases, each with its user as they were just before it."""
     rng = np.random.default_rng([seed, 6])
     places = np.sort(rng.choice(len(log), min(most, len(log)), replace=False))
     return _asked(log, places)
 
 
-def _asked(log: Purchases, places: AnyArray) -> Asked:
+def _asked(log: Purchases, places: AnyArray) -> TrialQuestions:
     times = np.zeros(len(places), np.int64) if log.times is None else log.times[places]
     context = None if log.context is None else log.context[pl.Series(places)]
-    return Asked(log.user_rows[places], times, context)
+    return TrialQuestions(log.user_rows[places], times, context)
 
 
 def _by_time(log: Purchases) -> Split | None:
@@ -205,7 +205,7 @@ def _frozen(parts: Split, rng: np.random.Generator) -> Trial | None:
     )
     end = 0 if train.times is None else int(train.times.max(initial=0)) + 1
     nothing = np.zeros(0, np.int64)
-    asked = Asked(judged.astype(np.int32), np.full(len(judged), end), None)
+    asked = TrialQuestions(judged.astype(np.int32), np.full(len(judged), end), None)
     return _trial(
         train, _past(train), asked, held, _asked(train, nothing), train.product_rows[:0], parts.description
     )
@@ -214,9 +214,9 @@ def _frozen(parts: Split, rng: np.random.Generator) -> Trial | None:
 def _trial(
     train: Purchases,
     past: Past,
-    asked: Asked,
+    asked: TrialQuestions,
     held: Histories,
-    flow: Asked,
+    flow: TrialQuestions,
     flow_products: Rows,
     description: str,
 ) -> Trial:
