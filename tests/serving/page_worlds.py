@@ -254,3 +254,63 @@ PALE = """() => {
   return [...new Set(faults)];
 }"""
 """Texts whose contrast is below what WCAG 2 calls AA"""
+
+OPERABLE = """() => {
+  const open = document.querySelector("dialog[open]") ?? document;
+  const all = [...open.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")];
+  const first = (one) => one.type !== "radio" || one.checked; // arrows reach the others
+  const twin = (one) => one.tabIndex < 0 && one.ariaHidden === "true"; // a picture that leads where the name beside it leads
+  const found = all.filter((one) => !one.disabled && !twin(one) && one.checkVisibility({ visibilityProperty: true }) && first(one));
+  found.forEach((one, place) => { one.dataset.walked = place; });
+  return found.length;
+}"""
+"""Number what can be operated, in the order of the document"""
+
+FOCUS = """() => {
+  const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
+  const seen = (of) => {
+    const { outlineStyle, outlineWidth, outlineColor } = getComputedStyle(of);
+    return outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 && !/, 0\\)$/.test(outlineColor);
+  };
+  const x = Math.max(0, Math.min(innerWidth - 1, box.left + box.width / 2));
+  const y = Math.max(0, Math.min(innerHeight - 1, box.top + box.height / 2));
+  const top = document.elementFromPoint(x, y);
+  return {
+    place: one.dataset.walked === undefined ? null : Number(one.dataset.walked),
+    html: one.outerHTML.slice(0, 100),
+    ring: seen(one),
+    inside: box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth,
+    covered: !(top && (one.contains(top) || top.contains(one))),
+  };
+}"""
+"""Which numbered element has the focus, whether that is seen, and whether something lies above it"""
+
+
+def walk(page: Any) -> list[str]:
+    """Press Tab through a view, or through a dialog, and return what is wrong."""
+    count, faults, places = page.evaluate(OPERABLE), [], []
+    for _ in range(count + 2):
+        page.keyboard.press("Tab")
+        found = page.evaluate(FOCUS)
+        if found["place"] is None or found["place"] in places:
+            break
+        places.append(found["place"])
+        faults += [f"no ring: {found['html']}"] * (not found["ring"])
+        faults += [f"out of sight: {found['html']}"] * (not found["inside"])
+        faults += [f"covered: {found['html']}"] * found["covered"]
+    missed = sorted(set(range(count)) - set(places))
+    html = "place => document.querySelector(`[data-walked='${place}']`).outerHTML.slice(0, 100)"
+    return faults + [f"not reached: {page.evaluate(html, place)}" for place in missed]
+
+
+def tab_to(page: Any, selector: str, *, back: bool = False) -> None:
+    """Press Tab until an element has the focus."""
+    for _ in range(600):
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+        page.keyboard.press("Shift+Tab" if back else "Tab")
+    raise AssertionError(f"{selector} is not reached")
+
+
+def focused(page: Any) -> str:
+    return page.evaluate("() => document.activeElement.outerHTML.slice(0, 200)")

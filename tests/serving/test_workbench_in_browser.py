@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from page_worlds import WIDE, Watched, World, browser, make_world, watched
+from page_worlds import WIDE, Watched, World, browser, focused, make_world, tab_to, walk, watched
 from serving_worlds import Server, serving
 
 from tastemaker.serving.front.api_keys import new_key, read_keys
@@ -328,3 +328,100 @@ def test_the_metrics_are_charts(visit: Open) -> None:
         said = seen.page.inner_text(".charts")
         assert "Requests by route" in said
         assert "Half are answered within" in said
+
+
+# Without a mouse ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
+def test_everything_that_can_be_operated_is_reached_by_tab_and_seen(
+    visit: Open, server: Server, world: World, width: int
+) -> None:
+    boost = {"do": "boost", "name": "More", "where": {"price": {"min": 1}}, "places": 1}
+    rules = {"pin": [world.best[1], world.best[2]], "deny": [world.best[4]], "rules": [boost]}
+    assert server.client.put("/api/v1/rules", json=rules).status_code == 200
+    found = {}
+    with visit(f"#/product/{world.best[0]}", width=width) as seen:
+        page = seen.page
+        page.wait_for_selector(".product")
+        page.click(".product .act.basket")
+        page.click(".product .act.pin")
+        page.wait_for_selector("#trial:not([hidden])")
+        for address in [
+            "#/search?q=a",
+            f"#/customer/{USER}",
+            "#/rules",
+            f"#/compare?user={USER}",
+            "#/metrics",
+        ]:
+            page.evaluate("address => { location.hash = address; }", address)
+            page.wait_for_selector(f"main[data-address='{address}']")
+            page.wait_for_timeout(200)
+            page.evaluate("() => { document.activeElement.blur(); }")
+            page.evaluate(
+                "() => { document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex'); }"
+            )
+            found[address] = walk(page)
+        page.evaluate("() => { location.hash = '#/rules'; }")
+        page.wait_for_selector("main[data-address='#/rules']")
+        page.click("[data-focus=make]")
+        page.wait_for_selector("dialog[open]")
+        page.evaluate("() => { document.querySelector('dialog').focus(); }")
+        found["editor"] = walk(page)
+    assert {address: faults for address, faults in found.items() if faults} == {}
+
+
+def test_a_rule_is_found_made_published_and_taken_back_without_a_mouse(
+    visit: Open, server: Server, world: World
+) -> None:
+    assert server.client.put("/api/v1/rules", json={}).status_code == 200
+    product = world.best[8]
+    with visit() as seen:
+        page = seen.page
+        press = page.keyboard.press
+        press("/")
+        page.keyboard.type(str(product))
+        page.wait_for_selector(f"#found[data-text='{product}'] [role=option]")
+        press("ArrowDown")
+        press("Enter")
+        page.wait_for_selector(".product")
+        tab_to(page, ".product .act.pin")
+        press("Enter")
+        page.wait_for_selector("#trial:not([hidden])")
+        assert "pin" in focused(page)  # the focus stays where it was
+        tab_to(page, "#views a[href^='#/rules']", back=True)
+        press("Enter")
+        page.wait_for_selector("h1:text-is('Rules')")
+        tab_to(page, "[data-focus=make]")
+        press("Enter")
+        page.wait_for_selector("dialog.editor[open]")
+        tab_to(page, "#rule-do")
+        page.keyboard.type("Ban")
+        tab_to(page, "#rule-products")
+        page.keyboard.type(str(world.best[3]))
+        tab_to(page, "dialog [type=submit]")
+        press("Space")
+        page.wait_for_selector("#trial >> text=1 rule new")
+        assert "make" in focused(page)  # where the dialog was opened
+        tab_to(page, "#publish")
+        press("Enter")
+        page.wait_for_selector("dialog[open] .figures dl")
+        press("Escape")
+        page.wait_for_selector("dialog", state="detached")
+        assert "publish" in focused(page)
+        press("Enter")
+        page.wait_for_selector("dialog[open] .figures dl")
+        tab_to(page, "dialog .button:not(.quiet)")
+        press("Enter")
+        page.wait_for_selector("#trial", state="hidden")
+        ban = {"do": "ban", "products": [str(world.best[3])]}
+        rules = server.client.get("/api/v1/rules").json()["rules"]
+        assert (rules["pin"], rules["rules"]) == ([product], [ban])
+        page.wait_for_selector("h1:focus")  # what had the focus is gone
+        tab_to(page, "section:has(#past) li:nth-child(2) button")
+        press("Enter")
+        page.wait_for_selector("#trial:not([hidden])")
+        tab_to(page, "[data-focus=undo]", back=True)
+        press("Enter")
+        page.wait_for_selector("#trial", state="hidden")
+        page.wait_for_selector("h1:focus")  # what had the focus is gone

@@ -49,6 +49,7 @@ async function show({ quiet = false } = {}) {
   const address = location.hash || "#/";
   const { view, id, asked } = route();
   if (shown && shown !== address) scrolls.set(shown, scrollY);
+  const held = document.activeElement !== document.body;
   const skeleton = quiet ? 0 : setTimeout(() => waiting(), PATIENCE);
   try {
     if (!store.state.models.length) await store.open();
@@ -57,7 +58,7 @@ async function show({ quiet = false } = {}) {
     frame();
     const made = await (VIEWS.get(view) ?? nowhere)({ id, asked, signal });
     if (signal.aborted || !made) return;
-    put(made, address, quiet);
+    put(made, address, quiet, held);
   } catch (error) {
     if (error.name === "AbortError" || signal.aborted) return;
     frame();
@@ -71,7 +72,7 @@ async function show({ quiet = false } = {}) {
   }
 }
 
-function put({ title, nodes }, address, quiet) {
+function put({ title, nodes }, address, quiet, held = false) {
   const focus = quiet ? document.activeElement?.dataset?.focus : undefined;
   const place = quiet ? scrollY : history.state?.seen ? scrolls.get(address) ?? 0 : 0; // an entry that was seen is returned to
   const opened = quiet ? [...main.querySelectorAll("details[open] > summary")].map((one) => one.dataset.focus) : [];
@@ -80,7 +81,7 @@ function put({ title, nodes }, address, quiet) {
   for (const summary of main.querySelectorAll("summary")) if (opened.includes(summary.dataset.focus)) summary.parentElement.open = true;
   document.title = title === "Start" ? "tastemaker" : `${title} · tastemaker`;
   if (focus) main.querySelector(`[data-focus="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
-  else if (!quiet && shown) main.querySelector("h1")?.focus({ preventScroll: true });
+  if (quiet ? held && document.activeElement === document.body : shown) main.querySelector("h1")?.focus({ preventScroll: true });
   scrollTo({ top: place, behavior: "instant" });
   shown = address;
   main.dataset.address = address;
@@ -172,7 +173,7 @@ function heard(event) {
   acts[event.key]();
 }
 
-new ResizeObserver(([docks]) => document.body.style.setProperty("--docks", `${Math.round(docks.contentRect.height)}px`)).observe(document.getElementById("docks"));
+new ResizeObserver(([docks]) => document.documentElement.style.setProperty("--docks", `${Math.round(docks.contentRect.height)}px`)).observe(document.getElementById("docks"));
 history.scrollRestoration = "manual";
 addEventListener("hashchange", () => show());
 addEventListener("keydown", heard);

@@ -240,7 +240,7 @@ function changesSaid() {
 /** Say what it changes, ask once more, then write the rules of the model; ask for a key where the server wants one. */
 function publishing(refresh) {
   const dialog = h("dialog", { class: "dialog", "aria-labelledby": "publishing" });
-  const close = () => { dialog.close(); dialog.remove(); document.getElementById("publish")?.focus(); };
+  const close = () => { dialog.close(); dialog.remove(); (document.getElementById("publish") ?? document.querySelector("main h1"))?.focus({ preventScroll: true }); };
   dialog.addEventListener("cancel", close);
   const show = (...content) => dialog.replaceChildren(h("h2", { id: "publishing" }, "Publish the rules"), ...content);
   const problem = h("p", { class: "wrong", role: "alert" });
