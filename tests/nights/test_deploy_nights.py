@@ -69,7 +69,8 @@ def test_the_crontab_has_five_fields_and_tells_of_a_night_that_did_not_end_well(
 
 
 def test_the_cron_job_of_kubernetes_is_whole_and_does_not_repeat_a_stopped_night():
-    job = yaml.safe_load((DEPLOY / "cronjob.yaml").read_text())
+    every = yaml.safe_load_all((DEPLOY.parent / "kubernetes.yaml").read_text())
+    (job,) = [one for one in every if one["kind"] == "CronJob"]
     assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
     assert len(job["spec"]["schedule"].split()) == 5
     assert job["spec"]["concurrencyPolicy"] == "Forbid"

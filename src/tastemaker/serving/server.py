@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tastemaker.errors import ServerProblem
+from tastemaker.serving.catalogue_copy import copied
 from tastemaker.serving.connections.descriptors import raise_the_limit
 from tastemaker.serving.connections.door import turn_away
 from tastemaker.serving.front.hosts import is_loopback
@@ -87,8 +88,11 @@ def serve(settings: Settings, announce: Announce) -> Ending:
         log.warning(
             "without --keys nobody can send purchases: that takes a key of the role events or admin. Those kept before are used."
         )
-    with _listening(settings) as listener, _scratch(settings) as scratch:
-        ready = replace(settings, scratch=scratch)
+    with (
+        _listening(settings) as listener,
+        _scratch(settings) as scratch,
+        copied(replace(settings, scratch=scratch), scratch) as ready,
+    ):
         if settings.workers > 1:
             folder = scratch / "metrics"
             folder.mkdir()

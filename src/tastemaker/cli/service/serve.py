@@ -25,8 +25,15 @@ Port = Annotated[int, typer.Option(help="The port; 0 takes any free one.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that answer; they share their memory.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of each worker that rank.")]
 Catalogue = Annotated[
-    Path | None,
-    typer.Option(metavar="F", help="A table of products, for rules and for the page.", show_default=False),
+    str | None,
+    typer.Option(
+        metavar="F",
+        help="A table of products, for rules and for the page; a file, or a URI as of `train`.",
+        show_default=False,
+    ),
+]
+CatalogueEvery = Annotated[
+    float, typer.Option(metavar="SECONDS", help="How often a catalogue behind a URI is read again.")
 ]
 IndexOption = Annotated[
     bool,
@@ -95,6 +102,7 @@ def serve(
     workers: Workers = 1,
     threads: Threads = 1,
     catalogue: Catalogue = None,
+    catalogue_every: CatalogueEvery = 60.0,
     approximate: IndexOption = False,
     keys: KeysFile = None,
     without_keys: WithoutKeys = False,
@@ -122,12 +130,16 @@ def serve(
     Beside them: /api/v1 (see /docs), a page for people at /, /livez, /readyz and /metrics. Logs are JSON lines on stderr. To serve
     other machines, make keys (`tastemaker key new --keys FILE`), then give `--host 0.0.0.0 --keys FILE`.
     """
+    from tastemaker.data.databases.address import is_address
     from tastemaker.serving.front.logs import log_in_json
     from tastemaker.serving.front.settings import Settings
     from tastemaker.serving.server import serve as run
 
+    remote = catalogue is not None and is_address(catalogue)
     settings = Settings(
-        models=models, host=host, port=port, workers=workers, threads=threads, catalogue=catalogue,
+        models=models, host=host, port=port, workers=workers, threads=threads,
+        catalogue=None if catalogue is None or remote else Path(catalogue),
+        catalogue_address=catalogue if remote else None, catalogue_every=catalogue_every,
         approximate=approximate, keys=keys, insecure=without_keys,
         allowed_hosts=tuple(allowed_host or ()), without_rules=without_rules, trusted_proxies=tuple(trusted_proxy or ()),
         events=events, poll_seconds=poll,

@@ -31,6 +31,10 @@ class Settings:
     """How many of the newest versions of each model are loaded, beside those with a label"""
     catalogue: Path | None = None
     """A table of products, any columns: for rules, for the page"""
+    catalogue_address: str | None = None
+    """Where that table lies in a database or an object store: it is copied into ``catalogue`` by `serve`"""
+    catalogue_every: float = 60.0
+    """How often it is copied"""
     approximate: bool = False
     """Whether the API's plain lists are found by an approximate index where a version has one beside its folder"""
     keys: Path | None = None
