@@ -46,6 +46,7 @@ NAMES = [
     "one_request",
     "serving",
     "soak",
+    "page_search",
 ]
 
 

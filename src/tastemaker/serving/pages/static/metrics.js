@@ -66,13 +66,13 @@ function drawn() {
   const failed = sum(of(now(), "tastemaker_requests_total").filter((one) => one.labels.status?.startsWith("5")));
   const ages = of(now(), "tastemaker_model_age_seconds").map((one) => [`${one.labels.model} ${one.labels.version}`, one.value / 86_400]);
   return [
-    figure("Requests", format.count(requests.at(-1).value), rates.length ? `${rates.at(-1).toFixed(1)} a second` : "a rate comes with the next look", spark(rates)),
+    figure("Requests", format.count(requests.at(-1).value), rates.length ? `${rates.at(-1).toFixed(1)} a second` : "since the start", spark(rates)),
     figure("Answered with a failure of the server", format.count(failed), requests.at(-1).value ? `${((100 * failed) / requests.at(-1).value).toFixed(2)} % of all` : "", null),
     figure("Half are answered within", milliseconds(quantile(0.5)), `99 % within ${milliseconds(quantile(0.99))}`, null),
-    bars("Requests by route", by("tastemaker_requests_total", "route"), format.count),
+    bars("Requests by route", by("tastemaker_requests_total", "route").map(([route, value]) => [routeSaid(route), value]), format.count),
     bars("Requests by status", by("tastemaker_requests_total", "status"), format.count),
     bars("What lists were made from", by("tastemaker_fallbacks_total", "source"), format.count),
-    bars("Age of versions, in days", ages, (days) => days.toFixed(1)),
+    bars("Age of versions", ages, ageSaid),
     bars("Unknown ids", by("tastemaker_unknown_ids_total", "kind"), format.count),
   ].filter(Boolean);
 }
@@ -90,6 +90,9 @@ function quantile(share) {
 }
 
 const milliseconds = (seconds) => (seconds === undefined ? "–" : seconds === Infinity ? "longer" : `${format.count(Math.round(10_000 * seconds) / 10)} ms`);
+
+const routeSaid = (route) => (route === "unmatched" ? "no such address" : route.replace(":path}", "}"));
+const ageSaid = (days) => (days < 1 / 24 ? "under an hour" : days < 2 ? format.many(Math.round(24 * days), "hour") : format.many(Math.round(days), "day"));
 
 function figure(name, value, more, picture) {
   return h("div", { class: "chart" }, h("h2", {}, name), h("p", { class: "big" }, value), h("p", { class: "basis" }, more), picture);
