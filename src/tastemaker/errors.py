@@ -14,6 +14,7 @@
     ├── SettingProblem              a setting has a value that cannot work
     ├── TrainingFailed              the loss became NaN or infinite
     ├── TrainingInterrupted         the user stopped the training and did not ask to keep it
+    ├── WorkersLost                 the workers of a part, or the head of a cluster, were lost; what was written is kept
     ├── ModelFolderProblem          a model folder cannot be read or written
     │   ├── FolderExists            the output folder is there already
     │   ├── DamagedModel            a file is missing, or its checksum differs
@@ -62,6 +63,7 @@ __all__ = [
     "TryLater",
     "UnknownId",
     "UnreadableFile",
+    "WorkersLost",
 ]
 
 
@@ -115,6 +117,10 @@ class TrainingFailed(TastemakerError):
 
 class TrainingInterrupted(TastemakerError):
     """Training was stopped by the user, who did not ask to keep what it had learned."""
+
+
+class WorkersLost(TastemakerError):
+    """Work on several processes or hosts could not go on; what was written whole is kept, and the same command goes on from it."""
 
 
 class ModelFolderProblem(TastemakerError):

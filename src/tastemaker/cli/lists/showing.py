@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from tastemaker.cli.terminal.console import counting, output, print_json, say
 from tastemaker.cli.terminal.interrupts import raise_at_once
@@ -12,11 +15,22 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tastemaker.data.reading.product_table import ProductTable
+    from tastemaker.ranking.export.parts import ListJob
     from tastemaker.ranking.recommend import Recommendations
     from tastemaker.ranking.rules.rule_book import RuleBook
     from tastemaker.ranking.why import Reason
 
-__all__ = ["names_of", "print_lists", "ranked", "say_rules", "say_written", "some", "write"]
+__all__ = [
+    "check_parted",
+    "names_of",
+    "print_lists",
+    "ranked",
+    "say_rules",
+    "say_written",
+    "some",
+    "write",
+    "write_parted",
+]
 
 AT_ONCE = 1 << 12
 """Lists that are ranked between two steps of the bar."""
@@ -31,6 +45,42 @@ def write(rank: Callable[[pl.Series], Recommendations], asked: pl.Series, out: s
         return write_lists(
             asked, rank, target, on_progress=lambda done: bar.update(bar.task_ids[0], advance=done)
         )
+
+
+def check_parted(given: dict[str, object], all_flag: str, out: str | None) -> None:
+    """Raise a usage error for flags beside ``--on`` that workers elsewhere could not heed."""
+    if out is None or not given.pop(all_flag):
+        raise typer.BadParameter(f"--on writes the lists of all in parts; give {all_flag} and --out FOLDER.")
+    beside = [flag for flag, value in given.items() if value]
+    if beside:
+        raise typer.BadParameter(f"--on makes lists from files alone; leave {' and '.join(beside)} out.")
+
+
+def write_parted(job: ListJob, out: str, on: str, threads: int | None, *, as_json: bool) -> None:
+    """Let the workers of an executor write the parts of all lists, and say who did what."""
+    from tastemaker.model.folder import load
+    from tastemaker.ranking.export.parts import write_parts
+    from tastemaker.scale.where import executor_of
+
+    executor = executor_of(on, threads)
+    model = load(job.model)
+    rows = len(model.users if job.what == "users" else model.products)
+    with raise_at_once(), counting(job.what, rows) as bar:
+        written = write_parts(
+            job,
+            Path(out),
+            executor,
+            on_progress=lambda done: bar.update(bar.task_ids[0], advance=done),
+            on_worker=lambda tally: bar.update(bar.task_ids[0], description=tally.sentence()),
+        )
+    if as_json:
+        tally = {"workers": dict(written.tally.workers), "again": written.tally.lost}
+        facts = {"out": out, "rows": written.lines, "parts": written.parts, "kept": written.kept}
+        print_json(facts | tally)
+        return
+    kept = f", {written.kept:,} of them kept from an earlier run" if written.kept else ""
+    who = f" {written.tally.sentence()}." if written.tally.workers else ""
+    say(f"Wrote {written.lines:,} lines in {written.parts:,} parts to {out}{kept}.{who}")
 
 
 def ranked(

@@ -8,13 +8,30 @@ from typing import Annotated, Literal
 import typer
 
 from tastemaker.cli.lists.index import Approximately, approximate_of
-from tastemaker.cli.lists.showing import names_of, print_lists, ranked, say_written, write
+from tastemaker.cli.lists.showing import (
+    check_parted,
+    names_of,
+    print_lists,
+    ranked,
+    say_written,
+    write,
+    write_parted,
+)
 from tastemaker.cli.terminal.console import print_json
-from tastemaker.cli.terminal.options import AsJson, ModelFolder, OutFile, Threads, first_existing, typed
+from tastemaker.cli.terminal.options import (
+    AsJson,
+    ModelFolder,
+    On,
+    OutFile,
+    Threads,
+    first_existing,
+    typed,
+)
 
 __all__ = ["similar"]
 
 
+# long: every option of the command is a parameter, a line each
 def similar(
     folder: ModelFolder,
     product: Annotated[
@@ -32,18 +49,32 @@ def similar(
     ] = None,
     approximate: Approximately = False,
     out: OutFile = None,
+    on: On = None,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """List the products nearest to a product in the space of tastes.
 
     `--out` writes the columns product_id, similar_id, rank, score. The workshop's lists: `--k 100 --similarity dot --include-self`.
+    With --on, --all-products and --out FOLDER several processes or a Ray cluster write Parquet parts.
     """
     from tastemaker.model.folder import load
     from tastemaker.ranking.as_json import COMMAND_LINE
     from tastemaker.ranking.packed import pack
     from tastemaker.ranking.recommend import similar as near
 
+    if on is not None:
+        from tastemaker.ranking.export.parts import ListJob
+
+        beside: dict[str, object] = {
+            "--all-products": all_products, "--product": product, "--approximate": approximate,
+        }  # fmt: skip
+        check_parted(beside, "--all-products", out)
+        lists = ListJob(
+            str(folder), "products", k, catalogue=catalogue, similarity=similarity, include_self=include_self
+        )
+        write_parted(lists, str(out), on, threads, as_json=as_json)
+        return
     first_existing({"--product": product, "--all-products": all_products}, "--product, --all-products")
     if approximate and similarity != "dot":
         raise typer.BadParameter("--approximate finds by dot product; leave --similarity at dot.")

@@ -77,6 +77,7 @@ def counting(what: str, total: int) -> Iterator[Progress]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.description}"),
         console=error_console(),
         transient=True,
     ) as bar:

@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from tastemaker.model.taste_model import TasteModel
 
-__all__ = ["Objective", "ValueDial", "aimed"]
+__all__ = ["Objective", "ValueDial", "aimed", "check_objective"]
 
 Objective = Annotated[
     str,
@@ -27,8 +27,12 @@ def aimed(model: TasteModel, objective: str, dial: float) -> TasteModel:
     """Return the model that ranks by what was asked for: what is bought most likely, or what is worth most on average."""
     from tastemaker.ranking.packed import by_value
 
-    if objective == "likely":
-        return model
-    if objective != "revenue":
+    chosen = check_objective(objective, dial)
+    return model if chosen is None else by_value(model, chosen)
+
+
+def check_objective(objective: str, dial: float) -> float | None:
+    """Return the dial of expected value, or ``None`` for what is most likely; raise a usage error for another objective."""
+    if objective not in ("likely", "revenue"):
         raise typer.BadParameter(f"--objective is {objective!r}; it must be likely or revenue.")
-    return by_value(model, dial)
+    return dial if objective == "revenue" else None

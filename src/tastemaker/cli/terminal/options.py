@@ -21,6 +21,7 @@ __all__ = [
     "Lengths",
     "Logs",
     "ModelFolder",
+    "On",
     "OutFile",
     "ProductColumn",
     "QuantityColumn",
@@ -74,6 +75,16 @@ OutFile = Annotated[
     typer.Option(
         metavar="F|URI",
         help="Write a file (.parquet, .csv, .tsv, .jsonl, .arrow) or a table of a database instead.",
+        show_default=False,
+    ),
+]
+
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="WHERE",
+        help="Write --out as a folder of parts, by the workers of local, local:PROCESSES, ray or ray://HOST:PORT.",
         show_default=False,
     ),
 ]

@@ -1,0 +1,133 @@
+"""The same work on a Ray of two nodes, all of it on 127.0.0.1: equal bytes, lost workers, a lost node, a lost head."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+from threading import Thread, Timer
+
+import pytest
+
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = (
+    "0"  # with it, nodes take the address 127.0.0.1; read at import
+)
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'tastemaker[ray]')")
+
+from odd_workers import Task, hang_on_doomed_host, refuse, square_or_be_killed  # noqa: E402
+from ray.cluster_utils import Cluster  # noqa: E402
+
+from tastemaker.errors import SettingProblem, UnknownId, WorkersLost  # noqa: E402
+from tastemaker.ranking.export.parts import ListJob, write_parts  # noqa: E402
+from tastemaker.scale import on_ray  # noqa: E402
+from tastemaker.scale.executor import Tally  # noqa: E402
+from tastemaker.scale.local import ThisProcess  # noqa: E402
+from tastemaker.scale.where import executor_of  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes of one processor each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        node = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=node)
+        cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def listening_elsewhere():
+    """Return the addresses other than loopback on which processes of Ray listen."""
+    ports = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and not fields[1].startswith(
+                ("0100007F:", "0000000000000000FFFF00000100007F:")
+            ):
+                ports.add(fields[9])
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_text()
+            sockets = {os.readlink(one) for one in (process / "fd").iterdir()}
+        except OSError:
+            continue
+        if "ray" in command.split("\0")[0] and sockets & {f"socket:[{inode}]" for inode in ports}:
+            found.append(command)
+    return found
+
+
+# One world, in order: what is lost stays lost.
+
+
+def test_ray_writes_the_bytes_that_this_process_writes(cluster, model_folder, tmp_path):
+    for what in ("users", "products"):
+        job = ListJob(str(model_folder), what, 5, lines_a_part=250)
+        for name, executor in (("here", ThisProcess()), ("ray", executor_of("ray"))):
+            written = write_parts(job, tmp_path / f"{what}-{name}", executor)
+        here, there = ({file.name: file.read_bytes() for file in (tmp_path / f"{what}-{name}").iterdir()}
+                       for name in ("here", "ray"))  # fmt: skip
+        assert here == there
+        assert sum(written.tally.workers.values()) == {"users": 8, "products": 3}[what]
+    assert listening_elsewhere() == []
+
+
+def test_the_task_of_a_killed_worker_is_done_again_by_another(cluster, tmp_path):
+    tally = Tally()
+    tasks = [Task(number, str(tmp_path), killed=int(number == 3)) for number in range(6)]
+    assert executor_of("ray").run(square_or_be_killed, tasks, on_done=tally) == [0, 1, 4, 9, 16, 25]
+    assert 1 <= tally.lost <= 2  # Ray may send the next task to a worker that has just ended
+    assert len(tally.workers) >= 2
+
+
+def test_a_task_that_ends_every_worker_and_an_error_of_ours_end_the_work(cluster, tmp_path):
+    with pytest.raises(WorkersLost, match="part 1 of 1 was begun 3 times"):
+        executor_of("ray").run(square_or_be_killed, [Task(0, str(tmp_path), killed=9)])
+    with pytest.raises(UnknownId, match="task 5 is unknown"):
+        executor_of("ray").run(refuse, [Task(5)])
+
+
+def test_the_tasks_of_a_lost_host_are_done_again_by_another(cluster, tmp_path):
+    host = next(iter(cluster.worker_nodes))
+    (tmp_path / host.node_id).touch()
+
+    def lose_host():
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.02)
+        cluster.remove_node(host, allow_graceful=False)
+
+    loser = Thread(target=lose_host, daemon=True)
+    loser.start()
+    tally = Tally()
+    tasks = [Task(number, str(tmp_path)) for number in range(5)]
+    assert executor_of("ray").run(hang_on_doomed_host, tasks, on_done=tally) == [0, 1, 4, 9, 16]
+    loser.join(20)
+    assert tally.lost >= 1
+
+
+def test_a_lost_head_is_one_clear_error(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(on_ray, "LOOK_EVERY", 0.2)
+    Timer(0.5, cluster.head_node.kill_gcs_server).start()
+    began = time.monotonic()
+    with pytest.raises(
+        WorkersLost, match=r"the head of the Ray cluster at 127\.0\.0\.1:\d+ was lost after 0 of 1 parts"
+    ):
+        executor_of("ray").run(square_or_be_killed, [Task(0, str(tmp_path), seconds=30)])
+    assert time.monotonic() - began < 30  # it does not wait for the task
+
+
+def test_a_cluster_that_does_not_answer_is_one_clear_error():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    with pytest.raises(SettingProblem, match=rf"no Ray answers at ray://127\.0\.0\.1:{port}"):
+        executor_of(f"ray://127.0.0.1:{port}").run(refuse, [Task(1)])
