@@ -47,6 +47,7 @@ def found(text: str) -> list[str]:
         ("stock", ["p1"]),
         ("ocking", ["p1"]),
         ("wod", ["p0", "p6"]),
+        ("mask wool", ["p1"]),  # a mask there is, but none of wool
         ("summer", ["p2"]),
         ("mug wood", []),
         ("p3", ["p3"]),

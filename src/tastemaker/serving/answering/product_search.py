@@ -121,12 +121,17 @@ class _WordIndex:
     def grades(self, text: str) -> Doubles:
         """Return how well each product fits a text, ``float64[P]``: the sum over its words, 0 where one of them does not fit."""
         sought = pl.Series([text]).str.extract_all(_WORDS)[0].to_list()
+        total = self._grades(sought, forgiving=False)
+        return total if total.any() else self._grades(sought, forgiving=True)
+
+    def _grades(self, sought: list[str], *, forgiving: bool) -> Doubles:
+        """Return the same, with words that are misspelled although another word holds them where it is ``forgiving``."""
         total = np.zeros(self.count)
         fits = np.full(self.count, bool(sought))
         for word in sought:
             best = np.zeros(self.count)
             for spelled in _spellings(word):
-                for number, grade in self._like(spelled):
+                for number, grade in self._like(spelled, forgiving=forgiving):
                     own = slice(self.offsets[number], self.offsets[number + 1])
                     np.maximum.at(best, self.rows[own], grade * self.weights[own])
             total += best
@@ -134,15 +139,18 @@ class _WordIndex:
         total[~fits] = 0
         return total
 
-    def _like(self, word: str) -> list[tuple[int, float]]:
-        """Return the words that fit one that is sought, and how well; those spelled alike only where no other does."""
+    def _like(self, word: str, *, forgiving: bool) -> list[tuple[int, float]]:
+        """Return the words that fit one that is sought, and how well; those spelled alike where no other does, or to forgive."""
         inside = self.words.str.contains(word, literal=True).arg_true().to_list()
         if inside and (len(word) > 2 or any(self.words[number].startswith(word) for number in inside)):
             graded = [(number, _grade(word, self.words[number])) for number in inside]
-            return [(number, grade) for number, grade in graded if len(word) > 2 or grade > INSIDE]
-        return self._alike(word) if len(word) > 2 and not any(map(str.isdigit, word)) else []
+            fitting = [(number, grade) for number, grade in graded if len(word) > 2 or grade > INSIDE]
+            return fitting + (self._alike(word) if forgiving else [])
+        return self._alike(word)
 
     def _alike(self, word: str) -> list[tuple[int, float]]:
+        if len(word) <= 2 or any(map(str.isdigit, word)):
+            return []
         framed = f"^{word}$"
         threes = " OR ".join(f'"{framed[place : place + 3]}"' for place in range(len(framed) - 2))
         with self.lock:
