@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from threading import Thread, Timer
 
@@ -19,7 +20,10 @@ ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'tast
 from odd_workers import Task, hang_on_doomed_host, refuse, square_or_be_killed  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
+import tastemaker as tm  # noqa: E402
 from tastemaker.errors import SettingProblem, UnknownId, WorkersLost  # noqa: E402
+from tastemaker.evaluation.evaluate import evaluate_ranked  # noqa: E402
+from tastemaker.ranking.export.blocks import rank_blocks  # noqa: E402
 from tastemaker.ranking.export.parts import ListJob, write_parts  # noqa: E402
 from tastemaker.scale import on_ray  # noqa: E402
 from tastemaker.scale.executor import Tally  # noqa: E402
@@ -79,6 +83,13 @@ def test_ray_writes_the_bytes_that_this_process_writes(cluster, model_folder, tm
         assert here == there
         assert sum(written.tally.workers.values()) == {"users": 8, "products": 3}[what]
     assert listening_elsewhere() == []
+
+
+def test_ray_measures_what_this_process_measures(cluster, model_folder, split):
+    model = tm.load(model_folder)
+    rank = partial(rank_blocks, folder=model_folder, executor=executor_of("ray"))
+    found = evaluate_ranked(model, split.held_out, rank, at=(10,))
+    assert found.to_json() == tm.evaluate(model, split.held_out, at=10).to_json()
 
 
 def test_the_task_of_a_killed_worker_is_done_again_by_another(cluster, tmp_path):

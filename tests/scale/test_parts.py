@@ -119,13 +119,21 @@ def test_what_cannot_work_is_said_before_anything_is_ranked(model_folder, tmp_pa
 
 def test_the_commands_write_parts_and_say_who_did_them(tastemaker, model_folder, tmp_path):
     ran = tastemaker(
-        "recommend", model_folder, "--all-users", "--k", 3, "--out", tmp_path / "users", "--on", "local:2"
+        "recommend",
+        model_folder,
+        "--all-users",
+        "--k",
+        3,
+        "--out",
+        tmp_path / "users",
+        "--workers",
+        "local:2",
     )
     assert ran.returncode == 0, ran.stderr
     assert "Wrote 1,200 lines in 1 parts" in ran.stderr
     assert " did 1." in ran.stderr
     ran = tastemaker(
-        "similar", model_folder, "--all-products", "--k", 3, "--out", tmp_path / "products", "--on", "local", "--json"
+        "similar", model_folder, "--all-products", "--k", 3, "--out", tmp_path / "products", "--workers", "local", "--json"
     )  # fmt: skip
     told = json.loads(ran.stdout)
     assert (told["rows"], told["parts"], told["kept"], told["again"]) == (450, 1, 0, 0)
@@ -142,6 +150,6 @@ def test_the_commands_write_parts_and_say_who_did_them(tastemaker, model_folder,
     ],
 )  # fmt: skip
 def test_flags_that_workers_elsewhere_could_not_heed_are_refused(tastemaker, model_folder, flags, said):
-    ran = tastemaker("recommend", model_folder, *flags, "--on", "local")
+    ran = tastemaker("recommend", model_folder, *flags, "--workers", "local")
     assert ran.returncode == 2
     assert said in " ".join(ran.stderr.replace("│", " ").split())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from tastemaker.ranking.rank import rank_users
 from tastemaker.ranking.scores import score_rows
 from tastemaker.types import Rows
 
-__all__ = ["WORKSHOP_NEGATIVES", "evaluate", "rank_held_out", "report_on"]
+__all__ = ["WORKSHOP_NEGATIVES", "evaluate", "evaluate_ranked", "rank_held_out", "report_on"]
 
 WORKSHOP_NEGATIVES = 100
 
@@ -63,6 +63,23 @@ def evaluate(
         unknown_user_rows=given.unknown_user_rows,
         unknown_product_rows=given.unknown_product_rows,
     )
+
+
+def evaluate_ranked(
+    model: TasteModel,
+    held_out: Purchases,
+    rank: Callable[[Rows, int], RankedLists],
+    *,
+    at: Sequence[int],
+    seed: int = 0,
+    threads: int | None = None,
+) -> Report:
+    """Return the report of `evaluate` on lists that somebody else ranks: ``rank(users, k)`` for users at rows ``int32[Q]``.
+
+    It is the same report, to the bit, where the lists are those of `rank_users`, as those of `rank_blocks` are.
+    """
+    users, wanted = those_with_held_out(held_out.histories())
+    return report_on(model, held_out, rank(users, max(at)), wanted, at=at, seed=seed, threads=threads)
 
 
 def report_on(

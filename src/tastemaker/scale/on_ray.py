@@ -133,7 +133,7 @@ def _connected(address: str | None) -> Iterator[tuple[ModuleType, tuple[str, int
     ray = _imported()
     if address is not None and not _answers(_place_of(address)):  # Ray itself would try for half a minute
         raise SettingProblem(
-            f"no Ray answers at {address}. Start it with ray start --head, or leave the work to --on local."
+            f"no Ray answers at {address}. Start it with ray start --head, or leave the work to --workers local."
         )
     if ray.is_initialized():  # by our caller, who ends it, too
         yield ray, _head_of(ray, address)
@@ -147,7 +147,7 @@ def _connected(address: str | None) -> Iterator[tuple[ModuleType, tuple[str, int
     except (ConnectionError, TimeoutError, RuntimeError, ValueError, ImportError) as error:
         raise SettingProblem(
             f"no Ray answers at {address or 'this machine'}: {str(error).splitlines()[0]:.200} "
-            "Start it with ray start --head, or leave the work to --on local."
+            "Start it with ray start --head, or leave the work to --workers local."
         ) from error
     try:
         head = _head_of(ray, address)
@@ -168,7 +168,7 @@ def _imported() -> ModuleType:
         import ray
     except ImportError as error:
         raise SettingProblem(
-            "--on ray needs Ray, which is not installed: pip install 'tastemaker[ray]'."
+            "--workers ray needs Ray, which is not installed: pip install 'tastemaker[ray]'."
         ) from error
     module: ModuleType = ray
     return module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,12 +19,14 @@ from tastemaker.cli.learning.replayed import (
     with_since,
 )
 from tastemaker.cli.terminal.console import output, print_json, say
-from tastemaker.cli.terminal.objective import Objective, ValueDial, aimed
+from tastemaker.cli.terminal.interrupts import raise_at_once
+from tastemaker.cli.terminal.objective import Objective, ValueDial, aimed, check_objective
 from tastemaker.cli.terminal.options import (
     STANDARD_LENGTHS,
     AsJson,
     Lengths,
     ModelFolder,
+    Ranking,
     RankPurchased,
     Threads,
     log_of,
@@ -33,6 +36,7 @@ from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
 from tastemaker.cli.terminal.tables import Sheet, measured, print_sheet
 
 if TYPE_CHECKING:
+    from tastemaker.data.purchases import Purchases
     from tastemaker.data.reading.readers import HeldOut
     from tastemaker.evaluation.protocol import Report
     from tastemaker.evaluation.replay.bench import Terms
@@ -80,6 +84,7 @@ def evaluate(
     value_dial: ValueDial = 1.0,
     reading: ReadingOptions = ReadingOptions(),
     seed: Seed = 0,
+    workers: Ranking = "local",
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -88,10 +93,15 @@ def evaluate(
     Each number is a mean over users, with a 95 % interval. What a user bought in train is left out of their list. With --replay
     every purchase in HELD_OUT is a question, asked in the order of time: new users and new products count, too, and simple rules
     are measured beside the model. With --objective revenue the lists are by expected value, and a replay says what they earn, too:
-    earned@k is the mean worth of a question's product where it is found among the first k.
+    earned@k is the mean worth of a question's product where it is found among the first k. With --workers several processes or a
+    Ray cluster rank the lists; the numbers are the same.
     """
     check_replay_flags(replay, frozen, since, catalogues=bool(users or products))
     if replay:
+        if workers != "local":
+            raise typer.BadParameter(
+                "--workers is for lists of whole users; a --replay runs in this process."
+            )
         terms = replay_terms(
             at, include_purchased, frozen=frozen, since=since, products=products, seed=seed, threads=threads
         )
@@ -100,19 +110,16 @@ def evaluate(
         )
         show_replay(found, as_json=as_json)
         return
-    from tastemaker.evaluation.evaluate import evaluate as measure
     from tastemaker.model.folder import load
 
     model = aimed(load(folder), objective, value_dial)
     held = _read(held_out, model, reading)
-    report = measure(
-        model,
-        held.purchases,
-        at=tuple(at or STANDARD_LENGTHS),
-        include_purchased=include_purchased,
-        seed=seed,
-        threads=threads,
-    )
+    how = _Terms(tuple(at or STANDARD_LENGTHS), include_purchased, seed, threads)
+    if workers == "local":
+        report = how.measured(model, held.purchases)
+    else:
+        dial = check_objective(objective, value_dial)
+        report = _measured_on(workers, folder, model, held.purchases, how, dial)
     if as_json:
         unknown = {
             "unknown_user_rows": held.unknown_user_rows,
@@ -121,6 +128,49 @@ def evaluate(
         print_json(report.as_dict() | unknown)
     else:
         _show(report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """How lists are measured."""
+
+    at: tuple[int, ...]
+    include_purchased: bool
+    seed: int
+    threads: int | None
+
+    def measured(self, model: TasteModel, held_out: Purchases) -> Report:
+        """Measure in this process."""
+        from tastemaker.evaluation.evaluate import evaluate as measure
+
+        return measure(
+            model,
+            held_out,
+            at=self.at,
+            include_purchased=self.include_purchased,
+            seed=self.seed,
+            threads=self.threads,
+        )
+
+
+def _measured_on(
+    workers: str, folder: Path, model: TasteModel, held_out: Purchases, terms: _Terms, dial: float | None
+) -> Report:
+    """Let the workers of an executor rank, measure their lists, and say who did how many blocks."""
+    from tastemaker.evaluation.evaluate import evaluate_ranked
+    from tastemaker.ranking.export.blocks import rank_blocks
+    from tastemaker.scale.executor import Tally
+    from tastemaker.scale.where import executor_of
+
+    tally = Tally()
+    rank = partial(
+        rank_blocks, folder=folder, executor=executor_of(workers, terms.threads),
+        include_purchased=terms.include_purchased, value_dial=dial, tally=tally,
+    )  # fmt: skip
+    with raise_at_once():
+        report = evaluate_ranked(model, held_out, rank, at=terms.at, seed=terms.seed, threads=terms.threads)
+    say(f"Blocks of lists: {tally.sentence()}.")
+    return report
 
 
 def _read(files: list[str], model: TasteModel, reading: ReadingOptions) -> HeldOut:

@@ -27,12 +27,12 @@ from tastemaker.cli.terminal.objective import Objective, ValueDial, aimed, check
 from tastemaker.cli.terminal.options import (
     AsJson,
     ModelFolder,
-    On,
     OutFile,
     ProductColumn,
     QuantityColumn,
     Threads,
     UserColumn,
+    Writers,
     first_existing,
     ids_in,
     spoken,
@@ -138,7 +138,7 @@ def recommend(
     product_column: ProductColumn = None,
     quantity_column: QuantityColumn = None,
     out: OutFile = None,
-    on: On = None,
+    workers: Writers = None,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -147,15 +147,15 @@ def recommend(
     `--out` writes the columns user_id, product_id, rank, score: ids in their own type, rank from 1. A list is shorter when fewer
     products remain. Users without a purchase that the model knows get the best sellers. With --context, --attribute, --viewed or
     --at the list is for one visitor: a --user, a --basket, both or neither. With --objective revenue lists are by expected value,
-    where training was told the --value-column. With --on, --all-users and --out FOLDER several processes or a Ray cluster write
-    Parquet parts, the same wherever they are made; ended early, the same command writes what is missing.
+    where training was told the --value-column. With --workers, --all-users and --out FOLDER several processes or a Ray cluster
+    write Parquet parts, the same wherever they are made; ended early, the same command writes what is missing.
     """
     from tastemaker.data.reading.columns import Columns
     from tastemaker.model.folder import load
     from tastemaker.ranking.export.parts import ListJob
     from tastemaker.ranking.packed import pack
 
-    if on is not None:
+    if workers is not None:
         beside: dict[str, object] = {
             "--all-users": all_users, "--user": user, "--users": users, "--basket": basket,
             "--with-purchases": with_purchases, "--context": context, "--attribute": attribute,
@@ -167,7 +167,7 @@ def recommend(
             str(folder), "users", k, include_purchased or None,
             None if rules is None else str(rules), catalogue, why, dial,
         )  # fmt: skip
-        write_parted(lists, str(out), on, threads, as_json=as_json)
+        write_parted(lists, str(out), workers, threads, as_json=as_json)
         return
     if context or attribute or viewed or at is not None:
         others = users is not None or all_users or with_purchases is not None or out is not None

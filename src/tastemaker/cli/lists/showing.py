@@ -48,12 +48,14 @@ def write(rank: Callable[[pl.Series], Recommendations], asked: pl.Series, out: s
 
 
 def check_parted(given: dict[str, object], all_flag: str, out: str | None) -> None:
-    """Raise a usage error for flags beside ``--on`` that workers elsewhere could not heed."""
+    """Raise a usage error for flags beside ``--workers`` that workers elsewhere could not heed."""
     if out is None or not given.pop(all_flag):
-        raise typer.BadParameter(f"--on writes the lists of all in parts; give {all_flag} and --out FOLDER.")
+        raise typer.BadParameter(
+            f"--workers writes the lists of all in parts; give {all_flag} and --out FOLDER."
+        )
     beside = [flag for flag, value in given.items() if value]
     if beside:
-        raise typer.BadParameter(f"--on makes lists from files alone; leave {' and '.join(beside)} out.")
+        raise typer.BadParameter(f"--workers makes lists from files alone; leave {' and '.join(beside)} out.")
 
 
 def write_parted(job: ListJob, out: str, on: str, threads: int | None, *, as_json: bool) -> None:

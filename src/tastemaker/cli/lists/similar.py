@@ -21,9 +21,9 @@ from tastemaker.cli.terminal.console import print_json
 from tastemaker.cli.terminal.options import (
     AsJson,
     ModelFolder,
-    On,
     OutFile,
     Threads,
+    Writers,
     first_existing,
     typed,
 )
@@ -49,21 +49,21 @@ def similar(
     ] = None,
     approximate: Approximately = False,
     out: OutFile = None,
-    on: On = None,
+    workers: Writers = None,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """List the products nearest to a product in the space of tastes.
 
     `--out` writes the columns product_id, similar_id, rank, score. The workshop's lists: `--k 100 --similarity dot --include-self`.
-    With --on, --all-products and --out FOLDER several processes or a Ray cluster write Parquet parts.
+    With --workers, --all-products and --out FOLDER several processes or a Ray cluster write Parquet parts.
     """
     from tastemaker.model.folder import load
     from tastemaker.ranking.as_json import COMMAND_LINE
     from tastemaker.ranking.packed import pack
     from tastemaker.ranking.recommend import similar as near
 
-    if on is not None:
+    if workers is not None:
         from tastemaker.ranking.export.parts import ListJob
 
         beside: dict[str, object] = {
@@ -73,7 +73,7 @@ def similar(
         lists = ListJob(
             str(folder), "products", k, catalogue=catalogue, similarity=similarity, include_self=include_self
         )
-        write_parted(lists, str(out), on, threads, as_json=as_json)
+        write_parted(lists, str(out), workers, threads, as_json=as_json)
         return
     first_existing({"--product": product, "--all-products": all_products}, "--product, --all-products")
     if approximate and similarity != "dot":

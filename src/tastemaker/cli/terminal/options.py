@@ -21,14 +21,15 @@ __all__ = [
     "Lengths",
     "Logs",
     "ModelFolder",
-    "On",
     "OutFile",
     "ProductColumn",
     "QuantityColumn",
     "RankPurchased",
+    "Ranking",
     "Threads",
     "TimeColumn",
     "UserColumn",
+    "Writers",
     "bytes_of",
     "first_existing",
     "ids_in",
@@ -79,13 +80,22 @@ OutFile = Annotated[
     ),
 ]
 
-On = Annotated[
+Writers = Annotated[
     str | None,
     typer.Option(
-        "--on",
+        "--workers",
         metavar="WHERE",
         help="Write --out as a folder of parts, by the workers of local, local:PROCESSES, ray or ray://HOST:PORT.",
         show_default=False,
+    ),
+]
+
+Ranking = Annotated[
+    str,
+    typer.Option(
+        "--workers",
+        metavar="WHERE",
+        help="Who ranks: local, local:PROCESSES, ray or ray://HOST:PORT; the numbers are the same.",
     ),
 ]
 
