@@ -77,6 +77,9 @@ class TasteSettings:
     horizon
         Composed only: the epochs over which the learning rate falls, when training stops before. Larger: the rate falls more
         slowly. 0: the same as ``epochs``.
+    shards
+        Composed only: users are parted by a hash of their ids, and the parts learn side by side, each on a copy of the vectors,
+        which are put together 16 times an epoch. Larger: more threads can work; the vectors differ a little. 1: no parts.
     """
 
     query: Literal["free", "composed"]
@@ -93,9 +96,11 @@ class TasteSettings:
     rare_decay: float = 0.0
     damping: float = 0.5
     horizon: int = 0
+    shards: int = 1
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("dimensions", "epochs", "negatives", "batch", "members"), ONE_OR_MORE)
+        names = ("dimensions", "epochs", "negatives", "batch", "members", "shards")
+        counts = dict.fromkeys(names, ONE_OR_MORE)
         scales = dict.fromkeys(("learning_rate", "initial_scale"), ABOVE_ZERO)
         rest = dict.fromkeys(("popularity_power", "decay", "rare_decay", "damping", "horizon"), ZERO_OR_MORE)
         _check("taste", self, counts | scales | rest)

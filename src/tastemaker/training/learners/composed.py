@@ -12,6 +12,7 @@ from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Histories, Purchases
 from tastemaker.data.repeats import times_bought
 from tastemaker.data.tokens.bags import Bags
+from tastemaker.errors import SettingProblem
 from tastemaker.kernels.learning.composed import ALL, IN_BATCH, SHARED, learn_batches
 from tastemaker.kernels.learning.sampling import stream_key
 from tastemaker.kernels.learning.tokens import learn_token_batches
@@ -32,7 +33,9 @@ from tastemaker.training.learners.extras import (
     tokens_of,
 )
 from tastemaker.training.learners.learner import Step, Taste
+from tastemaker.training.learners.rounds import Course, Tables, learn_in_rounds
 from tastemaker.training.learners.sampled import sampled_loss
+from tastemaker.training.learners.shards import shard_of
 from tastemaker.training.learners.tables import trimmed, zero_table
 from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.remember import remember
@@ -107,6 +110,8 @@ class Composed:
     """``float32[P]``"""
     beside: Beside | None = None
     """Attributes and contexts, where the log has some that are learned from"""
+    shards: Rows | None = None
+    """``int32[U]``, the shard of each user; ``None`` where all learn in one piece"""
 
     @staticmethod
     def start(log: Purchases, config: Config, seed: int) -> Composed:
@@ -139,6 +144,7 @@ class Composed:
                 np.float32
             ),
             Beside.start(log, histories, config, shares, buyers, seed),
+            None if config.taste.shards == 1 else shard_of(log.users.ids, config.taste.shards),
         )
 
     def state(self) -> dict[str, Floats]:
@@ -180,6 +186,9 @@ class Composed:
 
     def learn(self, epoch: int, at_once: int, pool: ThreadPool) -> Iterator[Step]:
         """Learn from all users in random order, each member in an order and with draws of its own."""
+        if self.shards is not None:
+            yield from self._learn_in_rounds(epoch, self.shards, pool)
+            return
         plans = [self._plan(epoch, member) for member in self.members]
         batches = min(len(starts) - 1 for _, starts, _ in plans)
         calls = max(1, min(batches, -(-self.purchases // at_once)))
@@ -199,6 +208,29 @@ class Composed:
             now = self.purchases * (call + 1) // calls
             yield Step(now - done, float(loss / count) * (now - done), float(hits / count) * (now - done))
             done = now
+
+    def _learn_in_rounds(self, epoch: int, shards: Rows, pool: ThreadPool) -> Iterator[Step]:
+        """Learn on shards, each in batches of its own; members and shards all at the same time."""
+        if self.beside is not None:
+            raise SettingProblem(
+                f"taste.shards is {self.config.taste.shards}; a log with attributes or contexts is learned from in one piece: "
+                "leave it at 1, or leave them out (--context none --user-features none --product-features none)."
+            )
+        courses = []
+        for m, member in enumerate(self.members):
+            for shard in range(self.config.taste.shards):
+                order, starts, key = self._plan(
+                    epoch, member, np.flatnonzero(shards == shard).astype(np.int32), shard + 1
+                )
+                courses.append(Course(m, order, starts, key))
+
+        def learn(course: Course, own: Tables, part: tuple[int, int], sums: Doubles) -> None:
+            first = self.members[course.member]
+            member = Member(first.number, first.dimensions, own.vectors, own.bias, own.squares)
+            self._learn_part(member, epoch, course.order, course.starts, part, course.key, sums)
+
+        tables = [Tables(member.vectors, member.bias, member.squares) for member in self.members]
+        return learn_in_rounds(tables, courses, learn, pool)
 
     def measure(self, held_out: Purchases, epoch: int, pool: ThreadPool) -> tuple[float, float]:
         """Return the mean loss and accuracy on held-out purchases among uniformly drawn candidates."""
@@ -303,16 +335,22 @@ class Composed:
             product_values=known_values(log),
         )
 
-    def _plan(self, epoch: int, member: Member) -> tuple[Rows, Offsets, np.uint64]:
+    def _plan(
+        self, epoch: int, member: Member, users: Rows | None = None, stream: int = 0
+    ) -> tuple[Rows, Offsets, np.uint64]:
         """Return the order of the users, the borders of the batches in it, and the key of the draws."""
         lengths = np.minimum(np.diff(self.histories.offsets), LONGEST)
-        rng = np.random.default_rng([self.seed, member.number, epoch, 2])
-        order = rng.permutation(np.flatnonzero(lengths)).astype(np.int32)
+        rng = np.random.default_rng([self.seed, member.number, epoch, 2, *([stream] if stream else [])])
+        chosen = np.flatnonzero(lengths) if users is None else users[lengths[users] > 0]
+        order = rng.permutation(chosen).astype(np.int32)
         ends = np.cumsum(lengths[order])
-        count = max(1, round(ends[-1] / self.config.taste.batch))
-        borders = np.searchsorted(ends, np.arange(1, count) * (ends[-1] / count), side="right")
+        count = max(1, round(ends[-1] / self.config.taste.batch)) if len(order) else 1
+        borders = (
+            np.searchsorted(ends, np.arange(1, count) * (ends[-1] / count), side="right") if count > 1 else []
+        )
         starts = np.unique(np.concatenate(([0], borders, [len(order)]))).astype(np.int64)
-        return order, starts, np.uint64(stream_key(self.seed, epoch, MEMBER_STREAM + member.number))
+        key = stream_key(self.seed, epoch, MEMBER_STREAM * (1 + stream) + member.number)
+        return order, starts, np.uint64(key)
 
     def _learn_part(
         self,

@@ -1,0 +1,92 @@
+"""How well lists rank by the number of shards that learn side by side: ``python benchmarks/shards.py``.
+
+Trains on the ASOS purchases (or ``--synthetic``) with the default settings on 1, 2, 8 and 32 shards, and measures on the purchases
+that were kept apart. The bytes are those that a cluster would move: in each of 16 rounds an epoch every shard tells which rows it
+moved and by how much. ``--rounds`` asks for other numbers of rounds, ``--inside`` measures on a part of the log. Five minutes.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import tastemaker as tm
+from common import add_data_options, asos_folder, machine, markdown, parser_of, read_log
+from tastemaker.data.reading.readers import read_held_out
+from tastemaker.data.splits import hold_out_random
+from tastemaker.training.learners import rounds
+
+HELD_OUT = "dsf_asos_valid_with_alphanumeric_dummy_ids.parquet"
+
+
+def main() -> None:
+    parser = parser_of(__doc__, threads=2, seeds=2)
+    add_data_options(parser)
+    parser.add_argument("--shards", type=int, nargs="+", default=[1, 2, 8, 32])
+    parser.add_argument("--rounds", type=int, nargs="+", default=[rounds.ROUNDS])
+    parser.add_argument(
+        "--inside", action="store_true", help="measure on a part of the log itself, to choose by"
+    )
+    options = parser.parse_args()
+    log = read_log(options)
+    if options.inside or options.synthetic:
+        split = hold_out_random(log, rng=np.random.default_rng(5))
+        log, held_out = split.train, split.held_out
+    else:
+        held_out = read_held_out(asos_folder(options.data) / HELD_OUT, log.users, log.products).known
+    rows, base = [], 0.0
+    for shards in options.shards:
+        for count in options.rounds if shards > 1 else [rounds.ROUNDS]:
+            rounds.ROUNDS = count
+            found = [learned(log, held_out, shards, seed, options.threads) for seed in range(options.seeds)]
+            ndcg = statistics.mean(one["ndcg"] for one in found)
+            base = base or ndcg
+            moved = statistics.mean(one["bytes"] for one in found) / 1e6
+            rows.append(
+                [
+                    str(shards),
+                    str(count) if shards > 1 else "",
+                    f"{ndcg:.5f}",
+                    f"{ndcg / base:.3f}",
+                    ", ".join(str(one["epochs"]) for one in found),
+                    f"{moved:.2f}" if shards > 1 else "",
+                    f"{statistics.mean(one['seconds'] for one in found):.1f}",
+                ]
+            )
+    names = ["shards", "rounds an epoch", "ndcg@100", "of one shard", "epochs chosen"]
+    print(markdown([*names, "a shard tells a round, MB", "seconds"], rows))
+    print(f"\nMeans of {options.seeds} seeds, {options.threads} threads. {machine()}")
+
+
+def learned(
+    log: tm.Purchases, held_out: tm.Purchases, shards: int, seed: int, threads: int
+) -> dict[str, Any]:
+    told: list[int] = []
+    merge = rounds.merge
+
+    def counting(tables: rounds.Tables, parts: Sequence[rounds.Moved]) -> None:
+        told.extend(part.bytes for part in parts)
+        merge(tables, parts)
+
+    rounds.merge = counting
+    began = time.perf_counter()
+    try:
+        model = tm.train(log, seed=seed, threads=threads, progress=False, shards=shards)
+    finally:
+        rounds.merge = merge
+    seconds = time.perf_counter() - began
+    report = tm.evaluate(model, held_out, at=100, threads=threads)
+    return {
+        "ndcg": report.metrics["ndcg@100"].mean,
+        "epochs": len(model.record.epochs),
+        "bytes": statistics.mean(told) if told else 0,
+        "seconds": seconds,
+    }
+
+
+if __name__ == "__main__":
+    main()
