@@ -12,6 +12,7 @@ from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.learning.sampling import GOLDEN_64, draw_row, mix64
 from tastemaker.kernels.learning.softmax import exponentials
 from tastemaker.kernels.multiply import multiply_add
+from tastemaker.kernels.prefetch import prefetch, prefetch_row
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = ["ALL", "IN_BATCH", "SHARED", "draw_negatives", "learn_batches"]
@@ -193,11 +194,22 @@ def learn_batches(
         users = order[batch_starts[b] : batch_starts[b + 1]]
         phase = np.float64(mix64(key + np.uint64(b) * GOLDEN_64) >> np.uint64(11)) / 9007199254740992.0
         m = take_histories(users, offsets, histories, longest, phase, ends, targets)
-        # 2. A query for each target, composed of the user's others: queries[m, D], scales[m].
-        compose_queries(vectors, users.shape[0], ends, targets, damping, queries, scales)
-        # 3. Negatives, shared by all targets: drawn[S], their vectors as rows sampled[S, D] and as columns turned[D, S], and
-        #    bias and logQ correction offsets_of[S].
+        # 2. Negatives, shared by all targets: drawn[S]. All rows that take part are asked for at once: of a large catalogue none
+        #    is in the cache, and waiting for them one after the other would take longer than the arithmetic.
         draw_negatives(sampling, key, b, phase, targets[:m], alias_chances, alias_rows, drawn, coins)
+        for i in range(m + negatives):
+            row = targets[i] if i < m else drawn[i - m]
+            prefetch_row(vectors, row)
+            prefetch(slots, row)
+            prefetch(bias, row)
+            prefetch(corrections, row)
+            prefetch(decay, row)
+            prefetch(target_squares, row)
+            prefetch(basket_squares, row)
+            prefetch(bias_squares, row)
+        # 3. A query for each target, composed of the user's others: queries[m, D], scales[m]; the negatives' vectors as rows
+        #    sampled[S, D] and as columns turned[D, S], and their bias and logQ correction offsets_of[S].
+        compose_queries(vectors, users.shape[0], ends, targets, damping, queries, scales)
         for k in range(negatives):
             row = drawn[k]
             offsets_of[k] = bias[row] + corrections[row]
