@@ -104,7 +104,8 @@ def in_turns(asks: dict[str, Callable[[], object]], seconds: float) -> dict[str,
 
 def requests(products: int, dimensions: int, threads: int, k: int) -> dict[str, Callable[[], object]]:
     """Return a function for each row of the table; it answers one request, and each call is for another user."""
-    from tastemaker.ranking.packed import pack
+    from tastemaker.ranking.index.narrowed import narrowed
+    from tastemaker.ranking.packed import pack, product_candidates
     from tastemaker.ranking.rank import rank_visitors
     from tastemaker.ranking.rules.rule_book import compile_rules
     from tastemaker.ranking.rules.rules import NO_RULES, Rules
@@ -113,7 +114,10 @@ def requests(products: int, dimensions: int, threads: int, k: int) -> dict[str, 
 
     rng = np.random.default_rng(7)
     model, table = shop(rng, products, dimensions)
-    packed = pack(model, catalogue=table)
+    # as a server loads a version
+    candidates = narrowed(product_candidates(model), model.product_vectors)
+    packed = pack(model, catalogue=table, candidates=candidates)
+    assert candidates.narrow is not None
     users, ids = IdLookup(model.users), IdLookup(model.products)
     matrix = model.product_vectors
     vectors = rng.normal(size=(64, dimensions)).astype(np.float32)

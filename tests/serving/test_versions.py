@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,33 @@ def test_shared_files_go_with_their_version_and_come_with_a_full_disk_none(model
     save(make_model(3), models / "recommender" / "3")
     shelf.look()
     assert shelf.get("recommender").version == 3
+
+
+def test_narrow_copies_are_shared_like_the_panels(tmp_path):
+    from tastemaker.ranking.index.narrowed import narrow_copies
+    from tastemaker.ranking.top_k import Candidates, top_k
+    from tastemaker.serving.models.shared_pages import shared
+
+    vectors = np.random.default_rng(1).normal(size=(400, 6)).astype(np.float32)
+    narrow = narrow_copies(vectors, most=3)
+    made = []
+
+    def pack():
+        made.append(replace(Candidates.of(vectors), narrow=narrow))
+        return made[-1]
+
+    first, second = (shared(pack, tmp_path, "version", vectors=vectors) for _ in range(2))
+    assert len(made) == 1
+    for found in (first, second):
+        assert found.narrow is not None
+        assert found.narrow.most == 3
+        assert np.array_equal(found.narrow.codes, narrow.codes)
+        assert np.array_equal(found.narrow.facts, narrow.facts)
+        assert (
+            top_k(vectors[:2], found, 5).rows.tolist()
+            == top_k(vectors[:2], Candidates.of(vectors), 5).rows.tolist()
+        )
+    assert shared(pack, tmp_path, "version").narrow is None
 
 
 # Labels

@@ -21,6 +21,7 @@ from tastemaker.model.folder import load, read_manifest
 from tastemaker.model.taste_model import Memory, TasteModel
 from tastemaker.ranking.index.approximate import AnyCandidates, Approximate
 from tastemaker.ranking.index.index_folder import index_folder, load_index
+from tastemaker.ranking.index.narrowed import narrowed
 from tastemaker.ranking.new_products import describes_products, with_new
 from tastemaker.ranking.packed import PackedModel, product_candidates
 from tastemaker.ranking.queries import basket_queries, user_queries
@@ -170,7 +171,13 @@ def load_version(
     if catalogue is not None:
         _warn_of_strange(catalogue, table, f"{name}/{version}")
         model, table, added = _with_new(model, table, catalogue)
-    candidates = shared(lambda: product_candidates(model), scratch, version_key(manifest) + added)
+    vectors = np.asarray(model.product_vectors)
+    candidates = shared(
+        lambda: narrowed(product_candidates(model), vectors),
+        scratch,
+        version_key(manifest) + added,
+        vectors=vectors,
+    )
     index = _index(folder, model, candidates) if approximate and not added else None
     loaded = LoadedModel(name, version, source, manifest, model, candidates, table, index, added=added)
     _try(loaded)

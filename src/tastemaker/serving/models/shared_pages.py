@@ -10,24 +10,28 @@ from pathlib import Path
 
 import numpy as np
 
-from tastemaker.ranking.top_k import Candidates
+from tastemaker.ranking.top_k import Candidates, Narrow
 from tastemaker.storage import writing_folder
+from tastemaker.types import AnyArray, Floats
 
 __all__ = ["forget", "shared"]
 
 log = logging.getLogger("tastemaker.shared")
 
 
-def shared(pack: Callable[[], Candidates], scratch: Path | None, key: str) -> Candidates:
+def shared(
+    pack: Callable[[], Candidates], scratch: Path | None, key: str, *, vectors: Floats | None = None
+) -> Candidates:
     """Return what ``pack`` makes; with a scratch folder the first process makes it, and all map the same file.
 
+    Narrow copies are kept, too; their ``vectors``, ``float32[C, D]``, are given, for every process has them already.
     The arrays are mapped privately (copy on write): never written, they are one copy in memory, and to the compiled kernels
     they are of the same type as arrays of one's own.
     """
     if scratch is None:
         return pack()
     try:
-        return _mapped(pack, scratch, key)
+        return _mapped(pack, scratch, key, vectors)
     except OSError as error:  # such as a full disk: memory of one's own will do
         log.warning("cannot share packed products in %s: %s", scratch, error)
         return pack()
@@ -43,19 +47,31 @@ def forget(scratch: Path, key: str) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _mapped(pack: Callable[[], Candidates], scratch: Path, key: str) -> Candidates:
+def _mapped(pack: Callable[[], Candidates], scratch: Path, key: str, vectors: Floats | None) -> Candidates:
     path = scratch / f"{key}.packed"
     with (scratch / f"{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.is_dir():
             _write(pack(), path)
-    panels, bias = (np.load(path / f"{name}.npy", mmap_mode="c") for name in ("panels", "bias"))
-    count, dimensions = np.load(path / "shape.npy").tolist()
-    return Candidates(np.asarray(panels), np.asarray(bias), count, dimensions)
+    count, dimensions, most = np.load(path / "shape.npy").tolist()
+    panels, bias = (_array(path, name) for name in ("panels", "bias"))
+    narrow = None
+    if most and vectors is not None:
+        narrow = Narrow(np.ascontiguousarray(vectors), _array(path, "codes"), _array(path, "facts"), most)
+    return Candidates(panels, bias, count, dimensions, narrow)
+
+
+def _array(path: Path, name: str) -> AnyArray:
+    return np.asarray(np.load(path / f"{name}.npy", mmap_mode="c"))
 
 
 def _write(packed: Candidates, path: Path) -> None:
     with writing_folder(path, durable=False) as temporary:
         np.save(temporary / "panels.npy", packed.panels)
         np.save(temporary / "bias.npy", packed.bias)
-        np.save(temporary / "shape.npy", np.array([packed.count, packed.dimensions]))
+        most = 0
+        if packed.narrow is not None:
+            most = packed.narrow.most
+            np.save(temporary / "codes.npy", packed.narrow.codes)
+            np.save(temporary / "facts.npy", packed.narrow.facts)
+        np.save(temporary / "shape.npy", np.array([packed.count, packed.dimensions, most]))

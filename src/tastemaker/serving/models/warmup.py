@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -12,8 +13,10 @@ from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.kernels.compiling import on_compile
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
+from tastemaker.ranking.index.narrowed import narrow_copies
 from tastemaker.ranking.packed import product_candidates
 from tastemaker.ranking.rank import nearest, rank_baskets, rank_users
+from tastemaker.ranking.top_k import Candidates, top_k
 from tastemaker.ranking.why import Buyers
 
 __all__ = ["warm"]
@@ -37,6 +40,9 @@ def warm() -> None:
                 rank_baskets(model, [basket], candidates, k=2, include_purchased=include, threads=1)
             Buyers(model).together(users, users)
             nearest((model.product_vectors, candidates), basket, k=2, threads=1)
+        vectors = np.eye(64, 4, dtype=np.float32)
+        copies = replace(Candidates.of(vectors), narrow=narrow_copies(vectors, most=1, threads=1))
+        top_k(vectors[:1], copies, 2, threads=1)
 
 
 def _tiny(*, free_users: bool) -> TasteModel:

@@ -1,0 +1,157 @@
+"""The first pass over narrow copies: sums against NumPy's, and lists to the byte those of scoring all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tastemaker.kernels.ranking import whole_sums
+from tastemaker.kernels.ranking.narrow import BLOCK, rank_narrow
+from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD
+from tastemaker.ranking.index.narrowed import narrow_copies, narrowed
+from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
+
+few = settings(deadline=None, max_examples=25)
+
+
+@pytest.mark.parametrize("vnni", [False, True])
+def test_sums_of_whole_numbers_are_exact_with_either_instruction(monkeypatch, vnni):
+    if vnni and not whole_sums.has_vnni():
+        pytest.skip("this processor has no VNNI")
+    monkeypatch.setattr(whole_sums, "has_vnni", lambda: vnni)
+
+    @numba.njit
+    def sums_of(codes, words, out):
+        for group in range(out.shape[0] // GROUP):
+            place = group * GROUP * QUAD * words.shape[0]
+            whole_sums.sum_products(codes, place, words, out, group * GROUP)
+
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 256, (3, 5, GROUP, QUAD)).astype(np.uint8)
+    query = rng.integers(-127, 128, (5, QUAD)).astype(np.int8)
+    codes[0], query[0] = 255, -127  # the greatest that there are
+    out = np.empty(3 * GROUP, np.int32)
+    sums_of(codes.reshape(-1), query.reshape(-1).view(np.int32), out)
+    assert np.array_equal(
+        out, np.einsum("gqcj,qj->gc", codes.astype(np.int64), query.astype(np.int64)).ravel()
+    )
+
+
+def test_a_code_and_its_scale_give_a_vector_back_but_for_what_is_lost():
+    vectors = np.random.default_rng(1).normal(size=(150, 7)).astype(np.float32)
+    copies = narrow_copies(vectors, most=1)
+    codes = copies.codes.reshape(-1, 2, GROUP, QUAD).transpose(0, 2, 1, 3).reshape(-1, 8)[:150, :7]
+    kept = (codes.astype(np.float64) - 128) * copies.facts[0][:, None]
+    for norms, found in ((kept, copies.facts[1]), (vectors - kept, copies.facts[2])):
+        exact = np.linalg.norm(norms, axis=1)
+        assert (found >= exact).all()
+        np.testing.assert_allclose(found, exact, rtol=1e-5)
+    assert (np.abs(vectors - kept) <= copies.facts[0][:, None] * 0.5001).all()
+
+
+def both(vectors, bias, queries, k, *, exclude=None, extra=None, threads=1):
+    """Return the lists with narrow copies and those without."""
+    plain = Candidates.of(vectors, bias)
+    copies = replace(plain, narrow=narrow_copies(vectors, most=len(queries)))
+    assert k * 32 <= len(vectors)
+    return [top_k(queries, one, k, exclude=exclude, extra=extra, threads=threads) for one in (copies, plain)]
+
+
+def same(lists):
+    first, second = lists
+    return all(
+        getattr(first, name).tobytes() == getattr(second, name).tobytes()
+        for name in ("offsets", "rows", "scores")
+    )
+
+
+def ragged(parts, kind):
+    offsets = np.concatenate(([0], np.cumsum([len(part) for part in parts]))).astype(np.int64)
+    return offsets, np.concatenate([*parts, np.zeros(0)]).astype(kind)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1e-38, 1e-12, 1.0, 1e12, 1e19]), st.booleans())
+@few
+def test_lists_are_to_the_byte_those_of_scoring_all(seed, size, coarse):
+    rng = np.random.default_rng(seed)
+    count, dimensions, queries = (
+        int(rng.integers(64, 4000)),
+        int(rng.integers(0, 40)),
+        int(rng.integers(1, 5)),
+    )
+    k = int(rng.integers(1, count // 32 + 1))
+    vectors = rng.normal(size=(count, dimensions)) * size * rng.lognormal(0, 2, (count, 1))
+    asked = rng.normal(size=(queries, dimensions))
+    bias = rng.normal(size=count) * size
+    if coarse:  # many equal scores
+        vectors, asked, bias = np.sign(vectors) * size, np.sign(asked), np.round(bias / size) * size
+    bias[rng.random(count) < 0.1] = -np.inf
+    excluded = [np.flatnonzero(rng.random(count) < 0.2) for _ in range(queries)]
+    more = [np.flatnonzero(rng.random(count) < 0.1) for _ in range(queries)]
+    exclude = Exclusions(*ragged(excluded, np.int32))
+    scores = ragged([rng.normal(size=len(rows)) * size for rows in more], np.float32)[1]
+    extra = ExtraScores(*ragged(more, np.int32), scores)
+    vectors, asked, bias = vectors.astype(np.float32), asked.astype(np.float32), bias.astype(np.float32)
+    assert same(both(vectors, bias, asked, k, exclude=exclude, extra=extra))
+
+
+@pytest.mark.parametrize("spoil", [np.nan, np.inf, -np.inf, 3e38])
+def test_vectors_biases_and_queries_that_are_hardly_numbers_change_nothing(spoil):
+    rng = np.random.default_rng(7)
+    vectors, bias = rng.normal(size=(700, 12)).astype(np.float32), rng.normal(size=700).astype(np.float32)
+    asked = np.abs(rng.normal(size=(2, 12))).astype(np.float32)
+    for where in (vectors[600:603], vectors[100, :5], bias[40:44]):
+        where[...] = spoil
+    assert same(both(vectors, bias, asked, 20))
+    asked[1, 3] = spoil
+    assert same(both(vectors, bias, asked, 20))
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_parts_of_the_candidates_ranked_apart_give_one_list(monkeypatch, threads):
+    monkeypatch.setattr("tastemaker.ranking.top_k.BLOCKS_A_PART", 1)
+    rng = np.random.default_rng(2)
+    vectors, bias = (
+        rng.normal(size=(5 * BLOCK - 7, 8)).astype(np.float32),
+        np.zeros(5 * BLOCK - 7, np.float32),
+    )
+    rows = np.sort(rng.choice(len(bias), 900, replace=False)).astype(np.int32)
+    extra = ExtraScores(np.array([0, 900]), rows, rng.normal(size=900).astype(np.float32))
+    exclude = Exclusions(np.array([0, 450]), rows[::2].copy())
+    asked = rng.normal(size=(1, 8)).astype(np.float32)
+    assert same(both(vectors, bias, asked, 30, exclude=exclude, extra=extra, threads=threads))
+
+
+def test_few_candidates_are_scored_exactly():
+    rng = np.random.default_rng(5)
+    vectors, bias = rng.normal(size=(20_000, 32)).astype(np.float32), np.zeros(20_000, np.float32)
+    copies = narrow_copies(vectors, most=1)
+    none, rows, scores = np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)
+    examined = np.empty(3, np.int64)
+    rank_narrow(
+        0, 3, 0, -(-20_000 // BLOCK), rng.normal(size=(3, 32)).astype(np.float32), vectors, copies.codes, copies.facts, bias,
+        none, rows, none, rows, scores, np.empty((3, 10), np.uint64), np.empty(3, np.int64), examined,
+    )  # fmt: skip
+    assert (examined >= 10).all()
+    assert (examined < 100).all()
+
+
+def test_copies_are_kept_only_where_they_were_faster(monkeypatch):
+    vectors = np.random.default_rng(1).normal(size=(3_000, 8)).astype(np.float32)
+    plain = Candidates.of(vectors)
+    took = {True: 1.0, False: 2.0}  # with copies, without
+    monkeypatch.setattr(
+        "tastemaker.ranking.index.narrowed._seconds", lambda one, _: took[one.narrow is not None]
+    )
+    found = narrowed(plain, vectors)
+    assert found.narrow is not None
+    assert found.narrow.most == 8
+    assert found.only(np.ones(3_000, bool)).narrow is found.narrow
+    took[True] = 2.0
+    assert narrowed(plain, vectors) is plain
+    assert narrowed(Candidates.of(vectors[:100]), vectors[:100]).narrow is None
