@@ -38,6 +38,7 @@ from tastemaker.ranking.fold_in import fold_in as fold_in
 from tastemaker.ranking.fold_in import joined as joined
 from tastemaker.ranking.new_products import add_products as add_products
 from tastemaker.ranking.packed import PackedModel as PackedModel
+from tastemaker.ranking.packed import by_tail as by_tail
 from tastemaker.ranking.packed import by_value as by_value
 from tastemaker.ranking.packed import pack as pack
 from tastemaker.ranking.recommend import Recommendations as Recommendations

@@ -18,8 +18,8 @@ from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Histories
 from tastemaker.data.reading.options import Reading
 from tastemaker.errors import ColumnProblem, SettingProblem
+from tastemaker.evaluation.curves.value_curve import value_curve
 from tastemaker.evaluation.replay.bench import Terms, bench_of
-from tastemaker.evaluation.value_curve import value_curve
 from tastemaker.model.beside.asking import Asking
 from tastemaker.model.beside.known import bought_by
 from tastemaker.model.beside.order import Fading

@@ -95,6 +95,7 @@ class _Live(Struct):
     dial: Weight
     young: HalfLife = 0.0
     value_dial: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    tail: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
 
 class _Beside(Struct):

@@ -22,10 +22,13 @@ __all__ = [
     "PackedModel",
     "Similarity",
     "Space",
+    "by_tail",
     "by_value",
+    "known_sales",
     "pack",
     "product_candidates",
     "similarity_candidates",
+    "tail_scores",
     "value_scores",
     "worth_of",
 ]
@@ -141,6 +144,38 @@ def value_scores(model: TasteModel, dial: float) -> Floats:
         )
     before = 0.0 if model.live is None else model.live.value_dial
     return ((dial - before) * worth_of(model)).astype(np.float32)
+
+
+def by_tail(model: TasteModel, tail: float) -> TasteModel:
+    """Return a model that gives the long tail more places: what everybody buys counts less beside what this user likes.
+
+    score(q, p) - tail · log(1 + buyers of p)
+
+    A score is the logarithm of a likelihood, up to a constant, so that 0 ranks as before, and ``tail=1`` by how much more likely
+    than its sales say a product is bought. Buyers are those of train. While rates move, in a replay, the dial stays beside them; a
+    dial given before is replaced. Raises `SettingProblem` for a dial that is not from 0 to 1.
+    """
+    bias = np.asarray(model.product_bias) + tail_scores(model, tail)
+    live = None if model.live is None else replace(model.live, tail=tail)
+    return replace(model, product_bias=bias.astype(np.float32), live=live)
+
+
+def tail_scores(model: TasteModel, tail: float) -> Floats:
+    """Return what `by_tail` adds to the score of each product, ``float32[P]``."""
+    if not 0 <= tail <= 1:
+        raise SettingProblem(
+            f"the dial of the tail is {tail}; it must be from 0, which ranks as learned, to 1, "
+            "which takes away all that sales say."
+        )
+    before = 0.0 if model.live is None else model.live.tail
+    return ((before - tail) * known_sales(model)).astype(np.float32)
+
+
+def known_sales(model: TasteModel) -> Doubles:
+    """Return log(1 + buyers) of each product, ``float64[P]``."""
+    buyers = np.bincount(model.histories.products, minlength=len(model.products))
+    sales: Doubles = np.log1p(buyers.astype(np.float64))
+    return sales
 
 
 def worth_of(model: TasteModel) -> Doubles:

@@ -20,7 +20,7 @@ from tastemaker.cli.learning.replayed import (
 )
 from tastemaker.cli.terminal.console import output, print_json, say
 from tastemaker.cli.terminal.interrupts import raise_at_once
-from tastemaker.cli.terminal.objective import Objective, ValueDial, aimed, check_objective
+from tastemaker.cli.terminal.objective import Objective, Tail, ValueDial, aimed, check_objective
 from tastemaker.cli.terminal.options import (
     STANDARD_LENGTHS,
     AsJson,
@@ -82,6 +82,7 @@ def evaluate(
     products: Products = None,
     objective: Objective = "likely",
     value_dial: ValueDial = 1.0,
+    tail: Tail = 0.0,
     reading: ReadingOptions = ReadingOptions(),
     seed: Seed = 0,
     workers: Ranking = "local",
@@ -106,19 +107,19 @@ def evaluate(
             at, include_purchased, frozen=frozen, since=since, products=products, seed=seed, threads=threads
         )
         found = _replay(
-            _Later(folder, held_out, reading, users, products, since, objective, value_dial), terms
+            _Later(folder, held_out, reading, users, products, since, objective, value_dial, tail), terms
         )
         show_replay(found, as_json=as_json)
         return
     from tastemaker.model.folder import load
 
-    model = aimed(load(folder), objective, value_dial)
+    model = aimed(load(folder), objective, value_dial, tail)
     held = _read(held_out, model, reading)
     how = _Terms(tuple(at or STANDARD_LENGTHS), include_purchased, seed, threads)
     if workers == "local":
         report = how.measured(model, held.purchases)
     else:
-        dial = check_objective(objective, value_dial)
+        dial = check_objective(objective, value_dial, tail=tail)
         report = _measured_on(workers, folder, model, held.purchases, how, dial)
     if as_json:
         unknown = {
@@ -220,6 +221,7 @@ class _Later:
     since: str | None
     objective: str
     value_dial: float
+    tail: float
 
 
 def _replay(given: _Later, terms: Terms) -> ReplayReport:
@@ -228,7 +230,7 @@ def _replay(given: _Later, terms: Terms) -> ReplayReport:
     from tastemaker.evaluation.replay.replay import replay_on
     from tastemaker.model.folder import load
 
-    model = aimed(load(given.folder), given.objective, given.value_dial)
+    model = aimed(load(given.folder), given.objective, given.value_dial, given.tail)
     if given.objective == "revenue":
         terms = replace(terms, worth=model.product_values)
     files, columns, reading = log_of(given.files), given.reading.columns(), given.reading.reading()

@@ -23,7 +23,7 @@ from tastemaker.cli.lists.showing import (
     write_parted,
 )
 from tastemaker.cli.terminal.console import print_json, say
-from tastemaker.cli.terminal.objective import Objective, ValueDial, aimed, check_objective
+from tastemaker.cli.terminal.objective import Objective, Tail, ValueDial, aimed, check_objective
 from tastemaker.cli.terminal.options import (
     AsJson,
     ModelFolder,
@@ -133,6 +133,7 @@ def recommend(
     at: At = None,
     objective: Objective = "likely",
     value_dial: ValueDial = 1.0,
+    tail: Tail = 0.0,
     approximate: Approximately = False,
     user_column: UserColumn = None,
     product_column: ProductColumn = None,
@@ -162,7 +163,7 @@ def recommend(
             "--viewed": viewed, "--at": at, "--approximate": approximate,
         }  # fmt: skip
         check_parted(beside, "--all-users", out)
-        dial = check_objective(objective, value_dial)
+        dial = check_objective(objective, value_dial, tail=tail)
         lists = ListJob(
             str(folder), "users", k, include_purchased or None,
             None if rules is None else str(rules), catalogue, why, dial,
@@ -173,7 +174,7 @@ def recommend(
         others = users is not None or all_users or with_purchases is not None or out is not None
         visit = replace(_visit(user, basket, context, attribute, viewed, others=others), at=at)
         wishes = Wishes(k, include_purchased or None, why, threads, rules, None, as_json)
-        _for_visit(pack(aimed(load(folder), objective, value_dial), catalogue=catalogue), visit, wishes)
+        _for_visit(pack(aimed(load(folder), objective, value_dial, tail), catalogue=catalogue), visit, wishes)
         return
     given: dict[str, object] = {
         "--user": user,
@@ -184,14 +185,16 @@ def recommend(
     chosen = first_existing(given, "--user, --users, --all-users, --basket")
     if basket is not None and with_purchases is not None:
         raise typer.BadParameter("--with-purchases is for users; add its products to the --basket instead.")
-    if approximate and objective != "likely":
-        raise typer.BadParameter("--approximate is for plain lists; lists by --objective revenue are exact.")
+    if approximate and (objective != "likely" or tail):
+        raise typer.BadParameter(
+            "--approximate is for plain lists; lists by --objective revenue or --tail are exact."
+        )
     if approximate and (rules is not None or why):
         raise typer.BadParameter(
             "--approximate is for plain lists; lists under --rules or with --why are exact."
         )
     wishes = Wishes(k, include_purchased or None, why, threads, rules, out, as_json)
-    model = aimed(load(folder), objective, value_dial)
+    model = aimed(load(folder), objective, value_dial, tail)
     index = approximate_of(folder, model, approximate)
     facts: dict[str, object] = {}
     if with_purchases is not None:

@@ -16,10 +16,11 @@ from tastemaker.evaluation.comparison.list_samples import SHOWN, ListSamples, Se
 from tastemaker.evaluation.comparison.measurement import Conditions
 from tastemaker.evaluation.comparison.verdict import Test, headline, sentences
 from tastemaker.evaluation.comparison.workspace import LearnedModel
+from tastemaker.evaluation.curves.tail_curve import TailPoint, tail_curve
+from tastemaker.evaluation.curves.value_curve import ValuePoint, value_curve
 from tastemaker.evaluation.evaluate import rank_held_out, report_on
 from tastemaker.evaluation.interval_tables import interval_frame
 from tastemaker.evaluation.protocol import Report, those_with_held_out
-from tastemaker.evaluation.value_curve import ValuePoint, value_curve
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.tabular import Tabular
@@ -44,6 +45,8 @@ class Entry:
     """The model itself, of the chosen one only"""
     values: tuple[ValuePoint, ...] = ()
     """What the lists of the chosen one earn between most likely and most valuable, where it knows what products are worth"""
+    tails: tuple[TailPoint, ...] = ()
+    """How its lists rank, and whom they show, as the dial of the tail rises; of the chosen one only"""
     skipped: str | None = None
     """Why it was not measured, in a few words"""
     notes: tuple[str, ...] = ()
@@ -62,6 +65,7 @@ class Entry:
             "data_fingerprint": self.record.data_fingerprint,
             **self.report.as_dict(),
             **({"value": [asdict(point) for point in self.values]} if self.values else {}),
+            **({"tail": [asdict(point) for point in self.tails]} if self.tails else {}),
             "segments": [] if self.samples is None else [way.as_dict() for way in self.samples.segmentations],
         }
 
@@ -214,6 +218,9 @@ def measured_entry(
         sample_lists(lists, wanted, users, model, conditions),
         model if name == conditions.chosen else None,
         value_curve(model, held_out, include_purchased=measure.include_purchased, threads=conditions.threads)
+        if name == conditions.chosen
+        else (),
+        tail_curve(model, held_out, include_purchased=measure.include_purchased, threads=conditions.threads)
         if name == conditions.chosen
         else (),
         notes=notes,

@@ -11,14 +11,15 @@ from tastemaker.data.reading.given import seen_by
 from tastemaker.data.reading.product_table import ProductTable
 from tastemaker.evaluation.comparison.entries import Comparison
 from tastemaker.evaluation.comparison.list_samples import SHOWN
-from tastemaker.evaluation.page.charts import Stack, Stacks
+from tastemaker.evaluation.page.charts import Chart, Line, Stack, Stacks, line_chart
 from tastemaker.evaluation.page.models import colours, ranked
+from tastemaker.evaluation.page.scales import linear
 from tastemaker.evaluation.segments import buyers_of, by_popularity
 from tastemaker.ranking.packed import pack
 from tastemaker.ranking.rank import rank_neighbours
 from tastemaker.types import AnyArray
 
-__all__ = ["Alike", "Example", "NamedProduct", "Names", "alike", "examples", "exposure"]
+__all__ = ["Alike", "Example", "NamedProduct", "Names", "alike", "examples", "exposure", "tails"]
 
 ALIKE, NEAREST = 10, 4
 """The number of best sellers whose nearest products are named, and of those."""
@@ -90,6 +91,31 @@ def exposure(found: Comparison, train: Purchases, held_out: Purchases) -> Stacks
         "was bought in train; a list of best sellers shows the head alone."
     )
     return Stacks("What is recommended, beside what is bought", note, tuple(rows), parts.labels, legend)
+
+
+def tails(found: Comparison) -> Chart | None:
+    """Draw what the chosen model's lists find and show as the dial of the tail rises; ``None`` where it was not measured."""
+    points = found.of(found.chosen).tails
+    if not points:
+        return None
+    first = points[0]
+    k, bought = first.k, first.bought_beyond_head
+    lines = [
+        Line(name, colour, tuple((point.tail, getattr(point, field) / (whole or 1.0)) for point in points))
+        for name, colour, field, whole in (
+            (f"ndcg@{k}, to that at 0", "hue0", "ndcg", first.ndcg),
+            (f"recall@{k} of middle and tail, to that at 0", "hue1", "tail_recall", first.tail_recall),
+            (f"share of middle and tail in the first {SHOWN}", "hue2", "beyond_head", 1.0),
+        )
+    ]
+    note = (
+        f"{found.chosen} with --tail from 0 on. Of what was bought later, {bought:.0%} is of the middle and the tail: "
+        "lists that show as much of them as people buy are calibrated."
+    )
+    axis = linear([point.tail for point in points])
+    return line_chart(
+        "What the long tail costs", note, lines, axis, x_name="--tail", columns=[p.tail for p in points]
+    )
 
 
 def _stack(name: str, colour: str, counts: AnyArray) -> Stack:

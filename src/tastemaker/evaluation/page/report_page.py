@@ -59,6 +59,7 @@ def report_page(
         recall=models.recall_by_k(found),
         segments=models.segments(found),
         exposure=shelf.exposure(found, train, held_out),
+        tails=shelf.tails(found),
         alike=shelf.alike(found, train, names),
         examples=shelf.examples(found, train, held_out, names),
         training=models.training(found),

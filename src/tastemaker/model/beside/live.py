@@ -45,7 +45,7 @@ class Live:
     """The rate of sales that takes the place of a learned bias, and the fold-in of buyers.
 
     bias_p(t) = weight · log(n_p(t) / share_p(t) + kappa / P) + dial · [p was not sold in train]
-    + value_dial · log(value_p / median value)
+    + value_dial · log(value_p / median value) - tail · log(1 + buyers of p in train)
 
     share_p(t) = (tau(t - first purchase of p) + young) / (tau(t - first of all) + young), or 1 where ``young`` is 0
 
@@ -64,6 +64,8 @@ class Live:
     """Days that damp how the count of a product that began to sell lately is raised; 0 raises none"""
     value_dial: float = 0.0
     """What the worth of a product counts beside its rate (`by_value`)"""
+    tail: float = 0.0
+    """How much less what everybody buys counts (`by_tail`)"""
 
 
 def fold_in_of(queries: Floats, vectors: Floats, buyers: Doubles, scale: float) -> FoldIn:

@@ -67,7 +67,9 @@ def facts_of(parts: Parts) -> dict[str, Any]:
         names = ("half_life", "weight", "kappa", "dial")
         facts["live"] = {name: float(getattr(live, name)) for name in names}
         facts["live"] |= {
-            name: float(getattr(live, name)) for name in ("young", "value_dial") if getattr(live, name)
+            name: float(getattr(live, name))
+            for name in ("young", "value_dial", "tail")
+            if getattr(live, name)
         }
     return facts
 

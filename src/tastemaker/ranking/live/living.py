@@ -19,7 +19,7 @@ from tastemaker.ranking.live.folding import Folding
 from tastemaker.ranking.live.rates import Rates
 from tastemaker.ranking.live.sales import RatesThrough, Sales
 from tastemaker.ranking.live.timeline import Timeline
-from tastemaker.ranking.packed import worth_of
+from tastemaker.ranking.packed import known_sales, worth_of
 from tastemaker.ranking.queries import Queries, with_repeats
 from tastemaker.ranking.top_k import Candidates
 from tastemaker.types import Floats, Offsets, Rows, Times
@@ -162,7 +162,7 @@ class LivingAnswers:
 def rates_of(model: TasteModel, origin: int) -> Rates:
     """Return the rates of a model without any purchase counted; raise `AssertionError` where it has none.
 
-    Where `by_value` made the model, the worth of its products stays beside their rates.
+    Where `by_value` or `by_tail` made the model, its dial stays beside the rates.
     """
     live, count = model.live, len(model.products)
     assert live is not None
@@ -170,6 +170,8 @@ def rates_of(model: TasteModel, origin: int) -> Rates:
     base = np.float32(live.dial) * (~sold).astype(np.float32)
     if live.value_dial:
         base += (live.value_dial * worth_of(model)).astype(np.float32)
+    if live.tail:
+        base -= (live.tail * known_sales(model)).astype(np.float32)
     return Rates(
         count,
         half_life=live.half_life,

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from tastemaker.ranking.as_json import Listed, Product, list_json, products_json, rules_json
 from tastemaker.ranking.live.knowing import Facts
-from tastemaker.ranking.packed import by_value, value_scores
+from tastemaker.ranking.packed import by_tail, by_value, tail_scores, value_scores
 from tastemaker.ranking.rank import VisitorList
 from tastemaker.ranking.rules.rule_book import RuleBook
 from tastemaker.ranking.visitors import Visitor
@@ -121,6 +121,10 @@ async def _lists(
     if asked.on_unknown == "error":
         _refuse_unknown(visitors)
     standing = await service.state.standing(loaded, asked_at(asked.at))
+    if asked.tail:
+        bias = standing.candidates.bias + tail_scores(standing.model, asked.tail)
+        model = by_tail(standing.model, asked.tail)
+        standing = standing_as(standing, model, replace(standing.candidates, bias=bias))
     if asked.objective == "revenue":
         standing = _valued(standing, asked.value_dial)
     how = Ranking(standing, bool(book.include_purchased), approximate=True, book=book, explain=asked.why)

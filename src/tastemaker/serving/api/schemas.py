@@ -208,6 +208,16 @@ ValueDial = Annotated[
 ]
 
 
+Tail = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=1,
+        description="How many places of best sellers go to products that fewer buy: 0 none, 1 most.",
+    ),
+]
+
+
 class ListQuery(ModelQuery, kw_only=True):
     """How a list is made."""
 
@@ -216,6 +226,7 @@ class ListQuery(ModelQuery, kw_only=True):
     include_purchased: Include | UnsetType = UNSET
     objective: Objective = "likely"
     value_dial: ValueDial = 1.0
+    tail: Tail = 0.0
     why: Why = False
     details: Details = False
     on_unknown: Unknown = "fallback"
@@ -259,6 +270,7 @@ class BodyOfList(ModelQuery, kw_only=True):
     include_purchased: Include | UnsetType = UNSET
     objective: Objective = "likely"
     value_dial: ValueDial = 1.0
+    tail: Tail = 0.0
     why: Why = False
     details: Details = False
     on_unknown: Unknown = "fallback"

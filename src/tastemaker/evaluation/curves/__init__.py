@@ -1,0 +1,1 @@
+"""What dials cost and give, measured at several settings."""
