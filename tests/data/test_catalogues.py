@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from tastemaker.data.reading.catalogues import adopt, read_catalogue
+from tastemaker.data.reading.product_table import read_product_table
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import CatalogueMismatch, ColumnProblem, DataError
 
@@ -91,3 +92,22 @@ def test_zero_padded_ids_of_a_catalogue_are_not_the_numbers_of_a_log():
     padded = Vocabulary.of(["007", "008"], noun="product")
     with pytest.raises(CatalogueMismatch, match="1 of the 1 products"):
         adopt(padded, pl.Series([7]), "plain")
+
+
+def test_a_log_as_a_catalogue_keeps_the_columns_that_describe_products():
+    log = pl.DataFrame(
+        {
+            "StockCode": ["a", "b", "a", "c", "b", "a", "c", "b"],
+            "Description": ["HAT", "SOCK", "HAT", "KILT", "SOCK", "hat, damaged", "KILT", "SOCK"],
+            "InvoiceNo": range(8),
+            "Country": ["UK", "UK", "FR", "UK", "UK", "UK", "UK", "UK"],
+        }
+    )
+    products = Vocabulary.of(["a", "b", "c"], noun="product")
+    table = read_product_table(log, products)
+    assert (table.frame.columns, table.of_purchases) == (["Description"], ("InvoiceNo", "Country"))
+    assert table.column("Description").to_list() == ["HAT", "SOCK", "KILT"]
+    with pytest.raises(ColumnProblem, match=r"no column 'Country'. Its columns are: 'Description'"):
+        table.column("Country")
+    few = read_product_table(log.head(4), products)  # one product stands twice: a catalogue with a mistake
+    assert (few.frame.columns, few.of_purchases) == (log.columns[1:], ())

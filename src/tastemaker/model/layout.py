@@ -197,7 +197,8 @@ def map_part(file: BufferedReader, part: ModelArray, sizes: dict[str, int], wher
         raise DamagedModel(f"{name} is not as long as its header says; copy the folder again or train again.")
     if 0 in shape:
         return np.zeros(shape, dtype)
-    return np.memmap(file, dtype=dtype, mode="r", offset=start, shape=shape)
+    # Copy-on-write, and nobody writes: Numba gives read-only arrays a type of their own, and would compile every kernel twice.
+    return np.memmap(file, dtype=dtype, mode="c", offset=start, shape=shape)
 
 
 def check_values(

@@ -34,6 +34,10 @@ USUAL_NAMES: Final[dict[Part, tuple[str, ...]]] = {
 """The usual names of the columns that a shop's page shows, the likeliest first."""
 
 
+FROM_HERE_OF_PRODUCTS: Final = 0.5
+"""How much more than by chance the lines of a product must agree, of what they could, for a column of a log to describe products"""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ProductTable:
     """The columns of a catalogue, one line for each product row of a model; null where the catalogue is silent."""
@@ -48,6 +52,8 @@ class ProductTable:
     """What messages call the catalogue"""
     repeats: int = 0
     """Lines of products that an earlier line describes already: they count for nothing"""
+    of_purchases: tuple[str, ...] = ()
+    """Columns of a log that was given as a catalogue, which say something of purchases and not of products: they are left out"""
     _codes: dict[str, Rows] = field(default_factory=dict, repr=False)
 
     def column(self, name: str) -> pl.Series:
@@ -103,6 +109,10 @@ def read_product_table(source: Catalogue, products: Vocabulary, *, column: str |
     frame = frame.drop(name).with_columns(pl.selectors.float().fill_nan(None))
     first = ids.is_first_distinct() & ids.is_not_null()
     repeats = int(ids.is_not_null().sum()) - int(first.sum())
+    of_purchases: tuple[str, ...] = ()
+    if repeats >= first.sum() > 1:
+        of_purchases = _of_purchases(frame, ids, first)
+        frame = frame.drop(of_purchases)
     frame, ids = frame.filter(first), ids.filter(first)
     rows = products.find(ids)
     unknown = rows.is_null()
@@ -111,13 +121,35 @@ def read_product_table(source: Catalogue, products: Vocabulary, *, column: str |
     index = pl.Series(places)
     index = index.set(index < 0, None)
     strangers = frame.filter(unknown).with_columns(ids.filter(unknown).cast(pl.String).alias("id"))
-    return ProductTable(_gathered(frame, index), products.ids, strangers, opened.label, repeats)
+    return ProductTable(_gathered(frame, index), products.ids, strangers, opened.label, repeats, of_purchases)
 
 
 def empty_table(products: Vocabulary) -> ProductTable:
     """Return the table of a model that came without a catalogue: it has no columns."""
     nothing = pl.DataFrame({"id": pl.Series([], dtype=pl.String)})
     return ProductTable(pl.DataFrame(), products.ids, nothing, "the catalogue")
+
+
+def _of_purchases(frame: pl.DataFrame, ids: pl.Series, first: pl.Series) -> tuple[str, ...]:
+    """Return the columns that say no more of a product's line than of any: whether an order's number, its time, or its buyer.
+
+    How often a later line of a product says what its first one says, beyond how often two lines agree by chance, as a share of what
+    could be: κ = (a − c) / (1 − c). Source: Cohen 1960, eq. 1.
+    """
+    lines = pl.DataFrame({"id": ids, "line": np.arange(len(ids))})
+    firsts = lines.filter(first).rename({"line": "first"})
+    pairs = lines.filter(~first).join(firsts, on="id", how="inner")
+    found = []
+    for series in frame.iter_columns():
+        if series.dtype.is_nested():
+            continue
+        same = series.gather(pairs["line"]).eq_missing(series.gather(pairs["first"]))
+        agree = int(same.sum()) / len(same)
+        counts = series.value_counts()["count"].to_numpy()
+        chance = float(np.square(counts / len(series)).sum())
+        if chance < 1 and agree - chance < FROM_HERE_OF_PRODUCTS * (1 - chance):
+            found.append(series.name)
+    return tuple(found)
 
 
 def _gathered(frame: pl.DataFrame, index: pl.Series) -> pl.DataFrame:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -18,7 +18,7 @@ from tastemaker.data.purchases import Histories
 from tastemaker.data.reading.product_table import ProductTable, empty_table, read_product_table
 from tastemaker.errors import DamagedModel, TastemakerError
 from tastemaker.model.folder import load, read_manifest
-from tastemaker.model.taste_model import Memory, TasteModel
+from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.index.approximate import AnyCandidates, Approximate
 from tastemaker.ranking.index.index_folder import index_folder, load_index
 from tastemaker.ranking.index.narrowed import narrowed
@@ -164,7 +164,7 @@ def load_version(
     if scratch is not None:
         source, verified = private_copy(folder, scratch)
     manifest = read_manifest(source)
-    model = _uniform(load(source, verify=not verified))
+    model = load(source, verify=not verified)
     products = model.products
     table = empty_table(products) if catalogue is None else read_product_table(catalogue, products)
     added = ""
@@ -225,7 +225,12 @@ def _index(folder: Path, model: TasteModel, candidates: Candidates) -> Approxima
 
 
 def _warn_of_strange(catalogue: Path, table: ProductTable, version: str) -> None:
-    """Log a warning when a catalogue lacks most products, probably because it spells their ids differently."""
+    """Log a warning when a catalogue lacks most products, probably because it spells their ids differently, or is a log."""
+    if table.of_purchases:
+        log.warning(
+            "%s has %d lines for products that it has described already, as a log does; what differs between them is left out: %s.",
+            catalogue.name, table.repeats, ", ".join(table.of_purchases),
+        )  # fmt: skip
     described = (
         table.frame.select(pl.any_horizontal(pl.all().is_not_null()).sum()).item() if table.frame.width else 0
     )
@@ -234,34 +239,6 @@ def _warn_of_strange(catalogue: Path, table: ProductTable, version: str) -> None
             "%s says something of %d of the %d products of %s; rules on its columns let no others through.",
             catalogue.name, described, len(table.ids), version,
         )  # fmt: skip
-
-
-def _uniform(model: TasteModel) -> TasteModel:
-    """Return the model with its arrays mapped again, copy-on-write: the same shared memory, since no process writes.
-
-    Numba gives read-only arrays another type: kernels would be compiled again for it, at the first request that needs them.
-    """
-    changes: dict[str, Any] = {}
-    for part in fields(model):
-        value = getattr(model, part.name)
-        if isinstance(value, np.memmap):
-            changes[part.name] = _mapped_again(value)
-        elif isinstance(value, Histories | Memory):
-            arrays: dict[str, Any] = {
-                field.name: _mapped_again(getattr(value, field.name)) for field in fields(value)
-            }
-            changes[part.name] = type(value)(**arrays)
-    if model.basket_vectors is model.product_vectors:
-        changes["basket_vectors"] = changes["product_vectors"]
-    return replace(model, **changes)
-
-
-def _mapped_again(array: AnyArray) -> AnyArray:
-    if not isinstance(array, np.memmap) or not array.size or array.filename is None:
-        return np.array(array)
-    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
-    dtype: Any = array.dtype
-    return np.asarray(np.memmap(array.filename, dtype, "c", array.offset, array.shape, order))
 
 
 def _try(loaded: LoadedModel) -> None:
