@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Cell", "Markup", "card", "drawn_interval", "frame_table", "html_table", "number"]
+__all__ = ["Cell", "Markup", "card", "counted", "drawn_interval", "frame_table", "html_table", "number"]
 
 
 class Markup(str):
@@ -43,6 +43,16 @@ def number(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     return str(value)
+
+
+def counted(many: int, noun: str, one: str = "", several: str = "") -> str:
+    """Write a number of things, with the verb that fits.
+
+    >>> counted(1, "row"), counted(2_000, "row"), counted(1, "row", "is", "are"), counted(0, "row", "is", "are")
+    ('1 row', '2,000 rows', '1 row is', '0 rows are')
+    """
+    verb = one if many == 1 else several
+    return f"{many:,} {noun}{'' if many == 1 else 's'}{' ' if verb else ''}{verb}"
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, caption: str = "") -> Markup:

@@ -51,7 +51,7 @@ def test_newer_purchases_join_without_training(ask, model, tmp_path):
     assert told["with_purchases"] == {
         "joined": 4, "new_users": 1, "left_out": 2, "unknown_products": [5, 6],
     }  # fmt: skip
-    assert "4 purchases joined the histories, 1 users are new; 2 purchases of 2 products" in said
+    assert "4 purchases joined the histories, 1 user is new; 2 purchases of 2 products" in said
     assert "left out: 5, 6." in said
 
 

@@ -168,3 +168,33 @@ def test_lists_of_several_blocks_are_one_table(workshop_model, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
     assert [line.split()[0] for line in lines[1:]] == users[:4].cast(pl.String).to_list()
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_first_rows_of_a_log_of_many_columns_are_whole(tmp_path, width):
+    rows = [
+        [
+            "536365",
+            "85123A",
+            "WHITE HANGING HEART T-LIGHT HOLDER",
+            "6",
+            "24.12.2010",
+            "2.55",
+            "17850",
+            "France",
+        ]
+    ]
+    rows += [[*rows[0][:1], "71053", "", "8", "31.12.2010", "3.39", "", "United Kingdom"]]
+    names = ["Invoice", "StockCode", "Description", "Quantity", "Date", "UnitPrice", "CustomerID", "Country"]
+    log = tmp_path / "log.csv"
+    log.write_text("\n".join(",".join(row) for row in [names, *rows]))
+    shown = CliRunner().invoke(app, ["inspect", str(log)], env={"COLUMNS": str(width), "NO_COLOR": "1"})
+    assert shown.exit_code == 0
+    table = shown.output.partition("understood:\n")[2].partition("Purchases in time")[0]
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= width
+    words = table.split()
+    assert [words.count(one) for one in ("17850", "85123A", "24.12.2010", "2010-12-24", "71053")] == (
+        [table.count("user: "), 1, 1, 1, 1]
+    )
+    assert "without a user id" in table
+    assert "Description" not in table

@@ -409,7 +409,7 @@ def test_rows_that_do_not_meet_a_condition_are_counted_once(tmp_path: Path):
 
 def test_conditions_that_cannot_hold_are_refused(tmp_path: Path):
     path = written(tmp_path / "a.csv", 'user_id,price\na,1\nb,"3,50"\n')
-    assert "1 rows of a.csv hold none" in refusal(path, where=("price > 1",))
+    assert "1 row of a.csv holds none" in refusal(path, where=("price > 1",))
     assert "no column 'status'" in refusal(path, where=("status = paid",))
     assert "cannot be read" in refusal(path, where=("price",))
     assert "needs a number" in refusal(path, where=("price > cheap",))

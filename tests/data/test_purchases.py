@@ -64,5 +64,5 @@ def test_a_summary_adds_up_and_says_so():
     assert (summary.dropped, summary.kept) == (7, 993)
     assert summary.sentence() == (
         "1,000 rows read, 993 kept; dropped 5 without a user id, 2 without a time; "
-        "7 repeat an earlier (user, product) pair and are kept."
+        "7 repeat an earlier (user, product) pair, kept."
     )

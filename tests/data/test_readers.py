@@ -139,7 +139,7 @@ def test_a_repeated_pair_is_a_purchase_made_again_and_is_counted():
     assert len(purchases) == 4
     assert purchases.summary.repeats == 1
     assert purchases.summary.sentence() == (
-        "4 rows read, 4 kept; 1 repeat an earlier (user, product) pair and are kept."
+        "4 rows read, 4 kept; 1 repeats an earlier (user, product) pair, kept."
     )
 
 

@@ -229,7 +229,7 @@ def test_kinds_are_read_beside_purchases():
     assert read["dropped"] == {"other_events": 1}
     assert read["columns"]["event"] == "event"
     assert read["columns"]["context"] == ["channel"]
-    assert any("1 rows are of kinds" in warning and "'wish' 1" in warning for warning in read["warnings"])
+    assert any("1 row is of kinds" in warning and "'wish' 1" in warning for warning in read["warnings"])
 
 
 def test_features_come_from_a_catalogue_too():
@@ -351,7 +351,8 @@ def test_inspect_shows_rows_months_and_buyers_to_people(
     page = " ".join(capsys.readouterr().out.split())
     for part in (
         "3 rows read, 2 kept",
-        "dropped without a user id",
+        "dropped 1 without a user id",
+        "2024-01-06 without a user id",
         "2024-03",
         "█",
         "Users by number of purchases",

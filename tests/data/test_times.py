@@ -220,8 +220,8 @@ def test_the_unit_of_numbers_since_1970_is_told_by_their_size(number: float, uni
 def test_a_mixture_of_units_is_refused_with_examples():
     with pytest.raises(ColumnProblem) as caught:
         read([1_704_067_200, 1_706_745_600_000])
-    assert "1 rows as 1704067200 (seconds since 1970)" in str(caught.value)
-    assert "1 rows as 1706745600000 (milliseconds since 1970)" in str(caught.value)
+    assert "1 row as 1704067200 (seconds since 1970)" in str(caught.value)
+    assert "1 row as 1706745600000 (milliseconds since 1970)" in str(caught.value)
     with pytest.raises(ColumnProblem, match="2 rows as 17 "):
         read([17, 18, 1_293_883_200, 1_293_883_201])
     stray = read([1_293_883_200] * 200 + [86_400])

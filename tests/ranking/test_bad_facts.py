@@ -213,7 +213,7 @@ def test_values_that_the_model_did_not_learn_from_are_counted(model, models, tmp
     asked = ["add-products", str(models / "shop" / "1"), str(tmp_path / "new.parquet"), "--out"]
     told = " ".join(CliRunner().invoke(app, [*asked, str(tmp_path / "2")]).output.split())
     assert "made_for: 2 of them have a value that the model did not learn from" in told
-    assert "1 lines describe a product again" in told
+    assert "1 line describes a product again" in told
 
 
 # A log asked of the model that is not as the one that was learned ----------------------------------------------

@@ -130,7 +130,7 @@ def test_the_commands_write_parts_and_say_who_did_them(tastemaker, model_folder,
         "local:2",
     )
     assert ran.returncode == 0, ran.stderr
-    assert "Wrote 1,200 lines in 1 parts" in ran.stderr
+    assert "Wrote 1,200 lines in 1 part" in ran.stderr
     assert " did 1." in ran.stderr
     ran = tastemaker(
         "similar", model_folder, "--all-products", "--k", 3, "--out", tmp_path / "products", "--workers", "local", "--json"

@@ -49,8 +49,9 @@ a model must not see what it is measured with: take them out of one side.
         return
     later = int(np.count_nonzero(train.times > held_out.times.min()))
     if later:
+        are = "is" if later == 1 else "are"
         warnings.warn(
-            f"{later:,} of the {len(train):,} purchases in train are later than the first one held out; "
+            f"{later:,} of the {len(train):,} purchases in train {are} later than the first one held out; "
             "if this is to be a split by time, train must end before.",
             LeakWarning,
             stacklevel=2,

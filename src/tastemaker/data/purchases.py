@@ -14,7 +14,7 @@ from tastemaker.data.events import Events
 from tastemaker.data.ragged import flat_lists, offsets_of, owners_of, pair_keys
 from tastemaker.data.summary import ReadSummary, TimeSummary, TimeUnit
 from tastemaker.data.vocabulary import Vocabulary
-from tastemaker.display import Markup, card, frame_table
+from tastemaker.display import Markup, card, counted, frame_table
 from tastemaker.tabular import Tabular
 from tastemaker.types import Floats, Offsets, Rows, Times
 
@@ -140,10 +140,9 @@ class Purchases(Tabular):
 
     def __repr__(self) -> str:
         span = self.span()
-        return (
-            f"Purchases({len(self):,} purchases of {len(self.products):,} products by {len(self.users):,} users"
-            f"{f', {span}' if span else ''})"
-        )
+        sizes = ((len(self), "purchase"), (len(self.products), "product"), (len(self.users), "user"))
+        purchases, products, users = (counted(many, noun) for many, noun in sizes)
+        return f"Purchases({purchases} of {products} by {users}{f', {span}' if span else ''})"
 
     def _repr_html_(self) -> str:
         shown = self.take(np.arange(min(len(self), 5))).to_frame()

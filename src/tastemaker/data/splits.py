@@ -16,7 +16,7 @@ from tastemaker.data.ragged import offsets_of, pair_keys, places_in
 from tastemaker.data.reading.given import AnyLog, log_given
 from tastemaker.data.reading.remedies import for_caller
 from tastemaker.data.summary import PER_STEP
-from tastemaker.display import card, html_table
+from tastemaker.display import card, counted, html_table
 from tastemaker.errors import DataError, SettingProblem
 from tastemaker.types import AnyArray, Booleans, Offsets, Rows, Times
 
@@ -81,14 +81,16 @@ class Split:
         >>> import tastemaker as tm
         >>> log = tm.read_purchases(pl.DataFrame({"user": [1, 1, 2], "product": ["hat", "sock", "kilt"], "time": [1, 2, 9]}))
         >>> hold_out_time(log).lost()
-        '1 of 1 users held out have no purchase in train, 1 of 1 products held out were bought by nobody there.'
+        '1 of 1 user held out has no purchase in train, 1 of 1 product held out was bought by nobody there.'
         """
         users, products = (
             len(np.unique(rows)) for rows in (self.held_out.user_rows, self.held_out.product_rows)
         )
+        have = "has" if self.users_without_train == 1 else "have"
+        were = "was" if self.products_without_train == 1 else "were"
         return (
-            f"{self.users_without_train:,} of {users:,} users held out have no purchase in train, "
-            f"{self.products_without_train:,} of {products:,} products held out were bought by nobody there."
+            f"{self.users_without_train:,} of {counted(users, 'user')} held out {have} no purchase in train, "
+            f"{self.products_without_train:,} of {counted(products, 'product')} held out {were} bought by nobody there."
         )
 
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any, Literal
 
+from tastemaker.display import counted
+
 __all__ = ["PER_STEP", "FirstRow", "IdKind", "ReadSummary", "TimeSummary", "TimeUnit"]
 
 IdKind = Literal["integer", "text"]
@@ -130,11 +132,11 @@ class ReadSummary:
         dropped = ", ".join(
             f"{count:,} {(REASONS | REFUNDS).get(why, why)}" for why, count in self.reasons().items()
         )
-        text = f"{self.rows:,} rows read, {self.kept:,} kept"
+        text = f"{counted(self.rows, 'row')} read, {self.kept:,} kept"
         if dropped:
             text += f"; dropped {dropped}"
         if self.repeats:
-            text += f"; {self.repeats:,} repeat an earlier (user, product) pair and are kept"
+            text += f"; {self.repeats:,} {'repeats' if self.repeats == 1 else 'repeat'} an earlier (user, product) pair, kept"
         return text + "."
 
     def lines(self) -> list[str]:
@@ -144,8 +146,8 @@ class ReadSummary:
         lines = [self.sentence()]
         if told:
             lines.append(
-                f"Columns: {told}; {self.users:,} users ({self.user_ids} ids), {self.products:,} products "
-                f"({self.product_ids} ids), {self.pairs:,} pairs."
+                f"Columns: {told}; {counted(self.users, 'user')} ({self.user_ids} ids), {counted(self.products, 'product')} "
+                f"({self.product_ids} ids), {counted(self.pairs, 'pair')}."
             )
         if self.time is not None:
             first, last = (

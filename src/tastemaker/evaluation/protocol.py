@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from tastemaker.data.purchases import Histories
-from tastemaker.display import card
+from tastemaker.display import card, counted
 from tastemaker.errors import DataError
 from tastemaker.evaluation.interval_tables import interval_frame, intervals_table
 from tastemaker.evaluation.intervals import Interval, bootstrap_mean
@@ -52,11 +52,11 @@ class Report(Tabular):
     def __repr__(self) -> str:
         shown = [name for name in self.metrics if name.startswith(("recall@", "ndcg@"))] or list(self.metrics)
         means = ", ".join(f"{name} {self.metrics[name].mean:.4f}" for name in shown[:4])
-        return f"Report({self.users:,} users, {self.products:,} products: {means})"
+        return f"Report({counted(self.users, 'user')}, {counted(self.products, 'product')}: {means})"
 
     def _repr_html_(self) -> str:
         return card(
-            f"{self.users:,} users measured, {self.products:,} products ranked",
+            f"{counted(self.users, 'user')} measured, {counted(self.products, 'product')} ranked",
             {},
             self._left_out(),
             intervals_table(self.metrics),
@@ -67,11 +67,11 @@ class Report(Tabular):
         said = []
         if self.unknown_user_rows:
             said.append(
-                f"{self.unknown_user_rows:,} purchases are of users that the model does not know, and left out."
+                f"{counted(self.unknown_user_rows, 'purchase', 'is', 'are')} of users that the model does not know, and left out."
             )
         if self.unknown_product_rows:
             said.append(
-                f"{self.unknown_product_rows:,} are of products that it does not know, and count as missed."
+                f"{counted(self.unknown_product_rows, 'purchase', 'is', 'are')} of products that it does not know: missed."
             )
         return " ".join(said)
 

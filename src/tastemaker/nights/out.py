@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from tastemaker.data.databases.address import is_address
+from tastemaker.display import counted
 from tastemaker.model.folder import load
 from tastemaker.nights.shop_file import ShopFile
 from tastemaker.ranking.export.to_file import check_out, spoken_out, write_lists
@@ -34,7 +35,7 @@ def written(shop: ShopFile, version: int, say: Callable[[str], None]) -> dict[st
             continue
         out = check_out(_made(shop.place(target)))
         found[what] = write_lists(ids, rank, out)
-        say(f"Wrote {found[what]:,} lines to {spoken_out(out)}.")
+        say(f"Wrote {counted(found[what], 'line')} to {spoken_out(out)}.")
     if lists.vectors is not None:
         folder = Path(shop.place(lists.vectors))
         found |= {f"vectors of {noun}": count for noun, count in to_parquet(model, folder).items()}

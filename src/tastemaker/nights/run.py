@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.display import counted
 from tastemaker.errors import ModelFolderProblem, TastemakerError
 from tastemaker.model.folder import versions_of
 from tastemaker.nights.bounds import beyond, figures_of, new_shares, unforeseen
@@ -139,8 +140,10 @@ def _steps(
     inputs = inputs_of(shop, purchases)
     figures = figures_of(purchases, log.summary)
     run = replace(run, inputs=inputs, figures=figures, live_events=log.live, forgotten_rows=log.forgotten)
-    live = f", {log.live:,} live events later than it" if shop.live.events is not None else ""
-    say(f"{log.summary.sentence()[:-1]}{live}; {len(purchases):,} purchases by {figures['users']:,} users.")
+    live = f", {counted(log.live, 'live event')} later than it" if shop.live.events is not None else ""
+    say(
+        f"{log.summary.sentence()[:-1]}{live}; {counted(len(purchases), 'purchase')} by {counted(figures['users'], 'user')}."
+    )
     at_step("bounds")
     service = in_service(shop)
     run = replace(run, service=None if service is None else service.version)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.display import counted
 from tastemaker.errors import ModelFolderProblem, SettingProblem, TastemakerError
 from tastemaker.model.config import Config, preset
 from tastemaker.model.folder import load, read_manifest, save, versions_of
@@ -210,7 +211,7 @@ def _learned(night: Night, log: Purchases, name: str) -> TasteModel:
     folder = night.work / f"{name}.checkpoint"
     folder.parent.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {"seed": learn.seed, "threads": learn.threads, "progress": False}
-    night.say(f"Learning from {len(log):,} purchases ({name}) …")
+    night.say(f"Learning from {counted(len(log), 'purchase')} ({name}) …")
     resume = folder if (folder / "checkpoint.json").is_file() else None
     try:
         model = train(

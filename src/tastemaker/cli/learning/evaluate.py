@@ -34,6 +34,7 @@ from tastemaker.cli.terminal.options import (
 )
 from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
 from tastemaker.cli.terminal.tables import Sheet, measured, print_sheet
+from tastemaker.display import counted
 
 if TYPE_CHECKING:
     from tastemaker.data.purchases import Purchases
@@ -183,13 +184,11 @@ def _read(files: list[str], model: TasteModel, reading: ReadingOptions) -> HeldO
     held = read_held_out(log_of(files), model.users, model.products, columns, reading=how, needs_times=False)
     say(f"{spoken(files)}: {held.purchases.summary.sentence()}")
     if held.unknown_user_rows:
-        say(
-            f"{held.unknown_user_rows:,} rows are of users that the model does not know; they are not measured."
-        )
+        rows = counted(held.unknown_user_rows, "row", "is", "are")
+        say(f"{rows} of users that the model does not know: not measured.")
     if held.unknown_product_rows:
-        say(
-            f"{held.unknown_product_rows:,} rows are of products that the model does not know; they count as missed."
-        )
+        rows = counted(held.unknown_product_rows, "row", "is", "are")
+        say(f"{rows} of products that the model does not know: counted as missed.")
     seen = share_seen(learned_from(model), held.purchases)
     if seen:
         say(
@@ -199,7 +198,8 @@ def _read(files: list[str], model: TasteModel, reading: ReadingOptions) -> HeldO
 
 
 def _show(report: Report) -> None:
-    output().print(f"{report.users:,} users, {report.products:,} products ranked; mean and 95 % interval:")
+    of = f"{counted(report.users, 'user')}, {counted(report.products, 'product')} ranked"
+    output().print(f"{of}; mean and 95 % interval:")
     print_sheet(report_table(report))
     if report.workshop is not None:
         output().print(

@@ -10,6 +10,7 @@ import typer
 from tastemaker.cli.terminal.console import print_json, say
 from tastemaker.cli.terminal.options import AsJson, Logs, log_of
 from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
+from tastemaker.display import counted
 
 __all__ = ["split"]
 
@@ -48,9 +49,11 @@ def split(
         print_json(found.as_dict())
         return
     for part in (found.train, found.later):
-        say(f"{part.file}: {part.rows:,} rows, {part.users:,} users, {part.products:,} products.")
+        say(
+            f"{part.file}: {counted(part.rows, 'row')}, {counted(part.users, 'user')}, {counted(part.products, 'product')}."
+        )
     say(
         f"Later is {found.border}; of its users {found.new_users:,} are new, of its products {found.new_products:,}."
     )
     if found.without_time:
-        say(f"{found.without_time:,} rows have no time and stand in neither file.")
+        say(f"{counted(found.without_time, 'row', 'has', 'have')} no time: in neither file.")

@@ -33,6 +33,7 @@ from tastemaker.cli.terminal.options import (
 )
 from tastemaker.cli.terminal.read_report import say_read
 from tastemaker.cli.terminal.reading import ReadingOptions
+from tastemaker.display import counted
 from tastemaker.errors import SettingProblem
 from tastemaker.training.progress_bar import terminal_bar
 
@@ -295,8 +296,8 @@ def _settings(flags: SettingFlags) -> tuple[Config, TasteModel | None]:
 
     old = load(start_from)
     say(
-        f"Going on from {start_from}: {old.record.purchases:,} purchases of {len(old.products):,} products "
-        f"by {len(old.users):,} users."
+        f"Going on from {start_from}: {counted(old.record.purchases, 'purchase')} of {counted(len(old.products), 'product')} "
+        f"by {counted(len(old.users), 'user')}."
     )
     return warm_settings(old, changes), old
 
@@ -346,7 +347,7 @@ def _read(
         held = read_held_out(valid, log.users, log.products, columns, reading=how)
         unknown = held.unknown_user_rows + held.unknown_product_rows
         note = (
-            f" {unknown:,} rows have a user or product that {spoken(files)} lacks; they are not measured."
+            f" {counted(unknown, 'row', 'has', 'have')} a user or product that {spoken(files)} lacks: not measured."
             if unknown
             else ""
         )
@@ -376,7 +377,7 @@ def _say_plan(
     need = estimate_bytes(log, config)
     effort = "" if config.effort == "standard" else f"effort {config.effort}, "
     say(
-        f"{len(log):,} purchases of {len(log.products):,} products by {len(log.users):,} users"
+        f"{counted(len(log), 'purchase')} of {counted(len(log.products), 'product')} by {counted(len(log.users), 'user')}"
         f"{f', {len(held_out):,} held out' if held_out is not None else ''}; preset {config.preset}, "
         f"{effort}{config.taste.dimensions} dimensions; about {size(need)} of memory, "
         f"{threads or default_threads()} threads."

@@ -10,6 +10,7 @@ import typer
 
 from tastemaker.cli.terminal.console import print_json, say
 from tastemaker.cli.terminal.options import AsJson, ModelFolder
+from tastemaker.display import counted
 
 if TYPE_CHECKING:
     from tastemaker.ranking.new_products import Added
@@ -65,11 +66,12 @@ def add_products(
         facts = dataclasses.asdict(added) | {"repeats": table.repeats}
         print_json({"folder": str(target), **facts, "dial": longer.live and longer.live.dial, "curve": curve})
         return
-    say(
-        f"Added {added.products:,} products to {len(model.products):,} by {', '.join(added.columns) or 'no column'}: {target}"
-    )
+    columns = ", ".join(added.columns) or "no column"
+    say(f"Added {counted(added.products, 'product')} to {len(model.products):,} by {columns}: {target}")
     if table.repeats:
-        say(f"{table.repeats:,} lines describe a product again: the first line of each counts.")
+        say(
+            f"{counted(table.repeats, 'line', 'describes', 'describe')} a product again: the first line of each counts."
+        )
     _say_added(added)
     for point in curve:
         say(f"dial {point['dial']:g}: ndcg@100 {point['all']:.4f} of all, {point['new']:.4f} of new products")

@@ -38,6 +38,7 @@ from tastemaker.cli.terminal.options import (
     spoken,
     typed,
 )
+from tastemaker.display import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -365,10 +366,10 @@ def _folded_in(model: TasteModel, file: str, columns: Columns) -> tuple[TasteMod
     unknown, left_out = unknown_products(model, log)
     longer = fold_in(model, log)
     strangers = len(longer.users) - len(model.users)
-    text = f"{len(log) - left_out:,} purchases joined the histories, {strangers:,} users are new"
+    text = f"{counted(len(log) - left_out, 'purchase')} joined the histories, {counted(strangers, 'user', 'is', 'are')} new"
     if left_out:
         text += (
-            f"; {left_out:,} purchases of {len(unknown):,} products that the model does not know are left out: "
+            f"; {counted(left_out, 'purchase')} of {counted(len(unknown), 'product')} that the model does not know left out: "
             f"{some(unknown.to_list())}"
         )
     say(f"{text}.")

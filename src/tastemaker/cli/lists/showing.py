@@ -10,6 +10,7 @@ import typer
 
 from tastemaker.cli.terminal.console import counting, output, print_json, say
 from tastemaker.cli.terminal.interrupts import raise_at_once
+from tastemaker.display import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -82,7 +83,7 @@ def write_parted(job: ListJob, out: str, on: str, threads: int | None, *, as_jso
         return
     kept = f", {written.kept:,} of them kept from an earlier run" if written.kept else ""
     who = f" {written.tally.sentence()}." if written.tally.workers else ""
-    say(f"Wrote {written.lines:,} lines in {written.parts:,} parts to {out}{kept}.{who}")
+    say(f"Wrote {counted(written.lines, 'line')} in {counted(written.parts, 'part')} to {out}{kept}.{who}")
 
 
 def ranked(
@@ -113,7 +114,7 @@ def say_written(out: str, lines: int, as_json: bool, facts: dict[str, object]) -
     if as_json:
         print_json({"out": place, "rows": lines} | facts)
     else:
-        say(f"Wrote {lines:,} lines to {place}.")
+        say(f"Wrote {counted(lines, 'line')} to {place}.")
 
 
 def say_rules(book: RuleBook) -> None:

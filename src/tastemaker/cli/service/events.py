@@ -9,6 +9,7 @@ import typer
 
 from tastemaker.cli.terminal.console import say
 from tastemaker.cli.terminal.help import Command, Commands
+from tastemaker.display import counted
 
 __all__ = ["events_app"]
 
@@ -67,11 +68,11 @@ def export(
         raise SettingProblem(f"cannot write {out}: {error.strerror or error}.") from error
     last = f", the last one number {frame['number'][-1]:,}" if len(frame) else ""
     if "event" not in frame.columns:
-        say(f"Wrote {len(frame):,} purchases to {out}{last}.")
+        say(f"Wrote {counted(len(frame), 'purchase')} to {out}{last}.")
         return
     bought = int((frame["event"] == "purchase").sum())
     say(
-        f"Wrote {len(frame):,} events to {out}, {bought:,} of them purchases{last}. "
+        f"Wrote {counted(len(frame), 'event')} to {out}, {counted(bought, 'purchase')} among them{last}. "
         "Read it with --event-column event --event KIND=VALUE."
     )
 
@@ -98,4 +99,4 @@ def backup(
         count = copy_events(file, out)
     except OSError as error:
         raise SettingProblem(f"cannot write {out}: {error.strerror or error}.") from error
-    say(f"Copied {count:,} events to {out}.")
+    say(f"Copied {counted(count, 'event')} to {out}.")

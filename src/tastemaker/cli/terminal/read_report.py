@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from tastemaker.cli.terminal.console import output, say
+from tastemaker.cli.terminal.tables import Cell, Sheet, print_sheet
 
 if TYPE_CHECKING:
     from tastemaker.data.summary import ReadSummary
@@ -16,6 +17,8 @@ __all__ = ["say_read", "show_read"]
 
 WIDTH = 40
 """Of the longest bar, in letters"""
+LONGEST = 30
+"""Letters of a cell"""
 
 
 def say_read(read: ReadSummary, what: str) -> None:
@@ -42,7 +45,7 @@ def show_read(read: ReadSummary, what: str) -> None:
         out.print(f"Beware: {warning}", soft_wrap=True, markup=False)
     if read.first_rows:
         out.print("\nThe first rows, as they stand there and as they were understood:")
-        out.print(_rows_table(read))
+        print_sheet(_first_rows(read))
     for title, bars in (
         ("Purchases in time:", read.over_time),
         ("Users by number of purchases:", read.buyers),
@@ -52,16 +55,29 @@ def show_read(read: ReadSummary, what: str) -> None:
             out.print(_bars(bars))
 
 
-def _rows_table(read: ReadSummary) -> Table:
-    from rich.markup import escape
-    from rich.text import Text
-
-    names = list(read.first_rows[0].raw)
-    table = Table(*map(escape, names), "understood", box=None, header_style="bold", padding=(0, 2, 0, 0))
+def _first_rows(read: ReadSummary) -> Sheet:
+    """Return the columns that were read: each cell as it stands there, and below what was understood where that says more."""
+    roles = [(role, name) for role, name in read.columns.items() if isinstance(name, str) and name]
+    rows: list[list[Cell]] = []
     for row in read.first_rows:
-        said = ", ".join(f"{role} {value}" for role, value in row.understood.items())
-        table.add_row(*(Text(row.raw.get(name, "")) for name in names), Text(said))
-    return table
+        rows.append([_cell(row.raw.get(name, ""), row.understood.get(role)) for role, name in roles])
+    dropped = [row.understood.get("dropped", "") for row in read.first_rows]
+    if any(dropped):
+        rows = [[*cells, why] for cells, why in zip(rows, dropped, strict=True)]
+    heads = [f"{role}: {_short(name)}" for role, name in roles]
+    return Sheet([*heads, "dropped"] if any(dropped) else heads, rows)
+
+
+def _cell(raw: str, understood: str | None) -> Cell:
+    if understood is None:
+        return _short(raw)
+    said = understood.removesuffix("T00:00:00+00:00")
+    same = (understood, said, said.replace("T", " ").removesuffix("+00:00"))
+    return _short(raw) if raw in same else (_short(raw), f"= {said}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _bars(bars: Sequence[tuple[str, int]]) -> Table:

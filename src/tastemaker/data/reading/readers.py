@@ -26,6 +26,7 @@ from tastemaker.data.reading.values.times import plan_times, settle_times
 from tastemaker.data.reading.values.worth import values_of_products, weights_of_rows
 from tastemaker.data.summary import IdKind, ReadSummary, TimeSummary
 from tastemaker.data.vocabulary import Noun, Vocabulary
+from tastemaker.display import counted
 from tastemaker.errors import ColumnProblem, NoPurchases, TimesUndecided
 from tastemaker.types import AnyArray
 
@@ -51,7 +52,7 @@ class HeldOut:
 
     def __repr__(self) -> str:
         return (
-            f"HeldOut({len(self.purchases):,} purchases to measure with, {self.unknown_product_rows:,} of them of unknown "
+            f"HeldOut({counted(len(self.purchases), 'purchase')} to measure with, {self.unknown_product_rows:,} of them of unknown "
             f"products; {self.unknown_user_rows:,} more of unknown users left out)"
         )
 

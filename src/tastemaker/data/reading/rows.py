@@ -25,6 +25,7 @@ from tastemaker.data.reading.values.times import (
 )
 from tastemaker.data.summary import ReadSummary
 from tastemaker.data.vocabulary import Noun
+from tastemaker.display import counted
 from tastemaker.errors import ColumnProblem, NoPurchases, TimesUndecided
 from tastemaker.types import Booleans
 
@@ -251,9 +252,8 @@ def _told(
     told += [*(times.warnings if times else ()), *(quantities.warnings if quantities else ())]
     if kinds is not None and kinds.strange:
         shown = ", ".join(f"{word!r} {many:,}" for word, many in list(kinds.strange.items())[:5])
-        told.append(
-            f"{sum(kinds.strange.values()):,} rows are of kinds that --event does not name ({shown}) and are left out."
-        )
+        rows = counted(sum(kinds.strange.values()), "row", "is", "are")
+        told.append(f"{rows} of kinds that --event does not name ({shown}), and left out.")
     return tuple(told)
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from tastemaker.data.conditions import Condition, Value
 from tastemaker.data.reading.files.source import Source, translated
+from tastemaker.display import counted
 from tastemaker.errors import ColumnProblem, SettingProblem, UnreadableFile
 
 __all__ = ["joined_to", "keyed", "met", "together"]
@@ -274,8 +275,10 @@ def met(source: Source, conditions: Sequence[tuple[str, Condition]]) -> Source:
             found = frame.select(**counts).collect(engine="streaming").row(0, named=True)
         for place, (text, _) in enumerate(conditions):
             if found[f"odd {place}"]:
+                odd = found[f"odd {place}"]
+                rows, hold = counted(odd, "row"), "holds" if odd == 1 else "hold"
                 raise SettingProblem(
-                    f"--where {text!r} compares numbers, but {found[f'odd {place}']:,} rows of {source.label} hold none in "
+                    f"--where {text!r} compares numbers, but {rows} of {source.label} {hold} none in "
                     f"column {where[text]!r}; mend them, or compare with = or in."
                 )
         dropped.clear()

@@ -19,6 +19,7 @@ from tastemaker.data.reading.files.places import Place
 from tastemaker.data.reading.files.source import Source, settled, translated
 from tastemaker.data.reading.files.spool import Spool
 from tastemaker.data.reading.files.survey import recoded, survey
+from tastemaker.display import counted
 from tastemaker.errors import ColumnProblem, UnreadableFile
 
 __all__ = ["open_delimited"]
@@ -182,8 +183,13 @@ def _readable(place: Place, spool: Spool, columns: Columns) -> _Text:
             f"{place.label} has {width:,} columns; at most {MOST_COLUMNS:,} are read. It is no log of purchases."
         )
     if dialect.comments:
-        notes = (*notes, f"{dialect.comments:,} lines of {place.label} that begin with # were passed over.")
+        notes = (*notes, _passed_over(dialect.comments, place.label))
     return _Text(place, path, dialect, quotes, notes)
+
+
+def _passed_over(lines: int, label: str) -> str:
+    begin, were = ("begins", "was") if lines == 1 else ("begin", "were")
+    return f"{counted(lines, 'line')} of {label} that {begin} with # {were} passed over."
 
 
 def _start(path: Path) -> bytes:
@@ -338,8 +344,8 @@ def _without_comments(text: _Text, spool: Spool, columns: Columns) -> _Text:
     label = text.place.label
     path = spool.write(chunks(), label=label, suffix=".csv")
     total = passed + text.dialect.comments
-    note = f"{total:,} lines of {label} that begin with # were passed over."
-    notes = tuple(earlier for earlier in text.notes if "begin with #" not in earlier)
+    note = _passed_over(total, label)
+    notes = tuple(earlier for earlier in text.notes if "with # " not in earlier)
     clean = replace(
         text,
         path=path,

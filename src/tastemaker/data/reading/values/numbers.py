@@ -11,6 +11,7 @@ import polars as pl
 
 from tastemaker.data.reading.options import TimeUnit as NumberedUnit
 from tastemaker.data.summary import PER_STEP, TimeUnit
+from tastemaker.display import counted
 from tastemaker.errors import ColumnProblem
 from tastemaker.types import AnyArray, Booleans
 
@@ -136,7 +137,7 @@ def _unit_since_1970(
         if outside.any():
             groups["neither"] = outside
         examples = "; ".join(
-            f"{int(mask.sum()):,} rows as {numbers[np.flatnonzero(mask)[0]]} ({name})"
+            f"{counted(int(mask.sum()), 'row')} as {numbers[np.flatnonzero(mask)[0]]} ({name})"
             for name, mask in groups.items()
         )
         raise ColumnProblem(
