@@ -40,6 +40,9 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """With it Ray takes 127.0.0.1 as the address of its node on Linux, too, and binds to nothing else."""
 
+OWN = ("127.0.0.1", "::1", "localhost")
+"""Names of this machine for itself"""
+
 
 @dataclass(frozen=True, slots=True)
 class OnRay:
@@ -128,8 +131,11 @@ def _named(work: Callable[[T], R], task: T) -> tuple[str, R]:
 def _connected(address: str | None) -> Iterator[tuple[ModuleType, tuple[str, int]]]:
     """Connect to a cluster or start one; yield Ray and where the head listens."""
     address = address or os.environ.get("RAY_ADDRESS") or _running_here()
-    for name, value in (QUIET if address else QUIET | LOOPBACK).items():
+    here = address is None or _place_of(address)[0] in OWN
+    for name, value in (QUIET | LOOPBACK if here else QUIET).items():
         os.environ.setdefault(name, value)
+    if address is not None and _has_token():  # without the mode, Ray's client would not show it
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     ray = _imported()
     if address is not None and not _answers(_place_of(address)):  # Ray itself would try for half a minute
         raise SettingProblem(
@@ -147,20 +153,26 @@ def _connected(address: str | None) -> Iterator[tuple[ModuleType, tuple[str, int
     except (ConnectionError, TimeoutError, RuntimeError, ValueError, ImportError) as error:
         raise SettingProblem(
             f"no Ray answers at {address or 'this machine'}: {str(error).splitlines()[0]:.200} "
-            "Start it with ray start --head, or leave the work to --workers local."
+            "Start it with ray start --head, give its token (RAY_AUTH_TOKEN) if it has one, or leave the work to --workers local."
         ) from error
+    head = _head_of(ray, address)
     try:
-        head = _head_of(ray, address)
-        if address is None and head[0] not in ("127.0.0.1", "::1"):
+        if address is None and head[0] not in OWN:
             raise SettingProblem(
                 f"Ray would listen on {head[0]}, not on 127.0.0.1 alone: it was imported before this was asked for. "
                 f"Set {next(iter(LOOPBACK))}=0 before it is imported, or start Ray yourself."
             )
         yield ray, head
     except ConnectionError as error:  # of Ray's client, when its server is gone
-        raise _head_lost((address or "127.0.0.1", 0), None, None) from error
+        raise _head_lost(head, None, None) from error
     finally:
         _end(ray)
+
+
+def _has_token() -> bool:
+    """Return whether a token of a cluster lies where Ray looks for it; new clusters of Ray ask for one."""
+    named = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return named or Path.home().joinpath(".ray", "auth_token").exists()
 
 
 def _imported() -> ModuleType:
