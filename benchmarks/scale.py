@@ -1,0 +1,232 @@
+"""What a purchase costs as the shop grows, with the default settings: ``python benchmarks/scale.py``.
+
+Clustered logs, ten purchases a user and a hundred a product, are written to a temporary folder: 1 million purchases of 100,000
+users and 10,000 products, and with ``--largest 10`` or ``100`` ten and a hundred times as many of all three. Each is learned from
+by ``tastemaker train`` in a fresh process, compiled before; then all users get lists of ten by ``recommend --workers local:2``.
+``--catalogues`` keeps 1 million purchases of 100,000 users and lets the catalogue grow alone, from 10,000 to 1,000,000 products:
+what of the cost is the catalogue's. ``--serve`` saves a model of 10 million users and a million products, untrained, and starts a
+server. 10 million purchases take about ten minutes; 100 million need 16 GiB of memory, 4 GB of disk and two hours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from common import machine, markdown, missing, parser_of, thread_environment
+
+MILLION = 1_000_000
+AT_ONCE = 10 * MILLION
+"""Purchases in one file of a log"""
+MIB = 1 << 20
+
+
+def main() -> None:
+    parser = parser_of(__doc__, threads=2, largest=1)
+    parser.add_argument("--catalogues", action="store_true", help="let the catalogue grow alone, too")
+    parser.add_argument("--serve", action="store_true", help="start a server of 10 million users, too")
+    parser.add_argument("--folder", type=Path, help="where temporary files may stand")
+    options = parser.parse_args()
+    if options.largest not in (1, 10, 100):
+        missing("--largest is 1, 10 or 100 million purchases.")
+    environment = thread_environment(options.threads)
+    with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
+        folder = Path(temporary)
+        learned(folder, (1_000, 100, 10_000), environment, options.threads)  # compiles the kernels
+        sizes = [size for size in (1, 10, 100) if size <= options.largest]
+        shops = [(100_000 * size, 10_000 * size, MILLION * size) for size in sizes]
+        tell("The shop grows", [learned(folder, shop, environment, options.threads) for shop in shops])
+        if options.catalogues:
+            shops = [(100_000, products, MILLION) for products in (10_000, 100_000, MILLION)]
+            tell(
+                "The catalogue alone", [learned(folder, shop, environment, options.threads) for shop in shops]
+            )
+        if options.serve:
+            served(folder, environment)
+    print(
+        f"\n{options.threads} threads, default settings, one run each; an epoch is of the last training. {machine()}"
+    )
+
+
+def write_log(folder: Path, users: int, products: int, purchases: int) -> Path:
+    """Write a log of clusters of a hundred products; most of a user's purchases come from three of them."""
+    folder.mkdir()
+    clusters = max(8, products // 100)
+    tastes = np.random.default_rng(1).integers(0, clusters, (users, 3), dtype=np.int32)
+    for number, low in enumerate(range(0, purchases, AT_ONCE)):
+        rng, count = np.random.default_rng([2, number]), min(AT_ONCE, purchases - low)
+        user = np.minimum((rng.random(count) ** 1.5 * users).astype(np.int64), users - 1)
+        cluster = tastes[user, rng.integers(0, 3, count)]
+        near = (cluster * 100 + (rng.random(count) ** 2 * 100).astype(np.int64)) % products
+        far = (rng.random(count) ** 3 * products).astype(np.int64)
+        product = np.where(rng.random(count) < 0.8, near, far)
+        frame = pl.DataFrame({"user_id": user, "product_id": product})
+        frame.write_parquet(folder / f"{number:03}.parquet")
+    return folder
+
+
+def learned(
+    folder: Path, shop: tuple[int, int, int], environment: dict[str, str], threads: int
+) -> dict[str, Any]:
+    """Train on a log of this size and write all lists, each in a fresh process; return what they took."""
+    name = "-".join(map(str, shop))
+    log, model, lists = write_log(folder / f"log-{name}", *shop), folder / f"model-{name}", folder / "lists"
+    command = [sys.executable, "-m", "tastemaker"]
+    train = [*command, "train", str(log), "--out", str(model), "--threads", str(threads), "--json"]
+    run: dict[str, Any] = run_json(train, environment)
+    began = time.perf_counter()
+    run["lists"] = run_json(
+        [
+            *command,
+            "recommend",
+            str(model),
+            "--all-users",
+            "--out",
+            str(lists),
+            "--workers",
+            "local:2",
+            "--json",
+        ],
+        environment,
+    )
+    run |= {"shop": shop, "list seconds": time.perf_counter() - began}
+    for one in (log, model, lists):
+        for file in one.iterdir():
+            file.unlink()
+        one.rmdir()
+    return run
+
+
+def run_json(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if ended.returncode:
+        raise SystemExit(ended.stderr)
+    answer: dict[str, Any] = json.loads(ended.stdout)
+    return answer
+
+
+def tell(title: str, runs: list[dict[str, Any]]) -> None:
+    rows = []
+    for run in runs:
+        users, products, purchases = run["shop"]
+        epoch = 1e6 * statistics.median(one["seconds"] for one in run["epochs"]) / purchases
+        rows.append(
+            [
+                f"{purchases:,}",
+                f"{users:,}",
+                f"{products:,}",
+                f"{sum(run['seconds'].values()):,.0f}",
+                f"{1e6 * sum(run['seconds'].values()) / purchases:.1f}",
+                f"{epoch:.2f}",
+                str(len(run["epochs"])),
+                f"{run['peak_memory_bytes'] / MIB:,.0f}",
+                f"{1e6 * run['list seconds'] / users:.1f}",
+            ]
+        )
+    names = ["purchases", "users", "products", "read, train, write, s", "µs a purchase"]
+    more = ["µs a purchase and epoch", "epochs", "peak memory, MiB", "lists of ten, µs a user"]
+    print(f"\n{title}:\n\n{markdown([*names, *more], rows)}", flush=True)
+
+
+SAVE = """
+import sys, numpy as np, polars as pl, tastemaker as tm
+from tastemaker.data.purchases import Histories
+from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.model.record import TrainingRecord
+users, products, dimensions, each = 10_000_000, 1_000_000, 64, 5
+rng = np.random.default_rng(0)
+vectors = rng.standard_normal((products, dimensions), dtype=np.float32)
+steps = rng.integers(1, products // each, (users, each), dtype=np.int32)  # ascending, none twice
+bought = (steps.cumsum(axis=1, dtype=np.int32) - 1).ravel()
+model = tm.TasteModel(
+    users=Vocabulary(pl.Series("id", np.arange(users)), "user"),
+    products=Vocabulary(pl.Series("id", np.arange(products)), "product"),
+    histories=Histories(np.arange(users + 1, dtype=np.int64) * each, bought),
+    product_vectors=vectors, product_bias=np.zeros(products, np.float32), user_vectors=None, basket_vectors=vectors,
+    memory=None, record=TrainingRecord(tm.preset("default").changed({"dimensions": dimensions}), 0, "0" * 64, len(bought), (), {}),
+)
+tm.save(model, sys.argv[1])
+print(vectors.nbytes)
+"""
+
+
+def served(folder: Path, environment: dict[str, str]) -> None:
+    """Start a server of 10 million users and a million products; print what start and memory are."""
+    models = folder / "models"
+    (models / "recommender").mkdir(parents=True)
+    made = subprocess.run(
+        [sys.executable, "-c", SAVE, str(models / "recommender" / "1")], capture_output=True, text=True
+    )
+    if made.returncode:
+        raise SystemExit(made.stderr)
+    vectors, rows = int(made.stdout), []
+    for start in ("first", "again"):
+        began = time.perf_counter()
+        command = ["-m", "tastemaker", "serve", str(models), "--port", "8877", "--workers", "2"]
+        server = subprocess.Popen([sys.executable, *command], stderr=subprocess.DEVNULL, env=environment)
+        try:
+            while not ready("http://127.0.0.1:8877/readyz"):
+                if server.poll() is not None or time.perf_counter() - began > 300:
+                    raise SystemExit("the server did not start.")
+                time.sleep(0.05)
+            seconds = time.perf_counter() - began
+            asked = time.perf_counter()
+            with urllib.request.urlopen(
+                "http://127.0.0.1:8877/api/v1/recommendations/users/7654321"
+            ) as answer:
+                answer.read()
+            asked = time.perf_counter() - asked
+            held = proportional_memory(server.pid)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(60)
+        rows.append(
+            [start, f"{seconds:.1f}", f"{held / MIB:,.0f}", f"{held / vectors:.2f}", f"{1000 * asked:.0f}"]
+        )
+    names = ["start", "ready after, s", "memory of all processes, MiB", "times the vectors", "first list, ms"]
+    print(
+        f"\nServing 10,000,000 users and 1,000,000 products, two workers:\n\n{markdown(names, rows)}",
+        flush=True,
+    )
+
+
+def ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def proportional_memory(process: int) -> int:
+    """Return the memory of a process and its children, what they share counted once, and files that are mapped counted, too."""
+    total = 0
+    for one in [process, *children(process)]:
+        for line in Path("/proc", str(one), "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += 1024 * int(line.split()[1])
+    return total
+
+
+def children(process: int) -> list[int]:
+    found = []
+    for task in os.listdir(f"/proc/{process}/task"):
+        for child in map(int, Path(f"/proc/{process}/task/{task}/children").read_text().split()):
+            found += [child, *children(child)]
+    return found
+
+
+if __name__ == "__main__":
+    main()
