@@ -121,7 +121,10 @@ def drawn_interval(mean: float, low: float, high: float, *, top: float) -> Marku
 def _cell(value: Cell) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"<td style='text-align:right'>{_text(value)}</td>"
-    return f"<td style='text-align:left'>{_text(value)}</td>"
+    whole = (
+        "" if isinstance(value, str) and " " in value else ";white-space:nowrap"
+    )  # an id is one word, hyphens or not
+    return f"<td style='text-align:left{whole}'>{_text(value)}</td>"
 
 
 def _text(value: Cell) -> str:

@@ -205,6 +205,15 @@ def test_compare_takes_frames(parts):
     assert found.of("best-sellers").report.metrics == alone.metrics
 
 
+def test_compare_takes_a_split(shop):
+    split = tm.hold_out_random(shop.purchases)
+    found = tm.compare(split, models="co-purchase")
+    apart = tm.compare(split.train, split.held_out, models="co-purchase")
+    assert [entry.report for entry in found.measured] == [entry.report for entry in apart.measured]
+    with pytest.raises(SettingProblem, match="needs what was bought later"):
+        tm.compare(split.train, models="co-purchase")
+
+
 def test_compare_takes_metrics_and_lengths_without_a_measurement(parts):
     found = tm.compare(*parts, models=["co-purchase"], metrics="recall@20", at=[5, 20])
     again = tm.compare(

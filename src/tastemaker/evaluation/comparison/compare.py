@@ -13,6 +13,7 @@ from tastemaker.data.leaks import LeakWarning, check_no_leak
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.reading.given import AnyHeldOut, AnyLog, later_given, log_given, seen_by
 from tastemaker.data.reading.readers import HeldOut
+from tastemaker.data.splits import Split
 from tastemaker.errors import SettingProblem, TrainingFailed
 from tastemaker.evaluation.comparison.columns import check_segments
 from tastemaker.evaluation.comparison.common_users import known_to_all, learned_from, share_seen
@@ -51,8 +52,8 @@ class Onlooker:
 
 
 def compare(
-    train: AnyLog,
-    held_out: AnyHeldOut,
+    train: AnyLog | Split,
+    held_out: AnyHeldOut | None = None,
     *,
     models: str | Path | Sequence[str | Path] = (),
     measure: Measurement = STANDARD,
@@ -72,6 +73,7 @@ def compare(
     Both may be files, frames, or logs that were read, with vocabularies of their own: ids are what counts. Measured are the users
     whom every model knows; products unknown to a model count as missed. Each model's report is what `evaluate` says of it for those
     users. In ``workspace``, a folder, learned models are kept, and found again for the same purchases, settings and seed.
+    A `Split` in the place of ``train`` has both parts.
 
     Raises `SettingProblem` for an unknown name, `NoPurchases` when no user is known to all, `DataError` when the same purchases
     stand in both (`check_no_leak`), and what `load`, `train` and `evaluate` raise; a baseline whose training fails is left out.
@@ -86,7 +88,7 @@ def compare(
     """
     models = [models] if isinstance(models, str | Path) else models
     measure = measuring(measure, measured)
-    train, held_out = log_given(train), _to_measure(held_out)
+    train, held_out = _both(train, held_out)
     check_segments(measure.segments, train)
     asked, folders = _parted(models)
     given = {str(folder): load(folder) for folder in folders}
@@ -103,6 +105,17 @@ def compare(
         onlooker.measured(entry)
         entries.append(entry)
     return _comparison(entries, conditions, notes, held_out.fingerprint())
+
+
+def _both(train: AnyLog | Split, held_out: AnyHeldOut | None) -> tuple[Purchases, Purchases]:
+    """Return what is learned from and what is measured with."""
+    if isinstance(train, Split):
+        return train.train, _to_measure(train.held_out if held_out is None else held_out)
+    if held_out is None:
+        raise SettingProblem(
+            "compare needs what was bought later: compare(train, held_out), or compare(split)."
+        )
+    return log_given(train), _to_measure(held_out)
 
 
 def _to_measure(given: AnyHeldOut) -> Purchases:
