@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,33 @@ def _home(owner: str) -> Path:
 @contextmanager
 def postgresql_server() -> Iterator[str]:
     """Run PostgreSQL and yield its URI, which holds a password with signs in it."""
+    with postgresql_that_crashes() as server:
+        yield server.uri
+
+
+class Crashing:
+    """A PostgreSQL server that can crash and come back on the same port, with what it had committed."""
+
+    def __init__(self, command: list[str], data: Path, port: int) -> None:
+        self.uri = f"postgresql://shop:{SPELLED}@127.0.0.1:{port}/postgres"
+        self._command, self._data, self._port = command, data, port
+        self._stack = ExitStack()
+
+    def start(self) -> None:
+        self._stack.enter_context(_running(self._command, self._port, cwd="/"))
+        _wait_for_postgresql(self.uri)
+
+    def crash(self) -> None:
+        """End all its processes at once, without a checkpoint."""
+        os.kill(int((self._data / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+        self.stop()
+
+    def stop(self) -> None:
+        self._stack.close()
+
+
+@contextmanager
+def postgresql_that_crashes() -> Iterator[Crashing]:
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb")) or [shutil.which("initdb") or ""]
     if not found[-1]:
         pytest.skip("no PostgreSQL on this machine: apt-get install postgresql")
@@ -80,10 +108,12 @@ def postgresql_server() -> Iterator[str]:
             str(programs / "postgres"), "-D", str(home / "data"), "-p", str(port), "-k", str(home),
             "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",
         ]  # fmt: skip
-        with _running([*_as_user("postgres"), *serve], port, cwd="/"):
-            uri = f"postgresql://shop:{SPELLED}@127.0.0.1:{port}/postgres"
-            _wait_for_postgresql(uri)
-            yield uri
+        server = Crashing([*_as_user("postgres"), *serve], home / "data", port)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -26,6 +26,7 @@ from tastemaker.serving.operations.endpoint import routes_of
 from tastemaker.serving.operations.operation import open_paths
 from tastemaker.serving.operations.service import Service
 from tastemaker.serving.pages import routes as pages
+from tastemaker.serving.shared.shared_events import SharedEvents, open_events
 from tastemaker.serving.tensorflow.routes import TensorFlowRoutes
 
 __all__ = ["create_app", "registry_of"]
@@ -92,7 +93,10 @@ def _running(
 ) -> Iterator[Service]:
     """Start everything that runs beside the requests, and end it again."""
     engine = Engine(settings.threads, settings.waiting)
-    state = ApiState.open(settings, models)
+    events = open_events(settings.events, settings.state)
+    state = ApiState.open(settings, models, events)
+    if isinstance(events, SharedEvents):
+        events.start()
     models.with_each_look(state.rules.look)
     freezer = GarbageFreezer(forked=settings.workers > 1)
     models.on_change(freezer.change)

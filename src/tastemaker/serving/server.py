@@ -138,10 +138,12 @@ def _check_address(settings: Settings) -> None:
 
 def _check_events(settings: Settings) -> None:
     """Make or open the file of events, so that what is wrong with it is one sentence before anything is served."""
-    if settings.events is not None:
-        from tastemaker.serving.answering.event_store import Events
+    if settings.events is not None or settings.state is not None:
+        from tastemaker.serving.shared.shared_events import open_events
 
-        Events(settings.events).close()
+        events = open_events(settings.events, settings.state)
+        assert events is not None
+        events.close()
 
 
 def _check_models(settings: Settings) -> None:

@@ -72,6 +72,14 @@ EventsFile = Annotated[
     Path | None,
     typer.Option(metavar="F.sqlite", help="Accept live purchases and keep them here.", show_default=False),
 ]
+State = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI",
+        help="Share live purchases with other hosts in this PostgreSQL database; --events is this host's copy.",
+        show_default=False,
+    ),
+]
 Poll = Annotated[float, typer.Option(help="Seconds between two looks for new versions.")]
 Keep = Annotated[int, typer.Option(min=1, help="Newest versions of a model that are loaded.")]
 Rate = Annotated[float, typer.Option(help="Requests a second of one client, per worker; 0 sets no limit.")]
@@ -110,6 +118,7 @@ def serve(
     trusted_proxy: TrustedProxy = None,
     without_rules: WithoutRules = False,
     events: EventsFile = None,
+    state: State = None,
     poll: Poll = 1.0,
     keep: Keep = 10,
     rate: Rate = 0.0,
@@ -142,7 +151,7 @@ def serve(
         catalogue_address=catalogue if remote else None, catalogue_every=catalogue_every,
         approximate=approximate, keys=keys, insecure=without_keys,
         allowed_hosts=tuple(allowed_host or ()), without_rules=without_rules, trusted_proxies=tuple(trusted_proxy or ()),
-        events=events, poll_seconds=poll,
+        events=events, state=state, poll_seconds=poll,
         keep_versions=keep, requests_per_second=rate, burst=burst, seconds=timeout, body_seconds=timeout,
         body_bytes=max_body, log_requests=not quiet,
     )  # fmt: skip

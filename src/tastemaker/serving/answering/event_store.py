@@ -21,7 +21,18 @@ from tastemaker.data.past import PURCHASE
 from tastemaker.errors import EventsFull, EventsProblem, KeyUsedOtherwise
 from tastemaker.storage import writing
 
-__all__ = ["Event", "Events", "as_bytes", "copy_events", "harmless", "read_events"]
+__all__ = [
+    "COLUMNS",
+    "KEPT_SECONDS",
+    "Event",
+    "Events",
+    "as_bytes",
+    "copy_events",
+    "harmless",
+    "in_transaction",
+    "read_events",
+    "said_plainly",
+]
 
 FORMAT = 2
 """1 held purchases alone; opening such a file to write makes it one of 2."""
@@ -50,6 +61,13 @@ GROW = """
 ALTER TABLE purchases ADD COLUMN kind TEXT NOT NULL DEFAULT 'purchase';
 ALTER TABLE purchases ADD COLUMN context TEXT;
 """
+
+FOLLOWED = """
+CREATE TABLE IF NOT EXISTS followed (
+    one INTEGER PRIMARY KEY CHECK (one = 1), state TEXT NOT NULL, gone INTEGER NOT NULL
+) STRICT
+"""
+"""In a file that is one host's copy of what several share: of which database, and the last of its deletions that was followed"""
 
 OLDER_INDEX = "purchases_of_user"
 """Of files made before lists read the newest events only"""
@@ -94,6 +112,9 @@ class Event:
 class Events:
     """The file of live purchases. What `add` has returned for is on the disk; readers never wait for writers."""
 
+    follows = False
+    """Whether the file is a copy of what several hosts share"""
+
     def __init__(self, file: Path) -> None:
         self.file = self._file = file
         self._writing, self._reading, self._counting = threading.Lock(), threading.Lock(), threading.Lock()
@@ -101,7 +122,7 @@ class Events:
         self._counter: sqlite3.Connection | None = None
         """Apart from the reader, so that whoever asks for the last number waits for nobody's long query"""
         try:
-            with _translated(file):
+            with said_plainly(file):
                 _make_private(file)
                 self._writer = self._open()
                 self._reader, self._counter = _connect(file), _connect(file)
@@ -134,7 +155,7 @@ class Events:
             )
         if number < FORMAT:
             connection.execute("PRAGMA journal_mode = WAL")
-            with _transaction(connection):
+            with in_transaction(connection):
                 number = connection.execute("PRAGMA user_version").fetchone()[
                     0
                 ]  # another may have been quicker
@@ -145,6 +166,12 @@ class Events:
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (OLDER_INDEX,)).fetchone():
             connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}DROP INDEX IF EXISTS {OLDER_INDEX};COMMIT;")
         connection.execute("PRAGMA synchronous = FULL")
+        if self.follows:
+            connection.execute(FOLLOWED)
+        elif connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'followed'").fetchone():
+            raise EventsProblem(
+                f"{self._file.name} is a copy of a database that several hosts share; give --state, or ask one of their servers."
+            )
 
     def add(
         self, events: Sequence[Event], *, key: str | None = None, content: bytes = b""
@@ -154,7 +181,7 @@ class Events:
         ``key`` names the request and ``content`` is its digest: a repeated key stores nothing twice. Raises `EventsFull`,
         `KeyUsedOtherwise`, `EventsProblem`.
         """
-        with self._writing, _translated(self._file), _transaction(self._writer) as connection:
+        with self._writing, said_plainly(self._file), in_transaction(self._writer) as connection:
             if key is not None:
                 before = connection.execute(
                     "SELECT content, accepted FROM answered WHERE key = ?", (key,)
@@ -202,12 +229,12 @@ class Events:
 
     def last_number(self) -> int:
         """Return the number of the event that arrived last; 0 where there is none."""
-        with self._counting, _translated(self._file):
+        with self._counting, said_plainly(self._file):
             assert self._counter is not None
             return int(self._counter.execute("SELECT max(number) FROM purchases").fetchone()[0] or 0)
 
     def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[int, Event]]:
-        with self._reading, _translated(self._file):
+        with self._reading, said_plainly(self._file):
             assert self._reader is not None
             rows = self._reader.execute(query, values)
             return [
@@ -217,13 +244,13 @@ class Events:
 
     def count(self) -> int:
         """Return how many events the file holds."""
-        with self._reading, _translated(self._file):
+        with self._reading, said_plainly(self._file):
             assert self._reader is not None
             return int(self._reader.execute("SELECT count(*) FROM purchases").fetchone()[0])
 
     def count_of(self, user: str) -> int:
         """Return how many events of a user the file holds."""
-        with self._reading, _translated(self._file):
+        with self._reading, said_plainly(self._file):
             assert self._reader is not None
             return int(
                 self._reader.execute("SELECT count(*) FROM purchases WHERE user = ?", (user,)).fetchone()[0]
@@ -234,9 +261,9 @@ class Events:
 
         Numbers are not given again. Raises `EventsProblem`, also where a reader holds the log beside the file for seconds.
         """
-        with self._writing, _translated(self._file):
+        with self._writing, said_plainly(self._file):
             self._writer.execute("PRAGMA secure_delete = ON")
-            with _transaction(self._writer) as connection:
+            with in_transaction(self._writer) as connection:
                 gone = connection.execute("DELETE FROM purchases WHERE user = ?", (user,)).rowcount
             busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
@@ -261,7 +288,7 @@ def read_events(file: Path, *, after: int = 0, most: int | None = None) -> pl.Da
     """
     if not file.is_file():
         raise EventsProblem(f"there is no file of events {file}; `tastemaker serve --events F` makes one.")
-    with _translated(file):
+    with said_plainly(file):
         connection = _connect(file)
         try:
             has_kinds = connection.execute("PRAGMA user_version").fetchone()[0] > 1
@@ -394,7 +421,8 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def in_transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Yield a connection in a transaction that keeps other writers out, and is undone by what is raised."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection
@@ -412,7 +440,8 @@ def _is_busy(error: BaseException) -> bool:
 
 
 @contextmanager
-def _translated(file: Path) -> Iterator[None]:
+def said_plainly(file: Path) -> Iterator[None]:
+    """Turn what SQLite raises about a file of events into `EventsFull` and `EventsProblem`."""
     try:
         yield
     except sqlite3.Error as error:

@@ -40,9 +40,8 @@ class ApiState:
     _making: threading.RLock = field(default_factory=threading.RLock)
 
     @staticmethod
-    def open(settings: Settings, registry: Registry) -> ApiState:
-        """Read the rules and open the events; raise `EventsProblem` when their file cannot be used."""
-        events = None if settings.events is None else Events(settings.events)
+    def open(settings: Settings, registry: Registry, events: Events | None) -> ApiState:
+        """Read the rules; the events are closed with the state."""
         return ApiState(RulesInForce(registry, without=settings.without_rules), events, Hidden(registry))
 
     def close(self) -> None:

@@ -74,6 +74,10 @@ async def _kept(request: RequestInfo, purchases: list[PurchaseBody]) -> tuple[li
         for purchase in purchases
     ]
     store = _store(request)
+    if store.follows and any("\0" in text for one in events for text in (one.user, one.product, one.kind)):
+        raise Refusal(
+            422, "an id or a kind holds the character U+0000, which PostgreSQL cannot keep; nothing was kept."
+        )
     digest = hashlib.sha256(request.content).digest()
     try:
         accepted, repeated = await run_in_threadpool(store.add, events, key=key, content=digest)

@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from tastemaker.serving.front.metrics import CONTENT_TYPE
 from tastemaker.serving.operations.operation import Content, Operation
 from tastemaker.serving.operations.service import RequestInfo
+from tastemaker.serving.shared.shared_events import SharedEvents
 
 __all__ = ["OPERATIONS"]
 
@@ -35,6 +36,8 @@ class Readiness(Struct, omit_defaults=True):
     """Why it is not ready, apart from the models"""
     keys: str = ""
     """What is wrong with the keys, where something is"""
+    events: str = ""
+    """What is wrong with the live purchases that several hosts share, where something is"""
 
 
 async def livez(_: RequestInfo) -> Content:
@@ -64,7 +67,14 @@ async def readyz(request: RequestInfo) -> Content:
     ready = registry.ready and not problem
     keys = request.service.keys
     spoilt = keys is not None and keys.problem is not None
-    told = Readiness(ready, models, problem, "the file of keys is not one; the last good keys hold." * spoilt)
+    events = request.service.state.events
+    told = Readiness(
+        ready,
+        models,
+        problem,
+        "the file of keys is not one; the last good keys hold." * spoilt,
+        events.problem if isinstance(events, SharedEvents) else "",
+    )
     return Content(msgspec.json.encode(told), JSON, 200 if ready else 503)
 
 

@@ -48,6 +48,8 @@ class Settings:
     """Whether lists are made without rules where a model's rules cannot be read and no good ones are known (else 503)"""
     events: Path | None = None
     """The SQLite file of live purchases; without it none are accepted"""
+    state: str | None = None
+    """The URI of the PostgreSQL database in which several hosts share live purchases; ``events`` is this host's copy"""
     scratch: Path | None = None
     """A folder for what the workers of one server share; made, and removed at the end, by `serve`"""
     log_requests: bool = True
