@@ -67,13 +67,13 @@ _threads: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 os.register_at_fork(after_in_child=_threads.clear)  # held by threads that the child does not have
 
 
-def mark_of(file: Path) -> FileMark | None:
+def mark_of(file: Path | str) -> FileMark | None:
     """Return what changes when a file does; None where it cannot be looked at."""
     try:
-        stat = file.stat()
+        found = os.stat(file)
     except OSError:
         return None
-    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def read_regular(file: Path) -> bytes:

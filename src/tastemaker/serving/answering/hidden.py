@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from tastemaker.errors import ModelFolderProblem
 from tastemaker.model.forgotten import FILE, Forgotten
@@ -21,6 +22,8 @@ class Hidden:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._read: dict[str, tuple[FileMark | None, Forgotten]] = {}
+        self._files: dict[Path, str] = {}
+        """Each model's file as text: a path is put together once, not at each request"""
 
     def hides(self, loaded: LoadedModel, user: object) -> bool:
         """Return whether a user was forgotten after this version was made."""
@@ -31,7 +34,10 @@ class Hidden:
         served = self._registry.models.get(name)
         if served is None:
             return Forgotten()
-        mark = mark_of(served.folder / FILE)
+        file = self._files.get(served.folder)
+        if file is None:
+            file = self._files[served.folder] = str(served.folder / FILE)
+        mark = mark_of(file)
         before = self._read.get(name)
         if before is not None and before[0] == mark:
             return before[1]
