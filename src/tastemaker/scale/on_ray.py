@@ -163,7 +163,9 @@ def _connected(address: str | None) -> Iterator[tuple[ModuleType, tuple[str, int
                 f"Set {next(iter(LOOPBACK))}=0 before it is imported, or start Ray yourself."
             )
         yield ray, head
-    except ConnectionError as error:  # of Ray's client, when its server is gone
+    except Exception as error:  # without a head, Ray raises errors of many kinds
+        if isinstance(error, TastemakerError) or _answers(head):
+            raise
         raise _head_lost(head, None, None) from error
     finally:
         _end(ray)
