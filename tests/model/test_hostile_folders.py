@@ -146,6 +146,18 @@ def test_the_greatest_and_least_finite_numbers_are_numbers(copied, value):
     load(copied)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_great_number_hides_no_number_that_is_not_finite(copied, value):
+    def change(array):
+        flat = array.reshape(-1)
+        flat[0], flat[-1] = 3.4e38, value
+        return array
+
+    rewritten(copied, "product_vectors", change)
+    with pytest.raises(DamagedModel, match=r"product_vectors\.npy holds a number that is not finite"):
+        load(copied)
+
+
 @pytest.mark.parametrize("part", ["history_products", "memory_products", "past_products", "kind_products"])
 @pytest.mark.parametrize("value", [-1, 150, 2**31 - 1, -(2**31)])
 def test_a_row_of_no_product_is_refused(copied, part, value):
