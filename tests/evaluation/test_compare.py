@@ -240,8 +240,8 @@ def test_a_folder_of_other_vocabularies_is_measured_by_ids_on_the_users_known_to
         "has seen 33% of what is held out, 0% of which is in TRAIN",
     )
     assert found.notes == (
-        "2 held-out purchases are of users whom not every model knows; they are not measured.",
-        "1 held-out purchases are of products that TRAIN does not know; no model learned from it can find them.",
+        "2 held-out purchases are of users whom not every model knows: not measured.",
+        "1 held-out purchase is of products that TRAIN does not know: no model learned from it can find them.",
         "Of 2 users 2 have any recall@2 from best-sellers: with so few, intervals and p-values say little.",
     )
 

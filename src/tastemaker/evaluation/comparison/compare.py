@@ -14,6 +14,7 @@ from tastemaker.data.purchases import Purchases
 from tastemaker.data.reading.given import AnyHeldOut, AnyLog, later_given, log_given, seen_by
 from tastemaker.data.reading.readers import HeldOut
 from tastemaker.data.splits import Split
+from tastemaker.display import counted
 from tastemaker.errors import SettingProblem, TrainingFailed
 from tastemaker.evaluation.comparison.columns import check_segments
 from tastemaker.evaluation.comparison.common_users import known_to_all, learned_from, share_seen
@@ -195,11 +196,13 @@ def _notes(train: Purchases, held_out: Purchases, common: Purchases) -> Iterator
         check_no_leak(train, common, repeats=True)
     yield from (str(warning.message) for warning in heard)
     if left_out:
-        yield f"{left_out:,} held-out purchases are of users whom not every model knows; they are not measured."
+        purchases = counted(left_out, "held-out purchase", "is", "are")
+        yield f"{purchases} of users whom not every model knows: not measured."
     known = seen_by(common, train.users, train.products)
     strange = int((known.product_rows >= len(train.products)).sum())
     if strange:
-        yield f"{strange:,} held-out purchases are of products that TRAIN does not know; no model learned from it can find them."
+        purchases = counted(strange, "held-out purchase", "is", "are")
+        yield f"{purchases} of products that TRAIN does not know: no model learned from it can find them."
     seen = share_seen(train, known)
     if seen:
         yield f"{seen:.1%} of the held-out pairs stand in train, too: purchases made again, or a leak."
