@@ -16,11 +16,12 @@ sys.path.append(str(Path(__file__).parents[1] / "serving"))
 from api_worlds import api_world
 from serving_worlds import client_of, product_id
 
+from tastemaker.data.databases import held
 from tastemaker.data.databases.address import address_of
 from tastemaker.data.databases.held import Held, rows
-from tastemaker.errors import EventsProblem, KeyUsedOtherwise
+from tastemaker.errors import DatabaseProblem, EventsProblem, KeyUsedOtherwise
 from tastemaker.serving.answering.event_store import Event, Events, read_events
-from tastemaker.serving.shared.shared_events import SharedEvents
+from tastemaker.serving.shared.shared_events import ONE_WRITER, SharedEvents
 
 EVENTS = "/api/v1/events"
 
@@ -34,11 +35,9 @@ def server():
 @pytest.fixture
 def uri(server):
     """An empty database."""
-    held = Held(address_of(server.uri))
-    with held.transaction() as cursor:
+    with contextlib.closing(Held(address_of(server.uri))) as database, database.transaction() as cursor:
         for table in ("events", "answered", "gone", "state"):
             cursor.execute(f"DROP TABLE IF EXISTS tastemaker_{table}")
-    held.close()
     return server.uri
 
 
@@ -98,7 +97,7 @@ def test_a_forgotten_user_is_forgotten_on_every_host_and_no_late_answer_brings_t
     assert [number for number, *_ in told(b)] == [2, 3]
     for file in tmp_path.glob("*.db*"):
         assert b"unforgettable" not in file.read_bytes(), file
-    with contextlib.closing(Held(address_of(uri))) as held, held.transaction() as cursor:
+    with contextlib.closing(Held(address_of(uri))) as database, database.transaction() as cursor:
         assert rows(cursor, "SELECT count(*) FROM tastemaker_events WHERE user_id = 'unforgettable'") == [
             (0,)
         ]
@@ -191,6 +190,32 @@ def test_nothing_acknowledged_is_lost_or_kept_twice_when_the_database_crashes_un
     assert told(hosts[0]) == told(hosts[1]) == told(hosts[2])
 
 
+def test_a_host_that_is_frozen_while_it_writes_keeps_the_others_waiting_for_seconds_only(host, monkeypatch):
+    monkeypatch.setattr(held, "STATEMENT_SECONDS", 1)
+    frozen = host("frozen")
+    monkeypatch.undo()
+    other = host("other")
+    with (  # noqa: PT012
+        pytest.raises(DatabaseProblem, match=r"idle-in-transaction|half-way"),
+        frozen._database.transaction() as cursor,
+    ):
+        rows(cursor, ONE_WRITER)
+        assert other.add([Event("u", "p", 5)]) == (1, False)
+        cursor.execute("SELECT 1")
+    assert [user for _, user, _ in told(other)] == ["u"]
+
+
+def test_a_copy_that_is_ahead_of_a_restored_database_is_refused(host, uri):
+    a = host("a")
+    a.add([Event("u", str(number), 5) for number in range(3)])
+    a.forget("u")  # which makes no copy look ahead
+    host("a")
+    with contextlib.closing(Held(address_of(uri))) as database, database.transaction() as cursor:
+        rows(cursor, "SELECT setval('tastemaker_events_number_seq', 2)")
+    with pytest.raises(EventsProblem, match="restored from an older backup"):
+        host("a")
+
+
 def test_a_copy_is_held_to_its_database_and_to_its_use(host, uri, tmp_path):
     host("a").add([Event("u", "p", 5)])
     with pytest.raises(EventsProblem, match="is a copy of a database that several hosts share"):
@@ -200,7 +225,7 @@ def test_a_copy_is_held_to_its_database_and_to_its_use(host, uri, tmp_path):
         own.add([Event("u", "p", 5)])
     with pytest.raises(EventsProblem, match="holds 1 purchases of its own"):
         host("own")
-    with contextlib.closing(Held(address_of(uri))) as held, held.transaction() as cursor:
+    with contextlib.closing(Held(address_of(uri))) as database, database.transaction() as cursor:
         cursor.execute("UPDATE tastemaker_state SET id = 'another'")
     with pytest.raises(EventsProblem, match="is a copy of another database"):
         host("a")

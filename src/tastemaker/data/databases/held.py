@@ -72,6 +72,8 @@ class Held:
         connection = postgresql.connect(parts._replace(query=urlencode(options)).geturl())
         with connection.cursor() as cursor:
             cursor.execute(f"SET statement_timeout = {1000 * STATEMENT_SECONDS}")
+            # a host that is frozen half-way must not keep all others from writing
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {1000 * STATEMENT_SECONDS}")
         connection.commit()
         return connection
 

@@ -115,6 +115,7 @@ class SharedEvents(Events):
                 for statement in TABLES:
                     cursor.execute(statement)
                 found = rows(cursor, "SELECT id FROM tastemaker_state")
+                given = rows(cursor, "SELECT last_value FROM tastemaker_events_number_seq")[0][0]
                 if not found:
                     found = [(str(uuid.uuid4()),)]
                     cursor.execute("INSERT INTO tastemaker_state VALUES ($1)", list(found[0]))
@@ -128,6 +129,11 @@ class SharedEvents(Events):
         if known is not None and known[0] != found[0][0]:
             raise EventsProblem(
                 f"{self._file.name} is a copy of another database than {self._database.address.label}; give --events a new file."
+            )
+        if known is not None and self._here()[0] > given:
+            raise EventsProblem(
+                f"{self._file.name} has events that {self._database.address.label} has not: the database was restored from "
+                "an older backup; give --events a new file, on every host."
             )
         if known is None:
             if self.count():
