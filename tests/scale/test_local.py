@@ -69,7 +69,8 @@ if __name__ == "__main__":
 """
 
 
-def test_processes_end_with_their_parent(tmp_path):
+@pytest.mark.parametrize("ended", [signal.SIGKILL, signal.SIGINT])
+def test_processes_end_with_their_parent(tmp_path, ended):
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
@@ -77,7 +78,7 @@ def test_processes_end_with_their_parent(tmp_path):
     parent = subprocess.Popen([sys.executable, script, tmp_path / "begun"], env=environment)
     while len(begun := list((tmp_path / "begun").iterdir())) < 2:
         time.sleep(0.02)
-    parent.send_signal(signal.SIGKILL)
+    parent.send_signal(ended)
     parent.wait(30)
     workers = [int(path.name.split("-")[1]) for path in begun]
     end = time.monotonic() + 30

@@ -79,7 +79,7 @@ def _one_pool(
 ) -> list[int]:
     """Do what is left until all is done or a process ends; return the tasks that were at work then."""
     context = multiprocessing.get_context("spawn")
-    waiting = list(reversed(left))
+    others, waiting = set(multiprocessing.active_children()), list(reversed(left))
     pool = ProcessPoolExecutor(min(processes, len(left)), mp_context=context, initializer=_begin)
     running: dict[Future[tuple[str, R]], int] = {}
     try:
@@ -95,6 +95,12 @@ def _one_pool(
                 on_done(Done(number, worker, lost[number]))
     except BrokenProcessPool:
         return list(running.values())
+    except (
+        KeyboardInterrupt
+    ):  # what a part was about to write is not waited for, and a second one finds nothing to wait for
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
     return []
