@@ -118,6 +118,15 @@ def postgresql_that_crashes() -> Iterator[Crashing]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+def new_database(uri: str, name: str) -> str:
+    """Make a database on the server of another and return its URI."""
+    import adbc_driver_postgresql.dbapi as driver
+
+    with driver.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute(f'CREATE DATABASE "{name}"')
+    return f"{uri.rpartition('/')[0]}/{name}"
+
+
 def _wait_for_postgresql(uri: str) -> None:
     import adbc_driver_postgresql.dbapi as postgresql
 
