@@ -47,6 +47,7 @@ NAMES = [
     "serving",
     "soak",
     "page_search",
+    "experiments",
 ]
 
 
