@@ -21,7 +21,7 @@ from tastemaker.evaluation.comparison.contestants import CONTESTANTS, Contestant
 from tastemaker.evaluation.comparison.cost import costing
 from tastemaker.evaluation.comparison.tuned import tuned
 from tastemaker.evaluation.comparison.verdict import Test as PairedTest
-from tastemaker.evaluation.comparison.verdict import gate, sentences
+from tastemaker.evaluation.comparison.verdict import gate, headline, sentences
 from tastemaker.evaluation.evaluate import evaluate
 from tastemaker.evaluation.metrics import measure
 from tastemaker.evaluation.paired import Paired
@@ -253,7 +253,7 @@ def test_purchases_that_stand_in_train_too_are_noted():
     )
     assert found.notes == (
         "50.0% of the held-out pairs stand in train, too: purchases made again, or a leak.",
-        "Of 2 users 1 have any ndcg@10 from best-sellers: with so few, intervals and p-values say little.",
+        "Of 2 users 1 has any ndcg@10 from best-sellers: with so few, intervals and p-values say little.",
     )
 
 
@@ -340,6 +340,18 @@ def test_the_verdict_says_better_worse_and_not_distinguishable():
     ]
 
 
+@pytest.mark.parametrize(
+    ("difference", "p", "said"),
+    [
+        (0.05, 0.001, "mine beats the other model in ndcg@10"),
+        (-0.05, 0.001, "mine loses to the other model in ndcg@10"),
+        (0.05, 0.4, "mine cannot be told from the other model in ndcg@10"),
+    ],
+)
+def test_the_headline_speaks_of_one_other_model_as_of_one(difference, p, said):
+    assert headline([PairedTest("ndcg@10", "als", paired(difference, p), p)], "mine", "ndcg@10") == said
+
+
 def test_a_difference_to_nothing_is_told_in_the_metrics_own_unit():
     tests = [PairedTest("ndcg@10", "als", paired(0.05, 0.001, None), 0.001)]
     assert list(sentences(tests, "mine", ["ndcg@10"])) == [
@@ -402,7 +414,7 @@ def test_few_hits_and_products_unknown_to_train_are_told(split):
     user = int(split.held_out.user_rows[0])
     alone = split.held_out.take(split.held_out.user_rows == user)
     found = compare(split.train, alone, models=["co-purchase"])
-    assert any(note.startswith("Of 1 users ") and "say little" in note for note in found.notes)
+    assert any(note.startswith("Of 1 user ") and "say little" in note for note in found.notes)
     sold = split.train.products.ids.to_list()[:-50]
     narrow = tm.read_purchases(
         pl.DataFrame(

@@ -11,6 +11,7 @@ import re
 import pytest
 
 from tastemaker.errors import SettingProblem
+from tastemaker.model import settings
 from tastemaker.model.config import NAMES, PARTS, PRESETS, Config, preset
 from tastemaker.model.settings import MemorySettings
 
@@ -90,6 +91,17 @@ def test_every_setting_has_a_short_name_by_which_it_is_changed_and_read():
         assert getattr(WORKSHOP, name) == value
         assert WORKSHOP.to_json()[name] == value
         assert WORKSHOP.changed({path: value}) == WORKSHOP.changed({name: value}) == WORKSHOP
+
+
+def test_settings_show_themselves_as_the_python_that_makes_them():
+    changed = preset("default", effort="quick").changed({"memory.count_weight": 4, "epochs": 16})
+    assert repr(changed) == (
+        "preset('default', effort='quick').changed({'taste.epochs': 16, 'memory.count_weight': 4})"
+    )
+    assert repr(preset("workshop")) == "preset('workshop')"
+    own = Config(taste=WORKSHOP.taste, memory=MemorySettings(partners=50))
+    for made in (changed, preset("workshop").changed(epochs=3), own):
+        assert eval(repr(made), {**vars(settings), "Config": Config, "preset": preset}) == made
 
 
 def test_help_explains_every_setting():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
@@ -88,6 +89,21 @@ class Config:
     tokens: TokenSettings = field(default_factory=TokenSettings)
     kinds: KindSettings = field(default_factory=KindSettings)
 
+    def __repr__(self) -> str:
+        """Return the Python that makes these settings, with no setting that is as the preset has it."""
+        if self.preset in PRESETS:
+            first = PRESETS[self.preset]
+            given = f"{self.preset!r}" + (f", effort={self.effort!r}" if self.effort != "standard" else "")
+            changes = {path: at(self) for path, at in SETTINGS.items() if at(self) != at(first)}
+            return f"preset({given})" + (f".changed({changes!r})" if changes else "")
+        shown = {"preset": self.preset, "effort": self.effort, "taste": self.taste}
+        shown |= {
+            part: getattr(self, part)
+            for part, kind in PARTS.items()
+            if part != "taste" and getattr(self, part) != kind()
+        }
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -95,8 +111,7 @@ class Config:
             path = SHORT.get(name)
             if path is None:
                 raise AttributeError(f"a Config has no setting {name!r}")
-            part, _, key = path.partition(".")
-            return getattr(getattr(self, part), key)
+            return SETTINGS[path](self)
 
     def __post_init__(self) -> None:
         if self.taste.query == "free" and (self.chooses or self.chooses_repeats):
@@ -128,9 +143,8 @@ class Config:
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values, by their names in manifests."""
         values: dict[str, Any] = {"preset": self.preset, "effort": self.effort}
-        for path in PATHS:
-            part, _, key = path.partition(".")
-            values[NAMES[path]] = getattr(getattr(self, part), key)
+        for path, setting in SETTINGS.items():
+            values[NAMES[path]] = setting(self)
         return values
 
     @staticmethod
@@ -171,6 +185,8 @@ PATHS = tuple(
     f"{part}.{setting.name}" for part, kind in PARTS.items() for setting in dataclasses.fields(kind)
 )
 """Every setting."""
+SETTINGS = {path: operator.attrgetter(path) for path in PATHS}
+"""How each setting is read from a `Config`."""
 NAMES = {path: RENAMED.get(path, path.partition(".")[2]) for path in PATHS}
 """The short name of each setting, which manifests and scripts used before there were parts."""
 SHORT = {name: path for path, name in NAMES.items()}

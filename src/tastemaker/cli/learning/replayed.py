@@ -149,7 +149,12 @@ def _show_questions(report: ReplayReport) -> None:
         soft_wrap=True,
     )
     if report.not_findable:
-        out.print(f"{report.not_findable:,} ask for a product that is no candidate; they count as missed.")
+        asked = (
+            "asks for a product that is no candidate and counts"
+            if report.not_findable == 1
+            else "ask for a product that is no candidate; they count"
+        )
+        out.print(f"{report.not_findable:,} {asked} as missed.")
 
 
 def _show_measured(report: ReplayReport, models: Mapping[str, Measured]) -> None:

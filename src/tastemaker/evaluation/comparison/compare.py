@@ -213,7 +213,8 @@ def _few_hits(values: Doubles, conditions: Conditions) -> Iterator[str]:
     hits = int((values > 0).sum())
     if hits < FEWEST_HITS:
         yield (
-            f"Of {len(values):,} users {hits} have any {conditions.measure.metrics[0]} from {conditions.chosen}: "
+            f"Of {counted(len(values), 'user')} {hits} {'has' if hits == 1 else 'have'} any {conditions.measure.metrics[0]} "
+            f"from {conditions.chosen}: "
             "with so few, intervals and p-values say little."
         )
 

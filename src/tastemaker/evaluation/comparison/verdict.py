@@ -88,6 +88,8 @@ def headline(tests: Sequence[Test], chosen: str, metric: str) -> str:
         return (
             f"{chosen} beats {'the other model' if better == 1 else f'all {better} other models'} in {metric}"
         )
+    if len(outcomes) == 1:
+        return f"{chosen} {'loses to' if worse else 'cannot be told from'} the other model in {metric}"
     parts = [f"beats {better}"] if better else []
     parts += [f"loses to {worse}"] if worse else []
     parts += [f"cannot be told from {unclear}"] if unclear else []
