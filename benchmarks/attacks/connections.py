@@ -36,7 +36,7 @@ def main() -> None:
     failed = 0
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        _, products = put_shop(folder / "models")
+        _, products = put_shop(folder / "models", python=options.python)
         key = new_key(options.python, folder / "keys.json")
         for attack in (hold_idle, send_too_much, smuggle, make_addresses_up, buy_much, kill_workers):
             failed += attack(folder, key, products, options, rows)

@@ -28,7 +28,7 @@ def main() -> None:
     total = Counter[str]()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        users, _ = put_shop(folder / "models")
+        users, _ = put_shop(folder / "models", python=options.python)
         for workers in (1, 4):
             found = Counter[str]()
             for turn in range(options.terminations):

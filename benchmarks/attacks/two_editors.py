@@ -30,7 +30,7 @@ def main() -> None:
     rows: list[tuple[str, object]] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        _, products = put_shop(folder / "models")
+        _, products = put_shop(folder / "models", python=options.python)
         key = new_key(options.python, folder / "keys.json")
         file = folder / "models" / "recommender" / "rules.json"
         given = ("--keys", folder / "keys.json", "--quiet", "--workers", options.workers)

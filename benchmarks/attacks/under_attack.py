@@ -28,15 +28,25 @@ def options_of(text: str | None, **defaults: int) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def put_shop(models: Path, *, versions: int = 1) -> tuple[list[Any], list[Any]]:
-    """Write versions of a small model; return the ids of its users and products."""
-    import tastemaker as tm
+MAKE = """
+import json, sys
+import tastemaker as tm
+shop = tm.make_shop(users=2_000, products=1_000, purchases=20_000, seed=1)
+config = tm.preset("default").changed({"epochs": 1, "dimensions": 16})
+model = tm.train(shop.purchases, config, seed=1)
+for version in range(1, int(sys.argv[2]) + 1):
+    tm.save(model, f"{sys.argv[1]}/recommender/{version}")
+print(json.dumps([model.users.ids.to_list(), model.products.ids.to_list()]))
+"""
 
-    shop = tm.make_shop(users=2_000, products=1_000, purchases=20_000, seed=1)
-    model = tm.train(shop.purchases, epochs=1, dimensions=16, seed=1)
-    for version in range(1, versions + 1):
-        tm.save(model, models / "recommender" / str(version))
-    return model.users.ids.to_list(), model.products.ids.to_list()
+
+def put_shop(models: Path, *, versions: int = 1, python: str = sys.executable) -> tuple[list[Any], list[Any]]:
+    """Write versions of a small model by the tastemaker that will serve it; return the ids of its users and products."""
+    command = [python, "-c", MAKE, str(models), str(versions)]
+    users, products = json.loads(
+        subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    )
+    return users, products
 
 
 @dataclass(frozen=True)

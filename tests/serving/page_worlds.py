@@ -130,14 +130,14 @@ class Watched:
 
 
 @contextlib.contextmanager
-def browser() -> Iterator[Any]:
-    """Chromium, or a skipped test that says what is missing."""
+def browser(*arguments: str) -> Iterator[Any]:
+    """Chromium, with further arguments of its own, or a skipped test that says what is missing."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("there is no chromium; install Debian's package of that name")
     with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        found = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *arguments])
         try:
             yield found
         finally:
