@@ -25,10 +25,11 @@ from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import DamagedModel, FolderExists, ModelFolderProblem, SettingProblem
 from tastemaker.model.beside.saved import Parts, arrays_of, facts_of, parts_of
 from tastemaker.model.config import Config
-from tastemaker.model.layout import check_values, expected_files, map_part, open_regular
+from tastemaker.model.layout import expected_files, map_part, open_regular
 from tastemaker.model.manifest import FORMAT, MANIFEST, SEAL, read_manifest, seal
 from tastemaker.model.record import Epoch, TrainingRecord
 from tastemaker.model.taste_model import Memory, TasteModel
+from tastemaker.model.values import check_values
 from tastemaker.storage import writing_folder
 from tastemaker.types import AnyArray
 
@@ -223,11 +224,20 @@ def _arrays(path: Path, manifest: dict[str, Any], verify: bool) -> dict[str, Any
     arrays: dict[str, AnyArray] = {}
     for part in expected_files(manifest["files"], path):
         name = f"{part.name}.npy"
+        facts = manifest["files"][name]
         with open_regular(path / name) as file:
-            _check_content(file, path / name, manifest["files"][name], verify)
-            arrays[part.name] = map_part(file, part, sizes, path)
-        if verify:
-            check_values(part, arrays[part.name], arrays, sizes)
+            _check_size(file, path / name, facts)
+            try:
+                arrays[part.name] = map_part(file, part, sizes, path)
+            except DamagedModel:
+                if verify:  # of two faults, that the file is another one explains more
+                    _check_sum(path / name, _digest_of(file), facts)
+                raise
+            if verify:
+                found, problem = check_values(file, part, arrays, sizes)
+                _check_sum(path / name, found, facts)
+                if problem is not None:
+                    raise problem
     return arrays
 
 
@@ -329,25 +339,36 @@ def _past(manifest: dict[str, Any], arrays: dict[str, AnyArray]) -> Past | None:
 def check_file(path: Path, facts: dict[str, Any], verify: bool) -> None:
     """Raise `DamagedModel` where a file is not the one that its manifest describes."""
     with open_regular(path) as file:
-        _check_content(file, path, facts, verify)
+        _check_size(file, path, facts)
+        if verify:
+            _check_sum(path, _digest_of(file), facts)
 
 
-def _check_content(file: BufferedReader, path: Path, facts: dict[str, Any], verify: bool) -> None:
-    """Raise `DamagedModel` where an opened file has another size or checksum; leave it at its start."""
-    size = os.fstat(file.fileno()).st_size
-    if size != facts["bytes"] or (
-        verify and hashlib.file_digest(file, "sha256").hexdigest() != facts["sha256"]
-    ):
-        raise DamagedModel(
-            f"{path} is not the file that was written (its SHA-256 differs from the manifest's); "
-            "copy the folder again or train again."
-        )
-    file.seek(0)
+def _check_size(file: BufferedReader, path: Path, facts: dict[str, Any]) -> None:
+    if os.fstat(file.fileno()).st_size != facts["bytes"]:
+        raise _another(path)
+
+
+def _check_sum(path: Path, found: str, facts: dict[str, Any]) -> None:
+    if found != facts["sha256"]:
+        raise _another(path)
+
+
+def _another(path: Path) -> DamagedModel:
+    return DamagedModel(
+        f"{path} is not the file that was written (its SHA-256 differs from the manifest's); "
+        "copy the folder again or train again."
+    )
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return _digest_of(file)
+
+
+def _digest_of(file: BufferedReader) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> dict[str, Any]:

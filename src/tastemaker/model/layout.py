@@ -1,7 +1,7 @@
 """What a model folder holds: every file declared once, with its type, its shape and what its values must obey.
 
 A right checksum does not make a folder safe: anyone who can write the folder can write a matching checksum. The kernels trust
-offsets and rows, so everything they trust is checked here, once, when a model is loaded.
+offsets and rows, so everything they trust is checked once, when a model is loaded: types and shapes here, numbers in `values`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -20,13 +20,7 @@ import numpy as np
 from tastemaker.errors import DamagedModel
 from tastemaker.types import AnyArray
 
-__all__ = ["FARTHEST", "PARTS", "ModelArray", "check_values", "expected_files", "map_part", "open_regular"]
-
-BLOCK = 1 << 18
-"""Values checked at a time: they stay in the processor's cache, and no copy of an array is made."""
-
-FARTHEST = 1 << 60
-"""Microseconds, 36,000 years: a moment lies within so much of 1970, so that no sum of two leaves 64 bits"""
+__all__ = ["PARTS", "ModelArray", "expected_files", "map_part", "open_regular"]
 
 MAGIC = b"\x93NUMPY\x01\x00"
 HEADER = re.compile(
@@ -201,15 +195,6 @@ def map_part(file: BufferedReader, part: ModelArray, sizes: dict[str, int], wher
     return np.memmap(file, dtype=dtype, mode="c", offset=start, shape=shape)
 
 
-def check_values(
-    part: ModelArray, array: AnyArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
-) -> None:
-    """Raise `DamagedModel` where a value of an array is one that no training writes and no kernel may meet."""
-    problem = _RULES[part.rule](array, part, arrays, sizes)
-    if problem is not None:
-        raise DamagedModel(f"{part.name}.npy {problem}; no training writes that. Train the model again.")
-
-
 def _header(file: BufferedReader) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
     """Read the header as NumPy writes it for a plain array; anything else is refused rather than parsed."""
     if file.read(8) != MAGIC:
@@ -229,112 +214,3 @@ def _size(axis: str, sizes: Mapping[str, int], length: int) -> int:
 def _known(part: ModelArray, sizes: Mapping[str, int]) -> str:
     facts = [f"{axis} = {sizes[axis]:,}" for axis in dict.fromkeys(part.axes) if axis in sizes]
     return ", ".join(facts) or "any lengths"
-
-
-def _blocks(array: AnyArray) -> Iterator[AnyArray]:
-    flat = array.reshape(-1)
-    for low in range(0, len(flat), BLOCK):
-        yield flat[low : low + BLOCK]
-
-
-def _not_finite(
-    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
-) -> str | None:
-    # a sum of squares is finite only where every number is: one pass without a copy. Great numbers make it infinite, too,
-    # so that an infinite sum only says where to look
-    with np.errstate(over="ignore", invalid="ignore"):
-        for block in _blocks(array):
-            if not np.isfinite(np.dot(block, block)) and not np.isfinite(block).all():
-                return "holds a number that is not finite"
-    return None
-
-
-def _not_above_zero(
-    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
-) -> str | None:
-    if np.isfinite(array).all() and (array > 0).all():
-        return None
-    return "holds a number that is not above 0"
-
-
-def _not_positive(
-    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
-) -> str | None:
-    return _below(array, 1)
-
-
-def _not_natural(
-    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
-) -> str | None:
-    return _below(array, 0)
-
-
-def _below(array: AnyArray, least: int) -> str | None:
-    low = min((int(block.min()) for block in _blocks(array)), default=least)
-    return f"holds {low}, which must be at least {least}" if low < least else None
-
-
-def _not_moments(
-    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
-) -> str | None:
-    for block in _blocks(array):
-        if block.min() < -FARTHEST or block.max() > FARTHEST:
-            return "holds a moment more than 36,000 years from 1970"
-    return None
-
-
-def _not_offsets(
-    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
-) -> str | None:
-    if not len(array):
-        return "is empty; offsets begin with 0"
-    if array[0] != 0:
-        return f"begins with {array[0]}; offsets begin with 0"
-    for low in range(0, len(array) - 1, BLOCK):
-        block = array[low : low + BLOCK + 1]
-        if (block[1:] < block[:-1]).any():
-            return "does not ascend; offsets do"
-    return None
-
-
-def _not_rows(
-    array: AnyArray, part: ModelArray, arrays: Mapping[str, AnyArray], sizes: Mapping[str, int]
-) -> str | None:
-    count = sizes[part.among]
-    for block in _blocks(array):
-        if block.view(np.uint32).max() >= count:  # a negative number is a great one without its sign
-            wrong = block[(block < 0) | (block >= count)][0]
-            return (
-                f"holds the row {wrong}; there are {count:,} {'products' if part.among == 'P' else 'tokens'}"
-            )
-    if part.owners is None:
-        return None
-    offsets = arrays[part.owners]
-    if offsets[-1] != len(array):
-        return f"holds {len(array):,} rows; {part.owners}.npy ends at {offsets[-1]:,}"
-    return (
-        "holds a list that does not ascend" if part.ascends and _falls_within_a_list(array, offsets) else None
-    )
-
-
-def _falls_within_a_list(rows: AnyArray, offsets: AnyArray) -> bool:
-    """Return whether a row is not greater than the one before it, except where a list begins."""
-    for low in range(0, len(rows) - 1, BLOCK):
-        block = rows[low : low + BLOCK + 1]
-        falls = block[1:] <= block[:-1]
-        first, last = np.searchsorted(offsets, (low + 1, low + len(block)))
-        falls[offsets[first:last] - (low + 1)] = False
-        if falls.any():
-            return True
-    return False
-
-
-_RULES = {
-    "finite": _not_finite,
-    "moments": _not_moments,
-    "natural": _not_natural,
-    "offsets": _not_offsets,
-    "above zero": _not_above_zero,
-    "positive": _not_positive,
-    "rows": _not_rows,
-}

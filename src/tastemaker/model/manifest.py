@@ -13,7 +13,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tastemaker.data.identifiers import IdForm
 from tastemaker.errors import DamagedModel, ModelFolderProblem, NewerFormat
-from tastemaker.model.layout import FARTHEST, open_regular
+from tastemaker.model.layout import open_regular
+from tastemaker.model.values import FARTHEST
 
 __all__ = ["FORMAT", "MANIFEST", "SEAL", "read_manifest", "receipt_of", "seal"]
 
