@@ -18,7 +18,8 @@ import tastemaker as tm
 from common import add_data_options, asos_folder, machine, markdown, parser_of, read_log
 from tastemaker.data.reading.readers import read_held_out
 from tastemaker.data.splits import hold_out_random
-from tastemaker.training.learners import rounds
+from tastemaker.training.sharded import rounds
+from tastemaker.training.sharded.lesson import Tables
 
 HELD_OUT = "dsf_asos_valid_with_alphanumeric_dummy_ids.parquet"
 
@@ -68,7 +69,7 @@ def learned(
     told: list[int] = []
     merge = rounds.merge
 
-    def counting(tables: rounds.Tables, parts: Sequence[rounds.Moved]) -> None:
+    def counting(tables: Tables, parts: Sequence[rounds.Moved]) -> None:
         told.extend(part.bytes for part in parts)
         merge(tables, parts)
 

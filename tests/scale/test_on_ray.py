@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -31,6 +32,7 @@ from tastemaker.scale import on_ray  # noqa: E402
 from tastemaker.scale.executor import Tally  # noqa: E402
 from tastemaker.scale.local import ThisProcess  # noqa: E402
 from tastemaker.scale.where import executor_of  # noqa: E402
+from tastemaker.training.sharded.crew import Crew  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
@@ -92,6 +94,16 @@ def test_ray_measures_what_this_process_measures(cluster, model_folder, split):
     rank = partial(rank_blocks, folder=model_folder, executor=executor_of("ray"))
     found = evaluate_ranked(model, split.held_out, rank, at=(10,))
     assert found.to_json() == tm.evaluate(model, split.held_out, at=10).to_json()
+
+
+def test_ray_learns_the_bytes_that_this_process_learns(cluster, split, tmp_path):
+    log, settings = replace(split.train, times=None), {"epochs": 1, "dimensions": 8, "shards": 3}
+    crew = Crew(executor_of("ray"), tmp_path / "work")
+    here, there = (
+        tm.train(log, progress=False, effort="quick", workers=workers, **settings) for workers in (None, crew)
+    )
+    assert here.product_vectors.tobytes() == there.product_vectors.tobytes()
+    assert sum(crew.tally.workers.values()) >= 16 * 2 * 3
 
 
 def test_the_task_of_a_killed_worker_is_done_again_by_another(cluster, tmp_path):

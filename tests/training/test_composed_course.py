@@ -19,10 +19,10 @@ from tastemaker.model.config import preset
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.baselines.best_sellers import best_sellers
-from tastemaker.training.learners import composed
 from tastemaker.training.learners.composed import Composed, Member, stacked
 from tastemaker.training.memory.co_occurrence import count_memory
 from tastemaker.training.selection.in_time import STEADY
+from tastemaker.training.sharded import lesson
 from tastemaker.training.train import train
 
 SETTLED = {"epochs": 4, "count_weight": 2.0, "ridge_weight": 4.0, "trend_weight": 0.5, "decay": 0.05}
@@ -139,7 +139,8 @@ def test_every_user_with_a_purchase_is_in_one_batch_of_about_the_wanted_size(his
     learner = begin(histories, config.changed({"batch": batch}))
     lengths = np.diff(histories.offsets)
     for member in learner.members:
-        order, starts, _ = learner._plan(1, member)
+        course = learner.lesson().course(1, member.number)
+        order, starts = course.order, course.starts
         assert sorted(order.tolist()) == np.flatnonzero(lengths).tolist()
         assert (starts[0], starts[-1]) == (0, len(order))
         assert (np.diff(starts) > 0).all()
@@ -151,14 +152,14 @@ def test_every_user_with_a_purchase_is_in_one_batch_of_about_the_wanted_size(his
 def test_orders_and_draws_differ_between_epochs_members_and_seeds(histories, config):
     learner, other = begin(histories, config), begin(histories, config, seed=4)
     plans = [
-        learning._plan(epoch, learning.members[member])
+        learning.lesson().course(epoch, member)
         for learning, epoch, member in ((learner, 1, 0), (learner, 2, 0), (learner, 1, 1), (other, 1, 0))
     ]
-    assert len({order.tobytes() for order, _, _ in plans}) == 4
-    assert len({int(key) for _, _, key in plans}) == 4
-    again = begin(histories, config)._plan(2, learner.members[0])
-    assert again[0].tobytes() == plans[1][0].tobytes()
-    assert again[2] == plans[1][2]
+    assert len({plan.order.tobytes() for plan in plans}) == 4
+    assert len({int(plan.key) for plan in plans}) == 4
+    again = begin(histories, config).lesson().course(2, 0)
+    assert again.order.tobytes() == plans[1].order.tobytes()
+    assert again.key == plans[1].key
 
 
 def test_an_epoch_tells_of_every_purchase_once_however_often_it_looks_up(histories, config):
@@ -180,12 +181,11 @@ def test_the_learning_rate_falls_in_a_straight_line_over_the_horizon(
 ):
     """Without a horizon over the epochs; beyond it, it stays."""
     rates = []
-    monkeypatch.setattr(composed, "learn_batches", lambda *given: rates.append(given[-3]))
+    monkeypatch.setattr(lesson, "learn_batches", lambda *given: rates.append(given[-3]))
     learner = begin(histories, config.changed({"epochs": 5, "horizon": horizon, "learning_rate": 2.0}))
     for epoch in range(1, 6):
-        member = learner.members[0]
-        order, starts, key = learner._plan(epoch, member)
-        learner._learn_part(member, epoch, order, starts, (0, 1), key, np.zeros(3))
+        taught = learner.lesson()
+        taught.learn(learner._tables()[0], taught.course(epoch, 0), (0, 1), epoch, np.zeros(3))
     assert rates[0] == 2.0
     assert rates[-1] == pytest.approx(2.0 * last)
     if horizon != 2:
@@ -193,7 +193,7 @@ def test_the_learning_rate_falls_in_a_straight_line_over_the_horizon(
 
 
 def test_a_user_of_many_products_counts_as_so_many_as_an_epoch_samples(config, monkeypatch):
-    monkeypatch.setattr(composed, "LONGEST", 30)
+    monkeypatch.setattr(lesson, "LONGEST", 30)
     shop = make_shop(users=10, products=60, purchases=400, seed=1).purchases.histories()
     learner, told = learned(shop, config, at_once=50)
     wanted = np.minimum(np.diff(shop.offsets), 30).sum()

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 import tastemaker as tm
 from tastemaker.errors import SettingProblem
-from tastemaker.training.learners import shards as shards_module
-from tastemaker.training.learners.rounds import Moved, Tables, merge, moved_by
-from tastemaker.training.learners.shards import shard_of
+from tastemaker.training.sharded import shards as shards_module
+from tastemaker.training.sharded.lesson import Tables
+from tastemaker.training.sharded.rounds import Moved, merge, moved_between
+from tastemaker.training.sharded.shards import shard_of
 
 SETTINGS = {"epochs": 4, "dimensions": 16, "decay": 0.01, "memory.count_weight": 0, "memory.ridge_weight": 0,
             "memory.spectral_weight": 0, "memory.directed_weight": 0, "trend.weight": 0, "repeats.weight": 0,
@@ -107,12 +108,11 @@ def test_with_great_squares_what_shards_moved_adds_up_and_from_nothing_it_grows_
 def test_a_shard_learns_on_a_copy_and_tells_only_what_it_moved():
     tables = tables_of([[1, 2], [3, 4]], [1, 1])
 
-    def learn(own):
-        own.vectors[1] += 1
-        own.bias[1] -= 1
-        own.squares[0][1] += 2
-
-    found = moved_by(tables, learn)
+    own = tables.copy()
+    own.vectors[1] += 1
+    own.bias[1] -= 1
+    own.squares[0][1] += 2
+    found = moved_between(tables, own)
     assert (found.rows.tolist(), found.vectors.tolist(), found.bias.tolist()) == ([1], [[1, 1]], [-1])
     assert found.squares.tolist() == [[2], [0], [0]]
     assert tables.vectors.tolist() == [[1, 2], [3, 4]]

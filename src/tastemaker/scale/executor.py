@@ -6,6 +6,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -46,6 +47,9 @@ class Executor(Protocol):
         self, work: Callable[[T], R], tasks: Sequence[T], *, on_done: Callable[[Done], None] = lambda _: None
     ) -> list[R]:
         """Return the result of each task, in the order of the tasks."""
+
+    def session(self) -> AbstractContextManager[Executor]:
+        """Return these workers kept for several runs: what beginning them costs is paid once, and each keeps what it has read."""
 
 
 @dataclass(slots=True)

@@ -6,16 +6,21 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from tastemaker.errors import WorkersLost
-from tastemaker.scale.executor import ATTEMPTS, Done, worker_name
+from tastemaker.scale.executor import ATTEMPTS, Done, Executor, worker_name
 
 __all__ = ["Processes", "ThisProcess"]
+
+LOOK_EVERY = 0.2
+"""Seconds between two looks at Ctrl-C: where Polars is imported, it does not interrupt a lock."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,6 +42,11 @@ class ThisProcess:
             on_done(Done(number, worker_name()))
         return results
 
+    @contextmanager
+    def session(self) -> Iterator[Executor]:
+        """There is nothing to keep."""
+        yield self
+
 
 @dataclass(frozen=True, slots=True)
 class Processes:
@@ -54,11 +64,42 @@ class Processes:
         self, work: Callable[[T], R], tasks: Sequence[T], *, on_done: Callable[[Done], None] = lambda _: None
     ) -> list[R]:
         """Do the tasks; when a process is killed, the tasks that were not done are begun again in fresh ones."""
+        with self.session() as kept:
+            return kept.run(work, tasks, on_done=on_done)
+
+    @contextmanager
+    def session(self) -> Iterator[Executor]:
+        """Keep the processes until the block ends; those that a task needs begin with it."""
+        kept = _Kept(self.processes, self.threads)
+        try:
+            yield kept
+        except (
+            KeyboardInterrupt
+        ):  # what a part was about to write is not waited for, and a second one finds nothing to wait for
+            kept.kill()
+            raise
+        finally:
+            kept.end()
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Processes that stay from one run to the next; after a loss, fresh ones."""
+
+    processes: int
+    threads: int
+    pool: ProcessPoolExecutor | None = None
+    others: set[BaseProcess] = field(default_factory=set)
+    """Children of this process that are not the pool's"""
+
+    def run(
+        self, work: Callable[[T], R], tasks: Sequence[T], *, on_done: Callable[[Done], None] = lambda _: None
+    ) -> list[R]:
+        """Do the tasks, in as many pools as it takes."""
         results: dict[int, R] = {}
         lost = dict.fromkeys(range(len(tasks)), 0)
         while len(results) < len(tasks):
-            left = [number for number in lost if number not in results]
-            for number in _one_pool(self.processes, work, tasks, left, results, lost, on_done):
+            for number in self._in_one_pool(work, tasks, results, lost, on_done):
                 lost[number] += 1
                 if lost[number] >= ATTEMPTS:
                     raise WorkersLost(
@@ -67,43 +108,56 @@ class Processes:
                     )
         return [results[number] for number in range(len(tasks))]
 
+    @contextmanager
+    def session(self) -> Iterator[Executor]:
+        """Keep them on."""
+        yield self
 
-def _one_pool(
-    processes: int,
-    work: Callable[[T], R],
-    tasks: Sequence[T],
-    left: Sequence[int],
-    results: dict[int, R],
-    lost: dict[int, int],
-    on_done: Callable[[Done], None],
-) -> list[int]:
-    """Do what is left until all is done or a process ends; return the tasks that were at work then."""
-    context = multiprocessing.get_context("spawn")
-    others, waiting = set(multiprocessing.active_children()), list(reversed(left))
-    pool = ProcessPoolExecutor(min(processes, len(left)), mp_context=context, initializer=_begin)
-    running: dict[Future[tuple[str, R]], int] = {}
-    try:
-        while waiting or running:
-            # no more than there are processes, so that what a lost process had at work is known
-            while waiting and len(running) < processes:
-                number = waiting.pop()
-                running[pool.submit(_named, work, tasks[number])] = number
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                worker, result = future.result()
-                number = running.pop(future)
-                results[number] = result
-                on_done(Done(number, worker, lost[number]))
-    except BrokenProcessPool:
-        return list(running.values())
-    except (
-        KeyboardInterrupt
-    ):  # what a part was about to write is not waited for, and a second one finds nothing to wait for
-        for process in set(multiprocessing.active_children()) - others:
+    def kill(self) -> None:
+        """End the processes whatever they do."""
+        for process in set(multiprocessing.active_children()) - self.others:
             process.kill()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return []
+
+    def end(self) -> None:
+        """Let the processes end."""
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+            self.pool = None
+
+    def _begun(self) -> ProcessPoolExecutor:
+        if self.pool is None:
+            self.others = set(multiprocessing.active_children())
+            context = multiprocessing.get_context("spawn")
+            self.pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=_begin)
+        return self.pool
+
+    def _in_one_pool(
+        self,
+        work: Callable[[T], R],
+        tasks: Sequence[T],
+        results: dict[int, R],
+        lost: dict[int, int],
+        on_done: Callable[[Done], None],
+    ) -> list[int]:
+        """Do what is left until all is done or a process ends; return the tasks that were at work then."""
+        waiting = [number for number in reversed(range(len(tasks))) if number not in results]
+        running: dict[Future[tuple[str, R]], int] = {}
+        try:
+            pool = self._begun()
+            while waiting or running:
+                # no more than there are processes, so that what a lost process had at work is known
+                while waiting and len(running) < self.processes:
+                    number = waiting.pop()
+                    running[pool.submit(_named, work, tasks[number])] = number
+                for future in wait(running, LOOK_EVERY, FIRST_COMPLETED).done:
+                    worker, result = future.result()
+                    number = running.pop(future)
+                    results[number] = result
+                    on_done(Done(number, worker, lost[number]))
+        except BrokenProcessPool:
+            self.end()
+            return list(running.values())
+        return []
 
 
 def _named(work: Callable[[T], R], task: T) -> tuple[str, R]:

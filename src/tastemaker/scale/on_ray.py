@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tastemaker.errors import SettingProblem, TastemakerError, WorkersLost
-from tastemaker.scale.executor import ATTEMPTS, Done, worker_name
+from tastemaker.scale.executor import ATTEMPTS, Done, Executor, worker_name
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -68,6 +68,12 @@ class OnRay:
             return []
         with _connected(self.address) as (ray, head):
             return _run(ray, head, self.threads, work, tasks, on_done)
+
+    @contextmanager
+    def session(self) -> Iterator[Executor]:
+        """Stay connected until the block ends."""
+        with _connected(self.address):
+            yield self
 
 
 # long: one loop over what runs, with what can become of a task
@@ -141,7 +147,7 @@ def _connected(address: str | None) -> Iterator[tuple[ModuleType, tuple[str, int
         raise SettingProblem(
             f"no Ray answers at {address}. Start it with ray start --head, or leave the work to --workers local."
         )
-    if ray.is_initialized():  # by our caller, who ends it, too
+    if ray.is_initialized():  # by our caller or by a session of ours, which end it, too
         yield ray, _head_of(ray, address)
         return
     quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
@@ -164,7 +170,7 @@ def _connected(address: str | None) -> Iterator[tuple[ModuleType, tuple[str, int
             )
         yield ray, head
     except Exception as error:  # without a head, Ray raises errors of many kinds
-        if isinstance(error, TastemakerError) or _answers(head):
+        if isinstance(error, WorkersLost) or _answers(head):
             raise
         raise _head_lost(head, None, None) from error
     finally:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -25,6 +28,7 @@ from tastemaker.training.progress import Watcher
 from tastemaker.training.progress_bar import AnyProgress, shown_progress
 from tastemaker.training.selection.choose import choose_settings
 from tastemaker.training.selection.effort import widest
+from tastemaker.training.sharded.crew import Workers, hired
 from tastemaker.training.warm_start import check_old, first_epoch, warm_settings
 
 __all__ = ["Recovery", "estimate_bytes", "train"]
@@ -64,7 +68,8 @@ def train(
 
     ``start_from`` is an older model, of a shorter log: what it knows keeps its vectors, and the last three fifths of the epochs
     are run, with its settings unless others are given. ``recovery`` says what Ctrl-C leaves behind; without it Ctrl-C raises
-    `TrainingInterrupted`. Any number of ``threads`` gives the same bytes.
+    `TrainingInterrupted`. Any number of ``threads`` gives the same bytes, and so do ``workers="local:4"`` (processes), ``"ray"``
+    or ``"ray://HOST:PORT"``, who learn the vectors; with them, a script begins under ``if __name__ == "__main__":``.
 
     Raises what `read_purchases` raises, `NoPurchases`, `TrainingFailed`, and `SettingProblem` for a setting that there is not or
     that cannot work, or when the checkpoint is of another training or the older model of another kind.
@@ -75,12 +80,13 @@ def train(
     >>> model.dimensions, len(model.users), len(model.record.epochs)
     (8, 3, 2)
     """
+    hire = partial(hired, cast("Workers", settings.pop("workers", None)), threads)
     with told_to_caller():
         config = _configured(config, start_from, settings)
         log = log_given(purchases)
         measured = None if valid is None else held_out_given(valid, log.users, log.products).known
         with shown_progress(progress) as watch:
-            return _trained(log, config, measured, seed, threads, watch, start_from, recovery)
+            return _trained(log, config, measured, seed, hire, watch, start_from, recovery)
 
 
 def _configured(config: Config | str | None, old: TasteModel | None, settings: dict[str, object]) -> Config:
@@ -108,7 +114,7 @@ def _trained(
     config: Config,
     valid: Purchases | None,
     seed: int,
-    threads: int | None,
+    hire: Callable[[], AbstractContextManager[ThreadPool]],
     watch: Watcher,
     start_from: TasteModel | None,
     recovery: Recovery,
@@ -125,7 +131,7 @@ def _trained(
         check_old(start_from, config)
     plan = Plan.of(config, seed, purchases, valid, start_from)
     resumed = None if source is None else read_checkpoint(source, plan)
-    with ThreadPool(threads) as pool:
+    with hire() as pool:
         run = EpochRun(pool, watch, keep_interrupted=recovery.keep_interrupted)
         if resumed is None:
             settled, metrics = choose_settings(purchases, config, seed, pool=pool, watch=watch)

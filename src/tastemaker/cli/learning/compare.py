@@ -17,6 +17,7 @@ from tastemaker.cli.learning.replayed import (
     Frozen,
     Replay,
     Since,
+    check_here,
     check_replay_flags,
     replay_terms,
     show_replay_comparison,
@@ -104,6 +105,14 @@ Products = Annotated[
         show_default=False,
     ),
 ]
+Comparing = Annotated[
+    str,
+    typer.Option(
+        "--workers",
+        metavar="WHERE",
+        help="Who learns vectors and ranks: local, local:PROCESSES, ray or ray://HOST:PORT; the numbers are the same.",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Decides what is learned, the intervals and the tests.")]
 
 
@@ -126,6 +135,7 @@ def compare(
     products: Products = None,
     reading: ReadingOptions = ReadingOptions(),
     seed: Seed = 0,
+    workers: Comparing = "local",
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -134,11 +144,13 @@ def compare(
     Models to learn: default, best-sellers (always in), co-purchase, cosine, ease, als, lenskit-als, rectools-svd, workshop. With
     `--fail-if-worse-than` only the new model (default, or the first `--model`) and best sellers stand beside the older one, unless
     more are named. With --replay every purchase in HELD_OUT is asked for in the order of time, by new users and of new
-    products, too; the default model is learned, and simple rules that move with time stand beside it.
+    products, too; the default model is learned, and simple rules that move with time stand beside it. With --workers several
+    processes or a Ray cluster learn the default model's vectors and rank the lists; the numbers are the same.
     """
     from tastemaker.evaluation.comparison.compare import compare as run
     from tastemaker.evaluation.comparison.measurement import DEFAULT_METRIC, Measurement
 
+    reading, workers = check_here(reading.and_workers(workers), replay)
     _check_report(report)
     check_replay_flags(replay, frozen, since, others=bool(by or fail_if_worse_than or len(metric or []) > 1))
     logs = _read(train, held_out, reading, users, products, describes_newcomers=replay)
@@ -155,12 +167,11 @@ def compare(
         segments=logs.segments(by or []),
     )
     names = None if report is None else logs.names()
-    models = _models(model or [], fail_if_worse_than)
     with stop_between_steps() as stop:
         onlooker = _onlooker(stop, measure.metrics[0])
         found = run(
-            logs.train, logs.held_out, models=models, measure=measure, seed=seed, threads=threads,
-            workspace=workspace, onlooker=onlooker,
+            logs.train, logs.held_out, models=_models(model or [], fail_if_worse_than), measure=measure, seed=seed, threads=threads,
+            workspace=workspace, onlooker=onlooker, workers=workers,
         )  # fmt: skip
         stop.check()
     if report is not None:

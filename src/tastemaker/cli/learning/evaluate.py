@@ -13,6 +13,7 @@ from tastemaker.cli.learning.replayed import (
     Frozen,
     Replay,
     Since,
+    check_here,
     check_replay_flags,
     replay_terms,
     show_replay,
@@ -98,12 +99,9 @@ def evaluate(
     earned@k is the mean worth of a question's product where it is found among the first k. With --workers several processes or a
     Ray cluster rank the lists; the numbers are the same.
     """
+    reading, workers = check_here(reading.and_workers(workers), replay)
     check_replay_flags(replay, frozen, since, catalogues=bool(users or products))
     if replay:
-        if workers != "local":
-            raise typer.BadParameter(
-                "--workers is for lists of whole users; a --replay runs in this process."
-            )
         terms = replay_terms(
             at, include_purchased, frozen=frozen, since=since, products=products, seed=seed, threads=threads
         )

@@ -15,6 +15,7 @@ from tastemaker.cli.terminal.console import output, print_json, say
 from tastemaker.cli.terminal.tables import Cell, Sheet, measured, print_sheet
 
 if TYPE_CHECKING:
+    from tastemaker.cli.terminal.reading import ReadingOptions
     from tastemaker.data.summary import TimeUnit
     from tastemaker.data.vocabulary import Vocabulary
     from tastemaker.evaluation.replay.bench import Terms
@@ -25,6 +26,7 @@ __all__ = [
     "Frozen",
     "Replay",
     "Since",
+    "check_here",
     "check_replay_flags",
     "replay_table",
     "replay_terms",
@@ -49,6 +51,13 @@ Since = Annotated[
         show_default="the column since of --products, else always",
     ),
 ]
+
+
+def check_here(asked: tuple[ReadingOptions, str], replay: bool) -> tuple[ReadingOptions, str]:
+    """Return how to read and who works; raise a usage error where workers are asked for what this process does."""
+    if replay and asked[1] != "local":
+        raise typer.BadParameter("--workers is for lists of whole users; a --replay runs in this process.")
+    return asked
 
 
 def check_replay_flags(

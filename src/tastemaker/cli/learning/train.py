@@ -25,6 +25,7 @@ from tastemaker.cli.terminal.flags import takes_flags
 from tastemaker.cli.terminal.interrupts import raise_at_once, stop_between_steps
 from tastemaker.cli.terminal.options import (
     AsJson,
+    Learning,
     Logs,
     Threads,
     bytes_of,
@@ -34,7 +35,7 @@ from tastemaker.cli.terminal.options import (
 from tastemaker.cli.terminal.read_report import say_read
 from tastemaker.cli.terminal.reading import ReadingOptions
 from tastemaker.display import counted
-from tastemaker.errors import SettingProblem
+from tastemaker.errors import SettingProblem, TrainingInterrupted
 from tastemaker.training.progress_bar import terminal_bar
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from tastemaker.model.config import Config
     from tastemaker.model.taste_model import TasteModel
     from tastemaker.training.progress import Progress, Watcher
+    from tastemaker.training.sharded.crew import Crew
     from tastemaker.training.train import Recovery
 
 __all__ = ["train"]
@@ -115,6 +117,7 @@ class RunFlags:
 
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0
     threads: Threads = None
+    workers: Learning = "local"
     max_memory: Annotated[
         str | None,
         typer.Option(
@@ -146,6 +149,20 @@ class RunFlags:
             checkpoints=None if every is None else Checkpoints(checkpoint_beside(out), every),
             resume=self.resume,
         )
+
+    def crew(self, out: Path) -> Crew | None:
+        """Return who learns elsewhere, if anybody; their folder stands beside the model's until it is written."""
+        if self.workers == "local":
+            return None
+        from tastemaker.scale.where import executor_of
+        from tastemaker.training.sharded.crew import Crew
+
+        folder = out.parent / f".{out.name}.work"
+        if folder.exists():
+            say(
+                f"Going on with what an earlier training has left in {folder}, where log, settings and seed are the same."
+            )
+        return Crew(executor_of(self.workers), folder, self.threads)
 
 
 @takes_flags
@@ -188,16 +205,18 @@ def train(
     if valid is not None and hold_out is not None:
         raise typer.BadParameter("--valid and --hold-out exclude each other.")
     config, old = _settings(setting)
+    reading, workers = reading.and_workers(running.workers)
+    running = dataclasses.replace(running, workers=workers)
     limit = None if running.max_memory is None else bytes_of(running.max_memory)
     check_target(out)
-    recovery = running.recovery(out)
+    recovery, crew = running.recovery(out), running.crew(out)
 
     clock = time.perf_counter()
     log, measured = _read(purchases, users, products, reading, valid, hold_out, running.seed)
     seconds = {"read": time.perf_counter() - clock}
     _say_plan(log, measured, config, running.threads, limit)
-    model = _learned(log, measured, config, old, setting.tune, running, recovery, out, seconds)
-    _written(model, out, recovery, seconds)
+    model = _learned(log, measured, config, old, setting.tune, running, recovery, out, seconds, crew)
+    _written(model, out, recovery, seconds, crew)
     (_print_json if as_json else _say_done)(model, log, out, seconds)
 
 
@@ -211,6 +230,7 @@ def _learned(
     recovery: Recovery,
     out: Path,
     seconds: dict[str, float],
+    crew: Crew | None,
 ) -> TasteModel:
     """Search settings if asked to, and learn, under a progress bar; Ctrl-C waits for the end of a step."""
     from tastemaker.training.train import train as learn
@@ -225,30 +245,42 @@ def _learned(
         searched: dict[str, object] = {}
         if minutes is not None:
             config, searched = _tuned(log, config, minutes, out, running.seed, running.threads, watch)
-        model = learn(
-            log,
-            config,
-            valid=measured,
-            seed=running.seed,
-            threads=running.threads,
-            progress=watch,
-            start_from=old,
-            recovery=recovery,
-        )
+        try:
+            model = learn(
+                log, config, valid=measured, seed=running.seed, threads=running.threads, progress=watch,
+                start_from=old, recovery=recovery, workers=crew,
+            )  # fmt: skip
+        except TrainingInterrupted as interrupted:
+            raise (interrupted if crew is None else _kept_by(crew, interrupted)) from None
         if not running.keep_interrupted:
             stop.check()  # asked for after the last step
     seconds["train"] = time.perf_counter() - clock
     return _noting(model, searched)
 
 
-def _written(model: TasteModel, out: Path, recovery: Recovery, seconds: dict[str, float]) -> None:
+def _kept_by(crew: Crew, stop: TrainingInterrupted) -> TrainingInterrupted:
+    return TrainingInterrupted(
+        f"{str(stop).partition(';')[0]}; no model was written, but what was learned is kept in {crew.folder.path}: "
+        "give the same command again to go on."
+    )
+
+
+def _written(
+    model: TasteModel, out: Path, recovery: Recovery, seconds: dict[str, float], crew: Crew | None
+) -> None:
     from tastemaker.model.folder import save
+
+    if crew is not None:
+        nothing = "nothing, since a log with attributes or contexts is learned from in this process"
+        say(f"Of the learning: {crew.tally.sentence() or nothing}.")
 
     clock = time.perf_counter()
     with raise_at_once():
         save(model, out)
         if recovery.checkpoints is not None and not model.record.interrupted:
             shutil.rmtree(recovery.checkpoints.folder, ignore_errors=True)  # it has served its purpose
+        if crew is not None and not model.record.interrupted:
+            shutil.rmtree(crew.folder.path, ignore_errors=True)
     seconds["write"] = time.perf_counter() - clock
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "STANDARD_LENGTHS",
     "AsJson",
+    "Learning",
     "Lengths",
     "Logs",
     "ModelFolder",
@@ -84,6 +85,7 @@ Writers = Annotated[
     str | None,
     typer.Option(
         "--workers",
+        "--on",
         metavar="WHERE",
         help="Write --out as a folder of parts, by the workers of local, local:PROCESSES, ray or ray://HOST:PORT.",
         show_default=False,
@@ -96,6 +98,15 @@ Ranking = Annotated[
         "--workers",
         metavar="WHERE",
         help="Who ranks: local, local:PROCESSES, ray or ray://HOST:PORT; the numbers are the same.",
+    ),
+]
+
+Learning = Annotated[
+    str,
+    typer.Option(
+        "--workers",
+        metavar="WHERE",
+        help="Who learns the vectors: local, local:PROCESSES, ray or ray://HOST:PORT; the model is the same.",
     ),
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -58,7 +58,10 @@ class ReadingOptions:
     on: Annotated[
         str | None,
         typer.Option(
-            metavar="C", help="The column by which --join joins.", show_default=False, rich_help_panel=PANEL
+            metavar="C",
+            help="The column by which --join joins. Without --join, local, ray or ray://HOST:PORT is the same as --workers.",
+            show_default=False,
+            rich_help_panel=PANEL,
         ),
     ] = None
     day_first: Annotated[
@@ -167,6 +170,18 @@ class ReadingOptions:
         str | None,
         typer.Option(metavar="T", help="The table of a database.", show_default=False, rich_help_panel=PANEL),
     ] = None
+
+    def and_workers(self, workers: str) -> tuple[ReadingOptions, str]:
+        """Return the flags of reading and who works: ``--on ray`` without a join names workers, not a column."""
+        from tastemaker.scale.where import is_place
+
+        if self.on is None or self.join or not is_place(self.on):
+            return self, workers
+        if workers not in ("local", self.on):
+            raise typer.BadParameter(
+                f"--on {self.on} and --workers {workers} both say who works: give one of them."
+            )
+        return replace(self, on=None), self.on
 
     def columns(self) -> Columns:
         """Return the columns that flags name."""

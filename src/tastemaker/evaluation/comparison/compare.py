@@ -26,6 +26,7 @@ from tastemaker.evaluation.comparison.workspace import LearnedModel, found_again
 from tastemaker.model.folder import load
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.progress import Watcher, nobody
+from tastemaker.training.sharded.crew import Crew, Workers, hired
 from tastemaker.types import Doubles
 
 __all__ = ["Onlooker", "compare"]
@@ -74,7 +75,8 @@ def compare(
     Both may be files, frames, or logs that were read, with vocabularies of their own: ids are what counts. Measured are the users
     whom every model knows; products unknown to a model count as missed. Each model's report is what `evaluate` says of it for those
     users. In ``workspace``, a folder, learned models are kept, and found again for the same purchases, settings and seed.
-    A `Split` in the place of ``train`` has both parts.
+    A `Split` in the place of ``train`` has both parts. With ``workers="local:4"``, ``"ray"`` or ``"ray://HOST:PORT"`` several
+    processes or a Ray cluster learn the default model's vectors and rank the lists; the numbers are the same.
 
     Raises `SettingProblem` for an unknown name, `NoPurchases` when no user is known to all, `DataError` when the same purchases
     stand in both (`check_no_leak`), and what `load`, `train` and `evaluate` raise; a baseline whose training fails is left out.
@@ -87,6 +89,7 @@ def compare(
     >>> [entry.name for entry in found.entries], found.chosen
     (['best-sellers', 'co-purchase'], 'co-purchase')
     """
+    workers: Workers = measured.pop("workers", None)
     models = [models] if isinstance(models, str | Path) else models
     measure = measuring(measure, measured)
     train, held_out = _both(train, held_out)
@@ -99,12 +102,14 @@ def compare(
     contestants = named(asked)
     common = known_to_all(held_out, [train.users, *(model.users for model in given.values())])
     notes = tuple(_notes(train, held_out, common))
-    conditions = Conditions(train, common, measure, chosen, seed, threads)
     place = None if workspace is None else _workspace(Path(workspace))
     entries = []
-    for entry in _entries(contestants, given, conditions, place, onlooker):
-        onlooker.measured(entry)
-        entries.append(entry)
+    with hired(workers, threads) as pool:
+        crew = pool if isinstance(pool, Crew) else None
+        conditions = Conditions(train, common, measure, chosen, seed, threads, crew)
+        for entry in _entries(contestants, given, conditions, place, onlooker):
+            onlooker.measured(entry)
+            entries.append(entry)
     return _comparison(entries, conditions, notes, held_out.fingerprint())
 
 
@@ -163,7 +168,7 @@ def _entries(
         if made is None:
             try:
                 with onlooker.learning(contestant.name) as watch:
-                    terms = LearningTerms(seed, conditions.threads, watch)
+                    terms = LearningTerms(seed, conditions.threads, watch, conditions.crew)
                     made = learned(contestant, train, terms, fingerprint=fingerprint, workspace=workspace)
             except TrainingFailed:
                 if contestant.name == conditions.chosen:

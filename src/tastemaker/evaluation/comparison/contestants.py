@@ -18,6 +18,7 @@ from tastemaker.training.baselines.best_sellers import best_sellers
 from tastemaker.training.baselines.co_purchase import co_purchase
 from tastemaker.training.baselines.ease import MOST_PRODUCTS, ease
 from tastemaker.training.progress import Watcher
+from tastemaker.training.sharded.crew import Crew
 from tastemaker.training.train import train
 
 __all__ = ["CONTESTANTS", "FLOOR", "Contestant", "LearningTerms", "contestant", "named", "names"]
@@ -30,6 +31,8 @@ class LearningTerms:
     seed: int
     threads: int | None
     watch: Watcher
+    crew: Crew | None = None
+    """Who learns the vectors of the default model, where not this process"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,9 @@ def _of_preset(name: str) -> Contestant:
     config = preset(name)
 
     def learn(log: Purchases, terms: LearningTerms) -> TasteModel:
-        return train(log, config, seed=terms.seed, threads=terms.threads, progress=terms.watch)
+        return train(
+            log, config, seed=terms.seed, threads=terms.threads, progress=terms.watch, workers=terms.crew
+        )
 
     return Contestant(name, learn, config.to_json())
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 
+from tastemaker.data.purchases import Histories, Purchases
 from tastemaker.data.reading.given import seen_by
 from tastemaker.display import card, drawn_interval, html_table
 from tastemaker.evaluation.comparison.cost import Cost
@@ -21,8 +23,11 @@ from tastemaker.evaluation.curves.value_curve import ValuePoint, value_curve
 from tastemaker.evaluation.evaluate import rank_held_out, report_on
 from tastemaker.evaluation.interval_tables import interval_frame
 from tastemaker.evaluation.protocol import Report, those_with_held_out
+from tastemaker.model.folder import save
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.export.blocks import rank_blocks
+from tastemaker.ranking.lists import RankedLists
 from tastemaker.tabular import Tabular
 
 __all__ = ["Comparison", "Entry", "measured_entry", "skipped_entry"]
@@ -185,19 +190,32 @@ def skipped_entry(name: str, why: str) -> Entry:
     return Entry(name, skipped=why)
 
 
+def _ranked(made: LearnedModel, held_out: Purchases, conditions: Conditions) -> tuple[RankedLists, Histories]:
+    """Rank for everybody who is measured, by the workers of the comparison where there are some."""
+    measure, crew = conditions.measure, conditions.crew
+    k, purchased = max(*measure.lengths, SHOWN), measure.include_purchased
+    if crew is None:
+        return rank_held_out(
+            made.model, held_out, k=k, include_purchased=purchased, threads=conditions.threads
+        )
+    users, wanted = those_with_held_out(held_out.histories())
+    with TemporaryDirectory(dir=crew.folder.path, prefix="model-") as temporary:
+        folder = made.folder or Path(temporary) / "1"
+        if made.folder is None:
+            save(made.model, folder)
+        lists = rank_blocks(
+            users, k, folder=folder, executor=crew.executor, include_purchased=purchased, tally=crew.tally
+        )
+    return lists, wanted
+
+
 def measured_entry(
     name: str, made: LearnedModel, conditions: Conditions, notes: tuple[str, ...] = ()
 ) -> Entry:
     """Measure a model exactly as `evaluate` does, and keep samples of its lists."""
     model, measure = made.model, conditions.measure
     held_out = seen_by(conditions.held_out, model.users, model.products)
-    lists, wanted = rank_held_out(
-        model,
-        held_out,
-        k=max(*measure.lengths, SHOWN),
-        include_purchased=measure.include_purchased,
-        threads=conditions.threads,
-    )
+    lists, wanted = _ranked(made, held_out, conditions)
     report = report_on(
         model,
         held_out,

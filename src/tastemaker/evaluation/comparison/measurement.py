@@ -10,6 +10,7 @@ from tastemaker.data.purchases import Purchases
 from tastemaker.errors import SettingProblem
 from tastemaker.evaluation.metrics import USER_METRICS
 from tastemaker.evaluation.segments import Segments
+from tastemaker.training.sharded.crew import Crew
 
 __all__ = ["DEFAULT_METRIC", "STANDARD", "Conditions", "Measurement", "measuring"]
 
@@ -87,3 +88,5 @@ class Conditions:
     """The name of the model that is tested against every other one"""
     seed: int
     threads: int | None
+    crew: Crew | None = None
+    """Whose workers rank the lists, where not this process"""

@@ -13,7 +13,7 @@ from tastemaker.data.purchases import Histories, Purchases
 from tastemaker.data.repeats import times_bought
 from tastemaker.data.tokens.bags import Bags
 from tastemaker.errors import SettingProblem
-from tastemaker.kernels.learning.composed import ALL, IN_BATCH, SHARED, learn_batches
+from tastemaker.kernels.learning.composed import ALL, IN_BATCH, SHARED
 from tastemaker.kernels.learning.sampling import stream_key
 from tastemaker.kernels.learning.tokens import learn_token_batches
 from tastemaker.kernels.ranking.baskets import compose_baskets
@@ -33,15 +33,17 @@ from tastemaker.training.learners.extras import (
     tokens_of,
 )
 from tastemaker.training.learners.learner import Step, Taste
-from tastemaker.training.learners.rounds import Course, Tables, learn_in_rounds
 from tastemaker.training.learners.sampled import sampled_loss
-from tastemaker.training.learners.shards import shard_of
 from tastemaker.training.learners.tables import trimmed, zero_table
 from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.remember import remember
 from tastemaker.training.memory.repeats import repeat_bias
 from tastemaker.training.memory.trend import trend_of
 from tastemaker.training.progress import Watcher
+from tastemaker.training.sharded.crew import Crew, learn_by_crew
+from tastemaker.training.sharded.lesson import LONGEST, Course, Lesson, Tables, Terms
+from tastemaker.training.sharded.rounds import learn_in_rounds
+from tastemaker.training.sharded.shards import shard_of
 from tastemaker.training.warm_start import (
     KEPT_SQUARES,
     STANDSTILL,
@@ -55,13 +57,8 @@ from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = ["Composed", "Member", "stacked"]
 
-MEMBER_STREAM, VALID_STREAM = 1_000, 1
+VALID_STREAM = 1
 SAMPLING = {"shared": SHARED, "batch": IN_BATCH, "all": ALL}
-
-LONGEST = 1_000
-"""Of a longer history, each epoch learns from an evenly spaced sample of this many products, a different one each time."""
-LAST_RATE = 0.05
-"""The learning rate falls in a straight line to this share of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +172,7 @@ class Composed:
     @property
     def purchases(self) -> int:
         """Return how many purchases an epoch learns from, repeats not counted."""
-        return int(np.minimum(np.diff(self.histories.offsets), LONGEST).sum())
+        return self.lesson().purchases
 
     def finite(self) -> bool:
         """Return whether every number of every member is finite."""
@@ -184,53 +181,56 @@ class Composed:
             np.isfinite(table.vectors).all() for table in tables
         )
 
+    def lesson(self) -> Lesson:
+        """Return what the vectors are learned from, apart from what learning changes."""
+        taste = self.config.taste
+        horizon = taste.horizon or taste.epochs or 1
+        terms = Terms(
+            self.seed, taste.shards, taste.batch, self.sampling, self.negatives, float(taste.damping),
+            float(taste.learning_rate), horizon,
+        )  # fmt: skip
+        draws = self.draws
+        return Lesson(
+            terms, self.histories.offsets, self.histories.products, self.shards, draws.chances, draws.aliases,
+            self.corrections, self.decay,
+        )  # fmt: skip
+
     def learn(self, epoch: int, at_once: int, pool: ThreadPool) -> Iterator[Step]:
-        """Learn from all users in random order, each member in an order and with draws of its own."""
-        if self.shards is not None:
-            yield from self._learn_in_rounds(epoch, self.shards, pool)
-            return
-        plans = [self._plan(epoch, member) for member in self.members]
-        batches = min(len(starts) - 1 for _, starts, _ in plans)
-        calls = max(1, min(batches, -(-self.purchases // at_once)))
-        done = 0
+        """Learn from all users in random order, each member in an order and with draws of its own.
+
+        On shards in rounds; by the workers of a `Crew` where they can.
+        """
+        lesson = self.lesson()
+        if self.beside is not None and self.shards is not None:
+            raise SettingProblem(
+                f"taste.shards is {self.config.taste.shards}; a log with attributes or contexts is learned from in one piece: "
+                "leave it at 1, or leave them out (--context none --user-features none --product-features none)."
+            )
+        if isinstance(pool, Crew) and self.beside is None:
+            yield from learn_by_crew(pool, lesson, self._tables(), epoch, at_once)
+        elif self.shards is not None:
+            yield from learn_in_rounds(self._tables(), lesson, epoch, pool)
+        else:
+            yield from self._learn_in_one_piece(lesson, epoch, at_once, pool)
+
+    def _tables(self) -> list[Tables]:
+        return [Tables(member.vectors, member.bias, member.squares) for member in self.members]
+
+    def _learn_in_one_piece(
+        self, lesson: Lesson, epoch: int, at_once: int, pool: ThreadPool
+    ) -> Iterator[Step]:
+        courses = [lesson.course(epoch, member.number) for member in self.members]
+        calls = lesson.calls(courses, at_once)
         for call in range(calls):
             sums = np.zeros((len(self.members), 3))
 
             def learn(low: int, high: int) -> None:
                 for m in range(low, high):
-                    order, starts, key = plans[m]
-                    last = len(starts) - 1
-                    part = (last * call // calls, last * (call + 1) // calls)  # noqa: B023
-                    self._learn_part(self.members[m], epoch, order, starts, part, key, sums[m])  # noqa: B023
+                    part = courses[m].part(call, calls)  # noqa: B023
+                    self._learn_part(lesson, m, courses[m], part, epoch, sums[m])  # noqa: B023
 
             pool.run(learn, len(self.members))
-            loss, hits, count = sums.sum(axis=0)
-            now = self.purchases * (call + 1) // calls
-            yield Step(now - done, float(loss / count) * (now - done), float(hits / count) * (now - done))
-            done = now
-
-    def _learn_in_rounds(self, epoch: int, shards: Rows, pool: ThreadPool) -> Iterator[Step]:
-        """Learn on shards, each in batches of its own; members and shards all at the same time."""
-        if self.beside is not None:
-            raise SettingProblem(
-                f"taste.shards is {self.config.taste.shards}; a log with attributes or contexts is learned from in one piece: "
-                "leave it at 1, or leave them out (--context none --user-features none --product-features none)."
-            )
-        courses = []
-        for m, member in enumerate(self.members):
-            for shard in range(self.config.taste.shards):
-                order, starts, key = self._plan(
-                    epoch, member, np.flatnonzero(shards == shard).astype(np.int32), shard + 1
-                )
-                courses.append(Course(m, order, starts, key))
-
-        def learn(course: Course, own: Tables, part: tuple[int, int], sums: Doubles) -> None:
-            first = self.members[course.member]
-            member = Member(first.number, first.dimensions, own.vectors, own.bias, own.squares)
-            self._learn_part(member, epoch, course.order, course.starts, part, course.key, sums)
-
-        tables = [Tables(member.vectors, member.bias, member.squares) for member in self.members]
-        return learn_in_rounds(tables, courses, learn, pool)
+            yield lesson.step(call, calls, sums)
 
     def measure(self, held_out: Purchases, epoch: int, pool: ThreadPool) -> tuple[float, float]:
         """Return the mean loss and accuracy on held-out purchases among uniformly drawn candidates."""
@@ -335,50 +335,19 @@ class Composed:
             product_values=known_values(log),
         )
 
-    def _plan(
-        self, epoch: int, member: Member, users: Rows | None = None, stream: int = 0
-    ) -> tuple[Rows, Offsets, np.uint64]:
-        """Return the order of the users, the borders of the batches in it, and the key of the draws."""
-        lengths = np.minimum(np.diff(self.histories.offsets), LONGEST)
-        rng = np.random.default_rng([self.seed, member.number, epoch, 2, *([stream] if stream else [])])
-        chosen = np.flatnonzero(lengths) if users is None else users[lengths[users] > 0]
-        order = rng.permutation(chosen).astype(np.int32)
-        ends = np.cumsum(lengths[order])
-        count = max(1, round(ends[-1] / self.config.taste.batch)) if len(order) else 1
-        borders = (
-            np.searchsorted(ends, np.arange(1, count) * (ends[-1] / count), side="right") if count > 1 else []
-        )
-        starts = np.unique(np.concatenate(([0], borders, [len(order)]))).astype(np.int64)
-        key = stream_key(self.seed, epoch, MEMBER_STREAM * (1 + stream) + member.number)
-        return order, starts, np.uint64(key)
-
     def _learn_part(
-        self,
-        member: Member,
-        epoch: int,
-        order: Rows,
-        starts: Offsets,
-        part: tuple[int, int],
-        key: np.uint64,
-        sums: Doubles,
+        self, lesson: Lesson, m: int, course: Course, part: tuple[int, int], epoch: int, sums: Doubles
     ) -> None:
-        horizon = self.config.taste.horizon or self.config.taste.epochs or 1
-        fallen = min(1.0, (epoch - 1) / max(1, horizon - 1))
-        rate = self.config.taste.learning_rate * (1 - (1 - LAST_RATE) * fallen)
-        beside = self.beside
-        if beside is not None:
-            table = beside.tables[member.number]
-            learn_token_batches(
-                part[0], part[1], order, starts, self.histories.offsets, self.histories.products, LONGEST,
-                _flat(beside.of_pairs), _flat(beside.of_products), member.vectors, table.vectors, member.bias,
-                member.squares, table.squares, self.decay, beside.decay, self.sampling, self.negatives,
-                self.draws.chances, self.draws.aliases, self.corrections, float(self.config.taste.damping), float(rate), key, sums,
-            )  # fmt: skip
+        beside, member = self.beside, self.members[m]
+        if beside is None:
+            lesson.learn(Tables(member.vectors, member.bias, member.squares), course, part, epoch, sums)
             return
-        learn_batches(
-            part[0], part[1], order, starts, self.histories.offsets, self.histories.products, LONGEST,
-            member.vectors, member.bias, *member.squares, self.decay, self.sampling, self.negatives,
-            self.draws.chances, self.draws.aliases, self.corrections, float(self.config.taste.damping), float(rate), key, sums,
+        table, terms = beside.tables[m], lesson.terms
+        learn_token_batches(
+            part[0], part[1], course.order, course.starts, lesson.offsets, lesson.products, LONGEST,
+            _flat(beside.of_pairs), _flat(beside.of_products), member.vectors, table.vectors, member.bias,
+            member.squares, table.squares, self.decay, beside.decay, terms.sampling, terms.negatives,
+            lesson.chances, lesson.aliases, lesson.corrections, terms.damping, terms.rate(epoch), course.key, sums,
         )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Learning parted into shards of users: what each learns from, how it is put together, and workers elsewhere that do it."""
