@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tastemaker.data.reading.columns import Chosen, Columns, choose_columns, plays_a_role
+from tastemaker.data.reading.columns import Chosen, Columns, choose_columns, distinct_names, plays_a_role
+from tastemaker.data.reading.readers import read_purchases
 from tastemaker.errors import ColumnProblem
 
 
@@ -61,10 +64,38 @@ def test_two_columns_for_one_role_are_listed_with_the_flag():
 
 
 def test_the_same_name_twice_is_ambiguous():
-    with pytest.raises(ColumnProblem, match="may be the user"):
-        choose("user_id", "user_id", "sku")
+    twice = distinct_names(["who", "user_id", "sku", "user_id", "who"])
+    assert twice == ("who (1)", "user_id (1)", "sku", "user_id (2)", "who (2)")
+    with pytest.raises(
+        ColumnProblem, match=r"2 columns called 'user_id'; .* --user-column 'user_id \(1\)' is the first"
+    ):
+        choose(*twice)
     with pytest.raises(ColumnProblem, match="2 columns called 'who'"):
-        choose("who", "who", "sku", user="who")
+        choose(*twice, user="who")
+    with pytest.raises(ColumnProblem, match="2 columns called 'date'"):
+        choose(*distinct_names(["user", "sku", "date", "date"]))
+    assert choose(*twice, user="user_id (2)").user == choose(*twice, user="4").user == "user_id (2)"
+
+
+@pytest.mark.parametrize("column", ["product_id (2)", "3"])
+def test_of_two_columns_of_one_name_the_one_that_is_named_is_read(column: str, tmp_path: Path):
+    (tmp_path / "log.csv").write_text(
+        "user_id,product_id,product_id\na,p,q\nuser_id,product_id,product_id\nb,p,r\n"
+    )
+    log = read_purchases(tmp_path / "log.csv", product_column=column)
+    assert log.read.left_out == {"repeating the header": 1}
+    assert log.products.ids.to_list() == ["q", "r"]
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        [["a", "p", "q"], ["b", "p", "r"]], columns=["user_id", "product_id", "product_id"]
+    )
+    with pytest.raises(
+        ColumnProblem,
+        match=r"2 columns called 'product_id'; say which one: product_column='product_id \(1\)'",
+    ):
+        read_purchases(frame)
+    log = read_purchases(frame, product_column=column)
+    assert log.products.ids.to_list() == ["q", "r"]
 
 
 def test_no_column_for_the_user_or_the_product_lists_the_columns():

@@ -273,6 +273,63 @@ def test_a_column_of_json_lines_that_holds_objects_beside_plain_values_is_named(
     )
 
 
+def test_half_a_letter_and_a_key_given_twice_are_refused_with_their_line(tmp_path: Path):
+    good = '{"user_id":"\\ud83d\\ude00","product_id":"\\\\ud800"}\n'  # a letter of two halves, and no letter but a backslash
+    assert len(rows(written(tmp_path / "good.jsonl", good * 2), NAMES[:2])) == 2
+    half = refusal(
+        written(tmp_path / "half.jsonl", good * 3 + '{"user_id":"\\uD800","product_id":"p"}\n' + good)
+    )
+    assert half.startswith("half.jsonl is broken: line 4 holds \\uD800, half of a letter")
+    twice = refusal(
+        written(tmp_path / "twice.jsonl", good * 3 + '{"user_id":1,"user_id":2,"product_id":"p"}\n')
+    )
+    assert twice.startswith("twice.jsonl is broken: line 4 has 'user_id' twice in one object")
+    spaced = refusal(
+        written(tmp_path / "spaced.jsonl", '{"user_id" : 1, "user_id" : 2, "product_id" : "p"}\n')
+    )
+    assert spaced.startswith("spaced.jsonl is broken: line 1 has 'user_id' twice")
+    assert "half of a letter" in refusal(
+        written(tmp_path / "half.json", '[{"user_id":"\\ud800","product_id":"p"}]')
+    )
+    double = '[{"user_id":1,"user_id":2,"product_id":"p"}]'
+    assert refusal(written(tmp_path / "twice.json", double)).startswith(
+        "twice.json has 'user_id' twice in one object"
+    )
+
+
+def test_keys_of_objects_within_objects_are_no_keys_given_twice(tmp_path: Path):
+    nested = '{"id":1,"user_id":5,"at":{"id":2},"all":[{"id":3},{"id":4}],"product_id":"p"}\n'
+    assert len(rows(written(tmp_path / "nested.jsonl", nested * 3), NAMES[:2])) == 3
+
+
+@pytest.mark.parametrize(
+    ("ids", "what"),
+    [
+        ([{"id": 1}, {"id": 2}], "user ids are objects (such as {'id': 1})"),
+        ([[1], [2]], "user ids are lists (such as [1])"),
+    ],
+)
+def test_objects_and_lists_are_no_ids_in_any_file(tmp_path: Path, ids, what: str):
+    records = [{"user_id": user, "product_id": "p"} for user in ids]
+    files = [
+        written(tmp_path / "a.jsonl", "".join(json.dumps(record) + "\n" for record in records)),
+        written(tmp_path / "a.json", json.dumps(records)),
+        tmp_path / "a.parquet",
+    ]
+    pl.DataFrame(records).write_parquet(files[2])
+    for file in files:
+        with pytest.raises(ColumnProblem) as caught:
+            read_purchases(file)
+        assert str(caught.value).startswith(
+            f"{what}; ids must be text, integers, bytes or UUIDs: write the id alone"
+        )
+    mixed = written(
+        tmp_path / "mixed.json", '[{"user_id":{"id":1},"product_id":"p"},{"user_id":3,"product_id":"p"}]'
+    )
+    with pytest.raises(ColumnProblem, match="user ids are objects"):
+        read_purchases(mixed)
+
+
 def test_types_and_columns_of_json_lines_may_come_late(tmp_path: Path):
     early: list[dict[str, object]] = [{"user_id": n, "product_id": n % 7} for n in range(12_000)]
     late: list[dict[str, object]] = [{"user_id": "guest", "product_id": 3, "price": 1.5}]

@@ -184,7 +184,38 @@ def test_a_quantity_that_cannot_be_read_is_not_called_a_return():
     )
     read = log.read
     assert (read.unreadable_quantity, read.non_positive_quantity, read.kept) == (1, 2, 1)
-    assert any("1 quantities in column 'qty' cannot be read ('many')" in warning for warning in read.warnings)
+    assert any("1 quantity in column 'qty' cannot be read ('many')" in warning for warning in read.warnings)
+
+
+def test_a_quantity_beyond_those_of_live_purchases_is_called_that():
+    frame = pl.DataFrame({"user": range(6), "item": 1, "qty": ["1e-300", "1e300", "1e-9", "1e9", "0", "5"]})
+    for log in (tm.read_purchases(frame), tm.read_purchases(frame.cast({"qty": pl.Float64}))):
+        assert log.read.reasons() == {"non_positive_quantity": 1, "quantity_out_of_range": 2}
+        assert log.quantities is not None
+        assert sorted(log.quantities.tolist()) == [pytest.approx(1e-9), 5, 1e9]
+    assert log.read.first_rows[0].understood["dropped"] == "with a quantity below 1e-9 or above 1e9"
+
+
+@pytest.mark.parametrize(
+    ("texts", "doubt"),
+    [
+        (["1,000", "2,500", "3"], "With a decimal comma 1000 would be 1, and no row tells"),
+        (
+            ["1.200", "2.500", "3"],
+            "all 2 quantities with a point in column 'qty' have three digits behind it",
+        ),
+        (["0.250", "1.500", "3"], None),
+        (["1,000", "1,234,567"], None),
+        (["1.25", "2.500"], None),
+    ],
+)
+def test_quantities_that_two_readings_fit_are_doubted(texts: list[str], doubt: str | None):
+    log = tm.read_purchases(pl.DataFrame({"user": range(len(texts)), "item": 1, "qty": texts}))
+    told = [
+        warning for warning in log.read.warnings if "no row tells" in warning or "three digits" in warning
+    ]
+    assert len(told) == (doubt is not None)
+    assert doubt is None or doubt in told[0]
 
 
 def test_two_units_are_not_added_up():

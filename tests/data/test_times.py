@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 import tastemaker as tm
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.reading.remedies import for_caller, speaking_of_flags
-from tastemaker.errors import ColumnProblem, SettingProblem
+from tastemaker.errors import ColumnProblem, SettingProblem, TimesUndecided
 
 DAY = 86_400_000_000
 NOON = 1_293_883_200_000_000  # 2011-01-01 12:00 UTC: 14,975 days and a half after 1970
@@ -112,11 +113,79 @@ def test_two_orders_are_told_by_the_rows_or_asked_for_and_never_guessed(days: li
     other = form.replace("%d", "%_").replace("%m", "%d").replace("%_", "%m")
     expected = [(each - date(1970, 1, 1)).days * DAY for each in days]
     if any(each.day > 12 for each in days) or texts == [each.strftime(other) for each in days]:
-        assert moments(texts) == expected
+        with suppress(TimesUndecided) if form.endswith("%y") else nullcontext():  # the year may stand first
+            assert moments(texts) == expected
     else:
-        with pytest.raises(ColumnProblem, match="day or the month comes first"):
+        with pytest.raises(ColumnProblem, match=r"day or the month comes first|year comes first or last"):
             read(texts)
         assert moments(texts, tm.Reading(day_first=form.startswith("%d"))) == expected
+
+
+@given(st.dates(date(2000, 1, 1), date(2026, 1, 1)), st.lists(st.integers(0, 60), min_size=1, max_size=30))
+def test_years_of_two_digits_that_stand_first_are_told_by_the_rows_asked_for_or_doubted(first, later):
+    days = [first + timedelta(days=many) for many in later]
+    texts = [each.strftime("%y.%m.%d") for each in days]
+    expected = [(each - date(1970, 1, 1)).days * DAY for each in days]
+    with suppress(TimesUndecided):
+        log = read(texts)
+        doubted = any("year was taken to come last" in warning for warning in log.read.warnings)
+        assert doubted or moments(texts) == expected
+    assert moments(texts, tm.Reading(time_format="%y.%m.%d")) == expected
+
+
+@pytest.mark.parametrize(
+    ("texts", "first", "written"),
+    [
+        (
+            ["23.01.31 10:00", "23.02.28 11:00"],
+            "2023-01-31",
+            "YY.MM.DD HH:MM, the year first, as 2 of 2 rows bear out",
+        ),
+        (
+            ["23-01-05", "23-01-06", "22-12-31"],
+            "2022-12-31",
+            "YY-MM-DD, the year first, as 1 of 3 rows bear out",
+        ),
+        (["14/01/24", "15/01/24"], "2024-01-14", "DD/MM/YY, the day first, as 2 of 2 rows bear out"),
+        (["01/14/24", "01/15/24"], "2024-01-14", "MM/DD/YY, the month first, as 2 of 2 rows bear out"),
+    ],
+)
+def test_the_year_of_two_digits_stands_where_dates_are_of_our_time_and_close_together(texts, first, written):
+    told = read(texts).read.time
+    assert told is not None
+    assert (told.as_dict()["first"][:10], told.written_as) == (first, written)
+
+
+def test_dates_that_fit_with_the_year_first_and_last_are_asked_for():
+    texts = ["23/01/05", "23/01/06", "23/02/07", "23/03/09"]
+    with pytest.raises(TimesUndecided, match=r"one may be 2023-01-05 or 2005-01-23.*time_format"):
+        read(texts)
+    years = [
+        datetime.fromtimestamp(each / 1e6, UTC).year
+        for each in moments(texts, tm.Reading(time_format="%y/%m/%d"))
+    ]
+    assert years == [2023] * 4
+    with pytest.raises(
+        ColumnProblem, match="mixes two orders: 2 dates can only have the year first and 2 only the year last"
+    ):
+        read(["23.01.31", "23.01.30", "31.01.19", "30.01.19"])
+    (doubt,) = read(["14/01/24"]).read.warnings
+    assert "taken to come last" in doubt
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["2023-01-01", "1672740000"] * 4, "4 rows as YYYY-MM-DD, 4 as numbers such as 1672740000; bring them to one"),
+        (["1672740000", "1672740001", "03/04/2023"] * 2, "4 rows as numbers such as 1672740000, 2 as DD/MM/YYYY such as"),
+    ],
+)  # fmt: skip
+def test_dates_beside_numbers_are_refused_with_examples_and_a_stray_one_is_counted(texts, said):
+    with pytest.raises(ColumnProblem, match="written in several ways") as caught:
+        read(texts)
+    assert said in str(caught.value)
+    log = read([*["1672740000"] * 200, "2023-01-01"])
+    assert (len(log), log.read.without_time) == (200, 1)
 
 
 def test_two_digit_years_are_of_our_time():
@@ -180,23 +249,21 @@ def test_fractions_that_come_late_are_read():
 def test_what_is_no_time_is_counted_and_shown(text: str):
     log = read(["2011-01-01", "2011-01-02", text])
     assert (log.read.without_time, len(log)) == (1, 2)
-    assert any(
-        f"1 values of column 'time' are no times ({text!r})" in warning for warning in log.read.warnings
-    )
+    assert any(f"1 value of column 'time' is no time ({text!r})" in warning for warning in log.read.warnings)
 
 
 @pytest.mark.parametrize("filler", ["1900-01-01", "9999-12-31", "0000-00-00", "0", "NULL", "1970-01-01"])
 def test_fillers_are_no_time_and_are_no_stain_on_a_named_column(filler: str):
     log = read(["2011-01-01", "2011-01-02", filler], time="time")
     assert (log.read.without_time, len(log)) == (1, 2)
-    assert any("1 values of column 'time' stand for no time" in warning for warning in log.read.warnings)
+    assert any("1 value of column 'time' stands for no time" in warning for warning in log.read.warnings)
 
 
 @pytest.mark.parametrize("filler", [0, -1, 253_402_214_400])
 def test_numbers_that_stand_for_no_time_are_counted(filler: int):
     log = read([1_293_883_200, 1_293_883_201, filler])
     assert (log.read.without_time, len(log)) == (1, 2)
-    assert any("1 values of column 'time' stand for no time" in warning for warning in log.read.warnings)
+    assert any("1 value of column 'time' stands for no time" in warning for warning in log.read.warnings)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,14 @@ def normalise_ids(ids: pl.Series | Iterable[object], *, noun: str) -> tuple[pl.S
         return _whole_floats(series, noun), "plain"
     if dtype == pl.Object:
         return normalise_ids(series.to_list(), noun=noun)
+    if dtype.is_nested():
+        what = "objects" if isinstance(dtype, pl.Struct) else "lists"
+        example = next((value for value in series.head(100).to_list() if value is not None), None)
+        shown = "" if example is None else f" (such as {str(example)[:60]})"
+        raise ColumnProblem(
+            f"{noun} ids are {what}{shown}; ids must be text, integers, bytes or UUIDs: "
+            "write the id alone into a column of its own."
+        )
     raise ColumnProblem(f"{noun} ids are of type {dtype}; ids must be text, integers, bytes or UUIDs.")
 
 

@@ -26,6 +26,7 @@ REASONS = {
     "without_time": "without a time",
     "unreadable_quantity": "without a quantity that can be read",
     "non_positive_quantity": "with a quantity that is not positive",
+    "quantity_out_of_range": "with a quantity below 1e-9 or above 1e9",
 }
 
 REFUNDS = {"taken_back": "taken back by a refund", "refunds": "refunds"}
@@ -78,8 +79,9 @@ class ReadSummary:
 
     Dropped are, in this order: rows that opening the files left out (``left_out``: conditions not met, repeated headers, events of
     kinds that are not read); rows without a user id or product id (null, empty, or a word such as ``NULL``); where times are read,
-    those without a time that can be read; where quantities are, those whose quantity is null or cannot be read, or is not positive
-    (a return). Kept and counted are repeated (user, product) pairs, which are purchases made again.
+    those without a time that can be read; where quantities are, those whose quantity is null or cannot be read, is not positive (a
+    return), or lies beyond what live purchases may have. Kept and counted are repeated (user, product) pairs, which are purchases
+    made again.
     """
 
     rows: int = 0
@@ -88,6 +90,7 @@ class ReadSummary:
     without_time: int = 0
     unreadable_quantity: int = 0
     non_positive_quantity: int = 0
+    quantity_out_of_range: int = 0
     repeats: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Rows that were left out before ids were looked at, by reason."""

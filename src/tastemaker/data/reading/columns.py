@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tastemaker.errors import ColumnProblem
 
-__all__ = ["USUAL_NAMES", "Chosen", "Columns", "Role", "choose_columns", "find_column", "plays_a_role"]
+__all__ = [
+    "USUAL_NAMES", "Chosen", "Columns", "Role", "choose_columns", "distinct_names", "find_column", "plays_a_role",
+]  # fmt: skip
 
 Role = Literal["user", "product", "time", "quantity"]
 
@@ -140,6 +144,20 @@ def choose_columns(names: Sequence[str], columns: Columns, *, label: str) -> Cho
     return chosen
 
 
+def distinct_names(titles: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of columns, numbered where several share one, so that none is taken for another.
+
+    >>> distinct_names(["user", "item", "item"])
+    ('user', 'item (1)', 'item (2)')
+    """
+    counts, seen = Counter(titles), Counter[str]()
+    names = []
+    for title in titles:
+        seen[title] += 1
+        names.append(title if counts[title] == 1 else f"{title} ({seen[title]})".strip())
+    return tuple(names) if len(set(names)) == len(names) else distinct_names(names)
+
+
 def find_column(
     names: Sequence[str], role: Role, named: str | None, *, label: str, taken: set[str] | None = None
 ) -> str | None:
@@ -150,6 +168,9 @@ def find_column(
     if named is not None:
         return _resolve(names, role, named, label)
     free = [name for name in names if name not in (taken or ())]
+    for title in [name.removesuffix(" (1)") for name in free if name.endswith(" (1)")]:
+        if plays_a_role(title, role):
+            _resolve(names, role, title, label)
     found = [name for name in free if plays_a_role(name, role)]
     if not found and not PARTS_OF_DATES & set(map(_plain, names)):
         found = [name for name in free if _plain(name) in LESSER_NAMES[role]][:1]
@@ -164,10 +185,13 @@ def find_column(
 def _resolve(names: Sequence[str], role: Role, named: str, label: str) -> str | None:
     if named == "" and role in ("time", "quantity"):
         return None
-    if names.count(named) > 1:
-        raise ColumnProblem(f"{label} has {names.count(named)} columns called {named!r}; rename all but one.")
     if named in names:
         return named
+    if f"{named} (1)" in names:
+        same = [name for name in names if re.fullmatch(re.escape(named) + r" \(\d+\)", name)]
+        raise ColumnProblem(
+            f"{label} has {len(same)} columns called {named!r}; say which one: {FLAGS[role]} '{same[0]}' is the first."
+        )
     if named.isdecimal() and 1 <= int(named) <= len(names):
         return names[int(named) - 1]
     raise ColumnProblem(f"{label} has no column {named!r} ({FLAGS[role]}). {_list(names)}")

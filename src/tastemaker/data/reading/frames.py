@@ -8,6 +8,7 @@ from typing import Any, cast
 import polars as pl
 
 from tastemaker.data.identifiers import series_of_objects
+from tastemaker.data.reading.columns import distinct_names
 from tastemaker.data.reading.files.source import Source, translated
 from tastemaker.errors import DataError
 
@@ -48,7 +49,7 @@ def open_frame(source: Any) -> Source:
 
 def _of_columns(columns: Mapping[Any, Any]) -> Source:
     """Read a dictionary of columns, each a list, an array or a series of one length."""
-    names = tuple(map(str, columns))
+    names = distinct_names([str(name) for name in columns])
     values = [value.tolist() if hasattr(value, "tolist") else list(value) for value in columns.values()]
     lengths = {name: len(value) for name, value in zip(names, values, strict=True)}
     if len(set(lengths.values())) > 1:
@@ -74,7 +75,7 @@ def _of_lazy(frame: pl.LazyFrame, label: str) -> Source:
 def _of_pandas(frame: Any) -> Source:
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()  # an index that has a name is a column, too
-    names = tuple(map(str, frame.columns))  # integers are names, too
+    names = distinct_names([str(name) for name in frame.columns])  # integers are names, too
 
     def select(wanted: Sequence[str]) -> pl.LazyFrame:
         columns = [_of_pandas_column(frame.iloc[:, names.index(name)], name) for name in wanted]

@@ -135,7 +135,11 @@ def read_rows(
 
 def _planned(frame: pl.LazyFrame, chosen: Chosen, schema: pl.Schema) -> list[IdPlan]:
     """Plan how the ids are read, by the first rows."""
-    columns = {noun: pl.col(name) for noun, name in _id_columns(chosen) if schema[name] == pl.String}
+    columns = {
+        noun: pl.col(name)
+        for noun, name in _id_columns(chosen)
+        if schema[name] == pl.String or schema[name].is_nested()
+    }
     sample = frame.select(**columns).head(SAMPLE).collect() if columns else pl.DataFrame()
     return [
         plan_ids(name, schema[name], noun, sample[noun] if noun in columns else pl.Series())
@@ -190,7 +194,7 @@ def _with_times(
     if better is not None:
         plan = better
         times = frame.select(**plan.parts).collect(engine="streaming")
-        table = table.drop("time", "time_month", strict=False).hstack(times)
+        table = table.drop("time", "time_month", "time_year", strict=False).hstack(times)
     try:
         return table, settle_times(plan, frame, table, label=label, reading=reading), []
     except TimesUndecided as error:
@@ -214,6 +218,7 @@ def _kept(
     if quantities is not None:
         flaws["unreadable_quantity"] = purchase & ~quantities.known
         flaws["non_positive_quantity"] = purchase & quantities.known & (quantities.values <= 0)
+        flaws["quantity_out_of_range"] = purchase & quantities.out_of_range
     kept = np.ones(count, np.bool_) if kinds is None else kinds.places >= 0
     left_out = {} if kinds is None or kept.all() else {"other_events": int((~kept).sum())}
     counts = {}

@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from tastemaker.data.reading.columns import Columns
+from tastemaker.data.reading.columns import Columns, distinct_names
 from tastemaker.data.reading.files.dialect import Dialect, dialect_of, header_evidence
 from tastemaker.data.reading.files.fields import Flaw, check_fields, first_flaw, rows_of
 from tastemaker.data.reading.files.limits import CHUNK, LONGEST_LINE, MOST_COLUMNS
@@ -51,7 +51,10 @@ class _Parsed:
     """The columns of a file that were parsed already."""
 
     text: _Text
+    titles: tuple[str, ...]
+    """The columns as the header calls them, or their positions"""
     names: tuple[str, ...]
+    """The same, each once (`distinct_names`)"""
     has_header: bool
     spool: Spool
     dropped: dict[str, int] = field(default_factory=dict)
@@ -89,8 +92,8 @@ class _Parsed:
         self, frame: pl.LazyFrame, checked: Iterable[str], kept: Sequence[str]
     ) -> pl.LazyFrame:
         cells = {column: pl.col(column).str.strip_chars(_PADDING) for column in checked}
-        alike = pl.all_horizontal(cell == self.names[int(column[1:])] for column, cell in cells.items())
-        other = pl.all_horizontal(cell.is_in(list(self.names)) for cell in cells.values())
+        alike = pl.all_horizontal(cell == self.titles[int(column[1:])] for column, cell in cells.items())
+        other = pl.all_horizontal(cell.is_in(list(self.titles)) for cell in cells.values())
         without = {REPEATED: alike} | ({_OTHER: other} if len(self.names) > 1 else {})
         frame, counts = settled(
             frame, without, size=self.text.path.stat().st_size, spool=self.spool, kept=kept
@@ -106,15 +109,15 @@ class _Parsed:
         rows = rows_of(text.path, separator=text.dialect.separator, quotes=text.quotes, skip=text.dialect.skip,
                        first_line=text.dialect.skipped_lines + 1)  # fmt: skip
         next(rows)
-        names = set(self.names)
+        names = set(self.titles)
         line, row = next(
             (line, row)
             for line, row in rows
-            if row and set(_stripped(row)) <= names and tuple(_stripped(row)) != self.names
+            if row and set(_stripped(row)) <= names and tuple(_stripped(row)) != self.titles
         )
         raise UnreadableFile(
             f"{text.place.label} has another header in line {line:,}: {', '.join(map(repr, row[:6]))}, where the first is "
-            f"{', '.join(map(repr, self.names[:6]))}; part the file there and give both parts."
+            f"{', '.join(map(repr, self.titles[:6]))}; part the file there and give both parts."
         )
 
 
@@ -146,8 +149,9 @@ def open_delimited(
     if not found and header is None and width > 1:
         cells = ", ".join(map(repr, rows[0][:6]))
         notes = (*notes, f"{place.label} has no header: its first line, {cells}, was read as a row.")
-    names = tuple(_stripped(rows[0])) if found else tuple(str(number + 1) for number in range(width))
-    parsed = _Parsed(text, names, bool(found), spool)
+    titles = tuple(_stripped(rows[0])) if found else tuple(str(number + 1) for number in range(width))
+    names = distinct_names(titles)
+    parsed = _Parsed(text, titles, names, bool(found), spool)
     return Source(
         place.label,
         names,

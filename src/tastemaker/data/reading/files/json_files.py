@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +27,10 @@ __all__ = ["is_document", "open_document", "open_lines"]
 INFERRED: Final = 10_000
 """Lines from which types are told at first; all where a later one does not fit"""
 PLAIN: Final = "a plain value"
+
+_LETTER: Final = re.compile(rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+"""A backslash that is one, and a letter written as a surrogate pair"""
+_HALF_LETTER: Final = re.compile(rb"(\\u[dD][89a-fA-F][0-9a-fA-F]{2})")
 
 
 def is_document(path: Path, start: bytes) -> bool:
@@ -150,7 +157,7 @@ def open_lines(place: Place, spool: Spool) -> Source:
     lines = _Lines(place.label, path, spool, {}, False)
     try:
         schema = _schema(path, INFERRED, place.label)
-        late = _has_late_keys(path, _keys_of(schema))
+        late = _has_late_keys(path, schema, place.label)
     except (pl.exceptions.PolarsError, orjson.JSONDecodeError) as error:
         lines._refuse_broken_line()
         lines._refuse_mixed_shapes()
@@ -198,32 +205,88 @@ def _schema(path: Path, lines: int | None, label: str) -> dict[str, pl.DataType]
     return {name: pl.String() if dtype == pl.Null else dtype for name, dtype in schema.items()}
 
 
-def _keys_of(schema: Mapping[str, pl.DataType]) -> set[str]:
-    keys = set(schema)
-    for dtype in schema.values():
-        inner = dtype
+def _keys_of(schema: Mapping[str, pl.DataType]) -> dict[str, float]:
+    """Return all keys, those within objects too, and how often an object of this schema has each at most."""
+    keys: dict[str, float] = {}
+    for name, dtype in schema.items():
+        keys[name] = keys.get(name, 0) + 1
+        inner, many = dtype, 1.0
         while isinstance(inner, pl.List):
-            inner = inner.inner  # type: ignore[assignment]
+            inner, many = inner.inner, math.inf  # type: ignore[assignment]
         if isinstance(inner, pl.Struct):
-            keys |= _keys_of({field.name: field.dtype for field in inner.fields})  # type: ignore[misc]
+            within = {field.name: field.dtype for field in inner.fields}
+            for key, often in _keys_of(within).items():  # type: ignore[arg-type]
+                keys[key] = keys.get(key, 0) + often * many
     return keys
 
 
-def _has_late_keys(path: Path, known: set[str]) -> bool:
-    """Tell whether a line has a key that the first lines have not.
+def _has_late_keys(path: Path, schema: Mapping[str, pl.DataType], label: str) -> bool:
+    """Tell whether a line has a key that the first lines have not; refuse lines that JSON allows and no reader agrees on.
 
-    Where a chunk has as many known keys as it has ends of keys there is none; elsewhere its lines are parsed.
+    Where a chunk has as many known keys as it has ends of keys there is none; elsewhere its lines are parsed. Raises
+    `UnreadableFile` for a key that one line has twice, and for half of a surrogate pair, which is no letter.
     """
-    spelled = [f'"{key}":'.encode() for key in known if '"' not in key and "\\" not in key]
+    known = _keys_of(schema)
+    spelled = {key: f'"{key}":'.encode() for key in known if '"' not in key and "\\" not in key}
+    late, first = False, 1
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             chunk += file.readline(LONGEST_LINE)
-            if b'" :' not in chunk and chunk.count(b'":') == sum(map(chunk.count, spelled)):
+            lines = chunk.count(b"\n")
+            if b"\\ud" in chunk or b"\\uD" in chunk:
+                _refuse_half_letters(chunk, label, first)
+            counts = {key: chunk.count(ends) for key, ends in spelled.items()}
+            spaced = b'" :' in chunk
+            for key in spelled if spaced else ():
+                counts[key] += chunk.count(f'"{key}" :'.encode())
+            filled = lines + (not chunk.endswith(b"\n"))
+            if any(count > filled * known[key] for key, count in counts.items()):
+                _refuse_keys_twice(chunk, label, first)
+            first += lines
+            if late or (not spaced and chunk.count(b'":') == sum(counts.values())):
                 continue
-            for line in chunk.split(b"\n"):
-                if line.strip() and not known.issuperset(_top_keys(line)):
-                    return True
-    return False
+            late = any(
+                line.strip() and not known.keys() >= set(_top_keys(line)) for line in chunk.split(b"\n")
+            )
+    return late
+
+
+def _refuse_half_letters(text: bytes, label: str, first: int) -> None:
+    """Name the line with half of a surrogate pair: readers make the same letter of all halves, and of several ids one."""
+    for number, line in enumerate(text.split(b"\n"), start=first):
+        half = _HALF_LETTER.search(_LETTER.sub(b"", line))
+        if half is not None:
+            raise UnreadableFile(
+                f"{label} is broken: line {number:,} holds {half[1].decode()}, half of a letter (a surrogate without its other "
+                f"half): {_short(line)}; mend the line, or take it out."
+            )
+
+
+def _refuse_keys_twice(text: bytes, label: str, first: int) -> None:
+    """Name the line whose object has a key twice: of its two values each reader takes another."""
+    for number, line in enumerate(text.split(b"\n"), start=first):
+        key = _key_twice(line) if line.strip() else None
+        if key is not None:
+            raise UnreadableFile(
+                f"{label} is broken: line {number:,} has {key!r} twice in one object: {_short(line)}; write each column once."
+            )
+
+
+def _key_twice(text: bytes) -> str | None:
+    twice: list[str] = []
+
+    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice.append(next(name for name in names if names.count(name) > 1))
+        return content
+
+    try:
+        json.loads(text, object_pairs_hook=check)
+    except (ValueError, RecursionError):
+        return None  # what is broken is told by the parser that reads
+    return twice[0] if twice else None
 
 
 def _top_keys(line: bytes) -> Sequence[str]:
@@ -267,15 +330,26 @@ def _loaded(place: Place, spool: Spool) -> Any:
         found = survey(place.path, place.label)
         raw = b"".join(recoded(place.path, found, place.label))
     try:
-        return orjson.loads(raw.removeprefix(b"\xef\xbb\xbf"))
+        content = orjson.loads(raw.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
-        if "depth" in str(error) or "recursion" in str(error):
+        if "surrogate" in str(error):
+            what = (
+                f"holds half of a letter (a surrogate without its other half) in line {error.lineno:,}, column {error.colno:,}; "
+                "mend it"
+            )
+        elif "depth" in str(error) or "recursion" in str(error):
             what = "is nested too deeply for a log; write one flat object a row"
         elif "utf-8" in str(error).lower():
             what = "is not UTF-8 text; save it as UTF-8"
         else:
             what = f"is no whole JSON document: it ends or errs at line {error.lineno:,}, column {error.colno:,}; write it anew"
         raise UnreadableFile(f"{place.label} {what}.") from None
+    if _orient(content) == "records" and content:
+        keys = [f'"{key}"'.encode() for key in content[0]]
+        key = _key_twice(raw) if any(raw.count(key) > len(content) for key in keys) else None
+        if key is not None:
+            raise UnreadableFile(f"{place.label} has {key!r} twice in one object; write each column once.")
+    return content
 
 
 def _orient(content: object) -> str | None:
@@ -379,6 +453,11 @@ def _series(name: str, values: list[Any]) -> pl.Series:
         return pl.Series(name, values, dtype=pl.Float64)
     if len(types) == 1 and types <= {str, bool}:
         return pl.Series(name, values)
+    if types == {dict} or types == {list}:
+        with suppress(pl.exceptions.PolarsError, TypeError, OverflowError):
+            return pl.Series(name, values, strict=False)
+    if dict in types:  # no text: an object is no id
+        return pl.Series(name, [None if value is None else {"as JSON": _spelled(value)} for value in values])
     return pl.Series(name, [_spelled(value) for value in values], dtype=pl.String)
 
 

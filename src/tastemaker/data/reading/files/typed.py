@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from tastemaker.data.reading.columns import Columns
+from tastemaker.data.reading.columns import Columns, distinct_names
 from tastemaker.data.reading.files.dialect import HEAD, header_evidence
 from tastemaker.data.reading.files.limits import LARGEST_WORKBOOK, MOST_COLUMNS
 from tastemaker.data.reading.files.places import Place
@@ -86,8 +86,11 @@ def open_workbook(place: Place, *, columns: Columns, header: bool | None, asks: 
             f"cannot read {label}: its workbook is damaged or of a kind that is not read; save it as .xlsx or CSV."
         ) from error
     frame = frame.with_columns(_whole(column) for column in frame.iter_columns())
-    if not found:
-        frame = frame.rename({name: str(place + 1) for place, name in enumerate(frame.columns)})
+    titles = rows[0] if found else tuple(str(place + 1) for place in range(frame.width))
+    if not found or len(set(titles)) < frame.width == len(
+        titles
+    ):  # fastexcel would give the second of a name one of its own
+        frame.columns = list(distinct_names(titles))
     notes: tuple[str, ...] = ()
     if len(book.sheet_names) > 1:
         notes = (f"{label} has {len(book.sheet_names)} sheets; only {sheets[0]!r} was read.",)

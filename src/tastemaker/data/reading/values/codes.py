@@ -74,7 +74,8 @@ def plan_ids(name: str, dtype: pl.DataType, noun: Noun, sample: pl.Series) -> Id
     if dtype == pl.String:
         return IdPlan(noun, {noun: value.cast(_categories())})
     if not dtype.is_float():
-        normalise_ids(pl.Series(name, [], dtype=dtype), noun=noun)  # raises for types that cannot be ids
+        first = sample if sample.dtype == dtype else pl.Series(name, [], dtype=dtype)
+        normalise_ids(first, noun=noun)  # raises for types that cannot be ids
     return IdPlan(noun, {noun: value})
 
 

@@ -119,4 +119,5 @@ def _reason(rows: Rows, place: int) -> str:
         return REASONS["without_time"]
     if rows.quantities is not None and not rows.quantities.known[place]:
         return REASONS["unreadable_quantity"]
-    return REASONS["non_positive_quantity"]
+    strange = rows.quantities is not None and rows.quantities.out_of_range[place]
+    return REASONS["quantity_out_of_range" if strange else "non_positive_quantity"]

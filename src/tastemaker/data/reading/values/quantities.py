@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,12 @@ PIECES = frozenset(
      "stuck", "item", "items", "ud", "uds", "szt", "qty", "ct", "count"}
 )  # fmt: skip
 """Units that mean one piece each; beside them no other unit may stand."""
+
+SAMPLE = 2_000
+"""How many rows are looked at before all are asked whether their points may part thousands."""
+
+LEAST, GREATEST = 1e-9, 1e9
+"""The quantities that are kept, those that a live purchase may have"""
 
 _NUMBER = re.compile(
     r"(?P<open>\()?(?P<sign>[+\-−])?\s*(?:[xX]\s*)?(?P<digits>\d[\d.,'’\s_]*)(?P<after>-)?\s*(?P<unit>[A-Za-zÀ-ÿ]+\.?)?(?(open)\))"
@@ -37,6 +43,14 @@ class SettledQuantities:
     """Given values that are no number."""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def out_of_range(self) -> Booleans:
+        """Return which quantities are positive and yet none that a live purchase may have."""
+        strange: Booleans = self.known & (
+            ((self.values > 0) & (self.values < LEAST)) | (self.values > GREATEST)
+        )
+        return strange
+
 
 @dataclass(frozen=True, slots=True)
 class _Written:
@@ -54,9 +68,9 @@ def plan_quantities(column: str, frame: pl.LazyFrame, *, label: str) -> pl.Expr:
     """Return the expression of a column's plain numbers, ``Float32``; raise `ColumnProblem` for neither numbers nor text."""
     dtype = frame.collect_schema()[column]
     if dtype.is_numeric() or dtype == pl.Null:
-        return _finite(pl.col(column).cast(pl.Float32, strict=False))
+        return _single(pl.col(column).cast(pl.Float64, strict=False))
     if dtype in (pl.String, pl.Categorical, pl.Enum):
-        return _finite(_text(column).cast(pl.Float32, strict=False))
+        return _single(_text(column).cast(pl.Float64, strict=False))
     raise ColumnProblem(
         f"the quantity column {column!r} of {label} is of type {dtype}; quantities must be numbers. "
         "Name another with --quantity-column, or none with --quantity-column ''."
@@ -71,8 +85,10 @@ def settle_quantities(column: str, frame: pl.LazyFrame, plain: pl.Series) -> Set
     """
     settled = _of_plain(plain)
     dtype = frame.collect_schema()[column]
-    if not plain.null_count() or dtype.is_numeric() or dtype == pl.Null:
+    if dtype.is_numeric() or dtype == pl.Null:
         return settled
+    if not plain.null_count():
+        return replace(settled, warnings=_doubts_of_points(column, frame))
     # Of "1.200" beside "1.200,00" the plain number is wrong: all texts of the column are read anew.
     own = pl.Categorical(pl.Categories.random())
     codes = frame.select(_text(column).cast(own).alias("q")).collect(engine="streaming").to_series()
@@ -93,9 +109,9 @@ def settle_quantities(column: str, frame: pl.LazyFrame, plain: pl.Series) -> Set
     found = table[rows]
     unreadable = odd[rows]
     warnings = _warnings(column, texts, values, strange, plain, int(unreadable.sum()))
-    return SettledQuantities(
-        np.nan_to_num(found).astype(np.float32), np.isfinite(found), int(unreadable.sum()), warnings
-    )
+    held = np.clip(np.nan_to_num(found), -2 * GREATEST, 2 * GREATEST)
+    held[(held > 0) & (held < LEAST)] = LEAST / 2
+    return SettledQuantities(held.astype(np.float32), np.isfinite(found), int(unreadable.sum()), warnings)
 
 
 def _of_plain(plain: pl.Series) -> SettledQuantities:
@@ -182,16 +198,51 @@ def _warnings(
     if rewritten:
         shown = ", ".join(f"{texts[place]!r} as {values[place]:g}" for place in rewritten[:3])
         warnings.append(
-            f"quantities in column {column!r} are written with separators or units; read were {shown}."
+            f"quantities in column {column!r} are written with separators or units; read were {shown}.{_doubt(texts)}"
         )
     if unreadable:
         bad = [text for text, odd in zip(texts, strange, strict=True) if odd]
         shown = ", ".join(map(repr, bad[:3]))
+        dropped = "its row is" if unreadable == 1 else "their rows are"
         warnings.append(
-            f"{unreadable:,} quantities in column {column!r} cannot be read ({shown}) and their rows are dropped; mend them, "
-            "or read no quantities with --quantity-column ''."
+            f"{unreadable:,} {'quantity' if unreadable == 1 else 'quantities'} in column {column!r} cannot be read ({shown}), and "
+            f"{dropped} dropped; mend them, or read no quantities with --quantity-column ''."
         )
     return tuple(warnings)
+
+
+def _doubt(texts: Sequence[str]) -> str:
+    """Say what the numbers of a column would be, where each of those with a separator may be read in two ways."""
+    parted = [written for text in texts if (written := _written(text)) and re.search("[.,]", text)]
+    if not parted or any(len(written.readings) == 1 for written in parted):
+        return ""
+    grouped, decimal = parted[0].readings
+    sign = "comma" if parted[0].comma else "point"
+    return f" With a decimal {sign} {grouped:g} would be {decimal:g}, and no row tells; write them without separators to be sure."
+
+
+def _doubts_of_points(column: str, frame: pl.LazyFrame) -> tuple[str, ...]:
+    """Doubt plain numbers that all have three digits behind a point, as thousands have in half of the world."""
+    text = _text(column)
+    alike = (
+        text.str.contains(r"^(\d+|[1-9]\d{0,2}\.\d{3})$").all() & text.str.contains(".", literal=True).any()
+    )
+    if not frame.head(SAMPLE).select(alike).collect().item():
+        return ()
+    parted = frame.filter(text.str.contains(".", literal=True)).select(
+        text.first().alias("example"), pl.len()
+    )
+    all_alike, found = (
+        frame.select(alike).collect(engine="streaming").item(),
+        parted.collect(engine="streaming"),
+    )
+    if not all_alike:
+        return ()
+    example, many = found.row(0)
+    return (
+        f"all {many:,} quantities with a point in column {column!r} have three digits behind it; read were decimal fractions, "
+        f"{example!r} as {float(example):g}. If the point parts thousands, write them without it.",
+    )
 
 
 def _is_plain(text: str, value: float) -> bool:
@@ -205,5 +256,7 @@ def _text(column: str) -> pl.Expr:
     return pl.col(column).cast(pl.String).str.strip_chars()
 
 
-def _finite(value: pl.Expr) -> pl.Expr:
-    return pl.when(value.is_finite()).then(value)
+def _single(value: pl.Expr) -> pl.Expr:
+    """Return finite numbers as ``Float32``; those that are too small or too large for it stay positive and finite."""
+    held = pl.when(value > 0).then(value.clip(LEAST / 2, 2 * GREATEST)).otherwise(value.clip(-2 * GREATEST))
+    return pl.when(value.is_finite()).then(held).cast(pl.Float32)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import polars as pl
 
-__all__ = ["Spelling", "read_as", "recognised", "spelling_of", "words_of"]
+__all__ = ["Order", "Spelling", "read_as", "recognised", "spelling_of", "words_of"]
+
+Order = Literal["day", "month", "year"]
+"""What stands first in a date of numbers: day, month, year; month, day, year; or year, month, day"""
 
 FIRST, SECOND = "{first}", "{second}"
 """Stand in a form for ``%d`` and ``%m``, in the order that the rows bear out."""
@@ -85,9 +90,17 @@ class Spelling:
         """Tell whether day and month may change places."""
         return FIRST in self.form
 
-    def ordered(self, day_first: bool) -> Spelling:
-        """Return the spelling with day and month in their places."""
-        first, second = ("%d", "%m") if day_first else ("%m", "%d")
+    @property
+    def may_begin_with_year(self) -> bool:
+        """Tell whether of its three numbers of two digits the first may be the year."""
+        return self.has_order and "%y" in self.form
+
+    def ordered(self, order: Order) -> Spelling:
+        """Return the spelling with day, month and a year of two digits in their places."""
+        if order == "year" and self.may_begin_with_year:
+            form = self.form.replace("%y", "%d").replace(FIRST, "%y").replace(SECOND, "%m")
+            return replace(self, form=form)
+        first, second = ("%m", "%d") if order == "month" else ("%d", "%m")
         return replace(self, form=self.form.replace(FIRST, first).replace(SECOND, second))
 
 
@@ -108,16 +121,8 @@ def spelling_of(example: str) -> Spelling | None:
 
 def recognised(examples: Iterable[str]) -> list[Spelling]:
     """Return the spellings of some texts, the most frequent first."""
-    counts: dict[Spelling, int] = {}
-    years_first = False
-    for example in examples:
-        spelling = spelling_of(example)
-        if spelling is None:
-            continue
-        years_first |= "%y" in spelling.form and spelling.has_order and int(re.split(r"\D", example)[0]) > 31
-        counts[spelling] = counts.get(spelling, 0) + 1
-    found = sorted(counts, key=lambda spelling: -counts[spelling])
-    return [_year_first(spelling) for spelling in found] if years_first else found
+    counts = Counter(spelling for spelling in map(spelling_of, examples) if spelling is not None)
+    return [spelling for spelling, _ in counts.most_common()]
 
 
 def read_as(text: pl.Expr, spelling: Spelling) -> pl.Expr:
@@ -186,10 +191,3 @@ def _in_zone(form: str, fixes: tuple[tuple[str, str], ...], found: dict[str, str
         cut = ((r"(GMT|UTC)([+-]\d)", "${2}"),) if zone[0] in "GU" else ()
         return Spelling(f"{form}{space}%#z", fixes + cut)
     return None
-
-
-def _year_first(spelling: Spelling) -> Spelling:
-    if not spelling.has_order or "%y" not in spelling.form:
-        return spelling
-    form = spelling.form.replace("%y", "%d").replace(FIRST, "%y").replace(SECOND, "%m")
-    return replace(spelling, form=form)
