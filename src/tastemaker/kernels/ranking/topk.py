@@ -57,8 +57,9 @@ def pack_panels(vectors: Floats, panels: Floats) -> None:
     for panel in range(panels.shape[0]):
         low = panel * PANEL
         high = min(low + PANEL, vectors.shape[0])
-        for c in range(low, high):
-            for d in range(vectors.shape[1]):
+        # dimension by dimension: a candidate's numbers lie 4 KiB apart in a panel, and in caches such places drive each other out
+        for d in range(vectors.shape[1]):
+            for c in range(low, high):
                 panels[panel, d * PANEL + c - low] = vectors[c, d]
 
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,24 +202,29 @@ def _try(folder: Path, writing: int) -> int:
 
 
 def _probe(folder: Path) -> None:
-    """Do what a worker will do with a version: load it, and rank for users and products spread over all."""
+    """Do what a worker will do with a version: load it, and rank for users and products spread over all.
+
+    Products are packed once for all lists: of a million, that takes longer than the lists.
+    """
     import numpy as np
 
     from tastemaker.model.folder import load
-    from tastemaker.ranking.recommend import recommend, similar
+    from tastemaker.ranking.packed import product_candidates
+    from tastemaker.ranking.rank import nearest, rank_users
 
     model = load(folder)
+    candidates = product_candidates(model)
 
-    def some(ids: Any) -> Any:
-        rows = np.linspace(0, max(len(ids) - 1, 0), PROBES).astype(np.int64)
-        return ids.ids.gather(np.unique(rows)) if len(ids) else ids.ids
+    def some(count: int) -> Any:
+        return np.unique(np.linspace(0, max(count - 1, 0), PROBES).astype(np.int32))[:count]
 
     lists = [
-        recommend(model, some(model.users), k=10, include_purchased=again, threads=1).lists
+        rank_users(model, some(len(model.users)), candidates, k=10, include_purchased=again, threads=1)
         for again in (False, True)
     ]
     if model.dimensions:
-        lists.append(similar(model, some(model.products), k=10, threads=1).lists)
+        alone = replace(candidates, bias=np.zeros_like(candidates.bias))
+        lists.append(nearest((model.product_vectors, alone), some(len(model.products)), k=10, threads=1))
     for found in lists:
         if not np.isfinite(found.scores).all():
             raise DamagedModel("a list held a score that is not finite; train the model again.")
