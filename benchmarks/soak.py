@@ -183,7 +183,11 @@ def files_and_threads(process: int) -> tuple[int, int]:
     files = threads = 0
     for worker in (process, *descendants(process)):
         try:
-            if b"tastemaker.serving.models." in Path(f"/proc/{worker}/cmdline").read_bytes():
+            name = Path(f"/proc/{worker}/comm").read_text().strip()
+            if (
+                name == "tryout"
+                or b"tastemaker.serving.models." in Path(f"/proc/{worker}/cmdline").read_bytes()
+            ):
                 continue
             files += len(list(Path(f"/proc/{worker}/fd").iterdir()))
             threads += len(list(Path(f"/proc/{worker}/task").iterdir()))

@@ -190,7 +190,7 @@ def _workers(server: Server) -> list[int]:
     found = []
     for child in children_of(server.process.pid):
         with contextlib.suppress(OSError):
-            line = Path(f"/proc/{child}/cmdline").read_bytes()
+            line = Path(f"/proc/{child}/cmdline").read_bytes() + Path(f"/proc/{child}/comm").read_bytes()
             if b"tryout" not in line and b"neighbour" not in line:
                 found.append(child)
     return found

@@ -76,7 +76,8 @@ def workers_of(server: Server) -> set[int]:
     found = set()
     for number in children_of(server.process.pid):
         with contextlib.suppress(OSError):
-            if Path(f"/proc/{number}/cmdline").read_bytes() == own:
+            name = Path(f"/proc/{number}/comm").read_text().strip()
+            if Path(f"/proc/{number}/cmdline").read_bytes() == own and name != "tryout":
                 found.add(number)
     return found
 

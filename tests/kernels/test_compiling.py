@@ -47,3 +47,19 @@ def test_no_command_runs_what_lies_in_such_a_cache(tmp_path):
     assert "others may write to NUMBA_CACHE_DIR" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+LATE = """
+import sys
+from tastemaker.serving.models.warmup import warm
+warm()
+assert "scipy.linalg" not in sys.modules, "kernels that need no BLAS ask for it"
+import numba, numpy
+assert numba.njit(lambda a, b: numpy.dot(a, b))(numpy.eye(2), numpy.array([3.0, 4.0])).tolist() == [3.0, 4.0]
+assert "scipy.linalg" in sys.modules
+"""
+
+
+def test_kernels_do_without_scipy_and_a_function_that_needs_its_blas_gets_it(python):
+    ended = python(LATE)
+    assert ended.returncode == 0, ended.stderr

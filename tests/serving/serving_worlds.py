@@ -96,7 +96,8 @@ class Server:
         serving = []
         for child in children:
             with contextlib.suppress(FileNotFoundError):  # it has just ended
-                if b"tryout" not in Path(f"/proc/{child}/cmdline").read_bytes():
+                facts = (Path(f"/proc/{child}/{name}").read_bytes() for name in ("cmdline", "comm"))
+                if not any(b"tryout" in fact for fact in facts):
                     serving.append(child)
         return [int(child) for child in serving] or [self.process.pid]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 
 import numba
@@ -65,6 +66,26 @@ def check_cache(folder: str) -> None:
 
 if folder := os.environ.get("NUMBA_CACHE_DIR"):
     check_cache(folder)
+
+
+def _without_scipy() -> None:
+    """Let Numba ask for SciPy's BLAS when a function that it compiles needs it, and not once in every process that loads a kernel.
+
+    Its module of array functions asks at its import, only to know whether there is one: a tenth of a second and 10 MiB.
+    """
+    from numba.np import linalg
+
+    asks: Callable[[], None] = linalg.ensure_blas
+
+    def ensure_blas() -> None:
+        if hasattr(sys.modules.get("numba.np.arraymath"), "_HAVE_BLAS"):
+            asks()
+
+    linalg.ensure_blas = ensure_blas
+
+
+with suppress(ImportError, AttributeError):  # another Numba may have neither
+    _without_scipy()
 
 
 class _Listener(event.Listener):

@@ -97,11 +97,11 @@ def serve(settings: Settings, announce: Announce) -> Ending:
             folder = scratch / "metrics"
             folder.mkdir()
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-        with Tryout(scratch):  # it starts up while this process does
-            from tastemaker.serving.models.warmup import warm
-            from tastemaker.serving.worker import work
+        from tastemaker.serving.models.warmup import warm
+        from tastemaker.serving.worker import work
 
-            warm()
+        warm()
+        with Tryout(scratch):
             if settings.workers == 1:
                 with _signals_end_nothing():
                     return Ending(work(ready, listener, lambda served: announce(_address(listener), served)))

@@ -94,6 +94,10 @@ class WebServer(uvicorn.Server):
             await asyncio.wait(running, timeout=GRACE_SECONDS)  # each is told, logged and counted
         if not self.force_exit:
             await self.lifespan.shutdown()
+        for lingering in list(self.server_state.connections):
+            assert isinstance(lingering, Connection)
+            lingering.end()
+        await asyncio.sleep(0)  # in which the event loop closes them
 
 
 class Connection(H11Protocol):

@@ -1,14 +1,15 @@
 """A version is tried outside the process that serves: a child loads it and answers a few requests, within a limit of time.
 
-A folder that passes every check and still crashes the process that loads it crashes the child only. `Tryout` is one process,
-started with the server; it forks a child for each version, and gives its memory back when it has been idle for a while.
-Workers reach it through a socket in the scratch folder.
+A folder that passes every check and still crashes the process that loads it crashes the child only. `Tryout` is one process, forked
+from the server before that has models or threads; it forks a child for each version, and gives its memory back when it has
+been idle for a while. Workers reach it through a socket in the scratch folder.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import select
 import signal
@@ -16,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,8 @@ from tastemaker.errors import DamagedModel, TryLater
 
 __all__ = ["SOCKET", "Tryout", "can_try", "try_version"]
 
+log = logging.getLogger("tastemaker.tryout")
+
 SOCKET = "tryout.socket"
 
 LONGEST = 300.0
@@ -33,11 +37,10 @@ LONGEST = 300.0
 PROBES = 16
 """How many users, spread over all, a child ranks for, and how many products it finds neighbours of."""
 
+MODULE, COMMAND = "tastemaker.serving.models.tryout", "tryout"
+
 IDLE = 20.0
 """Seconds without a version to try, after which the process begins anew without what trying needs: 90 MiB of it"""
-
-COLD = "cold"
-"""The argument of a process that loads what trying needs when it is first asked"""
 
 LONGEST_ADDRESS = 100
 """Bytes"""
@@ -51,28 +54,33 @@ class Tryout:
 
     def __init__(self, scratch: Path, *, seconds: float = LONGEST, idle: float = IDLE) -> None:
         self._path, self._seconds, self._idle = scratch / SOCKET, seconds, idle
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process = 0
         self._owner = os.getpid()
 
     def __enter__(self) -> Tryout:
-        """Start the process; it is ready a moment later, and callers wait for it."""
+        """Fork the process. What this one has imported and compiled, it has; threads would be lost, so there should be none yet."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        ends, self._alive = os.pipe()  # ends when this process and its workers do, however they do
         with listener, _short(self._path) as path:
             listener.bind(path)
             listener.listen(64)
-            self._process = subprocess.Popen(
-                _command(listener.fileno(), self._seconds, self._idle),
-                pass_fds=[listener.fileno()],
-                stdin=subprocess.PIPE,
-            )
+            with warnings.catch_warnings():
+                # of threads at a fork: those of libraries, which sleep between calls
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self.process = os.fork()
+            if not self.process:
+                os._exit(_begin(listener.fileno(), ends, self._seconds, self._idle))
+        os.close(ends)
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the process and what it is trying."""
-        if self._process is not None and os.getpid() == self._owner:
+        if os.getpid() == self._owner:
             self._path.unlink(missing_ok=True)
-            self._process.kill()
-            self._process.communicate()
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self.process, signal.SIGKILL)
+                os.waitpid(self.process, 0)
+            os.close(self._alive)
 
 
 def can_try(scratch: Path) -> bool:
@@ -108,7 +116,7 @@ def _asked(scratch: Path, folder: Path, seconds: float) -> bytes:
 
 
 def _asked_alone(folder: Path, seconds: float) -> bytes:
-    command = [sys.executable, "-m", "tastemaker.serving.models.tryout", "alone", str(seconds), str(folder)]
+    command = [sys.executable, "-m", MODULE, "alone", str(seconds), str(folder)]
     return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=2 * seconds + 60).stdout
 
 
@@ -125,39 +133,53 @@ def _short(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def _command(descriptor: int, seconds: float, idle: float) -> list[str]:
-    module = "tastemaker.serving.models.tryout"
-    return [sys.executable, "-m", module, str(descriptor), str(seconds), str(idle)]
+def _begin(listener: int, ends: int, seconds: float, idle: float) -> int:
+    """Be the process that tries versions, as a fork: keep nothing open but the socket and the pipe."""
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this process
+        low, high = sorted((listener, ends))
+        for first, last in ((3, low), (low + 1, high), (high + 1, os.sysconf("SC_OPEN_MAX"))):
+            os.closerange(first, last)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/comm").write_text(COMMAND)  # so that it is told from a worker
+        with socket.socket(fileno=listener) as taken:
+            _serve(taken, ends, seconds, idle)
+    except BaseException:
+        log.exception("the process that tries versions failed")
+        return 1
+    return 0
 
 
-def main(descriptor: int, seconds: float, idle: float, *, is_warm: bool) -> None:
-    """Try what workers ask for, one version after another, until the parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this process
-    listener = socket.socket(fileno=descriptor)
-    if is_warm:
-        _warm()
-    parent = sys.stdin.fileno()  # ends when the server does, however it does
+def _serve(listener: socket.socket, ends: int, seconds: float, idle: float) -> None:
+    """Try what workers ask for, one version after another, until the server ends."""
+    watched: list[Any] = [listener, ends]
     while True:
-        ready, _, _ = select.select([listener, parent], [], [], idle if is_warm else None)
-        if parent in ready:
+        ready, _, _ = select.select(watched, [], [], idle)
+        if ends in ready:
             return
         if not ready:
             # begins anew with nothing loaded; who asks meanwhile waits at the same socket
-            os.execv(sys.executable, [*_command(descriptor, seconds, idle), COLD])
+            for descriptor in (listener.fileno(), ends):
+                os.set_inheritable(descriptor, True)
+            given = map(str, (listener.fileno(), ends, seconds, idle))
+            os.execv(sys.executable, [sys.executable, "-m", MODULE, *given])
         asked, _ = listener.accept()
-        if not is_warm:
-            _warm()
-            is_warm = True
         with asked, contextlib.suppress(OSError):
             asked.settimeout(10)
             folder = Path(os.fsdecode(_all_of(asked)))
             asked.sendall(json.dumps({"problem": _outcome(folder, seconds)}).encode())
 
 
-def _warm() -> None:
+def _begin_cold(listener: int, ends: int, seconds: float, idle: float) -> None:
+    """Be that process as a program of its own, which loads what trying needs when it is asked."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if ends in select.select([listener, ends], [], [])[0]:
+        return
     from tastemaker.serving.models.warmup import warm
 
     warm()
+    with socket.socket(fileno=listener) as taken:
+        _serve(taken, ends, seconds, idle)
 
 
 def _outcome(folder: Path, seconds: float) -> str | None:
@@ -241,4 +263,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "alone":
         print(json.dumps({"problem": _outcome(Path(sys.argv[3]), float(sys.argv[2]))}))
     else:
-        main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), is_warm=COLD not in sys.argv)
+        _begin_cold(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))
