@@ -265,3 +265,36 @@ def test_the_buyers_of_a_product_ascend():
     offsets, users = buyers_of(histories_of(bought), 6)
     for p in range(6):
         assert users[offsets[p] : offsets[p + 1]].tolist() == np.flatnonzero(bought[:, p]).tolist()
+
+
+@given(seed=st.integers(0, 1_000), bits=st.sampled_from([16, 20, 24]), shards=st.integers(1, 7))
+@settings(max_examples=20, deadline=None)
+def test_sums_in_whole_numbers_are_the_same_bytes_in_any_order_of_the_users(seed, bits, shards):
+    """The order may be that of shards, one after the other: sums of shards add up to the sum."""
+    bought = log_of(users=300, seed=seed)
+    order = np.concatenate([np.arange(300)[shard::shards] for shard in range(shards)])
+    order = order if shards > 1 else np.random.default_rng(seed).permutation(300)
+    for made, options in ((count, {"power": 0.4, "damping": 0.3, "partners": 6}),
+                          (ridge, {"penalty": 3.0, "damping": 0.5, "neighbours": 5})):  # fmt: skip
+        here, there = (made(rows, sum_bits=bits, **options) for rows in (bought, bought[order]))
+        assert same(here, there)
+        table = dense(here, 14)
+        np.testing.assert_allclose(table, dense(made(bought, **options), 14), rtol=2e-3, atol=1e-5)
+
+
+def test_sums_of_floats_are_not():
+    bought = log_of(users=2_000)
+    order = np.random.default_rng(1).permutation(2_000)
+    options = {"power": 0.4, "damping": 0.3, "partners": 14}
+    assert not same(count(bought, **options), count(bought[order], **options))
+
+
+def test_a_sum_in_whole_numbers_is_that_of_the_rounded_weights():
+    bought, bits = log_of(users=300), 24
+    shares = np.rint(np.maximum(bought.sum(axis=1), 1) ** -0.3 * 2.0**bits).astype(
+        object
+    )  # Python's own whole numbers
+    found = dense(count(bought, power=0.0, damping=0.3, partners=14, sum_bits=bits), 14)
+    for p, q in np.argwhere(~np.isnan(found)):
+        together = sum(shares[u] for u in np.flatnonzero(bought[:, p] & bought[:, q]))
+        assert found[p, q] == np.float32(int(together) / 2**bits)

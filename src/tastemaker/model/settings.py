@@ -108,6 +108,10 @@ class TasteSettings:
             raise SettingProblem("taste.epochs is not given; a model of free users does not choose them.")
 
 
+MOST_BITS = 24
+"""With these, a sum of 500 million users of weight 1 is still a whole number that a double holds exactly."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemorySettings:
     """Settings of the memory, the sparse table of products bought by the same users: `memory.NAME`. Composed users only.
@@ -154,6 +158,9 @@ class MemorySettings:
         buying. 0: none. None: chosen on a held-out part (``auto`` as text).
     directed_fade
         A step over n other purchases counts fade^n. Larger: longer steps count, too.
+    sum_bits
+        Sums over users (common purchases, the regression's matrix) are whole numbers of 2^-bits, exact in whatever order and by
+        whatever parts users are added; 24, the most, is as fine as float32. 0: float32, in the order of the users.
     """
 
     damping: float = 0.25
@@ -174,6 +181,7 @@ class MemorySettings:
     spectral_passes: int = 4
     directed_weight: float | None = 0.0
     directed_fade: float = 0.7
+    sum_bits: int = 0
 
     def __post_init__(self) -> None:
         weights = (
@@ -185,6 +193,8 @@ class MemorySettings:
             ("partners", "ridge_neighbours", "spectral_rank", "spectral_partners", "spectral_passes"),
             ONE_OR_MORE,
         )
+        if not 0 <= self.sum_bits <= MOST_BITS:
+            raise SettingProblem(f"memory.sum_bits is {self.sum_bits}; it must be from 0 to {MOST_BITS}.")
         _check("memory", self, counts | dict.fromkeys(weights, ZERO_OR_MORE) | {"ridge_penalty": ABOVE_ZERO})
 
 

@@ -30,7 +30,7 @@ def find_partners(baskets, products, most, user_weights, product_weights, parts=
         counts = np.full(high - low, -1, np.int64)
         partners_of(
             low, high, buyer_offsets, users, history_offsets, histories,
-            np.array(user_weights, np.float32), np.array(product_weights, np.float32),
+            np.array(user_weights, np.float32), np.array(product_weights, np.float32), np.float32(1),
             partners, co_occurrence, counts,
         )  # fmt: skip
         for p in range(low, high):

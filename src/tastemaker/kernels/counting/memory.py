@@ -6,7 +6,7 @@ import numpy as np
 
 from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.ranking.topk import keep_best, key_of
-from tastemaker.types import Booleans, Doubles, Floats, Offsets, Rows
+from tastemaker.types import AnyArray, Booleans, Doubles, Floats, Offsets, Rows
 
 __all__ = ["add_up", "count_distinct", "partners_of", "solve_neighbours"]
 
@@ -19,22 +19,24 @@ def partners_of(
     buyers: Rows,
     history_offsets: Offsets,
     histories: Rows,
-    user_weights: Floats,
+    user_weights: AnyArray,
     product_weights: Floats,
+    unit: np.float32,
     partners: Rows,
     co_occurrence: Floats,
     counts: Offsets,
 ) -> None:
     """Find for each product ``low … high - 1`` the products bought with it.
 
-    co_occurrence(p, q) = Σ over users u who bought both of user_weights[u]
+    co_occurrence(p, q) = unit · Σ over users u who bought both of user_weights[u]
 
+    The sum is of the type of ``user_weights[U]``: ``float32`` in the order of the users, or ``int64``, exact in any order.
     Of more partners than ``partners`` is wide, those with the greatest co_occurrence(p, q) · product_weights[q] are kept; of equals
     the lower
     row. Product p's partners stand ascending in ``partners[p - low, :counts[p - low]]``. Users of weight 0 are passed over.
     """
     products = buyer_offsets.shape[0] - 1
-    total = np.zeros(products, np.float32)
+    total = np.zeros(products, user_weights.dtype)
     touched = np.empty(products, np.int32)
     keys = np.empty(products, np.uint64)
     value = np.empty(1, np.float32)
@@ -58,7 +60,7 @@ def partners_of(
         for i in range(found):
             q = touched[i]
             if q != p:
-                value[0] = total[q] * product_weights[q]
+                value[0] = np.float32(total[q] * unit) * product_weights[q]
                 keys[count] = key_of(bits[0], q)
                 count += 1
         kept = min(count, partners.shape[1])
@@ -70,7 +72,7 @@ def partners_of(
             )
         partners[p - low, :kept].sort()
         for i in range(kept):
-            co_occurrence[p - low, i] = total[partners[p - low, i]]
+            co_occurrence[p - low, i] = np.float32(total[partners[p - low, i]] * unit)
         counts[p - low] = kept
         for i in range(found):
             total[touched[i]] = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tastemaker.data.purchases import Histories
@@ -10,7 +12,7 @@ from tastemaker.kernels.counting.memory import partners_of, solve_neighbours
 from tastemaker.kernels.threads import Task, ThreadPool
 from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
-from tastemaker.types import Floats, Offsets, Rows
+from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
 __all__ = [
     "added",
@@ -21,6 +23,7 @@ __all__ = [
     "no_memory",
     "partners_among",
     "ridge_memory",
+    "user_shares",
 ]
 
 LONGEST = 5_000
@@ -57,6 +60,7 @@ def memories(
             damping=settings.count_damping,
             partners=settings.partners,
             pool=pool,
+            sum_bits=settings.sum_bits,
         )
     if ridge:
         by_ridge = ridge_memory(
@@ -66,29 +70,45 @@ def memories(
             damping=settings.ridge_damping,
             neighbours=settings.ridge_neighbours,
             pool=pool,
+            sum_bits=settings.sum_bits,
         )
     return by_count, by_ridge
 
 
 def count_memory(
-    histories: Histories, products: int, *, power: float, damping: float, partners: int, pool: ThreadPool
+    histories: Histories,
+    products: int,
+    *,
+    power: float,
+    damping: float,
+    partners: int,
+    pool: ThreadPool,
+    sum_bits: int = 0,
 ) -> Memory:
     """Return how often products were bought together, normalised by how often each was bought.
 
     weight(p, q) = Σ over users u who bought both of n_u^-damping / (buyers_p · buyers_q)^power
 
     The ``partners`` strongest of each product are kept. Power 0 and damping 0 give plain counts, power ½ cosines. The cost is
-    Σ n_u², so users with more than 5,000 distinct products are passed over.
+    Σ n_u², so users with more than 5,000 distinct products are passed over. ``sum_bits`` as in `user_shares`.
     """
     buyers = np.maximum(np.bincount(histories.products, minlength=products), 1)
     evened = (buyers ** -float(power)).astype(np.float32)
-    offsets, rows, co_occurrence = partners_among(histories, products, damping, evened, partners, pool)
+    shares = user_shares(histories, damping, sum_bits)
+    offsets, rows, co_occurrence = partners_among(histories, products, shares, evened, partners, pool)
     sources = np.repeat(evened, np.diff(offsets))
     return Memory(offsets, rows, co_occurrence * sources * evened[rows])
 
 
 def ridge_memory(
-    histories: Histories, products: int, *, penalty: float, damping: float, neighbours: int, pool: ThreadPool
+    histories: Histories,
+    products: int,
+    *,
+    penalty: float,
+    damping: float,
+    neighbours: int,
+    pool: ThreadPool,
+    sum_bits: int = 0,
 ) -> Memory:
     """Return what each product says about another beyond what its other neighbours already say.
 
@@ -96,13 +116,17 @@ def ridge_memory(
     ``neighbours`` of q with the greatest G_pq / √G_pp
 
     This is EASE among the neighbours of each product, so that it costs the same for a thousand products and a million.
+    ``sum_bits`` as in `user_shares`.
     """
     lengths = np.diff(histories.offsets)
-    share = (np.maximum(lengths, 1) ** -float(damping)).astype(np.float64)
-    weights = np.repeat(np.where(lengths > LONGEST, 0, share), lengths)
-    diagonal = np.bincount(histories.products, weights=weights, minlength=products).astype(np.float32)
+    shares = user_shares(histories, damping, sum_bits)
+    exact = (
+        shares.weights if sum_bits else _shares(lengths, damping)
+    )  # of whole numbers, a sum of doubles is exact
+    sums = np.bincount(histories.products, weights=np.repeat(exact, lengths), minlength=products)
+    diagonal = (sums * shares.unit).astype(np.float32)
     nearness = (np.maximum(diagonal, 1e-6) ** -0.5).astype(np.float32)
-    offsets, rows, co_occurrence = partners_among(histories, products, damping, nearness, RIDGE_POOL, pool)
+    offsets, rows, co_occurrence = partners_among(histories, products, shares, nearness, RIDGE_POOL, pool)
 
     def solve(low: int, high: int, found: Rows, strength: Floats, count: Offsets) -> None:
         solve_neighbours(low, high, offsets, rows, co_occurrence, diagonal, penalty, found, strength, count)
@@ -140,19 +164,42 @@ def buyers_of(histories: Histories, products: int) -> tuple[Offsets, Rows]:
     return offsets, histories.owners()[np.argsort(histories.products, kind="stable")]
 
 
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How much each user counts: ``unit · weights[u]``."""
+
+    weights: AnyArray
+    """``float32[U]``, or ``int64[U]`` in units"""
+    unit: np.float32
+
+
+def user_shares(histories: Histories, damping: float, bits: int = 0) -> Shares:
+    """Return n_u^-damping for each user of n_u products; who bought more than `LONGEST` counts nothing.
+
+    With ``bits`` they are rounded to whole numbers of 2^-bits, so that sums of them are exact, in any order and by any grouping of
+    users; without, they are ``float32``, and sums are in the order of the users.
+    """
+    shares = _shares(np.diff(histories.offsets), damping)
+    if not bits:
+        return Shares(shares.astype(np.float32), np.float32(1))
+    return Shares(np.rint(shares * 2.0**bits).astype(np.int64), np.float32(2.0**-bits))
+
+
+def _shares(lengths: Offsets, damping: float) -> Doubles:
+    share = np.maximum(lengths, 1) ** -float(damping)
+    return np.where(lengths > LONGEST, 0, share)
+
+
 def partners_among(
-    histories: Histories, products: int, damping: float, product_weights: Floats, most: int, pool: ThreadPool
+    histories: Histories, products: int, shares: Shares, product_weights: Floats, most: int, pool: ThreadPool
 ) -> tuple[Offsets, Rows, Floats]:
     """Return the ``most`` partners of each product by co-occurrence · product_weights, ascending, and their co-occurrences."""
     buyer_offsets, buyers = buyers_of(histories, products)
-    lengths = np.diff(histories.offsets)
-    share = np.maximum(lengths, 1) ** -float(damping)
-    user_weights = np.where(lengths > LONGEST, 0, share).astype(np.float32)
 
     def find(low: int, high: int, found: Rows, co_occurrence: Floats, count: Offsets) -> None:
         partners_of(
-            low, high, buyer_offsets, buyers, histories.offsets, histories.products, user_weights, product_weights,
-            found, co_occurrence, count,
+            low, high, buyer_offsets, buyers, histories.offsets, histories.products, shares.weights, product_weights,
+            shares.unit, found, co_occurrence, count,
         )  # fmt: skip
 
     return by_blocks(find, products, min(most, max(products - 1, 1)), pool)

@@ -25,7 +25,7 @@ from tastemaker.kernels.counting.spectral import (
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
-from tastemaker.training.memory.co_occurrence import buyers_of, by_blocks, partners_among
+from tastemaker.training.memory.co_occurrence import buyers_of, by_blocks, partners_among, user_shares
 from tastemaker.types import Floats, Offsets, Rows
 
 __all__ = ["Spectrum", "is_worth_trying", "rank_for", "spectral_bytes", "spectral_memory", "spectrum_of"]
@@ -118,7 +118,8 @@ def spectral_memory(
     spectrum = spectrum_of(histories, products, settings, pool)
     buyers = np.maximum(np.bincount(histories.products, minlength=products), 1)
     evened = (buyers**-CANDIDATE_POWER).astype(np.float32)
-    candidates = partners_among(histories, products, CANDIDATE_DAMPING, evened, CANDIDATES, pool)
+    shares = user_shares(histories, CANDIDATE_DAMPING, settings.sum_bits)
+    candidates = partners_among(histories, products, shares, evened, CANDIDATES, pool)
 
     def weigh(low: int, high: int, found: Rows, weights: Floats, counts: Offsets) -> None:
         weigh_partners(
