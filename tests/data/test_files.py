@@ -490,6 +490,25 @@ def test_two_files_are_joined_by_a_column_that_is_unique_in_the_second(tmp_path:
         open_source(log, reading=Reading(join=(str(orders),)))
 
 
+@pytest.mark.parametrize("on", ["order_id", "order=id"])
+def test_a_join_meets_keys_as_ids_are_tidied_by_either_name(tmp_path: Path, on: str):
+    own, _, other = on.partition("=")
+    log = written(tmp_path / "lines.csv", f"{own},product_id\n1,10\n2,11\nNULL,12\n")
+    orders = written(tmp_path / "orders.csv", f"{other or own},user_id\n1.0,u1\n 2.0,u2\nNULL,u3\n")
+    joined = rows(log, ["user_id", "product_id"], Reading(join=(str(orders),), on=on))
+    assert joined == [("u1", "10"), ("u2", "11"), ("", "12")]
+
+
+def test_a_join_in_which_nothing_meets_is_refused_with_a_value_of_each_side(tmp_path: Path):
+    log = written(tmp_path / "lines.csv", "order_id,product_id\nA-1,10\n")
+    orders = written(tmp_path / "orders.csv", "order_id,user_id\n1,u1\n")
+    assert refusal(log, join=(str(orders),), on="order_id") == (
+        "no value of 'order_id' in lines.csv stands in 'order_id' of orders.csv: the first is 'A-1' there and '1' here; "
+        "name another column with --on."
+    )
+    assert "write --on 'order=id'" in refusal(log, join=(str(orders),), on="order")
+
+
 # Hostile files
 
 

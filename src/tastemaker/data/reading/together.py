@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 import polars as pl
 
 from tastemaker.data.conditions import Condition, Value
+from tastemaker.data.identifiers import NULL_WORDS
 from tastemaker.data.reading.files.source import Source, translated
 from tastemaker.display import counted
 from tastemaker.errors import ColumnProblem, SettingProblem, UnreadableFile
@@ -174,11 +176,14 @@ def _cast(name: str, dtype: pl.DataType, wanted: pl.DataType) -> pl.Expr:
 
 # Joins
 
+_KEY: Final = "\0key"
+
 
 def joined_to(left: Source, right: Source, *, on: str | None) -> Source:
     """Return a log with the columns of another file beside its own, found by the column ``on``, which is unique there.
 
-    A column that both have is the log's. Rows without a match have nothing there. Raises `ColumnProblem`.
+    ``order=id`` is the log's ``order`` and the other's ``id``. A column that both have is the log's. Rows without a match have
+    nothing there. Raises `ColumnProblem`.
     """
     if on is None:
         shared = [name for name in left.names if name in right.names]
@@ -186,12 +191,15 @@ def joined_to(left: Source, right: Source, *, on: str | None) -> Source:
             f"--join {right.label} needs --on, the column by which it is joined; both have "
             f"{', '.join(map(repr, shared)) or 'no column of the same name'}."
         )
-    for source in (left, right):
-        if on not in source.names:
+    own, _, others = (on, "", on) if on in left.names else on.partition("=")
+    own, others = own.strip(), others.strip() or own.strip()
+    for source, name in ((left, own), (right, others)):
+        if name not in source.names:
             raise ColumnProblem(
-                f"{source.label} has no column {on!r} (--on). Its columns are {', '.join(map(repr, source.names[:30]))}."
+                f"{source.label} has no column {name!r} (--on). Its columns are {', '.join(map(repr, source.names[:30]))}; "
+                "where the two files call it differently, write --on 'order=id'."
             )
-    added = tuple(name for name in right.names if name not in left.names)
+    added = tuple(name for name in right.names if name not in (*left.names, others))
     notes: list[str] = [
         f"{right.label} was joined by {on!r}"
         + (f" and gives {', '.join(map(repr, added[:10]))}." if added else ".")
@@ -200,17 +208,14 @@ def joined_to(left: Source, right: Source, *, on: str | None) -> Source:
 
     def select(wanted: Sequence[str]) -> pl.LazyFrame:
         from_right = [name for name in dict.fromkeys(wanted) if name in added]
-        frame = left.select(list(dict.fromkeys([*(name for name in wanted if name not in added), on])))
+        frame = left.select(list(dict.fromkeys([*(name for name in wanted if name not in added), own])))
         if from_right:
-            other = right.select([on, *from_right])
-            _check_unique(other, on, right.label)
-            kind, other_kind = frame.collect_schema()[on], other.collect_schema()[on]
-            if kind != other_kind:
-                frame, other = (
-                    frame.with_columns(pl.col(on).cast(pl.String)),
-                    other.with_columns(pl.col(on).cast(pl.String)),
-                )
-            frame = frame.join(other, on=on, how="left", maintain_order="left")
+            frame, other = _keyed(frame, own), _keyed(right.select([others, *from_right]), others)
+            if frame.collect_schema()[_KEY] != other.collect_schema()[_KEY]:
+                frame, other = (side.with_columns(pl.col(_KEY).cast(pl.String)) for side in (frame, other))
+            _check_unique(other, others, right.label)
+            _check_meets((frame, other), (own, others), (left.label, right.label))
+            frame = frame.join(other.drop(others), on=_KEY, how="left", maintain_order="left")
         dropped.clear()
         dropped.update(left.dropped)
         return frame.select(wanted)
@@ -226,15 +231,40 @@ def joined_to(left: Source, right: Source, *, on: str | None) -> Source:
     )
 
 
+def _keyed(frame: pl.LazyFrame, on: str) -> pl.LazyFrame:
+    """Return the rows with the key that they are joined by: a value, as ids are tidied (``7.0``, ``NULL``)."""
+    kind, key = frame.collect_schema()[on], pl.col(on)
+    if not kind.is_integer():
+        text = key.cast(pl.String).str.strip_chars().str.replace(r"^(-?\d+)\.0+$", "$1")
+        key = pl.when(~text.is_in(NULL_WORDS)).then(text)
+    return frame.with_columns(key.alias(_KEY))
+
+
+def _check_meets(
+    sides: tuple[pl.LazyFrame, pl.LazyFrame], columns: tuple[str, str], labels: tuple[str, str]
+) -> None:
+    """Raise `ColumnProblem` where no row finds another: the columns are not of the same things, or are written otherwise."""
+    keys = [side.select(_KEY).drop_nulls() for side in sides]
+    with translated(" and ".join(labels)):
+        if keys[0].join(keys[1], on=_KEY, how="semi").head(1).collect(engine="streaming").height:
+            return
+        first = [key.head(1).collect().to_series().to_list() for key in keys]
+    if all(first):
+        raise ColumnProblem(
+            f"no value of {columns[0]!r} in {labels[0]} stands in {columns[1]!r} of {labels[1]}: the first is "
+            f"{first[0][0]!r} there and {first[1][0]!r} here; name another column with --on."
+        )
+
+
 def _check_unique(frame: pl.LazyFrame, on: str, label: str) -> None:
     with translated(label):
         rows, keys, example = (
-            frame.select(pl.col(on))
+            frame.select(pl.col(on), pl.col(_KEY))
             .drop_nulls()
             .select(
                 rows=pl.len(),
-                keys=pl.col(on).n_unique(),
-                example=pl.col(on).filter(pl.col(on).is_duplicated()).first(),
+                keys=pl.col(_KEY).n_unique(),
+                example=pl.col(on).filter(pl.col(_KEY).is_duplicated()).first(),
             )
             .collect(engine="streaming")
             .row(0)
