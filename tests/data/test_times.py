@@ -293,7 +293,7 @@ def test_a_mixture_of_units_is_refused_with_examples():
         read([17, 18, 1_293_883_200, 1_293_883_201])
     stray = read([1_293_883_200] * 200 + [86_400])
     assert any(
-        "1 of 201 times in column 'time' lie outside 1990" in warning for warning in stray.read.warnings
+        "1 of 201 times in column 'time' lies outside 1990" in warning for warning in stray.read.warnings
     )
 
 
@@ -380,12 +380,12 @@ def test_times_outside_our_time_and_far_from_all_others_are_counted_and_shown():
     days = [f"2024-01-{day:02}" for day in range(1, 29)]
     outside = read([*days, "2201-01-01"]).read.warnings
     assert any(
-        "1 of 29 times in column 'time' lie outside 1990" in warning and "2201-01-01" in warning
+        "1 of 29 times in column 'time' lies outside 1990" in warning and "2201-01-01" in warning
         for warning in outside
     )
     far = read([*days, "1999-01-01"]).read.warnings
     assert any(
-        "1 of 29 times in column 'time' lie far from all others (1999-01-01)" in warning for warning in far
+        "1 of 29 times in column 'time' lies far from all others (1999-01-01)" in warning for warning in far
     )
     assert not [warning for warning in read(days).read.warnings if "lie" in warning]
 

@@ -175,21 +175,26 @@ def as_form(ids: pl.Series, form: IdForm) -> pl.Series:
 
 
 def series_of_objects(values: list[object]) -> pl.Series:
-    """Make a series of Python objects: UUIDs, and bytes or integers beside text, become text; NaN becomes null.
+    """Make a series of Python objects: UUIDs, and bytes or whole numbers beside text, become text; NaN becomes null.
 
-    Raises `ColumnProblem` when text stands beside other numbers.
+    Raises `ColumnProblem` when text stands beside anything else.
+
+    >>> series_of_objects([7, 3.0, "guest", None]).to_list()
+    ['7', '3.0', 'guest', None]
     """
     texts = [_plain(value) for value in values]
     types = set(map(type, texts)) - {type(None)}
-    if types == {int, str}:
-        texts = [str(value) if isinstance(value, int) else value for value in texts]
+    whole = all(value.is_integer() for value in texts if isinstance(value, float))
+    if str in types <= {int, float, str} and whole:
+        texts = [str(value) if isinstance(value, int | float) else value for value in texts]
     if {bytes, str} <= types:
         texts = [value.decode() if isinstance(value, bytes) else value for value in texts]
     try:
         return pl.Series("id", texts)
     except (TypeError, pl.exceptions.PolarsError) as error:
+        kinds = ", ".join(sorted(kind.__name__ for kind in types))
         raise ColumnProblem(
-            "ids of several types stand in one column (text beside numbers?); make them all text."
+            f"values of several types stand in one column ({kinds}); make them all text."
         ) from error
 
 

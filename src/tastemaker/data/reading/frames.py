@@ -49,6 +49,13 @@ def open_frame(source: Any) -> Source:
 
 def _of_columns(columns: Mapping[Any, Any]) -> Source:
     """Read a dictionary of columns, each a list, an array or a series of one length."""
+    if not all(
+        hasattr(value, "__len__") and not isinstance(value, str | bytes) for value in columns.values()
+    ):
+        raise DataError(
+            "purchases cannot be read from a dictionary that is one row; give columns, each a list or an array, or a frame: "
+            "pl.DataFrame(rows) makes one of a list of rows."
+        )
     names = distinct_names([str(name) for name in columns])
     values = [value.tolist() if hasattr(value, "tolist") else list(value) for value in columns.values()]
     lengths = {name: len(value) for name, value in zip(names, values, strict=True)}

@@ -233,7 +233,7 @@ def _has_late_keys(path: Path, schema: Mapping[str, pl.DataType], label: str) ->
         while chunk := file.read(CHUNK):
             chunk += file.readline(LONGEST_LINE)
             lines = chunk.count(b"\n")
-            if b"\\ud" in chunk or b"\\uD" in chunk:
+            if b"\\" in chunk and (b"\\ud" in chunk or b"\\uD" in chunk):
                 _refuse_half_letters(chunk, label, first)
             counts = {key: chunk.count(ends) for key, ends in spelled.items()}
             spaced = b'" :' in chunk

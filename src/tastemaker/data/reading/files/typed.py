@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import zipfile
+from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
@@ -13,6 +15,7 @@ from tastemaker.data.reading.files.dialect import HEAD, header_evidence
 from tastemaker.data.reading.files.limits import LARGEST_WORKBOOK, MOST_COLUMNS
 from tastemaker.data.reading.files.places import Place
 from tastemaker.data.reading.files.source import Source, translated
+from tastemaker.display import counted
 from tastemaker.errors import ColumnProblem, UnreadableFile
 
 __all__ = ["open_arrow", "open_parquet", "open_workbook"]
@@ -48,7 +51,7 @@ def _of_frame(frame: pl.LazyFrame, place: Place, notes: tuple[str, ...] = ()) ->
 
 
 def open_workbook(place: Place, *, columns: Columns, header: bool | None, asks: bool) -> Source:
-    """Open the first filled sheet of an Excel workbook, read whole; say so where there are others.
+    """Open the first sheet of an Excel workbook with a table, read whole; say so where there are others, or lines above it.
 
     Raises `UnreadableFile`, also where fastexcel is not installed, and `ColumnProblem`.
     """
@@ -65,13 +68,21 @@ def open_workbook(place: Place, *, columns: Columns, header: bool | None, asks: 
             )
     import fastexcel
 
+    logging.getLogger("fastexcel").setLevel(
+        logging.ERROR
+    )  # it tells of columns without values, which is told below
     try:
         book = fastexcel.read_excel(place.path)
-        sheets = [name for name in book.sheet_names if book.load_sheet(name, header_row=None, n_rows=1).width]
-        if not sheets:
+        widths = {name: book.load_sheet(name, header_row=None, n_rows=1).width for name in book.sheet_names}
+        if not any(widths.values()):
             raise UnreadableFile(f"{label} is empty.")
-        raw = book.load_sheet(sheets[0], header_row=None, n_rows=HEAD, dtypes="string").to_polars()
+        sheet = next(
+            (name for name, width in widths.items() if width > 1), max(widths, key=widths.__getitem__)
+        )
+        raw = book.load_sheet(sheet, header_row=None, n_rows=HEAD, dtypes="string").to_polars()
         rows = tuple(tuple("" if cell is None else str(cell).strip() for cell in row) for row in raw.rows())
+        above = _lines_above(rows)
+        rows = rows[above:]
         found = header if header is not None else header_evidence(rows, columns)
         if found is None and asks and raw.width > 1:
             raise ColumnProblem(
@@ -79,7 +90,11 @@ def open_workbook(place: Place, *, columns: Columns, header: bool | None, asks: 
                 "columns or is a row; say --header or --no-header, and name the columns: --user-column 1 --product-column 2."
             )
         frame = book.load_sheet(
-            sheets[0], header_row=0 if found else None, schema_sample_rows=None, dtype_coercion="coerce"
+            sheet,
+            header_row=above if found else None,
+            skip_rows=None if found else above,
+            schema_sample_rows=None,
+            dtype_coercion="coerce",
         ).to_polars()
     except fastexcel.FastExcelError as error:
         raise UnreadableFile(
@@ -93,12 +108,23 @@ def open_workbook(place: Place, *, columns: Columns, header: bool | None, asks: 
         frame.columns = list(distinct_names(titles))
     notes: tuple[str, ...] = ()
     if len(book.sheet_names) > 1:
-        notes = (f"{label} has {len(book.sheet_names)} sheets; only {sheets[0]!r} was read.",)
+        notes = (f"{label} has {len(book.sheet_names)} sheets; only {sheet!r} was read.",)
+    if above:
+        notes = (
+            *notes,
+            f"{counted(above, 'line')} above the table of {label} {'was' if above == 1 else 'were'} passed over.",
+        )
     opened = _of_frame(frame.lazy(), place, notes)
     return Source(
         label, opened.names, opened.select, has_header=bool(found), head=rows[1:] if found else rows,
         notes=notes, files=(label,),
     )  # fmt: skip
+
+
+def _lines_above(rows: Sequence[Sequence[str]]) -> int:
+    """Return how many lines stand above a table: its title and blank lines, with at most one cell filled where a row has more."""
+    filled = [sum(map(bool, row)) for row in rows]
+    return next((place for place, many in enumerate(filled) if many > 1), 0)
 
 
 def _whole(column: pl.Series) -> pl.Series:

@@ -131,8 +131,9 @@ def doubts_of_times(times: Times, counts_from: TimeUnit, column: str) -> Iterato
         if times.min() < low or times.max() >= high:
             outside = (times < low) | (times >= high)
             strange = int(outside.sum())
+            lie = "lies" if strange == 1 else "lie"
             yield (
-                f"{strange:,} of {len(times):,} times in column {column!r} lie outside 1990 to {datetime.now(UTC).year + 1} "
+                f"{strange:,} of {len(times):,} times in column {column!r} {lie} outside 1990 to {datetime.now(UTC).year + 1} "
                 f"({_examples(times[outside], counts_from)}); mend them, or leave them out with --where."
             )
     if len(times) < 20 or strange:
@@ -144,8 +145,9 @@ def doubts_of_times(times: Times, counts_from: TimeUnit, column: str) -> Iterato
     if times.min() >= first - gap and times.max() <= last + gap:
         return
     far = (times < first - gap) | (times > last + gap)
+    count, lie = int(far.sum()), "lies" if far.sum() == 1 else "lie"
     yield (
-        f"{int(far.sum()):,} of {len(times):,} times in column {column!r} lie far from all others "
+        f"{count:,} of {len(times):,} times in column {column!r} {lie} far from all others "
         f"({_examples(times[far], counts_from)}); mend them, or leave them out with --where."
     )
 

@@ -30,6 +30,8 @@ _NUMBER = re.compile(
     r"(?P<open>\()?(?P<sign>[+\-−])?\s*(?:[xX]\s*)?(?P<digits>\d[\d.,'’\s_]*)(?P<after>-)?\s*(?P<unit>[A-Za-zÀ-ÿ]+\.?)?(?(open)\))"
 )
 
+_SCIENTIFIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d{1,4}")
+
 
 @dataclass(frozen=True, slots=True)
 class SettledQuantities:
@@ -68,9 +70,9 @@ def plan_quantities(column: str, frame: pl.LazyFrame, *, label: str) -> pl.Expr:
     """Return the expression of a column's plain numbers, ``Float32``; raise `ColumnProblem` for neither numbers nor text."""
     dtype = frame.collect_schema()[column]
     if dtype.is_numeric() or dtype == pl.Null:
-        return _single(pl.col(column).cast(pl.Float64, strict=False))
+        return _finite(pl.col(column).cast(pl.Float32, strict=False))
     if dtype in (pl.String, pl.Categorical, pl.Enum):
-        return _single(_text(column).cast(pl.Float64, strict=False))
+        return _finite(_text(column).cast(pl.Float32, strict=False))
     raise ColumnProblem(
         f"the quantity column {column!r} of {label} is of type {dtype}; quantities must be numbers. "
         "Name another with --quantity-column, or none with --quantity-column ''."
@@ -83,9 +85,12 @@ def settle_quantities(column: str, frame: pl.LazyFrame, plain: pl.Series) -> Set
     A number that can be read in two ways (``1,200``) is read as all others of the column allow: as a whole number where all are
     whole, else with the decimal sign that the others show.
     """
-    settled = _of_plain(plain)
     dtype = frame.collect_schema()[column]
-    if dtype.is_numeric() or dtype == pl.Null:
+    is_number = dtype.is_numeric() or dtype == pl.Null
+    settled = _of_plain(plain)
+    if bool((plain == 0).any()) or (is_number and plain.null_count()):
+        settled = _exactly(column, frame, is_number=is_number)
+    if is_number:
         return settled
     if not plain.null_count():
         return replace(settled, warnings=_doubts_of_points(column, frame))
@@ -109,15 +114,20 @@ def settle_quantities(column: str, frame: pl.LazyFrame, plain: pl.Series) -> Set
     found = table[rows]
     unreadable = odd[rows]
     warnings = _warnings(column, texts, values, strange, plain, int(unreadable.sum()))
-    held = np.clip(np.nan_to_num(found), -2 * GREATEST, 2 * GREATEST)
-    held[(held > 0) & (held < LEAST)] = LEAST / 2
-    return SettledQuantities(held.astype(np.float32), np.isfinite(found), int(unreadable.sum()), warnings)
+    return SettledQuantities(_held(np.nan_to_num(found)), np.isfinite(found), int(unreadable.sum()), warnings)
 
 
 def _of_plain(plain: pl.Series) -> SettledQuantities:
     return SettledQuantities(
         plain.fill_null(0).to_numpy().astype(np.float32, copy=False), plain.is_not_null().to_numpy()
     )
+
+
+def _exactly(column: str, frame: pl.LazyFrame, *, is_number: bool) -> SettledQuantities:
+    """Read plain numbers once more where one may have been too small or too large for ``Float32``."""
+    value = (pl.col(column) if is_number else _text(column)).cast(pl.Float64, strict=False)
+    exact = frame.select(_finite(value).alias("q")).collect(engine="streaming").to_series()
+    return SettledQuantities(_held(exact.fill_null(0).to_numpy().copy()), exact.is_not_null().to_numpy())
 
 
 def _read_all(texts: Sequence[str]) -> tuple[Floats, Booleans]:
@@ -152,6 +162,8 @@ def _written(text: str) -> _Written | None:
     >>> _written("1.200,00").readings, _written("1,200").readings, _written("5 pcs").readings, _written("many")
     ((1200.0,), (1200.0, 1.2), (5.0,), None)
     """
+    if _SCIENTIFIC.fullmatch(text.strip()):
+        return _Written((float(text),), "", None)
     found = _NUMBER.fullmatch(text.strip())
     if found is None:
         return None
@@ -256,7 +268,12 @@ def _text(column: str) -> pl.Expr:
     return pl.col(column).cast(pl.String).str.strip_chars()
 
 
-def _single(value: pl.Expr) -> pl.Expr:
-    """Return finite numbers as ``Float32``; those that are too small or too large for it stay positive and finite."""
-    held = pl.when(value > 0).then(value.clip(LEAST / 2, 2 * GREATEST)).otherwise(value.clip(-2 * GREATEST))
-    return pl.when(value.is_finite()).then(held).cast(pl.Float32)
+def _finite(value: pl.Expr) -> pl.Expr:
+    return pl.when(value.is_finite()).then(value)
+
+
+def _held(values: Floats) -> Floats:
+    """Return finite numbers as ``float32``; those that are too small or too large for it stay positive and finite."""
+    held = np.clip(values, -2 * GREATEST, 2 * GREATEST)
+    held[(held > 0) & (held < LEAST)] = LEAST / 2
+    return held.astype(np.float32)
