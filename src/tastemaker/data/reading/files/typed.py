@@ -6,7 +6,8 @@ import importlib.util
 import logging
 import zipfile
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 import polars as pl
 
@@ -68,34 +69,22 @@ def open_workbook(place: Place, *, columns: Columns, header: bool | None, asks: 
             )
     import fastexcel
 
-    logging.getLogger("fastexcel").setLevel(
-        logging.ERROR
-    )  # it tells of columns without values, which is told below
+    logging.getLogger("fastexcel").setLevel(logging.ERROR)  # it warns of columns without values
     try:
         book = fastexcel.read_excel(place.path)
-        widths = {name: book.load_sheet(name, header_row=None, n_rows=1).width for name in book.sheet_names}
-        if not any(widths.values()):
-            raise UnreadableFile(f"{label} is empty.")
-        sheet = next(
-            (name for name, width in widths.items() if width > 1), max(widths, key=widths.__getitem__)
-        )
-        raw = book.load_sheet(sheet, header_row=None, n_rows=HEAD, dtypes="string").to_polars()
+        sheet = _sheet_with_table(book, label)
+        raw = book.load_sheet(sheet, header_row=None, skip_rows=0, n_rows=HEAD, dtypes="string").to_polars()
         rows = tuple(tuple("" if cell is None else str(cell).strip() for cell in row) for row in raw.rows())
         above = _lines_above(rows)
-        rows = rows[above:]
+        told, rows = sum(map(any, rows[:above])), rows[above:]
         found = header if header is not None else header_evidence(rows, columns)
         if found is None and asks and raw.width > 1:
             raise ColumnProblem(
                 f"the rows of {label} do not tell whether its first line, {', '.join(map(repr, rows[0][:6]))}, names the "
                 "columns or is a row; say --header or --no-header, and name the columns: --user-column 1 --product-column 2."
             )
-        frame = book.load_sheet(
-            sheet,
-            header_row=above if found else None,
-            skip_rows=None if found else above,
-            schema_sample_rows=None,
-            dtype_coercion="coerce",
-        ).to_polars()
+        where = {"header_row": above} if found else {"header_row": None, "skip_rows": above}
+        frame = book.load_sheet(sheet, **where, schema_sample_rows=None, dtype_coercion="coerce").to_polars()
     except fastexcel.FastExcelError as error:
         raise UnreadableFile(
             f"cannot read {label}: its workbook is damaged or of a kind that is not read; save it as .xlsx or CSV."
@@ -104,21 +93,27 @@ def open_workbook(place: Place, *, columns: Columns, header: bool | None, asks: 
     titles = rows[0] if found else tuple(str(place + 1) for place in range(frame.width))
     if not found or len(set(titles)) < frame.width == len(
         titles
-    ):  # fastexcel would give the second of a name one of its own
+    ):  # fastexcel calls the second of a name otherwise
         frame.columns = list(distinct_names(titles))
-    notes: tuple[str, ...] = ()
+    notes = []
     if len(book.sheet_names) > 1:
-        notes = (f"{label} has {len(book.sheet_names)} sheets; only {sheet!r} was read.",)
-    if above:
-        notes = (
-            *notes,
-            f"{counted(above, 'line')} above the table of {label} {'was' if above == 1 else 'were'} passed over.",
-        )
-    opened = _of_frame(frame.lazy(), place, notes)
-    return Source(
-        label, opened.names, opened.select, has_header=bool(found), head=rows[1:] if found else rows,
-        notes=notes, files=(label,),
-    )  # fmt: skip
+        notes.append(f"{label} has {len(book.sheet_names)} sheets; only {sheet!r} was read.")
+    if told:
+        were = "was" if told == 1 else "were"
+        notes.append(f"{counted(told, 'line')} above the table of {label} {were} passed over.")
+    opened = _of_frame(frame.lazy(), place, tuple(notes))
+    return replace(opened, has_header=bool(found), head=rows[1:] if found else rows)
+
+
+def _sheet_with_table(book: Any, label: str) -> str:
+    """Return the first sheet that is wider than one column, or the first filled one."""
+    widths = {name: book.load_sheet(name, header_row=None, n_rows=1).width for name in book.sheet_names}
+    if not any(widths.values()):
+        raise UnreadableFile(f"{label} is empty.")
+    wide: str = next(
+        (name for name, width in widths.items() if width > 1), max(widths, key=widths.__getitem__)
+    )
+    return wide
 
 
 def _lines_above(rows: Sequence[Sequence[str]]) -> int:
