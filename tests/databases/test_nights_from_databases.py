@@ -117,7 +117,8 @@ def test_a_staging_table_of_a_killed_run_is_in_nobodys_way(postgresql, first_nig
         "CREATE TABLE more AS SELECT * FROM orders",
         f"INSERT INTO more {later}",
     )
-    describe(folder, postgresql, "more", f'[lists]\nusers = "{postgresql}#lists"\nk = 3\n')
+    lists = f'[lists]\nusers = "{postgresql}#lists"\nvectors = "{postgresql}#taste"\nk = 3\n'
+    describe(folder, postgresql, "more", lists)
     ran = tastemaker("run", folder / "shop.toml", "--json")
     assert ran.returncode == 0, ran.stderr
     with driver.connect(postgresql) as connection, connection.cursor() as cursor:
@@ -125,4 +126,18 @@ def test_a_staging_table_of_a_killed_run_is_in_nobodys_way(postgresql, first_nig
         found = pl.DataFrame(cursor.fetch_arrow_table())
         cursor.execute("SELECT to_regclass('lists__staging')::text")
         assert cursor.fetchall() == [(None,)]
-    assert len(found) == json.loads(ran.stdout)["lists"]["users"] > 0
+        cursor.execute("SELECT (SELECT count(*) FROM taste_users), (SELECT count(*) FROM taste_products)")
+        vectors = cursor.fetchall()[0]
+    wrote = json.loads(ran.stdout)["lists"]
+    assert len(found) == wrote["users"] > 0
+    assert vectors == (wrote["vectors of users"], wrote["vectors of products"])
+    for secret in (PASSWORD, SPELLED):
+        assert secret not in ran.stdout + ran.stderr
+
+
+def test_vectors_go_to_a_folder_or_to_postgresql_alone(first_night, tmp_path, tastemaker):
+    folder = tmp_path / "shop"
+    shutil.copytree(first_night, folder)
+    describe(folder, "log.parquet", "", '[lists]\nvectors = "sqlite:///vectors.db#v"\n')
+    ran = tastemaker("run", folder / "shop.toml")
+    assert (ran.returncode, "a database that is no PostgreSQL; name a folder" in ran.stderr) == (1, True)

@@ -397,3 +397,33 @@ def test_the_commands_say_it_and_exit_as_promised(tastemaker, tmp_path):
     assert [line.split()[1] for line in ran.stdout.splitlines()[1:3]] == ["published", "out"]
     assert tastemaker("run", tmp_path / "none.toml").returncode == 1
     assert tastemaker("init", world.folder / "log.parquet", "--out", world.file).returncode == 1
+
+
+# Workers ------------------------------------------------------------------------------------------------------
+
+LISTS = '[lists]\nusers = "lists.parquet"\nsimilar = "similar.csv"\nk = 3\n'
+
+
+def test_workers_make_the_version_and_the_lists_that_one_process_makes(world, tmp_path):
+    """Learned on shards, so that processes have something to do."""
+    alone = type(world)(tmp_path / "alone", world.sales)
+    alone.folder.mkdir()
+    learn = 'effort = "quick"\nsettings = { dimensions = 8, epochs = 1, shards = 2 }\n'
+    told = []
+    for shop, workers in ((world, 'workers = "local:2"\n'), (alone, "")):
+        shop.describe(LISTS, learn=learn + workers)
+        shop.sell(0)
+        assert shop.night(say=told.append).outcome == "published"
+    assert world.checksums(1) == alone.checksums(1)
+    for file in ("lists.parquet", "similar.csv"):
+        assert (world.folder / file).read_bytes() == (alone.folder / file).read_bytes()
+    assert (
+        sum(" did " in line for line in told) == 4
+    )  # twice learned, for the test and for all; users and products
+    assert not (read_shop_file(world.file).state / "work").exists()
+
+
+def test_workers_that_there_are_not_are_refused_before_anything_is_read(world, tmp_path):
+    world.describe(learn='workers = "moon"\n')
+    with pytest.raises(SettingProblem, match=r"shop.toml: work cannot be done on 'moon'; write local"):
+        read_shop_file(world.file)

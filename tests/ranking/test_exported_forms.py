@@ -202,6 +202,18 @@ def test_the_command_writes_each_form_and_says_what_vectors_lack(tastemaker, tmp
         ran = tastemaker("export", tmp_path / "model", "--to", form, "--out", tmp_path / form, "--json")
         assert ran.returncode == 0, ran.stderr
         assert json.loads(ran.stdout)["to"] == form
+    ran = tastemaker("export", tmp_path / "model", "--vectors", "--out", tmp_path / "both")
+    assert ran.returncode == 0, ran.stderr
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {
+        "products.faiss",
+        "products.parquet",
+        "users.parquet",
+    }
+    for form in ([], ["--vectors", "--to", "faiss"]):
+        ran = tastemaker("export", tmp_path / "model", *form, "--out", tmp_path / "neither")
+        assert (ran.returncode, "with --to FORM, or with --vectors" in ran.stderr) == (1, True)
+    ran = tastemaker("export", tmp_path / "model", "--vectors", "--out", "sqlite:///x.db#t")
+    assert (ran.returncode, "is an extension of PostgreSQL" in ran.stderr) == (1, True)
     ran = tastemaker("export", tmp_path / "model", "--to", "parquet", "--out", tmp_path / "parquet")
     assert "which no vector holds" in ran.stderr
     ran = tastemaker("export", tmp_path / "model", "--to", "onnx", "--out", tmp_path / "onnx")

@@ -26,6 +26,8 @@ from ray.cluster_utils import Cluster  # noqa: E402
 import tastemaker as tm  # noqa: E402
 from tastemaker.errors import SettingProblem, UnknownId, WorkersLost  # noqa: E402
 from tastemaker.evaluation.evaluate import evaluate_ranked  # noqa: E402
+from tastemaker.nights.run import run_night  # noqa: E402
+from tastemaker.nights.shop_file import read_shop_file  # noqa: E402
 from tastemaker.ranking.export.blocks import rank_blocks  # noqa: E402
 from tastemaker.ranking.export.parts import ListJob, write_parts  # noqa: E402
 from tastemaker.scale import on_ray  # noqa: E402
@@ -104,6 +106,25 @@ def test_ray_learns_the_bytes_that_this_process_learns(cluster, split, tmp_path)
     )
     assert here.product_vectors.tobytes() == there.product_vectors.tobytes()
     assert sum(crew.tally.workers.values()) >= 16 * 2 * 3
+
+
+def test_a_night_on_ray_publishes_the_version_and_lists_of_this_process(cluster, tmp_path):
+    sales = tm.make_shop(users=200, products=60, purchases=2_000, seed=4).purchases.to_frame()
+    found = []
+    for workers in ("local", "ray"):
+        folder = tmp_path / workers
+        folder.mkdir()
+        sales.write_parquet(folder / "log.parquet")
+        (folder / "shop.toml").write_text(
+            f'[log]\nfrom = "log.parquet"\n[learn]\nworkers = "{workers}"\neffort = "quick"\n'
+            'settings = { dimensions = 8, epochs = 1, shards = 2 }\n[lists]\nusers = "lists.parquet"\n'
+        )
+        told = []
+        run = run_night(read_shop_file(folder / "shop.toml"), say=told.append)
+        found.append((run.outcome, run.receipt, (folder / "lists.parquet").read_bytes()))
+        assert any(" did " in line for line in told) == (workers == "ray")
+    assert found[0] == found[1]
+    assert found[0][0] == "published"
 
 
 def test_the_task_of_a_killed_worker_is_done_again_by_another(cluster, tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
-from tastemaker.data.databases.address import is_address, without_secrets
+from tastemaker.data.databases.address import address_of, is_address, without_secrets
 from tastemaker.data.reading.columns import Columns
 from tastemaker.data.reading.options import Reading
 from tastemaker.errors import SettingProblem, TastemakerError
@@ -89,6 +89,8 @@ class Learn:
     effort: str = "standard"
     seed: int = 0
     threads: int | None = None
+    workers: str = "local"
+    """Who learns and makes the lists: ``local``, ``local:PROCESSES``, ``ray`` or ``ray://HOST:PORT``, to the same bytes"""
     settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -143,7 +145,7 @@ class Lists:
     users: str | None = None
     similar: str | None = None
     vectors: str | None = None
-    """A folder for `users.parquet` and `products.parquet`"""
+    """A folder for `users.parquet` and `products.parquet`, or a PostgreSQL database for the tables NAME_users and NAME_products"""
     k: int = 20
 
 
@@ -234,7 +236,9 @@ def read_shop_file(file: str | Path) -> ShopFile:
 def _checked(shop: ShopFile) -> None:
     """Raise `SettingProblem` for values that cannot work."""
     from tastemaker.model.config import preset
+    from tastemaker.scale.where import executor_of
 
+    executor_of(shop.learn.workers)
     preset(shop.learn.preset, effort=shop.learn.effort).changed(dict(shop.learn.settings))  # type: ignore[arg-type]
     if not re.fullmatch(r"(ndcg|hit_rate|mrr)@[1-9][0-9]*", shop.replay.metric):
         raise SettingProblem(f"metric is {shop.replay.metric!r}; it must be ndcg@K, hit_rate@K or mrr@K.")
@@ -244,9 +248,10 @@ def _checked(shop: ShopFile) -> None:
         )
     if not re.fullmatch(r"[A-Za-z0-9][\w.\-]*", shop.publish.name, re.ASCII):
         raise SettingProblem(f"name is {shop.publish.name!r}; use letters, digits, '-', '_' and '.'.")
-    if shop.lists.vectors is not None and is_address(shop.lists.vectors):
+    vectors = shop.lists.vectors
+    if vectors is not None and is_address(vectors) and address_of(vectors).kind != "postgresql":
         raise SettingProblem(
-            "vectors names a folder; vectors go to a database by `tastemaker export --to pgvector`."
+            "vectors names a database that is no PostgreSQL; name a folder, or postgresql://…#vectors."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -23,11 +24,13 @@ from tastemaker.model.taste_model import TasteModel
 from tastemaker.nights.gate import Tested, tested
 from tastemaker.nights.night_log import NightLog
 from tastemaker.nights.shop_file import ShopFile
+from tastemaker.scale.where import executor_of
 from tastemaker.serving.forgetting import forgetting
 from tastemaker.serving.models.labels import read_labels
 from tastemaker.storage import remove_folder, replace_text
 from tastemaker.training.checkpoint import Checkpoints
 from tastemaker.training.forget import FORGOTTEN
+from tastemaker.training.sharded.crew import Crew
 from tastemaker.training.train import Recovery, train
 
 __all__ = [
@@ -206,11 +209,31 @@ def _kept(night: Night, name: str, log: Purchases) -> TasteModel:
 
 
 def _learned(night: Night, log: Purchases, name: str) -> TasteModel:
-    """Learn, from the checkpoint of a run that was killed where there is one."""
+    """Learn, from the checkpoint of a run that was killed where there is one; by the shop's workers, where it has any."""
+    with ExitStack() as opened:
+        workers = None
+        if night.shop.learn.workers != "local":
+            place = night.work / f"{name}.crew"
+            opened.callback(shutil.rmtree, place, ignore_errors=True)
+            workers = opened.enter_context(
+                Crew(executor_of(night.shop.learn.workers), place, night.shop.learn.threads)
+            )
+        model = _learned_by(night, log, name, workers)
+        if workers is not None:
+            night.say(f"{workers.tally.sentence()}.")
+        return model
+
+
+def _learned_by(night: Night, log: Purchases, name: str, workers: Crew | None) -> TasteModel:
     learn = night.shop.learn
     folder = night.work / f"{name}.checkpoint"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {"seed": learn.seed, "threads": learn.threads, "progress": False}
+    options: dict[str, Any] = {
+        "seed": learn.seed,
+        "threads": learn.threads,
+        "progress": False,
+        "workers": workers,
+    }
     night.say(f"Learning from {counted(len(log), 'purchase')} ({name}) …")
     resume = folder if (folder / "checkpoint.json").is_file() else None
     try:

@@ -18,7 +18,6 @@ Form = Literal["parquet", "faiss", "pgvector", "onnx", "tensorflow"]
 
 def export(
     folder: ModelFolder,
-    to: Annotated[Form, typer.Option(help="The form.", show_default=False)],
     out: Annotated[
         str,
         typer.Option(
@@ -27,26 +26,30 @@ def export(
             show_default=False,
         ),
     ],
+    to: Annotated[Form | None, typer.Option(help="The form.", show_default=False)] = None,
+    vectors: Annotated[
+        bool,
+        typer.Option(
+            "--vectors",
+            help="Ids and vectors: Parquet and faiss in a folder, tables of pgvector in a database.",
+        ),
+    ] = False,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a model for others: vectors for a search engine, or graphs that answer by themselves.
 
-    parquet, faiss and pgvector hold ids and vectors, whose inner product is the score but for what the memory adds. onnx and
-    tensorflow hold graphs with the lists of users and the neighbours of products, memory included: those of `recommend` and
-    `similar`.
+    parquet, faiss and pgvector hold ids and vectors, whose inner product is the score but for what the memory adds; --vectors takes
+    the form that --out can hold. onnx and tensorflow hold graphs with the lists of users and the neighbours of products, memory
+    included: those of `recommend` and `similar`.
     """
-    from tastemaker.data.databases.address import address_of, is_address
+    from tastemaker.data.databases.address import address_of
     from tastemaker.model.folder import load
     from tastemaker.ranking.export.onnx_form import to_onnx
     from tastemaker.ranking.export.tensorflow_form import to_tensorflow
     from tastemaker.ranking.export.vectors import to_faiss, to_parquet, to_pgvector
 
-    if is_address(out) != (to == "pgvector"):
-        wanted = "a database, such as postgresql://db/shop#vectors" if to == "pgvector" else "a folder"
-        raise SettingProblem(f"--out of --to {to} is {wanted}.")
-    if not is_address(out) and to != "parquet" and Path(out).exists():
-        raise FolderExists(f"{out} exists already; an export never overwrites: choose a new folder.")
+    to = _form(to, out, vectors=vectors)
     model = load(folder)
     found: dict[str, int] = {}
     if to == "pgvector":
@@ -70,3 +73,31 @@ def export(
         say(
             "This model has a memory, which no vector holds: lists made from the vectors alone are others than `recommend`'s."
         )
+
+
+def _form(to: Form | None, out: str, *, vectors: bool) -> Form:
+    """Return the form that is asked for; raise where none is, or it and its place do not fit."""
+    from tastemaker.data.databases.address import is_address
+
+    if (to is None) != vectors:
+        raise SettingProblem("say what to write with --to FORM, or with --vectors; give one of the two.")
+    if to is None:
+        to = _form_of_vectors(is_address(out))
+    if is_address(out) != (to == "pgvector"):
+        wanted = "a database, such as postgresql://db/shop#vectors" if to == "pgvector" else "a folder"
+        raise SettingProblem(f"--out of --to {to} is {wanted}.")
+    if not is_address(out) and to != "parquet" and Path(out).exists():
+        raise FolderExists(f"{out} exists already; an export never overwrites: choose a new folder.")
+    return to
+
+
+def _form_of_vectors(into_database: bool) -> Form:
+    """Return the form of vectors alone: that of faiss holds Parquet, too, and without faiss there is Parquet."""
+    from importlib.util import find_spec
+
+    if into_database:
+        return "pgvector"
+    if find_spec("faiss") is None:
+        say("Without a faiss index: pip install 'tastemaker[index]' brings faiss.")
+        return "parquet"
+    return "faiss"

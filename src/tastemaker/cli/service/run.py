@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,6 +91,16 @@ def run(
     accept: Annotated[
         bool, typer.Option("--accept", help="Let a log pass that is beyond the file's bounds, this once.")
     ] = False,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            "--workers",
+            "--on",
+            metavar="WHERE",
+            help="Who learns and makes the lists: local, local:PROCESSES, ray or ray://HOST:PORT; by default as the file says.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Do one night: read, check, learn, test against the version in service, publish, switch, write lists.
@@ -99,8 +110,13 @@ def run(
     """
     from tastemaker.nights.run import run_night
     from tastemaker.nights.shop_file import read_shop_file
+    from tastemaker.scale.where import executor_of
 
-    found = run_night(read_shop_file(file), say=say, dry=dry_run, accept=accept)
+    shop = read_shop_file(file)
+    if workers is not None:
+        executor_of(workers)
+        shop = replace(shop, learn=replace(shop.learn, workers=workers))
+    found = run_night(shop, say=say, dry=dry_run, accept=accept)
     if as_json:
         print_json(found.as_dict())
     for sentence in found.why:

@@ -15,7 +15,7 @@ from tastemaker.errors import TastemakerError, UnreadableFile
 from tastemaker.ranking.recommend import Recommendations
 from tastemaker.storage import writing
 
-__all__ = ["check_file", "check_out", "spoken_out", "write_frame", "write_lists"]
+__all__ = ["check_file", "check_out", "spoken_out", "write_frame", "write_frames", "write_lists"]
 
 QUERIES_AT_ONCE = 1 << 14
 
@@ -51,7 +51,12 @@ def write_lists(
             yield rank(block).to_frame()
             on_progress(len(block))
 
-    return write_table(out, blocks()) if isinstance(out, Address) else _write(blocks(), out)
+    return write_frames(blocks(), out)
+
+
+def write_frames(frames: Iterator[pl.DataFrame], out: Path | Address) -> int:
+    """Write frames of equal columns to a file or a table, one after the other; return the number of lines."""
+    return write_table(out, frames) if isinstance(out, Address) else _write(frames, out)
 
 
 def write_frame(frame: pl.DataFrame, file: Path) -> int:
