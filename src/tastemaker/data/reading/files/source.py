@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib
+import importlib.util
 import lzma
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +20,12 @@ from tastemaker.errors import UnreadableFile
 
 __all__ = ["Source", "settled", "translated"]
 
+PACKING = ("isal.isal_zlib", "zlib")
+"""Modules whose `error` is raised by what unpacks gzip: ISA-L's, where it is installed, and Python's"""
+
 TROUBLE: Final = (
-    pl.exceptions.PolarsError, OSError, EOFError, UnicodeError, csv.Error, zlib.error, lzma.LZMAError,
+    *(importlib.import_module(name).error for name in PACKING if importlib.util.find_spec(name.partition(".")[0])),
+    pl.exceptions.PolarsError, OSError, EOFError, UnicodeError, csv.Error, lzma.LZMAError,
     zipfile.BadZipFile, NotImplementedError, RecursionError, pl.exceptions.PanicException,
 )  # fmt: skip
 """What reading a bad file raises."""
@@ -89,7 +94,8 @@ _PLAIN: Final = (
     (r"depth ?limit|recursion", "its JSON is nested too deeply for a log; write one flat object a row"),
     (r"^parquet|thrift|out of spec|page header|magic", "its Parquet data are damaged or cut; write it anew"),
     (r"ipc|flatbuffer|arrow file", "its Arrow data are damaged or cut; write it anew"),
-    (r"compressed file ended|crc|not a gzipped|corrupt|invalid (block|data|stored|distance|code)|decompress|zstd|lzma|-3 while",
+    (r"compressed file ended|crc|not a gzipped|deflate", "what is packed in it is damaged or cut; pack it anew"),
+    (r"corrupt|invalid (block|data|stored|distance|code)|decompress|zstd|lzma|-3 while",
      "what is packed in it is damaged or cut; pack it anew"),
 )  # fmt: skip
 """What libraries say, and what it means"""

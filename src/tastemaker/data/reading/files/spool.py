@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import importlib
 import lzma
 import shutil
 import sys
@@ -104,8 +105,16 @@ def _is_workbook(path: Path) -> bool:
 def _opener(packing: str, place: Place) -> Callable[[Path], Any]:
     if packing == "zst":
         return _zstandard(place)
-    openers: dict[str, Callable[[Path], Any]] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+    openers: dict[str, Callable[[Path], Any]] = {"gz": _gzip().open, "bz2": bz2.open, "xz": lzma.open}
     return openers[packing]
+
+
+def _gzip() -> Any:
+    """Return what unpacks gzip: ISA-L's binding, three times as fast as Python's own, which is there on every machine."""
+    try:
+        return importlib.import_module("isal.igzip")
+    except ImportError:  # pragma: no cover  (it comes with tastemaker where it has a wheel)
+        return gzip
 
 
 def _zstandard(place: Place) -> Callable[[Path], Any]:
