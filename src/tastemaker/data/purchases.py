@@ -18,7 +18,7 @@ from tastemaker.display import Markup, card, counted, frame_table
 from tastemaker.tabular import Tabular
 from tastemaker.types import Floats, Offsets, Rows, Times
 
-__all__ = ["Histories", "Purchases"]
+__all__ = ["Histories", "KeptHistories", "Purchases"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,15 @@ class Histories:
         return pair_keys(self.owners(), self.products, products)
 
 
+@dataclass(frozen=True, slots=True)
+class KeptHistories:
+    """Histories that were made before, and of which rows: they are those of a log that has these very arrays."""
+
+    user_rows: Rows
+    product_rows: Rows
+    histories: Histories
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Purchases(Tabular):
     """A log of purchases in the order of its file, with the ids of all users and products it may speak of.
@@ -93,6 +102,8 @@ class Purchases(Tabular):
     """``float32[N]``, a rating or a quantity of each purchase, NaN where nothing is said: how much it tells (`Past.strengths`)."""
     product_values: Floats | None = None
     """``float32[P]``, what one purchase of each product is worth (price, margin), NaN where nothing is said."""
+    kept_histories: KeptHistories | None = None
+    """What `histories` returns, where a partition on disk holds it (`partition_log`)."""
 
     def __len__(self) -> int:
         return len(self.user_rows)
@@ -151,6 +162,8 @@ class Purchases(Tabular):
 
     def histories(self) -> Histories:
         """Return each user's distinct products, ascending; users without a purchase have none."""
+        if (kept := self._kept()) is not None:
+            return kept
         width = self._width()
         pairs = self._sorted_pairs(width)
         if len(pairs):
@@ -161,8 +174,17 @@ class Purchases(Tabular):
 
     def pairs(self) -> int:
         """Return how many distinct pairs of a user and a product there are."""
+        if (kept := self._kept()) is not None:
+            return len(kept.products)
         pairs = self._sorted_pairs(self._width())
         return int(np.count_nonzero(pairs[1:] != pairs[:-1])) + bool(len(pairs))
+
+    def _kept(self) -> Histories | None:
+        kept = self.kept_histories
+        mine = (
+            kept is not None and kept.user_rows is self.user_rows and kept.product_rows is self.product_rows
+        )
+        return kept.histories if kept is not None and mine else None
 
     def _width(self) -> int:
         """Return the number of products; unknown ones are numbered beyond P."""
@@ -204,7 +226,7 @@ class Purchases(Tabular):
             digest.update(f"{vocabulary.noun}:{len(vocabulary)}:{vocabulary.ids.dtype}".encode())
             _digest_texts(digest, vocabulary.ids.cast(pl.String))
         for array in (self.user_rows, self.product_rows, self.times, self.quantities):
-            digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+            digest.update(b"-" if array is None else np.ascontiguousarray(array).view(np.uint8).data)
         for array in (self.weights, self.product_values):
             if array is not None:
                 digest.update(b"further" + np.ascontiguousarray(array).tobytes())

@@ -15,6 +15,7 @@ import typer
 
 from tastemaker.cli.terminal.chosen import say_chosen
 from tastemaker.cli.terminal.console import (
+    counting,
     epoch_table,
     error_console,
     print_json,
@@ -124,6 +125,14 @@ class RunFlags:
             metavar="SIZE", help="Refuse to start when training needs more, as 4G.", show_default=False
         ),
     ] = None
+    partition: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Read the log in pieces into arrays in DIR, once, and learn from those: for logs larger than memory.",
+            show_default=False,
+        ),
+    ] = None
     keep_interrupted: Annotated[
         bool, typer.Option("--keep-interrupted", help="On Ctrl-C, write what was learned so far.")
     ] = False
@@ -212,7 +221,8 @@ def train(
     recovery, crew = running.recovery(out), running.crew(out)
 
     clock = time.perf_counter()
-    log, measured = _read(purchases, users, products, reading, valid, hold_out, running.seed)
+    whole = _partitioned(purchases, users, products, reading, running.partition)
+    log, measured = _read(purchases, users, products, reading, valid, hold_out, running.seed, whole)
     seconds = {"read": time.perf_counter() - clock}
     _say_plan(log, measured, config, running.threads, limit)
     model = _learned(log, measured, config, old, setting.tune, running, recovery, out, seconds, crew)
@@ -364,6 +374,7 @@ def _read(
     valid: str | None,
     hold_out: str | None,
     seed: int,
+    whole: Purchases | None,
 ) -> tuple[Purchases, Purchases | None]:
     import numpy as np
 
@@ -372,7 +383,9 @@ def _read(
     from tastemaker.data.splits import hold_out_last, hold_out_random, hold_out_time
 
     columns, reading = flags.columns(), flags.reading()
-    log = read_purchases(log_of(files), users=users, products=products, columns=columns, reading=reading)
+    log = whole
+    if log is None:
+        log = read_purchases(log_of(files), users=users, products=products, columns=columns, reading=reading)
     say_read(log.read, spoken(files))
     if valid is not None:
         how = reading if is_address(valid) else dataclasses.replace(reading, query=None, table=None)
@@ -394,6 +407,29 @@ def _read(
     }[hold_out]()
     say(f"{split.description} They are measured and not learned from.")
     return split.train, split.held_out
+
+
+def _partitioned(
+    files: list[str], users: str | None, products: str | None, flags: ReadingOptions, folder: Path | None
+) -> Purchases | None:
+    """Return the log of a partition, made now or before; ``None`` where it is read at once."""
+    if folder is None:
+        return None
+    from tastemaker.data.partition.partition import partition_log
+
+    if users is not None or products is not None:
+        raise typer.BadParameter(
+            "--partition learns who and what stands in the log: without --users and --products."
+        )
+    with raise_at_once(), counting("pieces", None) as bar:
+        log = partition_log(
+            files, folder, columns=flags.columns(), reading=flags.reading(),
+            on_piece=lambda done, of, _: bar.update(bar.task_ids[0], total=of, completed=done),
+        )  # fmt: skip
+    say(
+        f"The log lies in {folder}, in arrays that are mapped; the next training of these files does not read it again."
+    )
+    return log
 
 
 def _say_plan(

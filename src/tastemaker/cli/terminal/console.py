@@ -70,7 +70,7 @@ def size(count: float) -> str:
 
 
 @contextmanager
-def counting(what: str, total: int) -> Iterator[Progress]:
+def counting(what: str, total: int | None) -> Iterator[Progress]:
     """Show a bar that counts; call ``update(0, advance=n)`` on what is yielded."""
     with Progress(
         TextColumn(what),
