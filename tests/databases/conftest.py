@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from database_servers import mysql_server, new_database, postgresql_server, s3_server
+from database_servers import azure_server, mysql_server, new_database, postgresql_server, s3_server
 
 
 @pytest.fixture(scope="session")
@@ -27,4 +27,10 @@ def mysql() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
     with s3_server() as end:
+        yield end
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[str]:
+    with azure_server() as end:
         yield end

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import glob
+import hmac
 import os
 import shutil
 import signal
@@ -11,8 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -176,3 +180,41 @@ def s3_server() -> Iterator[str]:
     port = free_port()
     with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
         yield f"http://127.0.0.1:{port}"
+
+
+AZURITE = (
+    "devstoreaccount1",
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+)
+"""The account that Microsoft's emulator has, and its published key"""
+
+
+@contextmanager
+def azure_server() -> Iterator[str]:
+    """Run Microsoft's emulator of Azure's blobs, and yield its end point."""
+    program = shutil.which("azurite-blob")
+    if program is None:
+        pytest.skip("no emulator of Azure: npm install -g azurite")
+    port = free_port()
+    where = [
+        "--inMemoryPersistence",
+        "--skipApiVersionCheck",
+        "--blobHost",
+        "127.0.0.1",
+        "--blobPort",
+        str(port),
+    ]
+    with _running([program, *where], port):
+        yield f"http://127.0.0.1:{port}"
+
+
+def make_container(end: str, name: str) -> None:
+    """Make a container of the emulator, by a request that its shared key signs."""
+    account, key = AZURITE
+    stamp = f"x-ms-date:{formatdate(usegmt=True)}\nx-ms-version:2021-08-06"
+    signed = "PUT" + "\n" * 12 + f"{stamp}\n/{account}/{account}/{name}\nrestype:container"
+    digest = hmac.digest(base64.b64decode(key), signed.encode(), "sha256")
+    headers = dict(line.split(":", 1) for line in stamp.split("\n"))
+    headers["Authorization"] = f"SharedKey {account}:{base64.b64encode(digest).decode()}"
+    asked = urllib.request.Request(f"{end}/{account}/{name}?restype=container", method="PUT", headers=headers)
+    urllib.request.urlopen(asked, timeout=20).close()

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import http.server
+import sqlite3
 import threading
+import time
+from contextlib import closing
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from night_worlds import make_world, serving_world
 
-from tastemaker.nights.shop_file import Watch
-from tastemaker.nights.watch import Figures, broken, figures, watched
+from tastemaker.errors import SettingProblem
+from tastemaker.nights.shop_file import Watch, read_shop_file
+from tastemaker.nights.watching.clicks import SURE, Clicks
+from tastemaker.nights.watching.watch import Figures, broken, figures, watched
 
 PAGE = """\
 # TYPE tastemaker_requests_total counter
@@ -106,13 +113,14 @@ class Service:
         self.server.server_close()
 
 
-def look(service, **bounds):
+def look(service, events=None, **bounds):
     looks = []
     watch = Watch(url=service.url, minutes=0.002, **bounds)
     found = watched(
         watch,
         model="recommender",
         version=2,
+        events=events,
         pause=0.03,
         sleep=lambda s: looks.append(s) or threading.Event().wait(s),
     )
@@ -185,3 +193,64 @@ def test_a_real_service_is_watched_through_its_own_metrics(tmp_path):
     found = figures(text, model="recommender", version=1)
     assert (found.requests, found.errors, found.empty) == (3, 0, 0)
     assert found.p99_ms is not None
+
+
+# Clicks -------------------------------------------------------------------------------------------------------
+
+
+def outcomes(file, *groups):
+    """Write outcomes: ``(seconds from now, how many shown, how many clicked)``."""
+    now = time.time_ns() // 1000
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE outcomes (kind TEXT, time INTEGER)")
+        for after, shown, clicked in groups:
+            for kind, count in (("shown", shown), ("clicked", clicked), ("bought", 3)):
+                connection.executemany(
+                    "INSERT INTO outcomes VALUES (?, ?)", [(kind, now + int(after * 1e6))] * count
+                )
+        connection.commit()
+    return file
+
+
+@pytest.mark.parametrize(
+    ("after", "broke"),
+    [((2000, 20), True), ((2000, 60), False), ((2000, 48), False), ((90, 0), False), ((0, 0), False)],
+)
+def test_a_click_rate_far_below_that_of_the_week_before_breaks_its_bound(tmp_path, after, broke):
+    """Before 5 %, of which half must be left; 2.4 % of 2,000 may be an accident, and 90 are too few."""
+    file = outcomes(tmp_path / "events.db", (-3600, 9000, 450), (-9 * 86_400, 9000, 9000), (3600, *after))
+    with Service(page(good=500, quick=500)) as service:
+        trouble, seen, _ = look(service, file, least_clicks=0.5)
+    assert (trouble is not None) == broke
+    if broke:
+        assert (
+            "the click rate is 1.0% (20 of 2,000), and was 5.0%: less than 50% of it (least_clicks)" in seen
+        )
+    else:
+        assert f"of {after[0]:,} shown, before 5.0%" in seen
+
+
+def test_without_outcomes_the_click_rate_is_not_watched_and_that_is_said(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection:
+        connection.execute("CREATE TABLE purchases (user TEXT)")
+        connection.commit()
+    for file in (tmp_path / "old.db", tmp_path / "none.db"):
+        with Service(page(good=500, quick=500)) as service:
+            trouble, seen, _ = look(service, file, least_clicks=0.5)
+        assert (trouble, "no outcomes, so the click rate was not watched" in seen) == (None, True)
+
+
+@given(shown=st.integers(1, 5000), part=st.floats(0, 1))
+def test_the_upper_limit_of_a_click_rate_solves_wilsons_equation(shown, part):
+    """The limit L is where |p - L| is z standard errors of L."""
+    found = Clicks(shown, int(part * shown))
+    high = found.highest
+    assert found.rate - 1e-12 <= high <= 1 + 1e-12
+    assert (high - found.rate) ** 2 == pytest.approx(SURE**2 * high * (1 - high) / shown, abs=1e-9)
+
+
+def test_the_bound_needs_the_file_in_which_outcomes_are(tmp_path):
+    world = make_world(tmp_path)
+    world.describe("[watch]\nleast_clicks = 0.5\n")
+    with pytest.raises(SettingProblem, match=r"name its file of events in \[live\]"):
+        read_shop_file(world.file)

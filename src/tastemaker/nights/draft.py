@@ -104,6 +104,7 @@ def draft(
         "# most_errors = 0.01",
         "# most_empty = 0.05",
         "# most_p99_ms = 250",
+        "# least_clicks = 0.5            # of the click rate of the week before, from the outcomes in [live] events",
         '# key = "TASTEMAKER_KEY"        # the variable that holds a key which may read /metrics',
     ]
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from tastemaker.data.purchases import Purchases
@@ -30,7 +31,7 @@ from tastemaker.nights.steps import (
     replayed,
     version_of,
 )
-from tastemaker.nights.watch import watched
+from tastemaker.nights.watching.watch import watched
 from tastemaker.serving.models.labels import change_labels, read_labels
 from tastemaker.storage import locked, sweep
 
@@ -192,7 +193,9 @@ def _steps(
     say(f"Version {version} is {shop.publish.label}.")
     at_step("watch")
     if shop.watch.url is not None:
-        broken, seen = watched(shop.watch, model=shop.publish.name, version=version)
+        broken, seen = watched(
+            shop.watch, model=shop.publish.name, version=version, events=_events_file(shop)
+        )
         say(seen[:1].upper() + seen[1:])
         if broken is not None:
             change_labels(shop.folder, lambda labels: labels.moved_back(shop.publish.label) or labels)
@@ -202,6 +205,10 @@ def _steps(
     lists = written(shop, version, say)
     at_step("remove")
     return replace(run, outcome="published", lists=lists, removed=tuple(pruned(shop)))
+
+
+def _events_file(shop: ShopFile) -> Path | None:
+    return None if shop.live.events is None else Path(shop.place(shop.live.events))
 
 
 def _qualities(shop: ShopFile, runs: list[dict[str, Any]]) -> list[float]:

@@ -69,6 +69,7 @@ _MEANS: Final = (
     ("readonly", "was asked to change something", "a query of a log may only read"),
     ("unable to open database file", "is a file that cannot be opened", "mend its path"),
     ("file is not a database", "is a file of another kind", "mend its path"),
+    ("necessary privileges", "refuses what lets you in", "check it in the environment, and what it may read"),
     ("database is locked", "is locked by another writer", "try again when it is done"),
 )  # fmt: skip
 """Signs of a trouble, what it is, and what to do"""
@@ -79,5 +80,5 @@ def _plainly(text: str, address: Address) -> str:
     for sign, trouble, remedy in _MEANS:
         if sign in lower:
             return f"{address.label} {trouble}; {remedy}"
-    said = text.split(" Query was:")[0].removeprefix("[libpq] ").rstrip(". ")
+    said = text.split(" Query was:")[0].split(" Debug source:")[0].removeprefix("[libpq] ").rstrip(". ")
     return f"{address.label} says: {said[:400]}"

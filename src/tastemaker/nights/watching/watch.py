@@ -8,8 +8,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tastemaker.nights.shop_file import Watch
+from tastemaker.nights.watching.clicks import WEEK, Clicks, clicks_between, too_few_clicks
 
 __all__ = ["Figures", "broken", "figures", "watched"]
 
@@ -81,10 +83,20 @@ def broken(found: Figures, watch: Watch) -> str | None:
 
 
 def watched(
-    watch: Watch, *, model: str, version: int, pause: float = 5.0, sleep: Callable[[float], None] = time.sleep
+    watch: Watch,
+    *,
+    model: str,
+    version: int,
+    events: Path | None = None,
+    pause: float = 5.0,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[str | None, str]:
-    """Watch a service; return which bound it broke, or nothing, and what was seen, in a sentence."""
+    """Watch a service; return which bound it broke, or nothing, and what was seen, in a sentence.
+
+    ``events`` is the server's file of events, whose outcomes tell the click rate.
+    """
     end = time.monotonic() + 60 * watch.minutes
+    clicks = _ClickRate(watch, events, time.time_ns() // 1000)
     first: Figures | None = None
     found = Figures()
     while True:
@@ -97,17 +109,46 @@ def watched(
             now = figures(page, model=model, version=version)
             first = first or now
             found = now.since(first)
-            trouble = broken(found, watch)
+            trouble = broken(found, watch) or clicks.trouble()
             if trouble is not None:
                 return trouble, trouble
         left = end - time.monotonic()
         if left <= 0:
             p99 = "" if found.p99_ms is None else f", p99 within {found.p99_ms:g} ms"
-            return (
-                None,
-                f"watched {watch.minutes:g} minutes: {found.requests:,.0f} answers, {found.errors:,.0f} errors{p99}.",
-            )
+            counts = f"{found.requests:,.0f} answers, {found.errors:,.0f} errors{p99}{clicks.said()}"
+            return None, f"watched {watch.minutes:g} minutes: {counts}."
         sleep(min(pause, left))
+
+
+class _ClickRate:
+    """The click rate since the switch beside that of the week before."""
+
+    def __init__(self, watch: Watch, events: Path | None, switched: int) -> None:
+        self._watch, self._file, self._switched = watch, events, switched
+        self._watches = watch.least_clicks is not None and events is not None
+        self._before = self._between(switched - WEEK, switched) if self._watches else None
+
+    def trouble(self) -> str | None:
+        """Return which bound is broken."""
+        after = self._after()
+        if self._before is None or after is None or self._watch.least_clicks is None:
+            return None
+        return too_few_clicks(self._before, after, self._watch.least_clicks, self._watch.fewest_requests)
+
+    def said(self) -> str:
+        """Return what was seen of clicks, to end a sentence."""
+        if not self._watches:
+            return ""
+        after = self._after()
+        if self._before is None or after is None:
+            return ", no outcomes, so the click rate was not watched"
+        return f", click rate {after.rate:.1%} of {after.shown:,} shown, before {self._before.rate:.1%}"
+
+    def _after(self) -> Clicks | None:
+        return self._between(self._switched, 1 << 62) if self._watches else None
+
+    def _between(self, begin: int, end: int) -> Clicks | None:
+        return None if self._file is None else clicks_between(self._file, begin, end)
 
 
 def _page(watch: Watch) -> str | None:

@@ -1,0 +1,1 @@
+"""After the switch: the figures of the service against the bounds of the shop."""
