@@ -130,7 +130,16 @@ ACCIDENTS = {
 }  # fmt: skip
 
 LONG = {7: "web only", 8: "lost", 13: "scrambled", 15: "ids", 17: "worse", 19: "killed", 21: "twice"}
-SHORT = {4: "lost", 6: "scrambled", 7: "killed"}
+SHORT = {
+    4: "lost",
+    6: "scrambled",
+    7: "killed",
+    10: "web only",
+    13: "ids",
+    16: "worse",
+    19: "twice",
+    22: "killed",
+}
 """Accidents by the night"""
 
 
@@ -181,7 +190,7 @@ def life(shop: Shop, number: int, small: bool) -> tuple[str, float]:
     if number == (2 if small else 4):
         shop.join(shop.size.users // 4, 0)
         return "a campaign: a quarter more customers, three times the sales", 3.0
-    if number in ((3,) if small else (10, 11, 12)):
+    if number in ((3, 20) if small else (10, 11, 12)):
         shop.fashion[: STYLES // 2] *= 3.0
         shop.join(0, shop.size.products // 20)
         return "half of the fashion turns, with new products", 1.2

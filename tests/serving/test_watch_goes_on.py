@@ -79,6 +79,25 @@ def test_pipes_in_the_place_of_files_hang_neither_the_watch_nor_the_end(models, 
     assert server.stop() == 0  # waits for 30 seconds at most
 
 
+def test_what_readyz_says_of_a_spoilt_catalogue_or_model_names_no_folder_of_the_machine(models, tmp_path):
+    catalogue, scratch = tmp_path / "catalogue.csv", tmp_path / "scratch"
+    catalogue.write_text(f"product_id,name\n{product_id(3)},three\n")
+    scratch.mkdir()
+    with client_of(models, catalogue=catalogue, scratch=scratch, poll_seconds=0.05) as client:
+
+        def refused():
+            return client.get("/readyz").json()["models"]["recommender"].get("refused", {}).get("1", "")
+
+        catalogue.unlink()
+        os.mkfifo(catalogue)
+        until(refused)
+        assert refused().startswith("catalogue.csv is a pipe;")
+        bias = models / "recommender" / "1" / "product_bias.npy"
+        bias.write_bytes(bias.read_bytes()[:-1] + b"x")
+        until(lambda: "SHA-256" in refused())
+        assert str(tmp_path) not in client.get("/readyz").text
+
+
 def test_a_server_starts_where_pipes_stand(models, start):
     folder = models / "recommender"
     for pipe in ("rules.json", "labels.json"):

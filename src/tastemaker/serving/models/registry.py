@@ -281,7 +281,8 @@ class Registry:
             if not isinstance(error, TastemakerError | OSError | MemoryError):
                 log.exception("a version could not be loaded")
             now = self._served[name]
-            refused = {**now.refused, version: _public(error, folder)}
+            said = _public(error, folder, self._catalogue, self._scratch)
+            refused = {**now.refused, version: said}
             self._put(replace(now, loading=now.loading - {version}, refused=refused))
             self._tell(Change("refused", name, version, str(error)))
             if not isinstance(error, TastemakerError) or isinstance(error, TryLater):  # that may pass
@@ -366,9 +367,12 @@ def _check_columns(before: ProductTable, now: ProductTable) -> None:
             )
 
 
-def _public(error: BaseException, folder: Path) -> str:
-    """Return what a client may read of an error: no path of this machine."""
-    return str(error).replace(str(folder.absolute()), folder.name).replace(str(folder), folder.name)
+def _public(error: BaseException, *places: Path | None) -> str:
+    """Return what a client may read of an error: no path of this machine, of these files and folders only the names."""
+    said = str(error)
+    for place in filter(None, places):
+        said = said.replace(str(place.absolute()), place.name).replace(str(place), place.name)
+    return said
 
 
 def _without(mapping: Mapping[int, T], version: int) -> dict[int, T]:
