@@ -298,3 +298,17 @@ def test_a_sum_in_whole_numbers_is_that_of_the_rounded_weights():
     for p, q in np.argwhere(~np.isnan(found)):
         together = sum(shares[u] for u in np.flatnonzero(bought[:, p] & bought[:, q]))
         assert found[p, q] == np.float32(int(together) / 2**bits)
+
+
+def test_a_large_table_that_goes_through_files_is_the_same_bytes(monkeypatch):
+    bought = log_of()
+    made = [
+        (count, {"power": 0.4, "damping": 0.3, "partners": 6}),
+        (ridge, {"penalty": 3.0, "damping": 0.5, "neighbours": 5}),
+    ]
+    here = [make(bought, **options) for make, options in made]
+    monkeypatch.setattr(co_occurrence, "LARGE", 0)
+    monkeypatch.setattr(co_occurrence, "PRODUCTS_AT_ONCE", 3)
+    for (make, options), table in zip(made, here, strict=True):
+        assert same(make(bought, **options), table)
+    assert same(count(np.zeros((3, 4), bool), power=1, damping=0, partners=2), co_occurrence.no_memory(4))

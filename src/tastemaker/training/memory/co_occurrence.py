@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,9 @@ LONGEST = 5_000
 """Users with more distinct products say nothing about which of them go together; they are passed over."""
 
 PRODUCTS_AT_ONCE = 1 << 12
+
+LARGE = 512 << 20
+"""Bytes of a table above which its blocks go to files: such a table is one of 65,000 products with 1,000 partners each."""
 
 RIDGE_POOL = 1_000
 """A product's neighbours, and the purchases they have in common, are looked up among at most this many of its partners."""
@@ -206,18 +210,64 @@ def partners_among(
 
 
 def by_blocks(find: object, products: int, most: int, pool: ThreadPool) -> tuple[Offsets, Rows, Floats]:
-    """Run a kernel over blocks of products; each output row has room for the longest result, and the gaps are closed afterwards."""
-    rows, values, counts = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
+    """Run a kernel over blocks of products; each output row has room for the longest result, and the gaps are closed afterwards.
+
+    Of a large table, what blocks found goes to temporary files and is mapped from there: the table never stands in memory twice,
+    and the system may drop its pages.
+    """
+    spooled = products * most * 8 > LARGE
+    counts = [np.zeros(0, np.int64)]
+    rows, values = (
+        (Spooled if spooled else Gathered)(np.int32),
+        (Spooled if spooled else Gathered)(np.float32),
+    )
     for low in range(0, products, PRODUCTS_AT_ONCE):
         size = min(PRODUCTS_AT_ONCE, products - low)
         found, value = np.empty((size, most), np.int32), np.empty((size, most), np.float32)
         count = np.zeros(size, np.int64)
         pool.run(_shifted(find, low, found, value, count), size)
         kept = np.arange(most) < count[:, None]
-        rows.append(found[kept])
-        values.append(value[kept])
+        rows.add(found[kept])
+        values.add(value[kept])
         counts.append(count)
-    return offsets_of(np.concatenate(counts)), np.concatenate(rows), np.concatenate(values)
+    return offsets_of(np.concatenate(counts)), rows.whole(), values.whole()
+
+
+class Gathered:
+    """An array that grows by parts, in memory."""
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self._parts: list[AnyArray] = [np.zeros(0, dtype)]
+
+    def add(self, part: AnyArray) -> None:
+        """Append a part."""
+        self._parts.append(part)
+
+    def whole(self) -> AnyArray:
+        """Return all parts, one after the other."""
+        return np.concatenate(self._parts)
+
+
+class Spooled:
+    """An array that grows by parts in a temporary file, which has no name and ends with the array."""
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self._dtype = dtype
+        self._file = tempfile.TemporaryFile(prefix="tastemaker-")  # noqa: SIM115  (it lasts as long as the array)
+        self._length = 0
+
+    def add(self, part: AnyArray) -> None:
+        """Append a part."""
+        np.ascontiguousarray(part, self._dtype).tofile(self._file)
+        self._length += len(part)
+
+    def whole(self) -> AnyArray:
+        """Return all parts, one after the other, mapped."""
+        with self._file as file:  # which the map outlasts
+            file.flush()
+            if not self._length:
+                return np.zeros(0, self._dtype)
+            return np.asarray(np.memmap(file, self._dtype, mode="c", shape=(self._length,)))
 
 
 def _shifted(find: object, shift: int, found: Rows, value: Floats, count: Offsets) -> Task:
