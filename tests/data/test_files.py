@@ -180,7 +180,7 @@ def test_a_space_before_a_quoted_field_is_no_part_of_it(tmp_path: Path):
         ('a,1\nb,"2\nc,3\n', "the row of line 3 that never closes"),
         ('a,"1"x\nb,2\n', "the row of line 2 that stands alone"),
         ('a,1\n"b,2\nc",3,4\n', "line 3 has 3 fields where the first has 2"),
-        ("a,1\nb\n", "line 3 has 1 fields where the first has 2"),
+        ("a,1\nb\n", "line 3 has 1 field where the first has 2"),
     ],
 )
 def test_a_broken_row_is_refused_with_its_line(tmp_path: Path, body: str, says: str):
@@ -341,6 +341,20 @@ def test_types_and_columns_of_json_lines_may_come_late(tmp_path: Path):
     assert rows(written(tmp_path / "b.jsonl", spaced))[-1] == ("guest", "3", "1.5")
 
 
+def test_json_of_other_programs_is_read_or_its_fault_is_named(tmp_path: Path):
+    lines = '{"user":1,"item":"ä"}\n{"user":2,"item":"b"}\n'
+    (tmp_path / "a.jsonl").write_text(lines, encoding="utf-16")
+    assert len(read_purchases(tmp_path / "a.jsonl")) == 2
+    odd = written(tmp_path / "b.jsonl", '{"user":1,"item":1}\n' * 9 + '{"user":true,"item":2}\n')
+    assert read_purchases(odd).users.ids.to_list() == ["1", "true"]
+    nan = written(tmp_path / "c.jsonl", '{"user":1,"item":2,"quantity":NaN}\n')
+    assert "line 1 is not one whole JSON object, for JSON has no NaN" in refusal(nan)
+    twice = written(tmp_path / "d.json", '{"columns":["user","item","item"],"data":[[1,2,3]]}')
+    with pytest.raises(ColumnProblem, match="2 columns called 'item'"):
+        read_purchases(twice)
+    assert "holds JSON, whatever its name says" in refusal(written(tmp_path / "e.csv", lines))
+
+
 def test_keys_within_nested_objects_and_texts_are_no_columns(tmp_path: Path):
     record = {"user_id": 1, "product_id": 2, "meta": {"user": 5, "tags": ['"x":']}, "note": 'a "y": b'}
     opened = open_source(written(tmp_path / "a.jsonl", lines([record] * 3)))
@@ -433,6 +447,24 @@ def test_folders_named_key_and_value_become_columns(tmp_path: Path):
         (tmp_path / "log" / f"country={country}").mkdir(parents=True)
         pl.DataFrame({"user_id": [user]}).write_parquet(tmp_path / "log" / f"country={country}" / "a.parquet")
     assert sorted(rows(tmp_path / "log", ["user_id", "country"])) == [("u1", "DE"), ("u2", "F R"), ("u3", "")]
+
+
+def test_numbers_that_folders_are_called_by_are_integers_and_empty_parts_are_said(tmp_path: Path):
+    for user in (7, 8):
+        (tmp_path / "log" / f"user_id={user}").mkdir(parents=True)
+        pl.DataFrame({"item": [1]}).write_parquet(tmp_path / "log" / f"user_id={user}" / "a.parquet")
+    (tmp_path / "log" / "user_id=7" / "b.parquet").write_bytes(b"")
+    log = read_purchases(tmp_path / "log")
+    assert log.users.ids.to_list() == [7, 8]
+    assert "1 part of the log, such as log/user_id=7/b.parquet, holds nothing" in log.read.warnings[0]
+
+
+def test_large_integers_beside_fractions_are_refused_before_two_become_one(tmp_path: Path):
+    for name, ids in (("a", [2**60, 2**60 + 1]), ("b", [1.0, 2.0])):
+        pl.DataFrame({"user_id": ids, "item": [1, 2]}).write_parquet(tmp_path / f"{name}.parquet")
+    parts = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    with pytest.raises(ColumnProblem, match=r"Int64 in a\.parquet and Float64 in b\.parquet"):
+        read_purchases(parts)
 
 
 def test_parts_of_different_types_meet_or_are_refused_by_name(tmp_path: Path):

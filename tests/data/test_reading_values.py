@@ -178,6 +178,26 @@ def test_quantities_are_read_as_the_whole_column_allows(texts: list[object], exp
     assert quantities(texts) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1,00,000", 100_000),
+        (",5", 0.5),
+        ("1 000", 1_000),
+        ("12\u202f345,5", 12_345.5),
+        ("2 3", None),
+        ("1_0", None),
+    ],
+)
+def test_thousands_are_parted_by_three_or_as_in_india_and_by_nothing_else(text: str, value: float | None):
+    log = {"user": ["a", "b"], "item": [1, 2], "qty": [text, "1.5"]}
+    log["qty"][1] = "1,5" if text.endswith(",5") else "1.5"
+    read = tm.read_purchases(pl.DataFrame(log))
+    assert read.read.unreadable_quantity == (value is None)
+    assert read.quantities is not None
+    assert read.quantities.tolist()[:-1] == ([] if value is None else [value])
+
+
 def test_a_quantity_that_cannot_be_read_is_not_called_a_return():
     log = tm.read_purchases(
         pl.DataFrame({"user": [1, 2, 3, 4], "item": 1, "qty": ["2", "many", "-1", "(3)"]})
@@ -281,6 +301,8 @@ def test_kinds_that_name_no_purchase_are_refused():
         tm.Reading(event_column="event")
     with pytest.raises(SettingProblem, match="but no purchase"):
         tm.Reading(event_column="event", events={"view": ("view",)})
+    with pytest.raises(SettingProblem, match="'sold' means purchase and view; a word means one kind"):
+        tm.Reading(event_column="event", events={"purchase": ("sold",), "view": ("view", "sold")})
     with pytest.raises(ColumnProblem, match=r"no row of .* is a purchase: column 'event' holds"):
         tm.read_purchases(EVENTS, reading=tm.Reading(event_column="event", events={"purchase": ("sold",)}))
     with pytest.raises(ColumnProblem, match=r"no column 'kind' \(event_column=…\)"):
@@ -317,6 +339,12 @@ def test_a_column_of_kinds_or_states_that_is_not_used_is_doubted():
     undone, _dated = doubts(log | {"Cancelled at": [None, None, "2024-01-01", None]})
     assert "filled in 1 of 4 rows" in undone
     assert doubts(log | {"colour": ["red", "blue", "red", "red"], "state": ["NY", "CA", "CA", "NY"]}) == ()
+    (doubt,) = doubts(log | {"behavior_type": [1, 4, 3, 1]})
+    assert "column 'behavior_type' looks like a kind of event or a status (1 2, 3 1, 4 1)" in doubt
+    (doubt,) = doubts(log | {"status": ["bezahlt", "storniert", "bezahlt", "bezahlt"]})
+    assert "status = bezahlt" in doubt  # the one word that is not known to be no purchase
+    (doubt,) = doubts(log | {"status": ["bezahlt", "storniert", "bezahlt", "offen"]})
+    assert "status = WORD" in doubt
 
 
 def test_an_id_for_each_order_beside_one_for_each_customer_is_doubted():
@@ -328,6 +356,9 @@ def test_an_id_for_each_order_beside_one_for_each_customer_is_doubted():
 def test_dates_that_no_role_reads_are_doubted():
     (doubt,) = doubts({"user": ["a", "b"], "item": [1, 2], "shipped": ["2024-01-01", "2024-02-01"]})
     assert "no times are read, though column 'shipped' holds dates" in doubt
+    (doubt,) = doubts({"user": ["a", "b"], "item": [1, 2], "bought_on": [1_672_740_000, 1_672_750_000]})
+    assert "no times are read, though column 'bought_on' holds dates" in doubt
+    assert doubts({"user": ["a", "b"], "item": [1, 2], "phone": [1_672_740_000, 1_672_750_000]}) == ()
 
 
 def test_guests_under_one_id_and_rows_that_repeat_as_a_whole_are_doubted():
@@ -427,6 +458,17 @@ def test_integers_name_columns_and_missing_ids_are_missing():
     log = tm.read_purchases(frame, columns=tm.Columns(user="0", product="1"))
     assert pairs(log) == [("a", 1)]
     assert (log.read.without_user, log.read.without_product) == (1, 1)
+
+
+def test_frames_of_odd_values_are_read_or_refused_in_a_sentence():
+    mixed = pd.DataFrame({"user": pd.Series([np.int64(7), "guest"], dtype=object), "item": [1, 2]})
+    assert pairs(tm.read_purchases(mixed)) == [(7, 1), ("guest", 2)]
+    days = pd.DataFrame({"user": [1], "item": [2], "time": pd.PeriodIndex(["2023-01-05"], freq="D")})
+    assert tm.read_purchases(days).read.as_dict()["time"]["first"].startswith("2023-01-05")
+    with pytest.raises(ColumnProblem, match="half of a letter"):
+        tm.read_purchases({"user": ["\ud800", "\ud801"], "item": [1, 2]})
+    with pytest.raises(DataError, match="from an empty list"):
+        tm.read_purchases([])
 
 
 def test_flags_of_the_command_line_are_arguments_and_an_unknown_one_names_the_nearest():

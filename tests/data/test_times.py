@@ -401,3 +401,85 @@ def test_who_needs_no_times_is_not_asked_for_their_order():
     held = tm.read_held_out(log, model.users, model.products, needs_times=False).purchases
     assert held.times is None
     assert any("no times are read, for nothing tells" in warning for warning in held.read.warnings)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Sat Jan  1 12:00:00 2011", NOON),
+        ("Sat Jan 01 12:00:00 UTC 2011", NOON),
+        ("Sat Jan 01 07:00:00 EST 2011", NOON),
+        ("Sat Jan 01 14:00:00 +0200 2011", NOON),
+        ("Jan-01-2011", MIDNIGHT),
+        ("2011-01-01 12.00.00", NOON),
+        ("2011-01-01 14:00 GMT+2", NOON),
+        ("2011-01-01 14:00 UTC+02:00", NOON),
+    ],
+)
+def test_times_of_other_programs_are_read(text: str, expected: int):
+    assert moments([text, text]) == [expected] * 2
+    assert moments(["13. 1. 2011", "1. 1. 2011"]) == [MIDNIGHT + 12 * DAY, MIDNIGHT]
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("%y%m%d", "yymmdd"),
+        ("%d%m%Y", "ddmmyyyy"),
+        ("%m%d%Y", "mmddyyyy"),
+        ("%d%m%y", "ddmmyy"),
+        ("%m%d%y", "mmddyy"),
+    ],
+)
+def test_dates_in_digits_are_no_steps_in_whatever_order(form: str, name: str):
+    days = [date(2023, 1, 5) + timedelta(days=3 * place) for place in range(100)]
+    log = read([day.strftime(form) for day in days])
+    assert log.times is not None
+    assert log.times.tolist() == [(day - date(1970, 1, 1)).days * DAY for day in days]
+    assert log.read.time is not None
+    assert log.read.time.written_as.startswith(f"{name}, as ")
+
+
+def test_digits_that_two_orders_fit_are_a_question_and_small_numbers_steps():
+    with pytest.raises(
+        TimesUndecided, match=r"are ddmmyyyy or mmddyyyy: 2 of 2 rows fit both .* time_unit='steps'"
+    ):
+        read(["05012023", "07022023"])
+    assert moments(["05012023", "07022023"], tm.Reading(time_format="%d%m%Y"))[0] == 19_362 * DAY
+    for numbers in (range(100_000, 100_300), [239_901, 239_902]):
+        log = read(list(numbers))
+        assert log.read.time is not None
+        assert log.read.time.unit == "steps"
+
+
+def test_years_of_two_digits_in_front_beside_years_of_four_behind_are_refused():
+    with pytest.raises(ColumnProblem, match="mixes two orders"):
+        read(["23-01-28", "23-02-28", "28-01-2023", "27-02-2023"] * 10)
+
+
+def test_a_column_with_many_unreadable_times_is_refused_with_examples_and_a_few_are_counted():
+    good, bad = ["2023-01-05 13:00"] * 6, ["13:00 PM 2023"] * 2
+    with pytest.raises(
+        ColumnProblem, match=r"in 2 of 8 rows .* holds a value that is no time \('13:00 PM 2023'\)"
+    ):
+        read(good + bad)
+    assert read(good + bad[:1]).read.without_time == 1
+    with pytest.raises(ColumnProblem, match=r"\('2023-01-05 13:00'\) in the format %d.%m.%Y"):
+        read(good, tm.Reading(time_format="%d.%m.%Y"))
+    with pytest.raises(SettingProblem, match="is no format of times"):
+        read(good, tm.Reading(time_format="%Q"))
+
+
+def test_times_that_most_rows_lack_are_not_read_unless_they_are_named():
+    late = [None, None, None, "2023-01-05"]
+    log = read(late)
+    assert (len(log), log.times) == (4, None)
+    assert "column 'time' was found by its name, but 1 of 4 rows has one" in " ".join(log.read.warnings)
+    assert len(read(late, time="time")) == 1
+
+
+@pytest.mark.parametrize("filler", ["0001-01-01T00:00:00", "1753-01-01 00:00:00", "0001-01-01"])
+def test_the_first_dates_of_databases_stand_for_no_time(filler: str):
+    log = read(["2023-01-05", filler, "2023-01-06"], time="time")
+    assert log.read.without_time == 1
+    assert "stands for no time" in " ".join(log.read.warnings)

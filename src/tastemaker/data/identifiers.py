@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
+import numpy as np
 import polars as pl
 
 from tastemaker.errors import ColumnProblem
@@ -191,6 +192,10 @@ def series_of_objects(values: list[object]) -> pl.Series:
         texts = [value.decode() if isinstance(value, bytes) else value for value in texts]
     try:
         return pl.Series("id", texts)
+    except UnicodeEncodeError as error:
+        raise ColumnProblem(
+            f"{error.object!r} holds half of a letter (a surrogate without its other half), which is no text; mend it."
+        ) from None
     except (TypeError, pl.exceptions.PolarsError) as error:
         kinds = ", ".join(sorted(kind.__name__ for kind in types))
         raise ColumnProblem(
@@ -203,6 +208,8 @@ def _plain(value: object) -> object:
         return str(value)
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
+    if isinstance(value, np.integer | np.floating | np.str_):
+        value = value.item()
     return None if isinstance(value, float) and value != value else value  # NaN differs from itself
 
 

@@ -29,7 +29,11 @@ REASONS = {
     "quantity_out_of_range": "with a quantity below 1e-9 or above 1e9",
 }
 
-REFUNDS = {"taken_back": "taken back by a refund", "refunds": "refunds"}
+REFUNDS = {
+    "taken_back": "taken back by a refund",
+    "refunds": "refunds",
+    "other_events": "events of other kinds",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,4 +223,4 @@ def _list(names: Sequence[str]) -> str:
     return f"Its columns are {shown}{more}."
 
 
-_IGNORED = str.maketrans("", "", "_- .")
+_IGNORED = str.maketrans("", "", "_- .\u00a0\u200b\ufeff")

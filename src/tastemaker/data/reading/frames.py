@@ -92,9 +92,15 @@ def _of_pandas(frame: Any) -> Source:
 
 
 def _of_pandas_column(column: Any, name: str) -> pl.Series:
+    if getattr(column.dtype, "name", "").startswith("period"):
+        column = column.dt.to_timestamp()
     if column.dtype == object:
         return series_of_objects(column.tolist()).alias(name)
-    return cast("pl.Series", pl.from_pandas(column.reset_index(drop=True), nan_to_null=True)).alias(name)
+    try:
+        series = cast("pl.Series", pl.from_pandas(column.reset_index(drop=True), nan_to_null=True))
+    except UnicodeEncodeError:
+        series = series_of_objects(column.tolist())  # which says what is wrong
+    return series.alias(name)
 
 
 def _of_sparse(matrix: Any) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
@@ -92,6 +93,11 @@ class Reading:
             raise SettingProblem(
                 "event_column and events belong together: the column that tells the kind of each row, and the words of each kind."
             )
+        words = Counter(word for each in self.events.values() for word in set(each))
+        twice = next((word for word, kinds in words.items() if kinds > 1), None)
+        if twice is not None:
+            kinds = " and ".join(name for name, each in self.events.items() if twice in each)
+            raise SettingProblem(f"events says that {twice!r} means {kinds}; a word means one kind.")
         if self.events and "purchase" not in self.events:
             raise SettingProblem(
                 f"events names {', '.join(self.events)}, but no purchase; say which words mean one, such as purchase=bought."

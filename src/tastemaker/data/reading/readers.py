@@ -166,7 +166,9 @@ def open_rows(source: Readable, columns: Columns, reading: Reading, *, needs_tim
             opened, chosen, further=further, columns=columns, reading=reading, needs_times=needs_times
         )
         used = [*rows.chosen.present().values(), *further]
-        doubts = tuple(doubts_of_columns(opened, rows.chosen, used=used, reads_times=columns.time != ""))
+        said = any(warning.startswith("no times are read") for warning in rows.warnings)
+        reads_times = columns.time != "" and not said
+        doubts = tuple(doubts_of_columns(opened, rows.chosen, used=used, reads_times=reads_times))
     return replace(rows, warnings=rows.warnings + doubts)
 
 
@@ -182,7 +184,7 @@ def _choose(source: Source, columns: Columns, reading: Reading) -> Chosen:
             source.names, replace(columns, user="1", product="2", time=time), label=source.label
         )
     raise ColumnProblem(
-        f"{source.label} has no header that names a user or a product, and {len(source.names)} columns; its "
+        f"{source.label} has no header that names a user or a product, and {counted(len(source.names), 'column')}; its "
         f"first line is {', '.join(map(repr, source.head[0]))}. Name the columns by header or by position: "
         "--user-column 1 --product-column 2."
     )

@@ -76,6 +76,8 @@ def for_caller(text: str) -> str:
 
     >>> for_caller("read none with --time-column '', or say --day-first.")
     "read none with time_column='', or say day_first=True."
+    >>> for_caller("read purchases with --event 'purchase=bought'.")
+    "read purchases with events={'purchase': 'bought'}."
     """
     return text if _flags.get() else _FLAG.sub(_argument, text)
 
@@ -102,6 +104,9 @@ def _argument(found: re.Match[str]) -> str:
     if flag not in ARGUMENTS:
         return found[0]
     text = ARGUMENTS[flag]
+    if flag == "--event" and value and "=" in value:
+        kind, _, words = value.strip("'").partition("=")
+        return f"events={{{kind!r}: {words!r}}}"
     if "{}" not in text:
         return text.format() + (f" {value}" if value else "")
     if value is not None and not value.startswith("'"):

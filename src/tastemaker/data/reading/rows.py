@@ -107,6 +107,13 @@ def read_rows(
     table, times, warnings = _with_times(
         frame, expressions, chosen, label=label, reading=reading, needed=needs_times
     )
+    if times is not None and columns.time is None and _is_mostly_empty(times):
+        known = int(times.known.sum())
+        warnings.append(
+            f"no times are read: column {chosen.time!r} was found by its name, but {known:,} of {len(table):,} rows "
+            f"{'has' if known == 1 else 'have'} one; read it, without the rows that have none, with --time-column '{chosen.time}'."
+        )
+        times = None
     if times is None and chosen.time is not None:
         chosen = Chosen(chosen.user, chosen.product, None, chosen.quantity)
     ids = _coded(source, chosen, plans, table, schema, reading)
@@ -127,7 +134,7 @@ def read_rows(
         **found, warnings=tuple(warnings) + _told(ids, times, quantities, kinds, reading),
         context=reading.context, event=reading.event_column, weight=reading.weight_column,
     )  # fmt: skip
-    _refuse_unusable(rows, columns, label)
+    _refuse_unusable(rows, columns, reading, label)
     if not rows.bought.any():
         raise NoPurchases(f"no purchase is left of {label}: {rows.summary().sentence()}")
     return rows
@@ -203,6 +210,11 @@ def _with_times(
         return table, None, [f"no times are read, for {error}"]
 
 
+def _is_mostly_empty(times: SettledTimes) -> bool:
+    """Tell whether most rows have nothing where a time may stand, as in a log that got its times late."""
+    return 2 * (len(times.known) - int(times.known.sum()) - times.unreadable) > len(times.known) > 0
+
+
 def _kept(
     ids: dict[Noun, CodedIds],
     times: SettledTimes | None,
@@ -262,14 +274,20 @@ def _told(
     return tuple(told)
 
 
-def _refuse_unusable(rows: Rows, columns: Columns, label: str) -> None:
-    """Raise `ColumnProblem` when a named column of times has an unusable value, or a found column hardly any value."""
+MANY_UNREADABLE = 0.2
+"""So great a share of the given times may be unreadable, and is counted; a greater one is refused."""
+
+
+def _refuse_unusable(rows: Rows, columns: Columns, reading: Reading, label: str) -> None:
+    """Raise `ColumnProblem` when a named column of times has an unusable value, or a found column hardly any or many."""
     for role, settled in (("time", rows.times), ("quantity", rows.quantities)):
         if settled is None or not len(rows):
             continue
         missing = int((~settled.known).sum())
         named = columns.named(role) is not None  # type: ignore[arg-type]
-        strict = named and role == "time"
+        given = settled.unreadable + int(settled.known.sum())
+        many = settled.unreadable > max(1, MANY_UNREADABLE * given)
+        strict = role == "time" and (named or many)
         if (
             settled.unreadable
             if strict
@@ -277,6 +295,9 @@ def _refuse_unusable(rows: Rows, columns: Columns, label: str) -> None:
         ):
             count = settled.unreadable if strict else missing
             what = f"a value that is no {role}" if strict else f"no {role}"
+            if strict and isinstance(settled, SettledTimes) and settled.examples:
+                what += f" ({', '.join(map(repr, settled.examples))})"
+                what += f" in the format {reading.time_format}" if reading.time_format else ""
             flag = FLAGS[role]  # type: ignore[index]
             format_flag = ", say how they are written with --time-format" if role == "time" else ""
             raise ColumnProblem(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,7 +27,8 @@ from tastemaker.data.reading.files.typed import open_arrow, open_parquet, open_w
 from tastemaker.data.reading.frames import open_frame
 from tastemaker.data.reading.options import Reading
 from tastemaker.data.reading.together import joined_to, keyed, met, together
-from tastemaker.errors import SettingProblem, UnreadableFile
+from tastemaker.display import counted
+from tastemaker.errors import DataError, SettingProblem, UnreadableFile
 
 __all__ = ["Readable", "Source", "open_source", "translated"]
 
@@ -45,7 +47,7 @@ KINDS: Final[dict[str, Kind]] = {
 }  # fmt: skip
 
 SPOKEN: Final[dict[Kind, str]] = {
-    "parquet": "Parquet", "arrow": "Arrow", "workbook": "a workbook", "csv": "text", "json": "JSON",
+    "parquet": "Parquet", "arrow": "Arrow", "workbook": "Excel", "csv": "text", "json": "JSON",
 }  # fmt: skip
 
 BINARY: Final = ("parquet", "arrow", "workbook")
@@ -69,6 +71,10 @@ def open_source(
     """
     spool = Spool()
     parts = list(source) if isinstance(source, list | tuple) else [source]
+    if not parts:
+        raise DataError(
+            "purchases cannot be read from an empty list; give a path, a frame, or several of them."
+        )
     if (reading.query or reading.table) and not any(map(is_address, parts)):
         raise SettingProblem(
             "--query and --table speak of a database; give one as the log, such as postgresql://HOST/DATABASE."
@@ -110,10 +116,23 @@ def _opened(part: Any, spool: Spool, columns: Columns, reading: Reading, asks: b
     else:
         with translated(shown(part)):
             places = places_of(part)
+    places, notes = _filled(places)
     for place in places:
         with translated(place.label):
             for inside in unpacked(_reachable(place, spool), spool, _checked(place.label)):
-                yield keyed(_open_place(inside, spool, columns, reading, asks), inside.keys)
+                opened = keyed(_open_place(inside, spool, columns, reading, asks), inside.keys)
+                yield replace(opened, notes=(*notes, *opened.notes))
+                notes = ()
+
+
+def _filled(places: Sequence[Place]) -> tuple[Sequence[Place], tuple[str, ...]]:
+    """Return the parts of a log that hold something; the empty ones, as Spark writes them, are said."""
+    empty = [place for place in places if place.path.is_file() and not place.path.stat().st_size]
+    if not empty or len(empty) == len(places):
+        return places, ()
+    hold = "holds nothing and was" if len(empty) == 1 else "hold nothing and were"
+    note = f"{counted(len(empty), 'part')} of the log, such as {empty[0].label}, {hold} passed over."
+    return [place for place in places if place not in empty], (note,)
 
 
 def _reachable(place: Place, spool: Spool) -> Place:
@@ -175,6 +194,8 @@ def _kind(place: Place, start: bytes) -> Kind:
             )
         if said is None:
             return seen or "csv"
+    if said == "csv" and seen == "json" and _JSON.match(start):
+        raise UnreadableFile(f"{place.label} holds JSON, whatever its name says; rename it to end in .json.")
     if said in BINARY and seen != said:
         raise UnreadableFile(f"{place.label} does not hold {SPOKEN[said]} data, whatever its name says.")
     if seen in BINARY and seen != said:
@@ -182,6 +203,8 @@ def _kind(place: Place, start: bytes) -> Kind:
         raise UnreadableFile(f"{place.label} holds {SPOKEN[seen]} data; rename it to end in {ENDING[seen]}.")
     return said
 
+
+_JSON: Final = re.compile(rb"(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*\"[^\"]*\"\s*:")
 
 PACKED: Final = (".gz", ".zst", ".bz2", ".xz", ".zip")
 ENDING: Final = {"parquet": ".parquet", "arrow": ".arrow", "workbook": ".xlsx"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,18 +21,26 @@ __all__ = ["joined_to", "keyed", "met", "together"]
 
 def keyed(source: Source, keys: Sequence[tuple[str, str | None]]) -> Source:
     """Return a source with the columns that the names of its folders hold; a column of the file itself is preferred."""
-    added = {name: value for name, value in keys if name not in source.names}
-    if not added:
+    given = {name: value for name, value in keys if name not in source.names}
+    if not given:
         return source
+    added = {name: value if source.is_text else _typed(value) for name, value in given.items()}
 
     def select(wanted: Sequence[str]) -> pl.LazyFrame:
         own = [name for name in wanted if name not in added] or [source.names[0]]
         frame = source.select(own).with_columns(
-            pl.lit(added[name], dtype=pl.String).alias(name) for name in wanted if name in added
+            pl.lit(added[name], dtype=pl.Int64 if isinstance(added[name], int) else pl.String).alias(name)
+            for name in wanted
+            if name in added
         )
         return frame.select(wanted)
 
     return replace(source, names=(*source.names, *added), select=select)
+
+
+def _typed(value: str | None) -> str | int | None:
+    """Return what the name of a folder says, as an integer where it is written as one."""
+    return int(value) if value is not None and re.fullmatch(r"0|-?[1-9]\d{0,17}", value) else value
 
 
 def together(sources: Sequence[Source], *, label: str) -> Source:
@@ -99,7 +108,7 @@ def _alike(
     frames: Sequence[pl.LazyFrame], sources: Sequence[Source], wanted: Sequence[str], is_text: bool
 ) -> list[pl.LazyFrame]:
     """Return the frames with each column in one type for all."""
-    schemas = []
+    schemas: list[pl.Schema] = []
     for frame, source in zip(frames, sources, strict=True):
         with translated(source.label):
             schemas.append(frame.collect_schema())
@@ -107,12 +116,35 @@ def _alike(
         name: _common([schema[name] for schema in schemas], name, sources, is_text)
         for name in dict.fromkeys(wanted)
     }
+    for name, dtype in common.items():
+        if dtype.is_float():
+            _refuse_inexact(name, frames, [schema[name] for schema in schemas], sources)
     return [
         frame.with_columns(
             _cast(name, schema[name], dtype) for name, dtype in common.items() if schema[name] != dtype
         )
         for frame, schema in zip(frames, schemas, strict=True)
     ]
+
+
+EXACT: Final = 2**53
+"""Up to here a float holds every integer"""
+
+
+def _refuse_inexact(
+    name: str, frames: Sequence[pl.LazyFrame], dtypes: Sequence[pl.DataType], sources: Sequence[Source]
+) -> None:
+    """Raise `ColumnProblem` where integers beside fractions are too large to stay what they are: two ids would become one."""
+    for frame, dtype, source in zip(frames, dtypes, sources, strict=True):
+        if not dtype.is_integer() or _bits(dtype) <= 32:
+            continue
+        value = pl.col(name)
+        with translated(source.label):
+            large = (
+                frame.select(((value > EXACT) | (value < -EXACT)).any()).collect(engine="streaming").item()
+            )
+        if large:
+            raise _differ(name, dtypes, sources)
 
 
 def _common(

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
-from tastemaker.data.reading.columns import Columns, plays_a_role
+from tastemaker.data.reading.columns import Columns, distinct_names, plays_a_role
 from tastemaker.data.reading.files.limits import CHUNK, LARGEST_DOCUMENT, LONGEST_LINE, MOST_COLUMNS
 from tastemaker.data.reading.files.places import Place
 from tastemaker.data.reading.files.source import Source, settled, translated
@@ -38,8 +38,14 @@ def is_document(path: Path, start: bytes) -> bool:
     if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         return True
     with path.open("rb") as file:
-        first = _next_filled(file)
-        second = _next_filled(file)
+        if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+            lines = (line for line in start.decode("utf-16", errors="ignore").split("\n") if line.strip())
+            first, second = (next(lines, "").encode("utf-8") for _ in range(2))
+            if first[:1] == b"[":
+                return True
+        else:
+            first = _next_filled(file)
+            second = _next_filled(file)
     try:
         content = orjson.loads(first.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError:
@@ -88,8 +94,15 @@ class _Lines:
                 self._parse(wanted)
                 return
             self._refuse_mixed_shapes(wanted)
-            with translated(self.label):
-                raise error
+            mixed = [name for name in wanted if not self.schema[name].is_nested()]
+            if all(self.schema[name] == pl.String for name in mixed):
+                with translated(self.label):
+                    raise error
+            self.schema |= dict.fromkeys(
+                mixed, pl.String()
+            )  # such as true beside 7, which no other type holds
+            self._parse(wanted)
+            return
         self.columns = frozenset(wanted)
 
     def _settled(self, wanted: list[str]) -> pl.LazyFrame:
@@ -106,6 +119,8 @@ class _Lines:
                 content = orjson.loads(line)
             except orjson.JSONDecodeError as error:
                 what = "nested too deeply" if "depth" in str(error) else "not one whole JSON object"
+                if re.search(rb"[:,\[]\s*-?(NaN|Infinity)\s*[,}\]]", line):
+                    what += ", for JSON has no NaN or Infinity (null means nothing)"
                 raise UnreadableFile(
                     f"{self.label} is broken: line {number:,} is {what}: {_short(line)}; mend the line, or take it out."
                 ) from None
@@ -376,7 +391,7 @@ def _frame_of(content: Any, columns: Columns, label: str) -> tuple[pl.DataFrame,
         _check_rows(content, width, label)
         return _of_rows(content, [str(place + 1) for place in range(width)]), False, orient
     if orient == "split":
-        titles = [str(name) for name in content["columns"]]
+        titles = list(distinct_names([str(name) for name in content["columns"]]))
         _check_rows(content["data"], len(titles), label)
         return _of_rows(content["data"], titles), True, orient
     if orient == "table":

@@ -93,7 +93,7 @@ _PLAIN: Final = (
     (r"zip file|bad (magic|CRC)|truncated", "what is packed in it is damaged or cut; pack it anew"),
     (r"depth ?limit|recursion", "its JSON is nested too deeply for a log; write one flat object a row"),
     (r"^parquet|thrift|out of spec|page header|magic", "its Parquet data are damaged or cut; write it anew"),
-    (r"ipc|flatbuffer|arrow file", "its Arrow data are damaged or cut; write it anew"),
+    (r"ipc|flatbuffer|arrow file|out-of-spec|Invalid(Footer|Schema)", "its Arrow data are damaged or cut; write it anew"),
     (r"compressed file ended|crc|not a gzipped|deflate", "what is packed in it is damaged or cut; pack it anew"),
     (r"corrupt|invalid (block|data|stored|distance|code)|decompress|zstd|lzma|-3 while",
      "what is packed in it is damaged or cut; pack it anew"),

@@ -30,6 +30,10 @@ MOST_KINDS: Final = 25
 """A column that tells kinds apart has at most this many distinct words."""
 
 
+MOST_CODES: Final = 10
+"""Numbers that tell kinds apart are at most so many"""
+
+
 MOST_REPEATED: Final = 0.005
 """So small a share of the rows may repeat others as a whole before it is said."""
 
@@ -62,6 +66,7 @@ ID_NAMES: Final = re.compile(
     r"customer|user|client|member|account|buyer|visitor|person|household|shopper|email|kunde|order|invoice|basket|session|receipt|"
     r"(^|[_ ])id$|[a-z]I[dD]$", re.IGNORECASE
 )  # fmt: skip
+MOMENT_NAMES: Final = re.compile(r"time|date|day|stamp|epoch|moment|([ _]|^)(at|on|ts|when)$", re.IGNORECASE)
 PEOPLE: Final = re.compile(
     r"customer|user|client|member|account|buyer|person|household|shopper|email|kunde", re.IGNORECASE
 )
@@ -78,7 +83,7 @@ def doubts_of_columns(
         if doubt:
             yield doubt
     if reads_times and chosen.time is None:
-        dated = [name for name in unused if _holds_dates(sample[name])]
+        dated = [name for name in unused if _holds_dates(sample[name]) or _holds_moments(sample[name])]
         if dated:
             names = ", ".join(map(repr, dated[:3]))
             hold = f"columns {names} hold" if len(dated) > 1 else f"column {names} holds"
@@ -179,25 +184,31 @@ def _sample(source: Source, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _kinds_doubt(source: Source, name: str, sample: pl.Series) -> str | None:
-    if sample.dtype not in (pl.String, pl.Categorical, pl.Enum):
+    is_kind = KIND_NAMES.match(name.replace(" ", "_"))
+    if sample.dtype not in (pl.String, pl.Categorical, pl.Enum) and not (
+        sample.dtype.is_integer() and is_kind
+    ):
         return None
     words = {str(value).strip().lower() for value in sample.drop_nulls().unique().to_list()} - {""}
     if not 1 <= len(words) <= MOST_KINDS:
         return None
     other, known = words & OTHER_EVENTS, words & (OTHER_EVENTS | PURCHASES)
     named = EVENT_NAMES.search(name) is not None
-    few_words = len(words) > 1 and all(
-        re.fullmatch(r"[\w -]{2,30}", word) and not word.isdigit() for word in words
+    few_words = len(words) > 1 and (
+        all(re.fullmatch(r"[\w -]{2,30}", word) and not word.isdigit() for word in words)
+        or (len(words) <= MOST_CODES and all(map(str.isdigit, words)))
     )
-    if not (
-        (other and (named or len(known) > 1)) or (KIND_NAMES.match(name.replace(" ", "_")) and few_words)
-    ):
+    if not ((other and (named or len(known) > 1)) or (is_kind and few_words)):
         return None
     column = source.select([name]).select(pl.col(name).cast(pl.String).alias("kind"))
     counts = column.group_by("kind").len().sort(["len", "kind"], descending=[True, False]).head(MOST_KINDS)
     found = counts.collect(engine="streaming").rows()
     shown = ", ".join(f"{kind} {many:,}" for kind, many in found[:6] if kind is not None)
-    bought = next((kind for kind, _ in found if kind and kind.strip().lower() in PURCHASES), "bought")
+    kinds = [kind for kind, _ in found if kind and kind.strip()]
+    bought = next((kind for kind in kinds if kind.strip().lower() in PURCHASES), "")
+    if not bought:
+        unknown = [kind for kind in kinds if kind.strip().lower() not in OTHER_EVENTS and not kind.isdigit()]
+        bought = unknown[0] if len(unknown) == 1 else "WORD"
     return (
         f"column {name!r} looks like a kind of event or a status ({shown}) and is not used, so that every row counts "
         f"as a purchase; read purchases alone with --where '{name} = {bought}', or the kinds with --event-column '{name}' "
@@ -232,6 +243,16 @@ def _holds_dates(sample: pl.Series) -> bool:
     return bool(given) and sum(
         spelling_of(text) is not None and not text.isdigit() for text in given
     ) >= 0.9 * len(given)
+
+
+def _holds_moments(sample: pl.Series) -> bool:
+    """Tell whether a column that is called so holds seconds or milliseconds since 1970, of 2001 to 2033."""
+    if (not sample.dtype.is_integer() and sample.dtype != pl.String) or not MOMENT_NAMES.search(sample.name):
+        return False
+    numbers = sample.drop_nulls().cast(pl.Int64, strict=False)
+    if not len(numbers) or numbers.null_count():
+        return False
+    return any(bool(((numbers >= 10**digits) & (numbers < 2 * 10**digits)).all()) for digits in (9, 12))
 
 
 def _id_doubt(source: Source, chosen: Chosen, name: str) -> Iterator[str]:

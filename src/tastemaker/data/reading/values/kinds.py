@@ -75,7 +75,7 @@ def kinds_of(column: pl.Series, reading: Reading, label: str) -> KindColumn:
         shown = ", ".join(f"{word!r} {many:,}" for word, many in list(words.items())[:8])
         raise ColumnProblem(
             f"no row of {label} is a purchase: column {reading.event_column!r} holds {shown}; say which words mean one with "
-            "--event purchase=WORD."
+            "--event 'purchase=WORD'."
         )
     return KindColumn(names, places, {word: many for word, many in words.items() if found[word] < 0})
 

@@ -12,7 +12,7 @@ import polars as pl
 from tastemaker.data.reading.options import TimeUnit as NumberedUnit
 from tastemaker.data.summary import PER_STEP, TimeUnit
 from tastemaker.display import counted
-from tastemaker.errors import ColumnProblem
+from tastemaker.errors import ColumnProblem, TimesUndecided
 from tastemaker.types import AnyArray, Booleans
 
 __all__ = ["Numbers", "times_of_numbers"]
@@ -43,6 +43,23 @@ STAMPS: dict[int, tuple[str, str]] = {
     14: ("%Y%m%d%H%M%S", "yyyymmddHHMMSS"),
 }
 """Dates written in digits alone, by how many digits they have."""
+
+SHUFFLED: dict[str, tuple[str, str, str, int]] = {
+    "yymmdd": ("first", "second", "last", 100),
+    "ddmmyy": ("last", "second", "first", 100),
+    "mmddyy": ("last", "first", "second", 100),
+    "ddmmyyyy": ("last", "second", "first", 10_000),
+    "mmddyyyy": ("last", "first", "second", 10_000),
+}
+"""Dates in digits in other orders: where year, month and day stand, and what parts the last of them off"""
+
+FORMATS = {
+    "yymmdd": "%y%m%d",
+    "ddmmyy": "%d%m%y",
+    "mmddyy": "%m%d%y",
+    "ddmmyyyy": "%d%m%Y",
+    "mmddyyyy": "%m%d%Y",
+}
 
 FILLERS = (0, -1)
 """Numbers that stand for *no time* where times are counted from 1970."""
@@ -105,7 +122,9 @@ def times_of_numbers(
         if found is not None:
             return found
     since = _unit_since_1970(numbers, real, column=column, label=label, remedy=remedy)
-    return _small(numbers, known, column) if since is None else _in_unit(numbers, known, since)
+    if since is not None:
+        return _in_unit(numbers, known, since)
+    return _shuffled(numbers, known, real, column=column, label=label) or _small(numbers, known, column)
 
 
 def _at_a_glance(numbers: AnyArray, known: Booleans) -> NumberedUnit | None:
@@ -216,6 +235,47 @@ def _of_digits(numbers: AnyArray, digits: int) -> tuple[AnyArray, Booleans]:
     fits &= day <= following - first
     seconds = ((first + day - 1) * 24 + clock[0]) * 3600 + clock[1] * 60 + clock[2]
     return seconds * 1_000_000, fits
+
+
+def _shuffled(
+    numbers: AnyArray, known: Booleans, real: Booleans, *, column: str, label: str
+) -> Numbers | None:
+    """Read dates in digits that do not begin with a year of four (``230131``, ``31012023``), in the order that the rows bear out.
+
+    Taken for steps they would be in a wrong order. Raises `TimesUndecided` where two orders fit the same rows.
+    """
+    if numbers.dtype.kind == "f" or numbers[real].min() < 10_100 or numbers[real].max() >= 10**8:
+        return None
+    found = {}
+    for name, (*power, divisor) in SHUFFLED.items():
+        if (numbers[real] >= 100**3).all() != (divisor == 10_000):
+            continue
+        rest, last = np.divmod(np.maximum(numbers, 0), divisor)
+        first, second = np.divmod(rest, 100)
+        parts = {"first": first, "second": second, "last": last}
+        year, month, day = (parts[part] for part in power)
+        year = np.where(year < 100, year + np.where(year < 69, 2000, 1900), year)
+        times, fits = _of_digits(year * 10_000 + month * 100 + day, 8)
+        fits &= real & (year >= 1990) & (year <= _this_year() + 1) & (month < 100) & (day < 100)
+        if fits.sum() >= MOST * real.sum():
+            found[name] = (int(fits.sum()), times, fits)
+    if not found:
+        return None
+    (name, (most, times, fits)), *others = sorted(found.items(), key=lambda one: -one[1][0])
+    total = int(real.sum())
+    if others and others[0][1][0] == most:
+        other, (_, times_too, _) = others[0]
+        place = np.flatnonzero(fits & (times != times_too))
+        if len(place):
+            one, two = (str(np.datetime64(int(each[place[0]]), "us"))[:10] for each in (times, times_too))
+            raise TimesUndecided(
+                f"nothing tells whether the times in column {column!r} of {label} are {name} or {other}: {most:,} of {total:,} "
+                f"rows fit both ({numbers[place[0]]} may be {one} or {two}). Say it with --time-format '{FORMATS[name]}' or "
+                f"'{FORMATS[other]}', or that they are plain numbers with --time-unit 'steps'."
+            )
+    only = most - max((count for _, (count, _, _) in others), default=0)
+    told = f"{name}, as {only:,} of {total:,} rows bear out"
+    return Numbers(times, fits, int((known & ~real).sum()), "calendar", told)
 
 
 def _excel(numbers: AnyArray, known: Booleans, real: Booleans) -> Numbers | None:

@@ -27,8 +27,11 @@ LEAST, GREATEST = 1e-9, 1e9
 """The quantities that are kept, those that a live purchase may have"""
 
 _NUMBER = re.compile(
-    r"(?P<open>\()?(?P<sign>[+\-−])?\s*(?:[xX]\s*)?(?P<digits>\d[\d.,'’\s_]*)(?P<after>-)?\s*(?P<unit>[A-Za-zÀ-ÿ]+\.?)?(?(open)\))"
+    r"(?P<open>\()?(?P<sign>[+\-−])?\s*(?:[xX]\s*)?(?P<digits>(?:[.,]?\d)[\d.,'’\s_]*)(?P<after>-)?\s*(?P<unit>[A-Za-zÀ-ÿ]+\.?)?(?(open)\))"
 )
+
+_PARTED = re.compile(r"\d{1,3}((['’\s_])\d{3}(\2\d{3})*)([.,]\d+)?")
+"""Thousands that are parted by spaces, apostrophes or underscores"""
 
 _SCIENTIFIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d{1,4}")
 
@@ -167,7 +170,11 @@ def _written(text: str) -> _Written | None:
     found = _NUMBER.fullmatch(text.strip())
     if found is None:
         return None
-    digits = re.sub(r"['’\s_]", "", found["digits"]).rstrip(".,")
+    digits = found["digits"].strip().rstrip(".,")
+    if re.search(r"['’\s_]", digits):
+        if not _PARTED.fullmatch(digits):
+            return None
+        digits = re.sub(r"['’\s_]", "", digits)
     sign = -1.0 if found["open"] or found["after"] or (found["sign"] or "+") in "-−" else 1.0
     unit = (found["unit"] or "").lower().rstrip(".")
     read = _readings(digits)
@@ -197,7 +204,9 @@ def _readings(digits: str) -> tuple[tuple[float, ...], bool | None] | None:
 
 def _grouped(digits: str, sign: str) -> bool:
     first, *rest = digits.split(sign)
-    return 0 < len(first) <= 3 and all(len(part) == 3 for part in rest)
+    by_three = 0 < len(first) <= 3 and all(len(part) == 3 for part in rest)
+    *lakhs, last = rest or ("",)
+    return by_three or (0 < len(first) <= 2 and len(last) == 3 and all(len(part) == 2 for part in lakhs))
 
 
 def _warnings(
@@ -251,8 +260,10 @@ def _doubts_of_points(column: str, frame: pl.LazyFrame) -> tuple[str, ...]:
     if not all_alike:
         return ()
     example, many = found.row(0)
+    which = f"all {many:,} quantities" if many > 1 else "the quantity"
+    told = f"{which} with a point in column {column!r}"
     return (
-        f"all {many:,} quantities with a point in column {column!r} have three digits behind it; read were decimal fractions, "
+        f"{told} {'have' if many > 1 else 'has'} three digits behind it; read as decimal fractions, "
         f"{example!r} as {float(example):g}. If the point parts thousands, write them without it.",
     )
 

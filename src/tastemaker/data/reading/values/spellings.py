@@ -32,15 +32,16 @@ _DATES: tuple[tuple[str, str], ...] = (
     (r"\d{4}(?P<s>[-/.])\d{1,2}(?P=s)\d{1,2}", "%Y{s}%m{s}%d"),
     (r"\d{4}(?P<s>[-/.])\d{1,2}", "%Y{s}%m"),
     (r"\d{8}", "%Y%m%d"),
-    (r"\d{1,2}(?P<s>[-/.])\d{1,2}(?P=s)\d{4}", "{first}{s}{second}{s}%Y"),
-    (r"\d{1,2}(?P<s>[-/.])\d{1,2}(?P=s)\d{2}", "{first}{s}{second}{s}%y"),
+    (r"\d{1,2}(?P<s>[-/.]|\. )\d{1,2}(?P=s)\d{4}", "{first}{s}{second}{s}%Y"),
+    (r"\d{1,2}(?P<s>[-/.]|\. )\d{1,2}(?P=s)\d{2}", "{first}{s}{second}{s}%y"),
     (r"\d{1,2}(?P<s>[-/ .])[A-Za-z]{3,9}(?P=s)\d{4}", "%d{s}%B{s}%Y"),
     (r"\d{1,2}(?P<s>[-/ .])[A-Za-z]{3,9}(?P=s)\d{2}", "%d{s}%B{s}%y"),
     (r"\d{1,2} [A-Za-z]{3,9}, \d{4}", "%d %B, %Y"),
     (r"\d{1,2}[A-Za-z]{3}\d{4}", "%d%B%Y"),
     (r"\d{1,2}[A-Za-z]{3}\d{2}", "%d%B%y"),
     (r"[A-Za-z]{3,9} \d{1,2}, \d{4}", "%B %d, %Y"),
-    (r"[A-Za-z]{3,9} \d{1,2} \d{4}", "%B %d %Y"),
+    (r"[A-Za-z]{3,9} +\d{1,2} \d{4}", "%B %d %Y"),
+    (r"[A-Za-z]{3,9}(?P<s>[-/])\d{1,2}(?P=s)\d{4}", "%B{s}%d{s}%Y"),
     (r"\d{4}(?P<s>[-/ .])[A-Za-z]{3,9}(?P=s)\d{1,2}", "%Y{s}%B{s}%d"),
 )
 """How a day may be written, as a pattern and as a form of ``strptime``."""
@@ -49,6 +50,7 @@ _CLOCKS: tuple[tuple[str, str], ...] = (
     (r"\d{1,2}:\d{2}:\d{2}[.,]\d{1,9}", "%H:%M:%S%.f"),
     (r"\d{1,2}:\d{2}:\d{2}", "%H:%M:%S"),
     (r"\d{1,2}:\d{2}", "%H:%M"),
+    (r"\d{1,2}\.\d{2}\.\d{2}", "%H.%M.%S"),
     (r"\d{6}", "%H%M%S"),
     (r"\d{4}", "%H%M"),
     (r"\d{1,2}", "%H"),
@@ -57,12 +59,17 @@ _CLOCKS: tuple[tuple[str, str], ...] = (
 _WEEKDAY = r"(?P<weekday>(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*(?P<comma>,?) )?"
 _CLOCK = rf"(?:(?P<join>T|t|, | +|:|_)(?P<clock>{'|'.join(clock for clock, _ in _CLOCKS)})(?P<half> ?[AaPp]\.?[Mm]\.?)?)?"
 _ZONE = (
-    r"(?P<space> ?)(?P<zone>(?:GMT|UTC)?[+-]\d{2}:?\d{2}|[+-]\d{2}|Z|z|[A-Z]{2,5}|[A-Z][A-Za-z]+/[A-Za-z_/]+|"
+    r"(?P<space> ?)(?P<zone>(?:GMT|UTC)?[+-]\d{2}:?\d{2}|(?:GMT|UTC)?[+-]\d{1,2}|Z|z|[A-Z]{2,5}|[A-Z][A-Za-z]+/[A-Za-z_/]+|"
     r"\[[A-Z][A-Za-z]+/[A-Za-z_/]+\])?(?P<tail> \([^)]*\))?"
 )
 _PATTERNS = tuple(
     (re.compile(rf"{_WEEKDAY}{date}{_CLOCK}{_ZONE}"), form) for date, form in _DATES
 )  # fmt: skip
+
+_POSIX = re.compile(
+    r"[A-Z][a-z]{2} [A-Z][a-z]{2} +\d{1,2} \d{1,2}:\d{2}:\d{2}(?: (?P<zone>[A-Z]{2,5}|[+-]\d{2}:?\d{2}))? \d{4}"
+)
+"""``Thu Jan  5 08:30:00 UTC 2023``, as C, Java and ``date`` write it"""
 
 _WORDS = {
     "%Y": "YYYY", "%y": "YY", "%m": "MM", "%d": "DD", "%B": "Month", "%A": "Weekday", "%H": "HH", "%I": "hh",
@@ -110,6 +117,13 @@ def spelling_of(example: str) -> Spelling | None:
     >>> spelling_of("5-Jan-24 8:26 pm").form, spelling_of("2024-01-05T10:00Z").form, spelling_of("soon")
     ('%d-%B-%y %I:%M %p', '%Y-%m-%dT%H:%M', None)
     """
+    posix = _POSIX.fullmatch(example)
+    if posix is not None:
+        zone = posix["zone"]
+        if zone is None or zone[-1].isdigit():
+            return Spelling("%A %B %d %H:%M:%S " + ("" if zone is None else "%#z ") + "%Y")
+        shift = MINUTES.get(zone.upper())
+        return None if shift is None else Spelling(f"%A %B %d %H:%M:%S {zone} %Y", shift=shift)
     for pattern, form in _PATTERNS:
         found = pattern.fullmatch(example)
         if found is not None:
@@ -189,5 +203,6 @@ def _in_zone(form: str, fixes: tuple[tuple[str, str], ...], found: dict[str, str
         return Spelling(form, fixes, space + zone, None, MINUTES[zone.upper()])
     if zone[-1].isdigit():
         cut = ((r"(GMT|UTC)([+-]\d)", "${2}"),) if zone[0] in "GU" else ()
-        return Spelling(f"{form}{space}%#z", fixes + cut)
+        short = ((r"([+-])(\d)$", "${1}0${2}"),) if re.fullmatch(r"\D+\d", zone) else ()
+        return Spelling(f"{form}{space}%#z", fixes + cut + short)
     return None

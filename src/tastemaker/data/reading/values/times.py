@@ -33,12 +33,13 @@ SAMPLE = 2_000
 
 DAY = 86_400_000_000
 
-FILLER_DAYS = (-719_162, -25_569, -25_567, 2_932_896)
-"""0001-01-01, 1899-12-30, 1900-01-01 and 9999-12-31, in days since 1970: dates that stand for *no time*."""
+FILLER_DAYS = (-719_162, -79_257, -25_569, -25_567, 2_932_896)
+"""0001-01-01, 1753-01-01, 1899-12-30, 1900-01-01 and 9999-12-31, in days since 1970: dates that stand for *no time*."""
 
 NO_TIME = frozenset(
     {"null", "none", "nan", "nat", "na", "n/a", "\\n", "(null)", "undefined", "-", "0", "-1", "0000-00-00",
-     "0000-00-00 00:00:00", "0000-00-00t00:00:00", "00/00/0000", "00.00.0000"}
+     "0000-00-00 00:00:00", "0000-00-00t00:00:00", "00/00/0000", "00.00.0000", "0001-01-01",
+     "0001-01-01 00:00:00", "0001-01-01t00:00:00", "0001-01-01t00:00:00z"}
 )  # fmt: skip
 """Words for *no time*, in lower case."""
 
@@ -82,6 +83,8 @@ class SettledTimes:
     unreadable: int = 0
     """Given values that are no time and no filler."""
     warnings: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    """Some of the unreadable values"""
 
 
 def plan_times(column: str, frame: pl.LazyFrame, *, label: str, reading: Reading) -> TimePlan:
@@ -205,6 +208,16 @@ def _words(text: str) -> str:
 def _of_examples(column: str, text: pl.Expr, examples: list[str], reading: Reading) -> TimePlan:
     if reading.time_format is not None:
         form = Spelling(reading.time_format)
+        unknown = re.sub(
+            r"%([-_0]?[YCyqmbBhdeaAwuUWGgVjDxFvHkIlPpMSfRTXrcsZznt]|[.:#]+[a-zA-Z0-9]+|[369]f|\.[369]f|%|\+)",
+            "",
+            reading.time_format,
+        )
+        if "%" in unknown or unknown == reading.time_format:
+            raise SettingProblem(
+                f"--time-format {reading.time_format!r} is no format of times; it names their parts, such as %Y-%m-%d or "
+                "'%d/%m/%y %H:%M'."
+            )
         try:
             pl.select(read_as(pl.lit(examples[0] if examples else ""), form))
         except pl.exceptions.PolarsError as error:
@@ -227,6 +240,8 @@ def _of_spellings(column: str, text: pl.Expr, spellings: tuple[Spelling, ...], r
     def all_of(order: Order) -> pl.Expr:
         # two-digit years first: %Y would read them as the first century
         ordered = sorted(spellings, key=lambda spelling: "%y" not in spelling.form)
+        if order == "year":  # a year of four digits stands last in any case
+            ordered = [each for each in ordered if each.may_begin_with_year or not each.has_order]
         return pl.coalesce(
             [read_as(text, spelling.ordered(order)) for spelling in ordered] or [pl.lit(None, pl.Int64)]
         )
@@ -236,7 +251,7 @@ def _of_spellings(column: str, text: pl.Expr, spellings: tuple[Spelling, ...], r
         time = all_of("month" if reading.day_first is False else "day")
         return TimePlan(column, "written", {"time": time}, given & time.is_null(), spellings)
     parts = {"time": all_of("day"), "time_month": all_of("month")}
-    if all(spelling.may_begin_with_year for spelling in spellings if spelling.has_order):
+    if any(spelling.may_begin_with_year for spelling in spellings):
         parts["time_year"] = all_of("year")
     unread = pl.all_horizontal(part.is_null() for part in parts.values())
     return TimePlan(column, "either order", parts, given & unread, spellings)
@@ -263,14 +278,13 @@ def _in_order(plan: TimePlan, rows: pl.DataFrame, label: str) -> SettledTimes:
             )
         return _by_day_or_month(plan, rows, label)
     day, month = rows["time"], rows["time_month"]
-    day, month = rows["time"], rows["time_month"]
     late = day if day.null_count() <= month.null_count() else month
     spans = [_span(year), _span(late)]
     if SPAN * spans[0] < spans[1]:
         raise TimesUndecided(
             f"nothing tells whether the year comes first or last in column {plan.column!r} of {label}: all {total:,} dates fit "
-            f"both orders ({_either(year, late)}). Say how they are written with --time-format, such as --time-format %y-%m-%d, or "
-            "that the year comes last with --day-first or --month-first, or read no times with --time-column ''."
+            f"both orders ({_either(year, late)}). Say how they are written with --time-format, such as --time-format '%y-%m-%d', "
+            "or that the year comes last with --day-first or --month-first, or read no times with --time-column ''."
         )
     settled = _by_day_or_month(plan, rows, label)
     if not total or SPAN * spans[1] < spans[0]:
@@ -371,7 +385,7 @@ def _told(
         warnings.append(
             f"{counted(unreadable, 'value')} of column {plan.column!r} {are}{shown}; --time-format says how they are written."
         )
-    return replace(settled, unreadable=unreadable, warnings=tuple(warnings))
+    return replace(settled, unreadable=unreadable, warnings=tuple(warnings), examples=tuple(bad)[:3])
 
 
 def _of(found: Numbers) -> SettledTimes:
