@@ -286,6 +286,7 @@ DEFAULT = Config(
         decay=None,
         rare_decay=3.5,
         damping=0.5,
+        objective=None,
     ),
     memory=MemorySettings(count_weight=None, ridge_weight=None, spectral_weight=None, directed_weight=None),
     trend=TrendSettings(weight=None),

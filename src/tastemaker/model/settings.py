@@ -41,6 +41,10 @@ class TasteSettings:
     query
         ``free`` learns one vector for each user; ``composed`` makes a user from the products they bought, and so answers
         visitors without an account, too.
+    objective
+        Composed only: ``softmax`` learns the vectors; ``spectral`` computes them, the strongest directions of the purchases, for
+        logs of bare pairs with long histories. Then ``memory.spectral_weight`` weighs them beside the bias, too, and the memory
+        holds what they leave. None: chosen on a held-out part (``auto`` as text).
     dimensions
         D, the length of the vectors. Larger: finer tastes on long logs, more time and memory. Smaller: faster, coarser.
     epochs
@@ -97,6 +101,7 @@ class TasteSettings:
     damping: float = 0.5
     horizon: int = 0
     shards: int = 1
+    objective: Literal["softmax", "spectral"] | None = "softmax"
 
     def __post_init__(self) -> None:
         names = ("dimensions", "epochs", "negatives", "batch", "members", "shards")
@@ -106,6 +111,8 @@ class TasteSettings:
         _check("taste", self, counts | scales | rest)
         if self.query == "free" and self.epochs is None:
             raise SettingProblem("taste.epochs is not given; a model of free users does not choose them.")
+        if self.query == "free" and self.objective != "softmax":
+            raise SettingProblem(f"taste.objective is {self.objective}; a model of free users needs softmax.")
 
 
 MOST_BITS = 24

@@ -29,7 +29,7 @@ from tastemaker.training.progress_bar import AnyProgress, shown_progress
 from tastemaker.training.selection.choose import choose_settings
 from tastemaker.training.selection.effort import widest
 from tastemaker.training.sharded.crew import Workers, hired
-from tastemaker.training.warm_start import check_old, first_epoch, warm_settings
+from tastemaker.training.warm_start import as_before, check_old, first_epoch, warm_settings
 
 __all__ = ["Recovery", "estimate_bytes", "train"]
 
@@ -128,6 +128,7 @@ def _trained(
     if recovery.checkpoints is not None:
         recovery.checkpoints.check(source)
     if start_from is not None:
+        config = as_before(start_from, config)
         check_old(start_from, config)
     plan = Plan.of(config, seed, purchases, valid, start_from)
     resumed = None if source is None else read_checkpoint(source, plan)

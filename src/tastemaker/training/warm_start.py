@@ -21,6 +21,7 @@ from tastemaker.types import Booleans, Floats, Rows
 __all__ = [
     "KEPT_SQUARES",
     "STANDSTILL",
+    "as_before",
     "check_old",
     "first_epoch",
     "kept_length",
@@ -51,6 +52,16 @@ def warm_settings(old: TasteModel, changes: Mapping[str, object]) -> Config:
     return dataclasses.replace(old.record.config, effort="standard").changed(changes)
 
 
+def as_before(old: TasteModel, config: Config) -> Config:
+    """Return settings that leave the objective open with the older model's."""
+    before = old.record.config
+    return (
+        config
+        if before is None or config.taste.objective
+        else config.changed(objective=before.taste.objective)
+    )
+
+
 def first_epoch(config: Config) -> int:
     """Return the epoch with which a warm start begins.
 
@@ -67,7 +78,7 @@ def check_old(old: TasteModel, config: Config) -> None:
     before = warm_settings(old, {})
     different = [
         f"{name} {getattr(before.taste, name)} and not {getattr(config.taste, name)}"
-        for name in ("query", "dimensions", "members")
+        for name in ("query", "objective", "dimensions", "members")
         if getattr(before.taste, name) != getattr(config.taste, name)
     ]
     if different:

@@ -69,27 +69,20 @@ def test_rows_are_multiplied_by_a_matrix(rng, rows, width):
     np.testing.assert_allclose(out, table.astype(np.float64) @ matrix, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("most", [1, 3, 50])
-def test_of_the_partners_the_greatest_weights_above_zero_are_kept_in_the_order_of_the_partners(rng, most):
+def test_of_the_partners_the_greatest_weights_are_kept_in_the_order_of_the_partners(rng, most, signed):
     offsets, partners, dense = ragged(rng, 15, 15)
     inside, outside = (rng.standard_normal((15, 6)).astype(np.float32) for _ in range(2))
     found, weights = np.full((15, most), -1, np.int32), np.full((15, most), np.nan, np.float32)
     counts = np.full(15, -1, np.int64)
     for low, high in ((0, 6), (6, 15)):
-        weigh_partners(
-            low,
-            high,
-            offsets,
-            partners,
-            inside,
-            outside,
-            found[low:high],
-            weights[low:high],
-            counts[low:high],
-        )
+        into = found[low:high], weights[low:high], counts[low:high]
+        weigh_partners(low, high, offsets, partners, inside, outside, signed, *into)
     scores = inside.astype(np.float64) @ outside.T
+    sizes = np.abs(scores) if signed else scores
     for p in range(15):
-        able = [r for r in np.flatnonzero(dense[p]) if scores[p, r] > 0]
-        best = sorted(sorted(able, key=lambda r, p=p: -scores[p, r])[:most])
+        able = [r for r in np.flatnonzero(dense[p]) if sizes[p, r] > 0]
+        best = sorted(sorted(able, key=lambda r, p=p: -sizes[p, r])[:most])
         assert found[p, : counts[p]].tolist() == best
         np.testing.assert_allclose(weights[p, : counts[p]], scores[p, best], rtol=1e-5, atol=1e-6)

@@ -100,7 +100,7 @@ def inverse_cholesky(gram: Doubles, shift: float, inverse: Doubles) -> None:
 
 @kernel(fast=True)
 def multiply_rows(low: int, high: int, table: Floats, matrix: Floats, out: Floats) -> None:
-    """Set the blocks ``low … high - 1`` of ROWS_AT_ONCE rows of ``out[R, K] = table[R, K] @ matrix[K, K]``."""
+    """Set the blocks ``low … high - 1`` of ROWS_AT_ONCE rows of ``out[R, D] = table[R, K] @ matrix[K, D]``."""
     inner = matrix.shape[0]
     for block in range(low, high):
         start = block * ROWS_AT_ONCE
@@ -131,6 +131,7 @@ def weigh_partners(
     partners: Rows,
     inside: Floats,
     outside: Floats,
+    signed: bool,
     found: Rows,
     weights: Floats,
     counts: Offsets,
@@ -139,6 +140,7 @@ def weigh_partners(
 
     Product p has the partners ``partners[offsets[p]:offsets[p + 1]]``. Of those with a weight above 0, as many as ``found`` is wide
     are kept, the greatest, of equals the earlier; they stand in ``found[p - low, :counts[p - low]]`` in the order of ``partners``.
+    ``signed`` keeps those farthest from 0, below it or above.
     """
     longest = 1 if offsets.shape[0] < 2 else np.max(offsets[1:] - offsets[:-1])
     keys = np.empty(longest, np.uint64)
@@ -151,6 +153,9 @@ def weigh_partners(
             scores[i] = dot(inside[p], outside[partners[start + i]])
             if scores[i] > 0:
                 keys[count] = key_of(bits[i], i)
+                count += 1
+            elif signed and scores[i] < 0:
+                keys[count] = key_of(bits[i] & np.int32(0x7FFFFFFF), i)
                 count += 1
         kept = min(count, found.shape[1])
         keep_best(keys, count, kept)

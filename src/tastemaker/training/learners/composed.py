@@ -20,6 +20,7 @@ from tastemaker.kernels.ranking.baskets import compose_baskets
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.beside.sums import effective, token_sums
 from tastemaker.model.config import Config
+from tastemaker.model.memory import Memory
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.learners.beside import Beside
@@ -301,6 +302,12 @@ class Composed:
 
     def finish(self, record: TrainingRecord, pool: ThreadPool) -> TasteModel:
         """Return the model: the taste, the trend in its bias, the memory, and what repeats weigh."""
+        past, products = past_of(self.log), len(self.log.products)
+        memory = remember(self.histories, products, self.config.memory, pool, past=past)
+        return self.with_memory(memory, record, pool)
+
+    def with_memory(self, memory: Memory | None, record: TrainingRecord, pool: ThreadPool) -> TasteModel:
+        """Return the model that remembers this."""
         log, config, taste = self.log, self.config, self.taste()
         live = live_of(log, config, taste, self.beside, self.seed, pool)
         bias = taste.bias
@@ -320,7 +327,7 @@ class Composed:
             product_bias=bias,
             user_vectors=None,
             basket_vectors=taste.vectors,
-            memory=remember(self.histories, len(log.products), config.memory, pool, past=past),
+            memory=memory,
             record=record,
             past=past,
             damping=config.taste.damping,

@@ -10,6 +10,7 @@ from tastemaker.model.config import Config
 from tastemaker.training.learners.composed import Composed
 from tastemaker.training.learners.free_users import FreeUsers
 from tastemaker.training.learners.learner import Learner
+from tastemaker.training.learners.projected import Projected
 
 __all__ = ["LEARNERS", "Kind", "kind_of"]
 
@@ -27,9 +28,10 @@ class Kind:
 LEARNERS: Mapping[str, Kind] = {
     "free": Kind(FreeUsers.start),
     "composed": Kind(Composed.start, bytes_per_purchase=24),  # how often each user bought each product
+    "spectral": Kind(Projected.start, bytes_per_purchase=24),
 }
 
 
 def kind_of(config: Config) -> Kind:
     """Return the kind of learner of some settings."""
-    return LEARNERS[config.taste.query]
+    return LEARNERS["spectral" if config.taste.objective == "spectral" else config.taste.query]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
 from tastemaker.kernels.threads import ThreadPool
@@ -21,8 +23,12 @@ def remember(
     pool: ThreadPool,
     *,
     past: Past | None = None,
+    spectral: Callable[[ThreadPool], Memory] | None = None,
 ) -> Memory | None:
-    """Return common purchases, regression, spectral part and steps, weighted and added; ``None`` when none of them weighs."""
+    """Return common purchases, regression, spectral part and steps, weighted and added; ``None`` when none of them weighs.
+
+    ``spectral`` makes the spectral part where it is not the whole one, since vectors say some of it.
+    """
     counts, ridge = memories(
         histories,
         products,
@@ -33,7 +39,8 @@ def remember(
     )
     parts = [(settings.count_weight or 0.0, counts), (settings.ridge_weight or 0.0, ridge)]
     if settings.spectral_weight:
-        parts.append((settings.spectral_weight, spectral_memory(histories, products, settings, pool)))
+        table = spectral(pool) if spectral else spectral_memory(histories, products, settings, pool)
+        parts.append((settings.spectral_weight, table))
     if settings.directed_weight and past is not None:
         steps = step_memory(past, products, fade=settings.directed_fade, partners=settings.partners)
         parts.append((settings.directed_weight, steps))

@@ -26,9 +26,17 @@ from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
 from tastemaker.training.memory.co_occurrence import buyers_of, by_blocks, partners_among, user_shares
-from tastemaker.types import Floats, Offsets, Rows
+from tastemaker.types import Doubles, Floats, Offsets, Rows
 
-__all__ = ["Spectrum", "is_worth_trying", "rank_for", "spectral_bytes", "spectral_memory", "spectrum_of"]
+__all__ = [
+    "Spectrum",
+    "is_worth_trying",
+    "rank_for",
+    "spectral_bytes",
+    "spectral_memory",
+    "spectrum_of",
+    "tied_vectors",
+]
 
 SEED = 512
 """Seed of the random start. It is not a setting: after a few passes the start hardly matters."""
@@ -39,6 +47,8 @@ CANDIDATES, CANDIDATE_POWER, CANDIDATE_DAMPING = 1_000, 0.4, 0.25
 LONG_HISTORIES = 20
 """A spectral part is tried only where users bought at least this many distinct products on average."""
 FEWEST_PRODUCTS = 256
+TURNS = 24
+"""Power iterations that part the strongest directions from the rest; where two are almost equally strong, either does."""
 PRODUCTS_A_DIRECTION = 16
 """At most one direction for this many products of the catalogue."""
 
@@ -66,7 +76,7 @@ def spectral_bytes(log: Purchases, settings: MemorySettings) -> int:
     if settings.spectral_weight == 0 or (settings.spectral_weight is None and not is_worth_trying(log)):
         return 0
     users, products = len(log.users), len(log.products)
-    return 4 * (4 * products + users) * rank_for(products, settings) + 16 * products * min(
+    return 4 * (7 * products + users) * rank_for(products, settings) + 16 * products * min(
         CANDIDATES, products
     )
 
@@ -84,10 +94,7 @@ def spectrum_of(histories: Histories, products: int, settings: MemorySettings, p
     threads.
     """
     buyers, users = buyers_of(histories, products)
-    counts = np.maximum(np.diff(buyers), 1).astype(np.float64)
-    sizes = np.maximum(np.diff(histories.offsets), 1).astype(np.float64)
-    by_user = (sizes ** -float(settings.spectral_user_power)).astype(np.float32)
-    by_product = (counts ** -float(settings.spectral_product_power)).astype(np.float32)
+    by_user, by_product = _scales(histories, products, settings)
     shape = (products, rank_for(products, settings))
     basis: Floats = np.random.default_rng(SEED).standard_normal(shape, np.float32)
     across = np.empty((len(histories), shape[1]), np.float32)
@@ -103,19 +110,60 @@ def spectrum_of(histories: Histories, products: int, settings: MemorySettings, p
         pool.run(turn_back, products)
         basis = _orthonormal(basis, pool)
     basis = _orthonormal(basis, pool)  # once more, since the first leaves rounding of the size of 1e-3
-    tilt = ((counts / counts.mean()) ** float(settings.spectral_tilt)).astype(np.float32)[:, None]
+    tilt = _tilt(histories, products, settings)
     unit = np.float32(products / np.sqrt(shape[1]))
     return Spectrum(basis * (unit / tilt), basis * tilt)
 
 
+def tied_vectors(
+    histories: Histories, spectrum: Spectrum, width: int, settings: MemorySettings, pool: ThreadPool
+) -> Floats:
+    """Return the D strongest of a spectrum's directions as vectors ``float32[P, D]``, the same in baskets and as products.
+
+    v_p · v_r = (W Wᵀ)_pr · P / √K, W the part of V on which X is greatest: without tilt, in the unit of the spectral part. Power
+    iterations on the K · K matrix (X V)ᵀ (X V) find it, in sums of a fixed order. Columns beyond K are 0.
+    """
+    products, rank = spectrum.outside.shape
+    by_user, by_product = _scales(histories, products, settings)
+    basis = spectrum.outside / _tilt(histories, products, settings)
+    across = np.empty((len(histories), rank), np.float32)
+
+    def multiply(low: int, high: int) -> None:
+        add_rows(low, high, histories.offsets, histories.products, by_user, by_product, basis, across)
+
+    pool.run(multiply, len(histories))
+    gram = np.empty((rank, rank))
+    pool.run(lambda low, high: gram_columns(low, high, across, gram), -(-rank // COLUMNS))
+    small = (gram * (rank / max(float(np.trace(gram)), 1e-300))).astype(np.float32)
+    kept = min(width, rank)
+    turn: Floats = np.random.default_rng(SEED).standard_normal((rank, kept), np.float32)
+    for _ in range(TURNS):
+        turn = _orthonormal(_product(small, turn, pool), pool)
+    turn = _orthonormal(turn, pool)
+    vectors = np.zeros((products, width), np.float32)
+    vectors[:, :kept] = _product(basis, turn, pool) * np.float32(np.sqrt(products / np.sqrt(rank)))
+    return vectors
+
+
 def spectral_memory(
-    histories: Histories, products: int, settings: MemorySettings, pool: ThreadPool
+    histories: Histories,
+    products: int,
+    settings: MemorySettings,
+    pool: ThreadPool,
+    *,
+    spectrum: Spectrum | None = None,
+    vectors: Floats | None = None,
 ) -> Memory:
     """Return the greatest weights of each product, among the products bought most often by the same users.
 
-    All pairs of a large catalogue would cost P² · K, and hardly any large weight joins two products without a common buyer.
+    All pairs of a large catalogue would cost P² · K, and hardly any large weight joins two products without a common buyer. With
+    ``vectors``, what the spectral part says beyond their dot products, the weights farthest from 0: together they are
+    close to the whole. A ``spectrum`` that was made of the same histories is not made again.
     """
-    spectrum = spectrum_of(histories, products, settings, pool)
+    spectrum = spectrum or spectrum_of(histories, products, settings, pool)
+    inside, outside = spectrum.inside, spectrum.outside
+    if vectors is not None:
+        inside, outside = np.hstack((inside, vectors)), np.hstack((outside, -vectors))
     buyers = np.maximum(np.bincount(histories.products, minlength=products), 1)
     evened = (buyers**-CANDIDATE_POWER).astype(np.float32)
     shares = user_shares(histories, CANDIDATE_DAMPING, settings.sum_bits)
@@ -123,10 +171,35 @@ def spectral_memory(
 
     def weigh(low: int, high: int, found: Rows, weights: Floats, counts: Offsets) -> None:
         weigh_partners(
-            low, high, candidates[0], candidates[1], spectrum.inside, spectrum.outside, found, weights, counts
-        )
+            low, high, candidates[0], candidates[1], inside, outside, vectors is not None, found, weights, counts
+        )  # fmt: skip
 
     return Memory(*by_blocks(weigh, products, min(settings.spectral_partners, max(products - 1, 1)), pool))
+
+
+def _scales(histories: Histories, products: int, settings: MemorySettings) -> tuple[Floats, Floats]:
+    """Return what X is multiplied by for each user and each product, ``float32[U]`` and ``float32[P]``."""
+    sizes = np.maximum(np.diff(histories.offsets), 1).astype(np.float64)
+    counts = _counts(histories, products)
+    by_user = (sizes ** -float(settings.spectral_user_power)).astype(np.float32)
+    return by_user, (counts ** -float(settings.spectral_product_power)).astype(np.float32)
+
+
+def _tilt(histories: Histories, products: int, settings: MemorySettings) -> Floats:
+    counts = _counts(histories, products)
+    tilt: Floats = ((counts / counts.mean()) ** float(settings.spectral_tilt)).astype(np.float32)[:, None]
+    return tilt
+
+
+def _counts(histories: Histories, products: int) -> Doubles:
+    return np.maximum(np.bincount(histories.products, minlength=products), 1).astype(np.float64)
+
+
+def _product(table: Floats, matrix: Floats, pool: ThreadPool) -> Floats:
+    """Return ``table[R, K] @ matrix[K, D]``."""
+    out = np.empty((len(table), matrix.shape[1]), np.float32)
+    pool.run(lambda low, high: multiply_rows(low, high, table, matrix, out), -(-len(table) // ROWS_AT_ONCE))
+    return out
 
 
 def _orthonormal(table: Floats, pool: ThreadPool) -> Floats:
@@ -136,6 +209,4 @@ def _orthonormal(table: Floats, pool: ThreadPool) -> Floats:
     pool.run(lambda low, high: gram_columns(low, high, table, gram), -(-width // COLUMNS))
     inverse_cholesky(gram, SHIFT * float(np.trace(gram)) / width, inverse)
     turned = np.ascontiguousarray(inverse.T.astype(np.float32))
-    out = np.empty_like(table)
-    pool.run(lambda low, high: multiply_rows(low, high, table, turned, out), -(-len(table) // ROWS_AT_ONCE))
-    return out
+    return _product(table, turned, pool)

@@ -27,6 +27,7 @@ from tastemaker.training.selection.in_time import (
     steady,
     tells_order,
 )
+from tastemaker.training.selection.objective import choose_objective, choose_spectral, with_objective
 from tastemaker.training.selection.validation import (
     MEASURED_AT,
     Validation,
@@ -83,30 +84,33 @@ def choose_settings(
         config = never_again(config)
     if config.memory.spectral_weight is None and not is_worth_trying(log):
         config = config.changed(spectral_weight=0.0)
+    config = with_objective(log, config)
     told: dict[str, Any] = {}
     learned: LearnedTables | None = None
     horizon = config.taste.horizon or config.taste.epochs or horizon_for(len(log))
     more = has_more_than_pairs(log, config)
-    if tells_order(log, config) or is_left_open(log, config) or (config.chooses and more):
+    if config.taste.objective == "spectral":
+        config = steady(config)  # which has nothing that fades
+    elif tells_order(log, config) or is_left_open(log, config) or (config.chooses and more):
         found = _choose_in_time(log, config, horizon, seed, decay_is_given=decay_is_given, run=(pool, watch))
         if found is not None:
             config, told, learned = found
     if config.chooses:
         validation = hold_out(log, seed)
         if validation is None:
-            settled = _settled(config, horizon, horizon, (0.0, 0.0, 0.0))
+            settled = _settled(_unmeasured(config), horizon, horizon, (0.0, 0.0, 0.0))
             return never_again(steady(settled)), {"chosen": "nothing could be held out of so small a log"}
-        planned = config.changed(horizon=horizon, epochs=config.taste.epochs or horizon)
-        tables = _tables(validation, planned, pool)
 
-        def choose(changes: Mapping[str, object]) -> Chosen:
-            asked = planned.changed(changes), config.changed(changes)
-            return _choose(validation, asked, tables, seed, pool, watch)
+        def learn(open_settings: Config) -> Chosen:
+            run = (seed, pool, watch)
+            return _choose_learned(validation, open_settings, horizon, run, decay_is_given=decay_is_given)
 
-        if config.effort == "thorough":
-            config, told, learned = search(config, choose, decay_is_given=decay_is_given)
+        if config.taste.objective == "softmax":
+            config, told, learned = learn(config)
+        elif config.taste.objective == "spectral":
+            config, told, learned = choose_spectral(validation, config, seed, pool)
         else:
-            config, told, learned = choose({})
+            config, told, learned = choose_objective(validation, config, seed, learn, pool=pool, watch=watch)
         learned = learned if validation.by_time else None
     config = steady(config)
     if config.chooses_repeats:
@@ -116,6 +120,34 @@ def choose_settings(
         why = "since ratings and quantities weigh dated purchases, and the log has no times"
         told = {**told, "weight": {"kept": False, "why": why}}
     return config, told
+
+
+def _unmeasured(config: Config) -> Config:
+    """Return the settings with an objective, and a weight for vectors that are computed, where nothing tells a better one."""
+    if config.taste.objective != "spectral":
+        return config.changed(objective="softmax")
+    return config.changed(epochs=1, spectral_weight=config.memory.spectral_weight or 1.0)
+
+
+def _choose_learned(
+    validation: Validation,
+    config: Config,
+    horizon: int,
+    run: tuple[int, ThreadPool, Watcher],
+    *,
+    decay_is_given: bool,
+) -> Chosen:
+    """Choose for vectors that are learned; a thorough training tries several tastes."""
+    planned = config.changed(horizon=horizon, epochs=config.taste.epochs or horizon)
+    tables = _tables(validation, planned, run[1])
+
+    def choose(changes: Mapping[str, object]) -> Chosen:
+        asked = planned.changed(changes), config.changed(changes)
+        return _choose(validation, asked, tables, *run)
+
+    if config.effort == "thorough":
+        return search(config, choose, decay_is_given=decay_is_given)
+    return choose({})
 
 
 def _choose_in_time(

@@ -18,6 +18,7 @@ from tastemaker.model.settings import RepeatSettings
 from tastemaker.model.taste_model import Memory
 from tastemaker.training.learners.kinds import kind_of
 from tastemaker.training.learners.learner import Taste
+from tastemaker.training.learners.projected import Projected
 from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.co_occurrence import added, memories, no_memory
 from tastemaker.training.memory.spectral import spectral_memory
@@ -119,7 +120,9 @@ def _learn(
     counts, ridge = bool(config.memory.count_weight), bool(config.memory.ridge_weight)
     tables = memories(validation.histories, products, config.memory, pool, counts=counts, ridge=ridge)
     spectral = None
-    if config.memory.spectral_weight:
+    if isinstance(learner, Projected):
+        spectral = learner.table(pool)
+    elif config.memory.spectral_weight:
         spectral = spectral_memory(validation.histories, products, config.memory, pool)
     return LearnedTables(learner.taste(), tables, spectral)
 

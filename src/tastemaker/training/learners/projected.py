@@ -1,0 +1,114 @@
+"""The spectral objective: vectors are computed, not learned; they are the strongest directions of the purchases."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tastemaker.data.purchases import Purchases
+from tastemaker.errors import SettingProblem
+from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.config import Config
+from tastemaker.model.memory import Memory
+from tastemaker.model.record import TrainingRecord
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.training.learners.composed import Composed
+from tastemaker.training.learners.learner import Step, Taste
+from tastemaker.training.memory.remember import remember
+from tastemaker.training.memory.spectral import Spectrum, spectral_memory, spectrum_of, tied_vectors
+from tastemaker.training.progress import Watcher
+from tastemaker.types import Floats
+
+__all__ = ["Projected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """Users composed of what they bought, as in `Composed`, by the vectors of `tied_vectors`; the bias is that of the buyers."""
+
+    composed: Composed
+    """One member, whose vectors the pass sets"""
+    found: list[tuple[Spectrum, Floats]] = field(default_factory=list)
+    """The spectrum and the vectors in its unit, once the pass has found them"""
+
+    @staticmethod
+    def start(log: Purchases, config: Config, seed: int) -> Projected:
+        """Raise `SettingProblem` where more than pairs is to be learned from, which directions of purchases cannot say."""
+        composed = Composed.start(log, config.changed(members=1), seed)
+        if composed.beside is not None:
+            raise SettingProblem(
+                "taste.objective is spectral; a log with attributes or contexts needs softmax: set that, or leave them out "
+                "(--context none --user-features none --product-features none)."
+            )
+        return Projected(dataclasses.replace(composed, config=config))
+
+    @property
+    def log(self) -> Purchases:
+        """Return the log that vectors are computed from."""
+        return self.composed.log
+
+    @property
+    def config(self) -> Config:
+        """Return the settings, with nothing left to choose."""
+        return self.composed.config
+
+    @property
+    def purchases(self) -> int:
+        """Return how many pairs of a user and a product there are."""
+        return len(self.composed.histories.products)
+
+    def learn(self, epoch: int, at_once: int, pool: ThreadPool) -> Iterator[Step]:
+        """Set the vectors, the same in every epoch, and measure them on the log itself."""
+        taste = self.config.taste
+        vectors = self.within(pool)[1] * np.float32((self.config.memory.spectral_weight or 0.0) ** 0.5)
+        self.composed.members[0].vectors[:, : taste.dimensions] = vectors
+        loss, hits = self.measure(self.log, epoch, pool)
+        yield Step(self.purchases, loss * self.purchases, hits * self.purchases)
+
+    def within(self, pool: ThreadPool) -> tuple[Spectrum, Floats]:
+        """Return the spectrum and the vectors ``float32[P, D]`` in its unit, which its weight does not change; found once."""
+        if not self.found:
+            histories, settings = self.composed.histories, self.config.memory
+            spectrum = spectrum_of(histories, len(self.log.products), settings, pool)
+            vectors = tied_vectors(histories, spectrum, self.config.taste.dimensions, settings, pool)
+            self.found.append((spectrum, vectors))
+        return self.found[0]
+
+    def table(self, pool: ThreadPool) -> Memory:
+        """Return what the spectral part says beyond the vectors, unweighted."""
+        spectrum, vectors = self.within(pool)
+        histories, settings = self.composed.histories, self.config.memory
+        products = len(self.log.products)
+        return spectral_memory(histories, products, settings, pool, spectrum=spectrum, vectors=vectors)
+
+    def measure(self, held_out: Purchases, epoch: int, pool: ThreadPool) -> tuple[float, float]:
+        """Return the mean loss and accuracy on held-out purchases among uniformly drawn candidates."""
+        return self.composed.measure(held_out, epoch, pool)
+
+    def finite(self) -> bool:
+        """Return whether every number is finite."""
+        return self.composed.finite()
+
+    def state(self) -> Mapping[str, Floats]:
+        """Return the vectors and the bias, by name."""
+        return self.composed.state()
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Set the vectors and the bias to what `state` gave."""
+        self.composed.restore(state)
+
+    def warm_from(self, old: TasteModel, *, watch: Watcher, pool: ThreadPool) -> None:
+        """Take nothing from an older model: nothing is learned, and the longer log has directions of its own."""
+
+    def taste(self) -> Taste:
+        """Return the vectors and the bias as they stand."""
+        return self.composed.taste()
+
+    def finish(self, record: TrainingRecord, pool: ThreadPool) -> TasteModel:
+        """Return the model; its memory holds what the spectral part says beyond the vectors."""
+        products, settings = len(self.log.products), self.config.memory
+        memory = remember(self.composed.histories, products, settings, pool, spectral=self.table)
+        return self.composed.with_memory(memory, record, pool)

@@ -1,0 +1,144 @@
+"""The objective that chooses itself: computed vectors or learned ones, by what ranks a held-out part better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tastemaker.data.purchases import Purchases
+from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.config import Config
+from tastemaker.training.learners.kinds import kind_of
+from tastemaker.training.learners.learner import Taste
+from tastemaker.training.learners.projected import Projected
+from tastemaker.training.loop import EpochRun, run_epochs
+from tastemaker.training.memory.co_occurrence import no_memory
+from tastemaker.training.progress import Watcher
+from tastemaker.training.selection.choose_repeats import LearnedTables
+from tastemaker.training.selection.effort import Chosen, widest
+from tastemaker.training.selection.in_time import has_more_than_pairs, tells_order
+from tastemaker.training.selection.validation import MEASURED_AT, Validation, ndcg, taste_scores
+
+__all__ = ["choose_objective", "choose_spectral", "with_objective"]
+
+PROBE_EPOCHS = 2
+"""A taste learned in so few epochs tells whether learning is worth its time."""
+HOPE = 1.5
+"""How much better than such a probe a learned taste may become by all its epochs and the memory."""
+SPECTRAL_WEIGHTS = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
+"""Beside a bias of weight 1; the greatest within MODESTY of the best is taken, since sales alone flatter long lists."""
+MODESTY = 0.005
+TRENDS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
+
+
+def with_objective(log: Purchases, config: Config) -> Config:
+    """Return the settings with softmax for the objective where it is left open and nothing else can be chosen.
+
+    Open it stays for logs of bare pairs whose spectral part, epochs and memory are open, too: a setting that was given is for
+    what is learned. Where vectors are computed, the memory is damped as they are, since it goes on where they end.
+    """
+    if config.taste.objective == "spectral":
+        return config.changed(memory_damping=config.taste.damping)
+    if config.taste.objective is not None:
+        return config
+    left = (config.memory.spectral_weight, config.memory.count_weight, config.memory.ridge_weight)
+    is_open = left == (None, None, None) and config.taste.epochs is None
+    if is_open and not has_more_than_pairs(log, config) and not tells_order(log, config):
+        return config
+    return config.changed(objective="softmax")
+
+
+def choose_objective(
+    validation: Validation,
+    config: Config,
+    seed: int,
+    learn: Callable[[Config], Chosen],
+    *,
+    pool: ThreadPool,
+    watch: Watcher,
+) -> Chosen:
+    """Return the computed taste, or the learned one where that ranks better.
+
+    What is computed costs seconds, so it comes first. A probe is learned next, in few epochs, and all of ``learn`` only if the
+    probe leaves hope. A thorough training leaves no doubt: it tries vectors of twice the width, and learns whatever the probe.
+    """
+    widths = sorted({config.taste.dimensions, widest(config)})
+    found = [choose_spectral(validation, config.changed(dimensions=width), seed, pool) for width in widths]
+    best = found[0]
+    for wider in found[1:]:
+        if _value(wider) > _value(best) * (1 + MODESTY):
+            best = wider
+    told: dict[str, Any] = {"spectral": _value(best)}
+    learned: Chosen | None = None
+    softmax = config.changed(objective="softmax")
+    if config.effort == "thorough":
+        learned = learn(softmax)
+    else:
+        told["probe"] = _probe(validation, softmax, seed, pool, watch)
+        if told["probe"] * HOPE > _value(best):
+            learned = learn(softmax)
+    if learned is not None:
+        told["softmax"] = _value(learned)
+        best = learned if _value(learned) > _value(best) else best
+    return best[0], best[1] | {"objective": told}, best[2]
+
+
+def choose_spectral(validation: Validation, config: Config, seed: int, pool: ThreadPool) -> Chosen:
+    """Return the computed taste with the best weights of it and of the trend beside the bias."""
+    memory = config.memory
+    config = config.changed(
+        objective="spectral", members=1, epochs=1, horizon=1, memory_damping=config.taste.damping,
+        count_weight=memory.count_weight or 0.0, ridge_weight=memory.ridge_weight or 0.0,
+    )  # fmt: skip
+    learner = Projected.start(validation.log, config, seed)
+    vectors, table = learner.within(pool)[1], learner.table(pool)
+    bias, nothing = learner.taste().bias, no_memory(len(validation.log.products))
+    whole = taste_scores(Taste(vectors, np.zeros_like(bias)), validation, config, pool)
+    seen: dict[tuple[float, float], float] = {}
+
+    def worth(weight: float, trend: float) -> float:
+        """Divided by the weight, all scores rank alike."""
+        if (weight, trend) not in seen:
+            scores = whole + bias / np.float32(weight)
+            beside = (1.0, 0.0, trend / weight)
+            seen[weight, trend] = ndcg(validation, config, scores, (table, nothing), beside, pool)
+        return seen[weight, trend]
+
+    def first(tried: list[tuple[float, float]]) -> tuple[float, float]:
+        enough = max(worth(*weights) for weights in tried) * (1 - MODESTY)
+        return next(weights for weights in tried if worth(*weights) >= enough)
+
+    given = memory.spectral_weight
+    weights = SPECTRAL_WEIGHTS if not given else (given,)
+    timed = config.trend.weight is None and validation.log.times is not None
+    trends = TRENDS if timed else (config.trend.weight or 0.0,)
+    weight, trend = first([(weight, trends[0]) for weight in weights])
+    weight, trend = first([(weight, each) for each in trends])
+    weight, trend = first([(each, trend) for each in weights])
+    alone = ndcg(validation, config, whole + bias / np.float32(weight), None, (0.0, 0.0, 0.0), pool)
+    told = {
+        "held_out": validation.description,
+        "users": len(validation.users),
+        "measure": f"ndcg@{MEASURED_AT}",
+        "by_epoch": {"1": alone},
+        "taste": alone,
+        "with_memory": worth(weight, trend),
+    }
+    taste = Taste(vectors * np.float32(weight**0.5), bias)
+    settled = config.changed(spectral_weight=weight, trend_weight=trend)
+    return settled, told, LearnedTables(taste, (nothing, nothing), table)
+
+
+def _value(chosen: tuple[Config, Mapping[str, Any], object]) -> float:
+    return float(chosen[1]["with_memory"])
+
+
+def _probe(validation: Validation, config: Config, seed: int, pool: ThreadPool, watch: Watcher) -> float:
+    """Return the ndcg of a taste learned in a few epochs."""
+    config = config.changed(epochs=PROBE_EPOCHS, horizon=PROBE_EPOCHS)
+    learner = kind_of(config).start(validation.log, config, seed)
+    run_epochs(learner, epochs=PROBE_EPOCHS, run=EpochRun(pool, watch, stage="choosing, probe"))
+    scores = taste_scores(learner.taste(), validation, config, pool)
+    return ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)

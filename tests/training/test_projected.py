@@ -1,0 +1,134 @@
+"""Vectors that are computed: NumPy's singular vectors, the whole of the spectral part, and when the held-out part chooses them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tastemaker.data.purchases import Purchases
+from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.errors import SettingProblem
+from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.config import Config, preset
+from tastemaker.model.folder import load, save
+from tastemaker.model.settings import MemorySettings
+from tastemaker.ranking.recommend import recommend
+from tastemaker.training.memory.spectral import spectral_memory, spectrum_of, tied_vectors
+from tastemaker.training.selection import objective
+from tastemaker.training.selection.objective import with_objective
+from tastemaker.training.train import train
+
+STYLES, USERS, PRODUCTS = 8, 300, 640
+SETTINGS = MemorySettings(spectral_rank=10, spectral_passes=40, spectral_partners=PRODUCTS)
+GIVEN = preset("default").changed(dimensions=8, spectral_rank=10, trend_weight=0.0)
+
+
+@pytest.fixture(scope="module")
+def log() -> Purchases:
+    """Two of eight styles of 80 products, a seventh of which a user buys: pairs are rare, directions are few."""
+    rng = np.random.default_rng(1)
+    likes = np.zeros((USERS, STYLES), bool)
+    for user in range(USERS):
+        likes[user, rng.choice(STYLES, 2, replace=False)] = True
+    own = likes[:, np.arange(PRODUCTS) % STYLES]
+    users, products = np.nonzero(np.where(own, rng.random(own.shape) < 0.15, rng.random(own.shape) < 0.01))
+    names = Vocabulary.of(range(USERS), noun="user"), Vocabulary.of(range(PRODUCTS), noun="product")
+    return Purchases(*names, users.astype(np.int32), products.astype(np.int32))
+
+
+def test_the_vectors_are_the_strongest_singular_vectors_and_columns_beyond_the_rank_are_0(log):
+    histories = log.histories()
+    with ThreadPool(2) as pool:
+        spectrum = spectrum_of(histories, PRODUCTS, SETTINGS, pool)
+        eight, twelve = (tied_vectors(histories, spectrum, width, SETTINGS, pool) for width in (8, 12))
+    matrix = np.zeros((USERS, PRODUCTS))
+    matrix[log.user_rows, log.product_rows] = 1
+    scaled = matrix * matrix.sum(1)[:, None] ** -0.3 * np.maximum(matrix.sum(0), 1) ** -0.4
+    right = np.linalg.svd(scaled, full_matrices=False)[2][:STYLES]
+    expected = right.T @ right * PRODUCTS / 10**0.5
+    assert np.corrcoef((eight @ eight.T).ravel(), expected.ravel())[0, 1] > 0.999
+    assert not twelve[:, 10:].any()
+    assert twelve[:, :10].any(axis=0).all()
+
+
+def test_vectors_and_table_are_together_the_whole_spectral_part_among_products_bought_together(log):
+    histories = log.histories()
+    with ThreadPool(2) as pool:
+        spectrum = spectrum_of(histories, PRODUCTS, SETTINGS, pool)
+        vectors = tied_vectors(histories, spectrum, 4, SETTINGS, pool)
+        table = spectral_memory(histories, PRODUCTS, SETTINGS, pool, spectrum=spectrum, vectors=vectors)
+    whole, part = spectrum.inside @ spectrum.outside.T, vectors @ vectors.T
+    for p in range(0, PRODUCTS, 37):
+        start, end = table.offsets[p : p + 2]
+        found = table.products[start:end]
+        assert len(found) > 10
+        np.testing.assert_allclose(part[p, found] + table.weights[start:end], whole[p, found], atol=2e-4)
+        assert (table.weights[start:end] < 0).any()
+
+
+@pytest.fixture(scope="module")
+def model(log):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objective, "HOPE", 1.0)
+        return train(log, GIVEN, seed=1)
+
+
+def test_where_the_probe_leaves_no_hope_the_vectors_are_computed_and_nothing_more_is_learned(model):
+    config, told = model.record.config, model.record.metrics["objective"]
+    assert (config.taste.objective, config.taste.epochs, config.memory.count_weight) == ("spectral", 1, 0.0)
+    assert told["probe"] <= told["spectral"] == model.record.metrics["with_memory"]
+    assert "softmax" not in told
+    assert config.memory.damping == config.taste.damping == model.memory_damping
+    assert config.memory.spectral_weight in objective.SPECTRAL_WEIGHTS
+    assert model.product_vectors is model.basket_vectors
+
+
+def test_the_held_out_weight_scales_vectors_and_table_alike_beside_the_bias(log, model):
+    weight = model.record.config.memory.spectral_weight
+    twice = train(log, model.record.config.changed(spectral_weight=2 * weight), seed=1)
+    np.testing.assert_allclose(twice.product_vectors, model.product_vectors * 2**0.5, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(twice.memory.weights, 2 * model.memory.weights, rtol=1e-5)
+    np.testing.assert_array_equal(twice.product_bias, model.product_bias)
+
+
+def test_where_the_probe_leaves_hope_both_are_made_and_the_better_is_taken(log):
+    model = train(log, GIVEN, seed=1)
+    told = model.record.metrics["objective"]
+    better = "softmax" if told["softmax"] > told["spectral"] else "spectral"
+    assert model.record.config.taste.objective == better
+    assert model.record.metrics["with_memory"] == told[better]
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_threads(log, model):
+    for threads in (1, 3):
+        again = train(log, model.record.config, seed=1, threads=threads)
+        assert again.product_vectors.tobytes() == model.product_vectors.tobytes()
+        assert again.memory.weights.tobytes() == model.memory.weights.tobytes()
+
+
+def test_a_folder_of_it_loads_and_ranks_to_the_same_lists(model, tmp_path):
+    save(model, tmp_path / "1")
+    before, after = recommend(model, range(20), k=10), recommend(load(tmp_path / "1"), range(20), k=10)
+    assert before.to_frame().equals(after.to_frame())
+    assert len(before.to_frame()) == 200
+
+
+def test_it_is_left_open_only_for_bare_pairs_where_nothing_was_given_for_what_is_learned(log):
+    default = preset("default")
+    dated = dataclasses.replace(log, times=np.arange(len(log), dtype=np.int64))
+    assert with_objective(log, default).taste.objective is None
+    assert with_objective(dated, default).taste.objective == "softmax"
+    for given in ({"epochs": 3}, {"spectral_weight": 0.0}, {"count_weight": 1.0}):
+        assert with_objective(log, default.changed(given)).taste.objective == "softmax"
+
+
+def test_an_older_manifest_is_softmax_and_free_users_refuse_another_objective():
+    older = {name: value for name, value in GIVEN.to_json().items() if name != "objective"}
+    assert Config.from_json(older).taste.objective == "softmax"
+    assert GIVEN.changed(objective="spectral").taste.objective == "spectral"
+    with pytest.raises(
+        SettingProblem, match=r"taste\.objective is spectral; a model of free users needs softmax"
+    ):
+        preset("workshop").changed(objective="spectral")
