@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 
 import adbc_driver_postgresql.dbapi as driver
 import polars as pl
@@ -79,6 +80,14 @@ def test_a_database_that_is_away(postgresql, night):
     assert "does not answer; start it, or mend host and port" in night(away, "orders")
 
 
+def test_a_database_that_accepts_and_then_says_nothing(postgresql, night):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address, _, end = postgresql.rpartition(":")
+        name = end.partition("/")[2]
+        hung = f"{address}:{silent.getsockname()[1]}/{name}?connect_timeout=2"
+        assert "does not answer in time; see whether it runs" in night(hung, "orders")
+
+
 def test_a_wrong_password(postgresql, night):
     said = night(postgresql.replace(SPELLED, "not-this-one"), "orders")
     assert "refuses this user or password" in said
@@ -133,6 +142,30 @@ def test_a_staging_table_of_a_killed_run_is_in_nobodys_way(postgresql, first_nig
     assert vectors == (wrote["vectors of users"], wrote["vectors of products"])
     for secret in (PASSWORD, SPELLED):
         assert secret not in ran.stdout + ran.stderr
+
+
+def test_lists_that_found_no_database_are_written_by_the_next_run_and_no_second_version_is_made(
+    postgresql, first_night, tmp_path, tastemaker
+):
+    folder = tmp_path / "shop"
+    shutil.copytree(first_night, folder)
+    run_sql(
+        postgresql,
+        "CREATE TABLE evening AS SELECT * FROM orders",
+        "INSERT INTO evening SELECT user_id, product_id, time + interval '2 hours' FROM orders ORDER BY time DESC LIMIT 60",
+    )
+    away = postgresql.replace(postgresql.rpartition(":")[2], "1/postgres")
+    for where, code, outcome in ((away, 1, "failed"), (postgresql, 0, "published")):
+        describe(folder, postgresql, "evening", f'[lists]\nusers = "{where}#evening_lists"\nk = 3\n')
+        ran = tastemaker("run", folder / "shop.toml")
+        assert ran.returncode == code, ran.stderr
+        line = json.loads((folder / "shop.nights" / "history.jsonl").read_text().splitlines()[-1])
+        assert line["outcome"] == outcome
+        assert {one.name for one in (folder / "models" / "recommender").glob("[0-9]*")} == {"1", "2"}
+        for secret in (PASSWORD, SPELLED):
+            assert secret not in ran.stderr
+    assert line["version"] == 2
+    assert line["lists"]["users"] > 0
 
 
 def test_vectors_go_to_a_folder_or_to_postgresql_alone(first_night, tmp_path, tastemaker):
