@@ -88,6 +88,12 @@ def test_a_database_that_accepts_and_then_says_nothing(postgresql, night):
         assert "does not answer in time; see whether it runs" in night(hung, "orders")
 
 
+def test_a_slow_database_is_waited_for_as_long_as_its_address_says(postgresql, night):
+    impatient = f"{postgresql}?options=-c%20statement_timeout%3D500"
+    slow = 'query = "SELECT user_id, product_id, time, pg_sleep(60)::text AS late FROM orders"\n'
+    assert "took longer for the query than it may" in night(impatient, "", slow)
+
+
 def test_a_wrong_password(postgresql, night):
     said = night(postgresql.replace(SPELLED, "not-this-one"), "orders")
     assert "refuses this user or password" in said

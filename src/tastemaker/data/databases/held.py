@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from tastemaker.data.databases.address import Address
 from tastemaker.data.databases.drivers import driver, translated
@@ -69,7 +69,7 @@ class Held:
         options.setdefault("connect_timeout", str(CONNECT_SECONDS))
         options.setdefault("tcp_user_timeout", str(1000 * STATEMENT_SECONDS))
         options.setdefault("application_name", "tastemaker")
-        connection = postgresql.connect(parts._replace(query=urlencode(options)).geturl())
+        connection = postgresql.connect(parts._replace(query=urlencode(options, quote_via=quote)).geturl())
         with connection.cursor() as cursor:
             cursor.execute(f"SET statement_timeout = {1000 * STATEMENT_SECONDS}")
             # a host that is frozen half-way must not keep all others from writing

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import polars as pl
 
@@ -35,20 +35,28 @@ def connected(address: Address) -> Iterator[Any]:
             connection.close()
 
 
+LIMIT: Final = (
+    "SELECT set_config('statement_timeout', '{0}', true) FROM pg_settings "
+    "WHERE name = 'statement_timeout' AND setting::bigint NOT BETWEEN 1 AND {0}"
+)
+"""Limits the time of a query in milliseconds, unless the URI, the user or the database has a lower limit of its own"""
+
+
 def _patient(uri: str) -> str:
     """Return the URI with a limit of the time to connect, where it has none."""
     parts = urlsplit(uri)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     options.setdefault("connect_timeout", str(CONNECT_SECONDS))
     options.setdefault("application_name", "tastemaker")
-    return parts._replace(query=urlencode(options)).geturl()
+    return parts._replace(query=urlencode(options, quote_via=quote)).geturl()
 
 
 def frames(address: Address, statement: str, seconds: int) -> Iterator[pl.DataFrame]:
     """Yield what a statement returns, first a frame without rows; it can change nothing."""
     with connected(address) as connection, connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION READ ONLY")
-        cursor.execute(f"SET LOCAL statement_timeout = {1000 * seconds}")
+        cursor.execute(LIMIT.format(1000 * seconds))
+        cursor.fetchall()
         cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH)})
         cursor.execute(statement)
         reader = cursor.fetch_record_batch()
