@@ -1,8 +1,9 @@
 """Processes that are killed with SIGKILL: ``python benchmarks/attacks/kills.py [--trainings 110] [--servers 90]``.
 
 ``train`` is killed at any moment, half of the times just while it writes: the version is whole or absent, never broken, and a
-later ``train`` sweeps what was left. A server is killed, workers and all, while clients send purchases: what was acknowledged is
-kept once, and what was sent again under its ``Idempotency-Key`` is kept once, too. Exit code 1 otherwise.
+later ``train`` sweeps what was left. ``promote`` is killed as it writes labels: they name the one version or the other. A server is
+killed, workers and all, while clients send purchases: what was acknowledged is kept once, and what was sent again under its
+``Idempotency-Key`` is kept once, too. Exit code 1 otherwise.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import json
 import os
 import random
 import signal
@@ -31,10 +33,11 @@ BATCH = 5
 
 def main() -> None:
     """Kill trainings, then servers; print the counts."""
-    options = options_of(__doc__, trainings=110, servers=90, clients=4)
+    options = options_of(__doc__, trainings=110, servers=90, promotions=144, clients=4)
     rows: Rows = []
     with tempfile.TemporaryDirectory() as scratch:
         bad = kill_trainings(Path(scratch) / "train", options, rows)
+        bad += kill_promotions(Path(scratch) / "promote", options, rows)
         bad += kill_servers(Path(scratch) / "serve", options, rows)
     print(table(rows))
     raise SystemExit(bad > 0)
@@ -95,6 +98,59 @@ def train(python: str, folder: Path, name: str) -> subprocess.Popen[bytes]:
     command += ["--effort", "quick", "--set", "epochs=1", "--seed", "1"]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(list(map(str, command)), stdout=quiet, stderr=quiet)
+
+
+def kill_promotions(folder: Path, options: argparse.Namespace, rows: Rows) -> int:
+    """Kill ``promote`` as it opens the folder's lock, or at any moment; the label is one of the two versions."""
+    folder.mkdir()
+    put_shop(folder, versions=2, python=options.python)
+    model = folder / "recommender"
+    began = time.monotonic()
+    promote(options.python, model, 1).wait()
+    took = time.monotonic() - began
+    counts, label = Counter[str](), 1
+    draw = random.Random(2)
+    for turn in range(options.promotions):
+        wanted = 1 + turn % 2
+        process = promote(options.python, model, wanted)
+        if turn % 3:
+            files = Path(f"/proc/{process.pid}/fd")
+            while process.poll() is None and not any(map(_leads_to_labels, files.glob("*"))):
+                time.sleep(0.0002)
+            time.sleep(draw.uniform(0, 0.004))
+        else:
+            time.sleep(draw.uniform(0, took))
+        process.kill()
+        process.wait()
+        try:
+            found = json.loads((model / "labels.json").read_text())["labels"]["stable"]
+        except (OSError, ValueError, KeyError):
+            counts["torn"] += 1
+            continue
+        counts["moved" if found == wanted != label else "as before" if found == label else "wrong"] += 1
+        label = found
+    code = promote(options.python, model, 1).wait()
+    litter = [path.name for path in model.iterdir() if ".writing-" in path.name]
+    said = f"{counts['moved']} moved, {counts['as before']} as before, {counts['torn'] + counts['wrong']} torn or wrong"
+    rows += [
+        (f"{options.promotions} × `kill -9` of `promote`", said),
+        ("litter after the next `promote`", litter or "none"),
+    ]
+    return counts["torn"] + counts["wrong"] + bool(litter) + (code != 0)
+
+
+def _leads_to_labels(file: Path) -> bool:
+    """Return whether an open file is one of labels: the lock, or what is being written."""
+    try:
+        return "labels.json" in os.readlink(file)
+    except OSError:
+        return False
+
+
+def promote(python: str, model: Path, version: int) -> subprocess.Popen[bytes]:
+    """Begin to move the label ``stable``."""
+    command = [python, "-m", "tastemaker", "promote", str(model), str(version)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def kill_servers(folder: Path, options: argparse.Namespace, rows: Rows) -> int:
