@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,7 @@ import numpy as np
 
 from tastemaker.errors import SettingProblem
 from tastemaker.scale.executor import worker_name
-from tastemaker.storage import replace_text, writing
+from tastemaker.storage import writing
 from tastemaker.training.learners.learner import Step
 from tastemaker.training.sharded.lesson import Lesson, Tables, Terms
 from tastemaker.training.sharded.rounds import Moved
@@ -32,6 +33,7 @@ __all__ = [
 
 ARRAYS = ("offsets", "products", "shards", "chances", "aliases", "corrections", "decay")
 """Those of a `Lesson`"""
+STATE = "state.json"
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class WorkFolder:
             name = f"{hashlib.sha256(_bytes_of(array)).hexdigest()[:32]}.npy"
             self.path.mkdir(parents=True, exist_ok=True)
             if not (self.path / name).exists():
-                write_array(self.path / name, array)
+                write_array(self.path / name, array, durable=True)
             self._known[id(array)] = array, name
         return self._known[id(array)][1]
 
@@ -80,9 +82,11 @@ class EpochFolder:
     steps: list[Step] = field(default_factory=list)
 
     def reopened(self) -> EpochFolder:
-        """Return what is there, with the rounds that were done before."""
-        with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-            facts = json.loads((self.path / "state.json").read_text())
+        """Return what is there, with the rounds that were done; none where a crash has left other tables than were noted."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            facts = json.loads((self.path / STATE).read_text())
+            if any(_check_sum(self.path / name) != noted for name, noted in facts["tables"].items()):
+                return self
             return EpochFolder(self.path, int(facts["done"]), [Step(*step) for step in facts["steps"]])
         return self
 
@@ -95,8 +99,14 @@ class EpochFolder:
     def close_round(self, steps: Sequence[Step]) -> None:
         """Note that one more round is done, whose tables are written; remove what only that round needed."""
         self.done, self.steps = self.done + 1, [*self.steps, *steps]
+        tables = {
+            file.name: _check_sum(file)
+            for file in sorted(self.path.glob(f"{self.done}-*.npy"))  # no disk is waited for: the sum tells
+        }
         kept = [[step.purchases, step.loss, step.hits] for step in self.steps]
-        replace_text(self.path / "state.json", json.dumps({"done": self.done, "steps": kept}))
+        state = {"done": self.done, "steps": kept, "tables": tables}
+        with writing(self.path / STATE, durable=False) as temporary:
+            temporary.write_text(json.dumps(state))
         for file in self.path.glob("*.np[yz]"):
             if not file.name.startswith(f"{self.done}-"):
                 file.unlink(missing_ok=True)
@@ -144,9 +154,9 @@ def read_moved(folder: Path, number: int, member: int, shard: int) -> Moved:
         return Moved(found["rows"], found["vectors"], found["bias"], found["squares"])
 
 
-def write_array(path: Path, array: AnyArray) -> None:
-    """Write an array as ``.npy``, whole or not at all."""
-    with writing(path) as temporary, temporary.open("wb") as file:
+def write_array(path: Path, array: AnyArray, *, durable: bool = False) -> None:
+    """Write an array as ``.npy``, whole or not at all; after a crash of the machine only where it is ``durable``."""
+    with writing(path, durable=durable) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
 
 
@@ -156,6 +166,14 @@ def _moved_file(folder: Path, number: int, member: int, shard: int) -> Path:
 
 def _files(folder: Path, number: int, member: int) -> tuple[Path, Path]:
     return folder / f"{number}-vectors-{member}.npy", folder / f"{number}-rest-{member}.npy"
+
+
+def _check_sum(file: Path) -> int:
+    with file.open("rb") as reading:
+        total = 0
+        while part := reading.read(1 << 24):
+            total = zlib.crc32(part, total)
+    return total
 
 
 def _bytes_of(array: AnyArray) -> memoryview:
