@@ -575,6 +575,20 @@ def test_too_many_columns_are_refused(tmp_path: Path):
     assert "1,000,000 columns; at most 10,000" in refusal(
         written(tmp_path / "a.csv", ",".join(["a"] * 1_000_000) + "\n")
     )
+    wide = "{" + ",".join(f'"c{place}":1' for place in range(20_000)) + "}"
+    good = '{"user":1,"item":2}\n'
+    late = written(tmp_path / "a.jsonl", good * 11_000 + wide + "\n")
+    assert "20,000 columns in line 11,001; at most 10,000" in refusal(late)
+    for text in (f"[{wide}]", f'[{{"user":1,"item":2,"x":{wide}}}]'):
+        assert "20,000 columns; at most 10,000" in refusal(written(tmp_path / "a.json", text))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_large_integers_beside_a_fraction_in_json_stay_two_ids(tmp_path: Path, name: str):
+    rows = [f'{{"user":{user},"item":1}}' for user in (2**60, 2**60 + 1, "3.0")]
+    text = "\n".join(rows) if name.endswith("l") else f"[{','.join(rows)}]"
+    found = read_purchases(written(tmp_path / name, text)).users.ids.to_list()
+    assert sorted(map(int, found)) == [3, 2**60, 2**60 + 1]
 
 
 def test_nul_bytes_are_refused_with_their_line(tmp_path: Path):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ __all__ = ["is_document", "open_document", "open_lines"]
 
 INFERRED: Final = 10_000
 """Lines from which types are told at first; all where a later one does not fit"""
+EXACT: Final = 2**53
+"""Up to here a float holds every integer"""
 PLAIN: Final = "a plain value"
 
 _LETTER: Final = re.compile(rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
@@ -103,7 +106,21 @@ class _Lines:
             )  # such as true beside 7, which no other type holds
             self._parse(wanted)
             return
+        inexact = self._inexact(wanted)
+        if inexact:
+            self.schema |= dict.fromkeys(inexact, pl.String())
+            self._parse(wanted)
         self.columns = frozenset(wanted)
+
+    def _inexact(self, wanted: list[str]) -> list[str]:
+        """Return the columns of numbers that no float may hold as they are: of two ids it would make one."""
+        assert self.frame is not None
+        floats = [name for name in wanted if self.schema[name].is_float()]
+        if not floats:
+            return []
+        large = self.frame.select((pl.col(name).abs() >= EXACT).any() for name in floats)
+        found = large.collect(engine="streaming").row(0, named=True)
+        return [name for name, is_large in found.items() if is_large]
 
     def _settled(self, wanted: list[str]) -> pl.LazyFrame:
         schema = {name: self.schema[name] for name in wanted}
@@ -170,6 +187,8 @@ def open_lines(place: Place, spool: Spool) -> Source:
         path = spool.write(recoded(path, found, place.label), label=place.label, suffix=".jsonl")
         notes = (found.note,) if found.note else ()
     lines = _Lines(place.label, path, spool, {}, False)
+    with path.open("rb") as file:
+        _refuse_wide(islice(file, INFERRED), place.label, 1)
     try:
         schema = _schema(path, INFERRED, place.label)
         late = _has_late_keys(path, schema, place.label)
@@ -258,12 +277,22 @@ def _has_late_keys(path: Path, schema: Mapping[str, pl.DataType], label: str) ->
             if any(count > filled * known[key] for key, count in counts.items()):
                 _refuse_keys_twice(chunk, label, first)
             first += lines
-            if late or (not spaced and chunk.count(b'":') == sum(counts.values())):
+            if not spaced and chunk.count(b'":') == sum(counts.values()):
                 continue
-            late = any(
+            _refuse_wide(chunk.split(b"\n"), label, first - lines)
+            late = late or any(
                 line.strip() and not known.keys() >= set(_top_keys(line)) for line in chunk.split(b"\n")
             )
     return late
+
+
+def _refuse_wide(lines: Iterable[bytes], label: str, first: int) -> None:
+    """Name the line with more keys than a row may have columns, before anything looks for their types."""
+    for number, line in enumerate(lines, start=first):
+        if len(line) > 4 * MOST_COLUMNS and (many := line.count(b'":') + line.count(b'" :')) > MOST_COLUMNS:
+            raise UnreadableFile(
+                f"{label} has {many:,} columns in line {number:,}; at most {MOST_COLUMNS:,} are read. It is no log of purchases."
+            )
 
 
 def _refuse_half_letters(text: bytes, label: str, first: int) -> None:
@@ -360,6 +389,7 @@ def _loaded(place: Place, spool: Spool) -> Any:
             what = f"is no whole JSON document: it ends or errs at line {error.lineno:,}, column {error.colno:,}; write it anew"
         raise UnreadableFile(f"{place.label} {what}.") from None
     if _orient(content) == "records" and content:
+        _check_width(content[0], place.label)
         keys = [f'"{key}"'.encode() for key in content[0]]
         key = _key_twice(raw) if any(raw.count(key) > len(content) for key in keys) else None
         if key is not None:
@@ -385,7 +415,7 @@ def _orient(content: object) -> str | None:
 def _frame_of(content: Any, columns: Columns, label: str) -> tuple[pl.DataFrame, bool, str]:
     orient = _orient(content)
     if orient == "records":
-        return _of_records(content), True, orient
+        return _of_records(content, label), True, orient
     if orient == "values":
         width = max(map(len, content), default=0)
         _check_rows(content, width, label)
@@ -395,7 +425,7 @@ def _frame_of(content: Any, columns: Columns, label: str) -> tuple[pl.DataFrame,
         _check_rows(content["data"], len(titles), label)
         return _of_rows(content["data"], titles), True, orient
     if orient == "table":
-        frame = _of_records(content["data"])
+        frame = _of_records(content["data"], label)
         key = content["schema"].get("primaryKey", [])
         return frame.drop(level for level in key if level == "index" and level in frame.columns), True, orient
     if orient == "nested":
@@ -429,11 +459,11 @@ def _of_nested(
         scores = [int(numbers[1]), int(numbers[0])]
     if scores[0] > scores[1]:
         return (
-            _of_records([{name: content[name].get(row) for name in outer} for row in inner]),
+            _of_records([{name: content[name].get(row) for name in outer} for row in inner], label),
             True,
             "columns",
         )
-    return _of_records(list(content.values())), True, "index"
+    return _of_records(list(content.values()), label), True, "index"
 
 
 def _check_rows(rows: Sequence[object], width: int, label: str) -> None:
@@ -445,8 +475,13 @@ def _check_rows(rows: Sequence[object], width: int, label: str) -> None:
             )
 
 
-def _of_records(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
+def _of_records(rows: Sequence[dict[str, Any]], label: str) -> pl.DataFrame:
     names = list(dict.fromkeys(name for row in rows for name in row))
+    _check_width(names, label)
+    for row in rows:
+        for value in row.values():
+            if isinstance(value, dict):
+                _check_width(list(value), label)
     return pl.DataFrame([_series(name, [row.get(name) for row in rows]) for name in names])
 
 
@@ -464,7 +499,7 @@ def _series(name: str, values: list[Any]) -> pl.Series:
             if types
             else pl.Series(name, values, dtype=pl.String)
         )
-    if types <= {int, float}:
+    if types <= {int, float} and not any(isinstance(value, int) and abs(value) > EXACT for value in values):
         return pl.Series(name, values, dtype=pl.Float64)
     if len(types) == 1 and types <= {str, bool}:
         return pl.Series(name, values)
