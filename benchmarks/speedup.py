@@ -18,7 +18,7 @@ from pathlib import Path
 
 import tastemaker as tm
 from common import machine, markdown, parser_of
-from scale import write_log
+from scale import children, write_log
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.scale.local import Processes
 from tastemaker.training.learners.composed import Composed
@@ -36,6 +36,8 @@ class Way:
     pool: ThreadPool
     learner: Composed
     seconds: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    """Seconds of processors, of this process and its children: what others do at the same time hardly changes them"""
 
 
 def main() -> None:
@@ -49,9 +51,11 @@ def main() -> None:
         ways = list(ways_of(log, options.shards, cores, folder, opened))
         for number in range(options.rounds + 1):  # the first compiles and begins the processes
             for way in ways:
+                before = processor_seconds()
                 seconds = epoch(way, number + 1, cores)
                 if number:
                     way.seconds.append(seconds)
+                    way.processor.append(processor_seconds() - before)
     first = statistics.median(ways[0].seconds)
     rows = [
         [
@@ -60,10 +64,11 @@ def main() -> None:
             str(way.cores),
             f"{statistics.median(way.seconds):.2f}",
             f"{first / statistics.median(way.seconds):.2f}",
+            f"{statistics.median(way.processor):.2f}",
         ]
         for way in ways
     ]
-    print(markdown(["learned in", "by", "cores", "an epoch, s", "speed-up"], rows))
+    print(markdown(["learned in", "by", "cores", "an epoch, s", "speed-up", "of processors, s"], rows))
     print(f"\n{options.million} million purchases, medians of {options.rounds} rounds. {machine()}")
 
 
@@ -92,6 +97,15 @@ def epoch(way: Way, number: int, cores: list[int]) -> float:
         for _ in way.learner.learn(number, PURCHASES_PER_CALL, way.pool):
             pass
         return time.perf_counter() - began
+
+
+def processor_seconds() -> float:
+    total = time.process_time()
+    for process in children(os.getpid()):
+        with suppress(OSError):  # it has ended
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 @contextmanager
