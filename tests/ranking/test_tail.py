@@ -146,3 +146,19 @@ def test_the_curve_shows_what_the_tail_gains():
     shares = [point.beyond_head for point in curve]
     assert shares == sorted(shares)
     assert all(point.bought_beyond_head == curve[0].bought_beyond_head > 0.9 for point in curve)
+
+
+def test_a_dial_given_in_training_ranks_so_by_itself_and_one_of_a_request_takes_its_place(tmp_path):
+    bought = [(f"u{user}", "hat") for user in range(10)] + [(f"u{user}", "sock") for user in range(4)]
+    log = tm.read_purchases(pl.DataFrame(bought, schema=["user_id", "product_id"], orient="row"))
+    few = {"dimensions": 4, "epochs": 1}
+    plain, dialled = (tm.train(log, seed=1, **few, **more) for more in ({}, {"popularity.tail": 0.3}))
+    taken = plain.product_bias - dialled.product_bias
+    np.testing.assert_allclose(taken, 0.3 * np.log(1 + buyers_of(plain)), atol=1e-5)
+    saved = load(save(dialled, tmp_path / "1"))
+    for tail in (0.2, 0.5):
+        np.testing.assert_allclose(
+            tm.by_tail(saved, tail).product_bias, tm.by_tail(plain, tail).product_bias, atol=1e-5
+        )
+    with pytest.raises(SettingProblem, match=r"popularity\.tail is 1\.5; it must be from 0 to 1"):
+        tm.preset("default").changed({"popularity.tail": 1.5})

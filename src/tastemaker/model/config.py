@@ -16,6 +16,7 @@ from tastemaker.model.settings import (
     LiveSettings,
     MemorySettings,
     OrderSettings,
+    PopularitySettings,
     RepeatSettings,
     TasteSettings,
     TokenSettings,
@@ -31,6 +32,7 @@ PARTS: Mapping[str, type] = {
     "taste": TasteSettings,
     "memory": MemorySettings,
     "trend": TrendSettings,
+    "popularity": PopularitySettings,
     "repeats": RepeatSettings,
     "order": OrderSettings,
     "live": LiveSettings,
@@ -42,6 +44,7 @@ RENAMED = {
     "memory.damping": "memory_damping",
     "memory.partners": "memory_partners",
     "trend.weight": "trend_weight",
+    "popularity.tail": "popularity_tail",
     "repeats.weight": "repeat_weight",
     "repeats.sales": "repeat_sales",
     "repeats.level": "repeat_level",
@@ -83,6 +86,7 @@ class Config:
     taste: TasteSettings
     memory: MemorySettings = field(default_factory=MemorySettings)
     trend: TrendSettings = field(default_factory=TrendSettings)
+    popularity: PopularitySettings = field(default_factory=PopularitySettings)
     repeats: RepeatSettings = field(default_factory=RepeatSettings)
     order: OrderSettings = field(default_factory=OrderSettings)
     live: LiveSettings = field(default_factory=LiveSettings)

@@ -14,6 +14,7 @@ __all__ = [
     "LiveSettings",
     "MemorySettings",
     "OrderSettings",
+    "PopularitySettings",
     "RepeatSettings",
     "TasteSettings",
     "TokenSettings",
@@ -218,6 +219,23 @@ class TrendSettings:
 
     def __post_init__(self) -> None:
         _check("trend", self, {"weight": ZERO_OR_MORE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PopularitySettings:
+    """Settings of what sales say: `popularity.NAME`. Composed users only.
+
+    tail
+        From 0 to 1: the part of log(1 + buyers) that is taken from every score. Larger: the long tail gets more places. 0: lists
+        rank as learned. A dial above 0 that is given with a request takes its place.
+    """
+
+    tail: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check("popularity", self, {"tail": ZERO_OR_MORE})
+        if self.tail > 1:
+            raise SettingProblem(f"popularity.tail is {self.tail}; it must be from 0 to 1.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

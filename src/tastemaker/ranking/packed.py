@@ -153,7 +153,8 @@ def by_tail(model: TasteModel, tail: float) -> TasteModel:
 
     A score is the logarithm of a likelihood, up to a constant, so that 0 ranks as before, and ``tail=1`` by how much more likely
     than its sales say a product is bought. Buyers are those of train. While rates move, in a replay, the dial stays beside them; a
-    dial given before is replaced. Raises `SettingProblem` for a dial that is not from 0 to 1.
+    dial given before is replaced, and so is ``popularity.tail``, which training gave. Raises `SettingProblem` for a dial that is
+    not from 0 to 1.
     """
     bias = np.asarray(model.product_bias) + tail_scores(model, tail)
     live = None if model.live is None else replace(model.live, tail=tail)
@@ -167,7 +168,9 @@ def tail_scores(model: TasteModel, tail: float) -> Floats:
             f"the dial of the tail is {tail}; it must be from 0, which ranks as learned, to 1, "
             "which takes away all that sales say."
         )
-    before = 0.0 if model.live is None else model.live.tail
+    config = model.record.config
+    trained = 0.0 if config is None else config.popularity.tail
+    before = trained if model.live is None else model.live.tail
     return ((before - tail) * known_sales(model)).astype(np.float32)
 
 

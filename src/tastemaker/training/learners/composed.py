@@ -315,6 +315,11 @@ class Composed:
             bias = bias_at_end(live, log)
         elif config.trend.weight:
             bias = bias + np.float32(config.trend.weight) * trend_of(log)
+        tail = config.popularity.tail
+        if tail:
+            buyers = np.bincount(self.histories.products, minlength=len(log.products))
+            bias = (bias - tail * np.log1p(buyers)).astype(np.float32)
+            live = None if live is None else dataclasses.replace(live, tail=tail)
         past = past_of(log)
         order = order_of(config, past)
         if past is not None and (order is None or not (order.taste.strength or order.memory.strength)):
