@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Cell", "Markup", "card", "counted", "drawn_interval", "frame_table", "html_table", "number"]
+__all__ = [
+    "Cell",
+    "Markup",
+    "card",
+    "counted",
+    "drawn_interval",
+    "frame_table",
+    "html_table",
+    "number",
+    "quoted",
+]
 
 
 class Markup(str):
@@ -53,6 +63,17 @@ def counted(many: int, noun: str, one: str = "", several: str = "") -> str:
     """
     verb = one if many == 1 else several
     return f"{many:,} {noun}{'' if many == 1 else 's'}{' ' if verb else ''}{verb}"
+
+
+def quoted(values: Iterable[object]) -> str:
+    """Write values in quotes, the long ones cut, as messages show examples of what stands in a file.
+
+    >>> quoted(["hat", 7]), len(quoted(["a" * 5_000]))
+    ("'hat', 7", 63)
+    """
+    return ", ".join(
+        repr(value[:60] + "…" if isinstance(value, str) and len(value) > 60 else value) for value in values
+    )
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, caption: str = "") -> Markup:

@@ -178,6 +178,18 @@ def test_quantities_are_read_as_the_whole_column_allows(texts: list[object], exp
     assert quantities(texts) == expected
 
 
+def test_values_without_end_are_counted_and_shown_in_a_short_sentence():
+    log = tm.read_purchases(pl.DataFrame({"user": ["a", "b"], "item": [1, 2], "qty": ["9" * 5_000, "1"]}))
+    assert log.read.reasons() == {"quantity_out_of_range": 1}
+    times = ["2024-01-01", "2024-01-02", "9" * 5_000]
+    log = tm.read_purchases(pl.DataFrame({"user": ["a", "b", "c"], "item": [1, 2, 3], "time": times}))
+    assert log.read.without_time == 1
+    assert all(len(warning) < 300 for warning in log.read.warnings)
+    with pytest.raises(ColumnProblem) as raised:
+        tm.read_purchases(pl.DataFrame({"x" * 100_000: [1], "item": [2]}))
+    assert len(str(raised.value)) < 300
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

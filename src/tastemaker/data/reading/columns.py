@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tastemaker.display import quoted
 from tastemaker.errors import ColumnProblem
 
 __all__ = [
@@ -176,7 +177,7 @@ def find_column(
         found = [name for name in free if _plain(name) in LESSER_NAMES[role]][:1]
     if len(found) > 1:
         raise ColumnProblem(
-            f"{label} has {len(found)} columns that may be the {role}: {', '.join(map(repr, found))}; "
+            f"{label} has {len(found)} columns that may be the {role}: {quoted(found[:30])}; "
             f"choose one with {FLAGS[role]}."
         )
     return found[0] if found else None
@@ -218,7 +219,7 @@ def _plain(name: str) -> str:
 
 
 def _list(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:30]))
+    shown = quoted(names[:30])
     more = f" and {len(names) - 30} more" if len(names) > 30 else ""
     return f"Its columns are {shown}{more}."
 

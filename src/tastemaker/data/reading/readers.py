@@ -26,7 +26,7 @@ from tastemaker.data.reading.values.times import plan_times, settle_times
 from tastemaker.data.reading.values.worth import values_of_products, weights_of_rows
 from tastemaker.data.summary import IdKind, ReadSummary, TimeSummary
 from tastemaker.data.vocabulary import Noun, Vocabulary
-from tastemaker.display import counted
+from tastemaker.display import counted, quoted
 from tastemaker.errors import ColumnProblem, NoPurchases, TimesUndecided
 from tastemaker.types import AnyArray
 
@@ -185,7 +185,7 @@ def _choose(source: Source, columns: Columns, reading: Reading) -> Chosen:
         )
     raise ColumnProblem(
         f"{source.label} has no header that names a user or a product, and {counted(len(source.names), 'column')}; its "
-        f"first line is {', '.join(map(repr, source.head[0]))}. Name the columns by header or by position: "
+        f"first line is {quoted(source.head[0][:30])}. Name the columns by header or by position: "
         "--user-column 1 --product-column 2."
     )
 

@@ -25,7 +25,7 @@ from tastemaker.data.reading.values.times import (
 )
 from tastemaker.data.summary import ReadSummary
 from tastemaker.data.vocabulary import Noun
-from tastemaker.display import counted
+from tastemaker.display import counted, quoted
 from tastemaker.errors import ColumnProblem, NoPurchases, TimesUndecided
 from tastemaker.types import Booleans
 
@@ -296,7 +296,7 @@ def _refuse_unusable(rows: Rows, columns: Columns, reading: Reading, label: str)
             count = settled.unreadable if strict else missing
             what = f"a value that is no {role}" if strict else f"no {role}"
             if strict and isinstance(settled, SettledTimes) and settled.examples:
-                what += f" ({', '.join(map(repr, settled.examples))})"
+                what += f" ({quoted(settled.examples)})"
                 what += f" in the format {reading.time_format}" if reading.time_format else ""
             flag = FLAGS[role]  # type: ignore[index]
             format_flag = ", say how they are written with --time-format" if role == "time" else ""

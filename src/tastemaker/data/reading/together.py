@@ -13,7 +13,7 @@ import polars as pl
 from tastemaker.data.conditions import Condition, Value
 from tastemaker.data.identifiers import NULL_WORDS
 from tastemaker.data.reading.files.source import Source, translated
-from tastemaker.display import counted
+from tastemaker.display import counted, quoted
 from tastemaker.errors import ColumnProblem, SettingProblem, UnreadableFile
 
 __all__ = ["joined_to", "keyed", "met", "together"]
@@ -95,7 +95,7 @@ def together(sources: Sequence[Source], *, label: str) -> Source:
 def _selected(source: Source, wanted: Sequence[str], first: Source) -> pl.LazyFrame:
     missing = [name for name in wanted if name not in source.names]
     if missing:
-        shown = ", ".join(map(repr, source.names[:30]))
+        shown = quoted(source.names[:30])
         raise ColumnProblem(
             f"{source.label} has no column {missing[0]!r}, which other files of the log have. Its columns are {shown}; "
             "rename them, or read that file apart."
@@ -228,7 +228,7 @@ def joined_to(left: Source, right: Source, *, on: str | None) -> Source:
     for source, name in ((left, own), (right, others)):
         if name not in source.names:
             raise ColumnProblem(
-                f"{source.label} has no column {name!r} (--on). Its columns are {', '.join(map(repr, source.names[:30]))}; "
+                f"{source.label} has no column {name!r} (--on). Its columns are {quoted(source.names[:30])}; "
                 "where the two files call it differently, write --on 'order=id'."
             )
     added = tuple(name for name in right.names if name not in (*left.names, others))
@@ -360,7 +360,7 @@ def _column(source: Source, condition: Condition) -> str:
     if name.isdecimal() and 1 <= int(name) <= len(source.names):
         return source.names[int(name) - 1]
     raise ColumnProblem(
-        f"{source.label} has no column {name!r} (--where). Its columns are {', '.join(map(repr, source.names[:30]))}."
+        f"{source.label} has no column {name!r} (--where). Its columns are {quoted(source.names[:30])}."
     )
 
 

@@ -19,7 +19,7 @@ from tastemaker.data.reading.files.places import Place
 from tastemaker.data.reading.files.source import Source, settled, translated
 from tastemaker.data.reading.files.spool import Spool
 from tastemaker.data.reading.files.survey import recoded, survey
-from tastemaker.display import counted
+from tastemaker.display import counted, quoted
 from tastemaker.errors import ColumnProblem, UnreadableFile
 
 __all__ = ["open_delimited"]
@@ -116,8 +116,8 @@ class _Parsed:
             if row and set(_stripped(row)) <= names and tuple(_stripped(row)) != self.titles
         )
         raise UnreadableFile(
-            f"{text.place.label} has another header in line {line:,}: {', '.join(map(repr, row[:6]))}, where the first is "
-            f"{', '.join(map(repr, self.titles[:6]))}; part the file there and give both parts."
+            f"{text.place.label} has another header in line {line:,}: {quoted(row[:6])}, where the first is "
+            f"{quoted(self.titles[:6])}; part the file there and give both parts."
         )
 
 
@@ -140,14 +140,14 @@ def open_delimited(
         found = header_evidence(rows, columns)
     width = len(rows[0])
     if found is None and asks and width > 1:
-        cells = ", ".join(map(repr, rows[0][:6])) + (", …" if width > 6 else "")
+        cells = quoted(rows[0][:6]) + (", …" if width > 6 else "")
         raise ColumnProblem(
             f"the rows of {place.label} do not tell whether its first line, {cells}, names the columns or is a row; "
             "say --header or --no-header, and name the columns: --user-column 1 --product-column 2."
         )
     notes = text.notes
     if not found and header is None and width > 1:
-        cells = ", ".join(map(repr, rows[0][:6]))
+        cells = quoted(rows[0][:6])
         notes = (*notes, f"{place.label} has no header: its first line, {cells}, was read as a row.")
     titles = tuple(_stripped(rows[0])) if found else tuple(str(number + 1) for number in range(width))
     names = distinct_names(titles)

@@ -16,7 +16,7 @@ from tastemaker.data.reading.files.dialect import HEAD, header_evidence
 from tastemaker.data.reading.files.limits import LARGEST_WORKBOOK, MOST_COLUMNS
 from tastemaker.data.reading.files.places import Place
 from tastemaker.data.reading.files.source import Source, translated
-from tastemaker.display import counted
+from tastemaker.display import counted, quoted
 from tastemaker.errors import ColumnProblem, UnreadableFile
 
 __all__ = ["open_arrow", "open_parquet", "open_workbook"]
@@ -80,7 +80,7 @@ def open_workbook(place: Place, *, columns: Columns, header: bool | None, asks: 
         found = header if header is not None else header_evidence(rows, columns)
         if found is None and asks and raw.width > 1:
             raise ColumnProblem(
-                f"the rows of {label} do not tell whether its first line, {', '.join(map(repr, rows[0][:6]))}, names the "
+                f"the rows of {label} do not tell whether its first line, {quoted(rows[0][:6])}, names the "
                 "columns or is a row; say --header or --no-header, and name the columns: --user-column 1 --product-column 2."
             )
         where = {"header_row": above} if found else {"header_row": None, "skip_rows": above}

@@ -12,6 +12,7 @@ from tastemaker.data.identifiers import IdForm, Tidied, normalise_ids, python_va
 from tastemaker.data.reading.files.limits import LONGEST_ID
 from tastemaker.data.reading.values.codes import IdPlan, distinct_of
 from tastemaker.data.vocabulary import Noun
+from tastemaker.display import quoted
 from tastemaker.errors import ColumnProblem
 from tastemaker.types import AnyArray, Rows
 
@@ -90,7 +91,7 @@ def typed(found: CodedIds, used: Rows, noun: Noun, name: str) -> tuple[pl.Series
     if form != "integers and text":
         return ids, form if form != "plain" else found.form, ()
     odd = [value for value in python_values(ids, form) if isinstance(value, str)]
-    shown = ", ".join(map(repr, sorted(odd)[:3]))
+    shown = quoted(sorted(odd)[:3])
     s, are = ("", "is") if len(odd) == 1 else ("s", "are")
     note = (
         f"{len(odd):,} of {len(ids):,} {noun} ids in column {name!r} {are} no integer{s} ({shown}); the others stay integers "
@@ -116,7 +117,7 @@ def _said(tidy: Tidied, *, ids: pl.Series, rows: AnyArray, noun: Noun, name: str
     def said(mask: pl.Series, what: str, so: str, shown: int = 1) -> list[str]:
         if not bool(mask.any()):
             return []
-        examples = ", ".join(map(repr, ids.filter(mask).sort().head(shown).to_list()))
+        examples = quoted(ids.filter(mask).sort().head(shown).to_list())
         count = int(rows[mask.to_numpy()].sum())
         return [f"{count:,} {noun} ids in column {name!r} are {what} ({examples}){so}"]
 

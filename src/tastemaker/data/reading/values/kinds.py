@@ -13,6 +13,7 @@ from tastemaker.data.reading.options import Features, Reading
 from tastemaker.data.reading.product_table import as_guessed, read_product_table
 from tastemaker.data.reading.sources import Source
 from tastemaker.data.vocabulary import Noun, Vocabulary
+from tastemaker.display import quoted
 from tastemaker.errors import ColumnProblem
 from tastemaker.types import AnyArray, Rows
 
@@ -45,13 +46,13 @@ def further_columns(source: Source, reading: Reading) -> tuple[str, ...]:
     for name in wanted:
         if name not in source.names:
             flag = "--event-column" if name == reading.event_column else "--context"
-            columns = ", ".join(map(repr, source.names[:30]))
+            columns = quoted(source.names[:30])
             raise ColumnProblem(f"{source.label} has no column {name!r} ({flag}). Its columns are {columns}.")
     for listed in (reading.user_features, reading.product_features):
         wanted += [name for name in listed if name in source.names] if not isinstance(listed, str) else []
     if reading.weight_column is not None:
         if reading.weight_column not in source.names:
-            columns = ", ".join(map(repr, source.names[:30]))
+            columns = quoted(source.names[:30])
             raise ColumnProblem(
                 f"{source.label} has no column {reading.weight_column!r} (--weight-column). Its columns are {columns}."
             )

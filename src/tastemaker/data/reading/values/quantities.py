@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from tastemaker.display import quoted
 from tastemaker.errors import ColumnProblem
 from tastemaker.types import Booleans, Floats
 
@@ -117,7 +118,7 @@ def settle_quantities(column: str, frame: pl.LazyFrame, plain: pl.Series) -> Set
     found = table[rows]
     unreadable = odd[rows]
     warnings = _warnings(column, texts, values, strange, plain, int(unreadable.sum()))
-    return SettledQuantities(_held(np.nan_to_num(found)), np.isfinite(found), int(unreadable.sum()), warnings)
+    return SettledQuantities(_held(np.nan_to_num(found)), ~np.isnan(found), int(unreadable.sum()), warnings)
 
 
 def _of_plain(plain: pl.Series) -> SettledQuantities:
@@ -223,7 +224,7 @@ def _warnings(
         )
     if unreadable:
         bad = [text for text, odd in zip(texts, strange, strict=True) if odd]
-        shown = ", ".join(map(repr, bad[:3]))
+        shown = quoted(bad[:3])
         dropped = "its row is" if unreadable == 1 else "their rows are"
         warnings.append(
             f"{unreadable:,} {'quantity' if unreadable == 1 else 'quantities'} in column {column!r} cannot be read ({shown}), and "

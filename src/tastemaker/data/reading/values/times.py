@@ -22,7 +22,7 @@ from tastemaker.data.reading.values.spellings import (
     words_of,
 )
 from tastemaker.data.summary import TimeUnit
-from tastemaker.display import counted
+from tastemaker.display import counted, quoted
 from tastemaker.errors import ColumnProblem, SettingProblem, TimesUndecided
 from tastemaker.types import AnyArray, Booleans, Times
 
@@ -380,7 +380,7 @@ def _told(
             f"{have} no time."
         )
     if unreadable:
-        shown = f" ({', '.join(map(repr, list(bad)[:3]))})" if bad else ""
+        shown = f" ({quoted(list(bad)[:3])})" if bad else ""
         are = "is no time" if unreadable == 1 else "are no times"
         warnings.append(
             f"{counted(unreadable, 'value')} of column {plan.column!r} {are}{shown}; --time-format says how they are written."
