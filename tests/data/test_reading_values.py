@@ -308,6 +308,15 @@ def test_features_come_from_a_catalogue_too():
         tm.read_purchases(EVENTS, reading=tm.Reading(product_features=("size",)))
 
 
+def test_codes_of_kinds_may_be_numbers():
+    log = tm.read_purchases(
+        pl.DataFrame({"user": [1, 2, 3], "item": [1, 2, 3], "behavior": [4, 1, 2]}),
+        event_column="behavior",
+        events={"purchase": 4, "view": [1, 2]},
+    )
+    assert log.read.events == {"purchase": 1, "view": 2}
+
+
 def test_kinds_that_name_no_purchase_are_refused():
     with pytest.raises(SettingProblem, match="belong together"):
         tm.Reading(event_column="event")

@@ -413,6 +413,8 @@ def test_who_needs_no_times_is_not_asked_for_their_order():
         ("Jan-01-2011", MIDNIGHT),
         ("2011-01-01 12.00.00", NOON),
         ("2011-01-01 14:00 GMT+2", NOON),
+        ("01-JAN-11 12.00.00.500000 PM", NOON + 500_000),
+        ("20110101T120000.5Z", NOON + 500_000),
         ("2011-01-01 14:00 UTC+02:00", NOON),
     ],
 )
@@ -478,7 +480,9 @@ def test_times_that_most_rows_lack_are_not_read_unless_they_are_named():
     assert len(read(late, time="time")) == 1
 
 
-@pytest.mark.parametrize("filler", ["0001-01-01T00:00:00", "1753-01-01 00:00:00", "0001-01-01"])
+@pytest.mark.parametrize(
+    "filler", ["0001-01-01T00:00:00", "1753-01-01 00:00:00", "0001-01-01", "-0001-11-30", "#N/A"]
+)
 def test_the_first_dates_of_databases_stand_for_no_time(filler: str):
     log = read(["2023-01-05", filler, "2023-01-06"], time="time")
     assert log.read.without_time == 1

@@ -134,10 +134,15 @@ def _name_of(column: object) -> str | None:
     return None if column is None else str(column)
 
 
+def _words(words: Any) -> tuple[str, ...]:
+    """Return the words of a kind of event, of which there may be one, and which may be numbers."""
+    return tuple(map(str, words)) if isinstance(words, list | tuple | set | frozenset) else (str(words),)
+
+
 def _as_tuple(name: str, value: Any) -> Any:
     """Return what a flag may be given several times for as a tuple, and the words of a kind of event as one."""
     if name == "events":
-        return {kind: (words,) if isinstance(words, str) else tuple(words) for kind, words in value.items()}
+        return {str(kind): _words(words) for kind, words in value.items()}
     if name not in _SEVERAL or value in ("auto", "none"):
         return value
     return (value,) if isinstance(value, str) else tuple(map(str, value))
