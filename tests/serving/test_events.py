@@ -226,7 +226,7 @@ def test_a_full_disk_keeps_nothing_of_a_request_and_all_of_the_former_ones(tmp_p
     store.add([Event("u", "p", 1)])
     pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
     store._writer.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(EventsFull, match="none of these was kept"):
+    with pytest.raises(EventsFull, match="nothing of this was kept"):
         store.add([Event(f"user {n}" * 50, "p", 1) for n in range(1000)])
     assert (store.count(), bought(store, "u")) == (1, ["p"])
     store._writer.execute("PRAGMA max_page_count = 1000000")

@@ -20,6 +20,7 @@ from tastemaker.cli.lists.index import index
 from tastemaker.cli.lists.recommend import recommend
 from tastemaker.cli.lists.similar import similar
 from tastemaker.cli.service.events import events_app
+from tastemaker.cli.service.experiment import experiment_app
 from tastemaker.cli.service.forget import forget, receipt
 from tastemaker.cli.service.key import key_app
 from tastemaker.cli.service.promote import promote, rollback
@@ -86,3 +87,4 @@ for command in (
     app.command(cls=RankingCommand if command in RANKING else Command)(command)
 app.add_typer(key_app)
 app.add_typer(events_app)
+app.add_typer(experiment_app)

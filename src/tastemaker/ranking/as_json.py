@@ -144,6 +144,12 @@ class Listed(Struct, kw_only=True):
         | UnsetType
     ) = UNSET
     exact: FoundByIndex = UNSET
+    list_id: (
+        Annotated[str, Meta(description="The list's id, for its outcomes; the same list has the same one.")]
+        | UnsetType
+    ) = UNSET
+    experiment: Annotated[str, Meta(description="The experiment that chose the version.")] | UnsetType = UNSET
+    arm: Literal["control", "treatment", "holdout"] | UnsetType = UNSET
 
 
 # How it is made from lists ----------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.front.middleware import RequestMiddleware
 from tastemaker.serving.front.problems import Refusal, html_not_found, refuse
 from tastemaker.serving.front.settings import Settings
+from tastemaker.serving.measuring.measuring import Measuring
 from tastemaker.serving.models.background import Background
 from tastemaker.serving.models.gc_freeze import GarbageFreezer
 from tastemaker.serving.models.registry import Registry
@@ -97,7 +98,9 @@ def _running(
     state = ApiState.open(settings, models, events)
     if isinstance(events, SharedEvents):
         events.start()
+    measuring = Measuring.open(models, events)
     models.with_each_look(state.rules.look)
+    models.with_each_look(measuring.experiments.look)
     freezer = GarbageFreezer(forked=settings.workers > 1)
     models.on_change(freezer.change)
     models.with_each_look(freezer.look)
@@ -107,12 +110,13 @@ def _running(
     if background is not None:
         background.start()
     try:
-        yield Service(settings, models, engine, metrics, state, keys)
+        yield Service(settings, models, engine, metrics, state, measuring, keys)
     finally:
         if background is not None:
             background.close()
         models.close()
         engine.close()
+        measuring.close()
         state.close()
         freezer.close()
 

@@ -26,7 +26,9 @@ __all__ = [
     "KEPT_SECONDS",
     "Event",
     "Events",
+    "answered_before",
     "as_bytes",
+    "connect",
     "copy_events",
     "harmless",
     "in_transaction",
@@ -56,6 +58,23 @@ CREATE TABLE IF NOT EXISTS answered (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS answered_in_time ON answered (moment);
 """
+
+OUTCOMES = """
+CREATE TABLE IF NOT EXISTS outcomes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    user TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    product TEXT NOT NULL,
+    list TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    quantity REAL NOT NULL,
+    price REAL,
+    margin REAL
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS outcomes_once ON outcomes (user, time, kind, product, list);
+CREATE INDEX IF NOT EXISTS outcomes_in_time ON outcomes (time);
+"""
+"""What became of lists (`tastemaker.serving.measuring`): in the same file, so that a backup holds it and forgetting removes it"""
 
 GROW = """
 ALTER TABLE purchases ADD COLUMN kind TEXT NOT NULL DEFAULT 'purchase';
@@ -125,7 +144,7 @@ class Events:
             with said_plainly(file):
                 _make_private(file)
                 self._writer = self._open()
-                self._reader, self._counter = _connect(file), _connect(file)
+                self._reader, self._counter = connect(file), connect(file)
         except EventsFull as error:
             raise EventsFull(
                 f"there is no room for the file of events {file.name}; make room and start again."
@@ -135,7 +154,7 @@ class Events:
         """Open the file, and create it if it is new; when several processes start together, one creates it and the others wait."""
         until = time.monotonic() + WAIT_SECONDS
         while True:
-            connection = _connect(self._file)
+            connection = connect(self._file)
             try:
                 self._prepare(connection)
             except BaseException as error:
@@ -165,6 +184,8 @@ class Events:
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (OLDER_INDEX,)).fetchone():
             connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}DROP INDEX IF EXISTS {OLDER_INDEX};COMMIT;")
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'outcomes_in_time'").fetchone():
+            connection.executescript(f"BEGIN IMMEDIATE;{OUTCOMES}COMMIT;")
         connection.execute("PRAGMA synchronous = FULL")
         if self.follows:
             connection.execute(FOLLOWED)
@@ -182,23 +203,9 @@ class Events:
         `KeyUsedOtherwise`, `EventsProblem`.
         """
         with self._writing, said_plainly(self._file), in_transaction(self._writer) as connection:
-            if key is not None:
-                before = connection.execute(
-                    "SELECT content, accepted FROM answered WHERE key = ?", (key,)
-                ).fetchone()
-                if before is not None:
-                    if before[0] != content:
-                        raise KeyUsedOtherwise(
-                            "this idempotency key was used for other purchases; choose a new one."
-                        )
-                    return int(before[1]), True
-                # a clock that went back and is put right must not age the keys of between: time here never goes back
-                latest = connection.execute("SELECT max(moment) FROM answered").fetchone()[0]
-                now = max(int(time.time()), latest or 0)
-                connection.execute("DELETE FROM answered WHERE moment < ?", (now - KEPT_SECONDS,))
-                connection.execute(
-                    "INSERT INTO answered VALUES (?, ?, ?, ?)", (key, content, len(events), now)
-                )
+            before = answered_before(connection, key, content, len(events))
+            if before is not None:
+                return before, True
             connection.executemany(
                 "INSERT INTO purchases (user, product, time, quantity, kind, context) VALUES (?, ?, ?, ?, ?, ?)",
                 [
@@ -249,15 +256,20 @@ class Events:
             return int(self._reader.execute("SELECT count(*) FROM purchases").fetchone()[0])
 
     def count_of(self, user: str) -> int:
-        """Return how many events of a user the file holds."""
+        """Return how many events and outcomes of a user the file holds."""
         with self._reading, said_plainly(self._file):
             assert self._reader is not None
-            return int(
-                self._reader.execute("SELECT count(*) FROM purchases WHERE user = ?", (user,)).fetchone()[0]
+            return sum(
+                int(
+                    self._reader.execute(f"SELECT count(*) FROM {table} WHERE user = ?", (user,)).fetchone()[
+                        0
+                    ]
+                )
+                for table in ("purchases", "outcomes")
             )
 
     def forget(self, user: str) -> int:
-        """Delete the events of a user and return how many they were; their bytes are overwritten, in the log beside the file, too.
+        """Delete the events and outcomes of a user and return how many; their bytes are overwritten, in the log beside it, too.
 
         Numbers are not given again. Raises `EventsProblem`, also where a reader holds the log beside the file for seconds.
         """
@@ -265,6 +277,7 @@ class Events:
             self._writer.execute("PRAGMA secure_delete = ON")
             with in_transaction(self._writer) as connection:
                 gone = connection.execute("DELETE FROM purchases WHERE user = ?", (user,)).rowcount
+                gone += connection.execute("DELETE FROM outcomes WHERE user = ?", (user,)).rowcount
             busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             raise EventsProblem(
@@ -289,7 +302,7 @@ def read_events(file: Path, *, after: int = 0, most: int | None = None) -> pl.Da
     if not file.is_file():
         raise EventsProblem(f"there is no file of events {file}; `tastemaker serve --events F` makes one.")
     with said_plainly(file):
-        connection = _connect(file)
+        connection = connect(file)
         try:
             has_kinds = connection.execute("PRAGMA user_version").fetchone()[0] > 1
             more = ", kind, context" if has_kinds else ", 'purchase', NULL"
@@ -335,7 +348,7 @@ def copy_events(file: Path, into: Path) -> int:
         raise EventsProblem(f"{into} is the file of events itself; give the copy another name.")
     with writing(into, mode=0o600) as temporary:
         try:
-            with closing(_connect(file)) as source, closing(sqlite3.connect(temporary)) as copy:
+            with closing(connect(file)) as source, closing(sqlite3.connect(temporary)) as copy:
                 source.backup(copy)
                 said = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if said != "ok":
@@ -410,13 +423,36 @@ def _as_json_lines(frame: pl.DataFrame) -> str:
     )
 
 
+def answered_before(
+    connection: sqlite3.Connection, key: str | None, content: bytes, accepted: int
+) -> int | None:
+    """Return how much a request with this key had brought; note the key, in the running transaction, where there was none.
+
+    Raises `KeyUsedOtherwise` where it had another content.
+    """
+    if key is None:
+        return None
+    before = connection.execute("SELECT content, accepted FROM answered WHERE key = ?", (key,)).fetchone()
+    if before is not None:
+        if before[0] != content:
+            raise KeyUsedOtherwise("this idempotency key was used for another request; choose a new one.")
+        return int(before[1])
+    # a clock that went back and is put right must not age the keys of between: time here never goes back
+    latest = connection.execute("SELECT max(moment) FROM answered").fetchone()[0]
+    now = max(int(time.time()), latest or 0)
+    connection.execute("DELETE FROM answered WHERE moment < ?", (now - KEPT_SECONDS,))
+    connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?)", (key, content, accepted, now))
+    return None
+
+
 def _make_private(file: Path) -> None:
     """Make a new file that its owner alone may read; SQLite gives the files beside it the same mode."""
     with suppress(OSError):  # it is there, or SQLite says in a moment why it cannot be
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-def _connect(file: Path) -> sqlite3.Connection:
+def connect(file: Path) -> sqlite3.Connection:
+    """Return a connection that any thread may use, one at a time, and that waits for other writers."""
     return sqlite3.connect(file, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
 
 
@@ -449,6 +485,6 @@ def said_plainly(file: Path) -> Iterator[None]:
         primary = None if code is None else code & 0xFF
         if primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             raise EventsFull(
-                f"there is no room to keep purchases in {file.name}, and none of these was kept; make room and send them again."
+                f"there is no room to keep more in {file.name}, and nothing of this was kept; make room and send it again."
             ) from error
         raise EventsProblem(f"the events in {file.name} cannot be read or written: {error}.") from error

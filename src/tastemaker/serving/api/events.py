@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Callable, Iterable
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -32,7 +33,7 @@ from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.operations.operation import Content, Lines
 from tastemaker.serving.operations.service import RequestInfo
 
-__all__ = ["TYPES", "add", "add_many", "export"]
+__all__ = ["TYPES", "add", "add_many", "export", "written"]
 
 TYPES = {
     "jsonl": "application/x-ndjson",
@@ -58,9 +59,6 @@ async def add_many(request: RequestInfo, body: Lines[PurchaseBody]) -> BulkAnswe
 
 async def _kept(request: RequestInfo, purchases: list[PurchaseBody]) -> tuple[list[Event], int, bool]:
     """Keep purchases, all of them or none; return them, how many were kept, and whether they had been before."""
-    key = request.headers["Idempotency-Key"]
-    if key is not None and not _KEY.fullmatch(key):
-        raise Refusal(400, "an Idempotency-Key is 1 to 255 visible ASCII letters.")
     now = int(time.time() * 1_000_000)
     events = [
         Event(
@@ -74,20 +72,38 @@ async def _kept(request: RequestInfo, purchases: list[PurchaseBody]) -> tuple[li
         for purchase in purchases
     ]
     store = _store(request)
-    if store.follows and any("\0" in text for one in events for text in (one.user, one.product, one.kind)):
+    if store.follows:
+        _refuse_nul(text for one in events for text in (one.user, one.product, one.kind))
+    accepted, repeated = await written(
+        request, lambda key, digest: store.add(events, key=key, content=digest)
+    )
+    return events, accepted, repeated
+
+
+def _refuse_nul(texts: Iterable[str]) -> None:
+    """Refuse (422) what PostgreSQL cannot keep."""
+    if any("\0" in text for text in texts):
         raise Refusal(
             422, "an id or a kind holds the character U+0000, which PostgreSQL cannot keep; nothing was kept."
         )
+
+
+async def written(
+    request: RequestInfo, write: Callable[[str | None, bytes], tuple[int, bool]]
+) -> tuple[int, bool]:
+    """Return what ``write`` returns for a request's idempotency key and digest; refuse where it cannot be kept."""
+    key = request.headers["Idempotency-Key"]
+    if key is not None and not _KEY.fullmatch(key):
+        raise Refusal(400, "an Idempotency-Key is 1 to 255 visible ASCII letters.")
     digest = hashlib.sha256(request.content).digest()
     try:
-        accepted, repeated = await run_in_threadpool(store.add, events, key=key, content=digest)
+        return await run_in_threadpool(write, key, digest)
     except KeyUsedOtherwise as error:
         raise Refusal(422, str(error)) from None
     except EventsFull as error:
         raise Refusal(507, str(error)) from None
     except EventsProblem as error:
         raise Refusal(503, str(error), headers={"Retry-After": "1"}) from None
-    return events, accepted, repeated
 
 
 def _unknown_kinds(request: RequestInfo, events: list[Event]) -> list[str] | UnsetType:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from msgspec import UnsetType
+from collections.abc import Sequence
+
+from msgspec import UNSET, UnsetType
 
 from tastemaker.errors import NotServed
 from tastemaker.serving.api.schemas import ModelQuery
 from tastemaker.serving.front.problems import Refusal
+from tastemaker.serving.measuring.in_force import Assigned
 from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.serving.operations.service import RequestInfo
 
-__all__ = ["chosen"]
+__all__ = ["chosen", "chosen_for"]
 
 
 def chosen(request: RequestInfo, asked: ModelQuery) -> LoadedModel:
@@ -34,3 +37,20 @@ def chosen(request: RequestInfo, asked: ModelQuery) -> LoadedModel:
     loaded = registry.get(name, version, label)
     request.notes["model"] = loaded
     return loaded
+
+
+def chosen_for(
+    request: RequestInfo, asked: ModelQuery, users: Sequence[object]
+) -> tuple[LoadedModel, list[Assigned | None]]:
+    """Return the version that a request gets, and what a running experiment says of each user; None is nobody.
+
+    A request that names a version or a label gets it, and takes part in nothing. Raises as `chosen`.
+    """
+    loaded = chosen(request, asked)
+    experiments = request.service.measuring.experiments
+    if not experiments.running or asked.version is not UNSET or asked.label is not UNSET:
+        return loaded, [None] * len(users)
+    assigned = [None if user is None else experiments.assigned(loaded.name, user) for user in users]
+    if len(assigned) == 1 and assigned[0] is not None:
+        loaded = request.notes["model"] = assigned[0].loaded
+    return loaded, assigned

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeAlias, TypeVar
 
 from msgspec import UNSET
 
-from tastemaker.ranking.as_json import Listed, Product, list_json, products_json, rules_json
+from tastemaker.ranking.as_json import Id, Listed, Product, list_json, products_json, rules_json
 from tastemaker.ranking.live.knowing import Facts
 from tastemaker.ranking.packed import by_tail, by_value, tail_scores, value_scores
 from tastemaker.ranking.rank import VisitorList
@@ -19,11 +20,13 @@ from tastemaker.serving.answering.live_shop import standing_as
 from tastemaker.serving.answering.product_search import about
 from tastemaker.serving.answering.visitors import count_unknown, visitor_of, visitors_of
 from tastemaker.serving.api import schemas as bodies
-from tastemaker.serving.api.model_choice import chosen
+from tastemaker.serving.api.model_choice import chosen, chosen_for
 from tastemaker.serving.api.moments import asked_at
 from tastemaker.serving.api.rules import request_rules, rules_of_query
 from tastemaker.serving.api.schemas import BodyOfList, ListQuery
 from tastemaker.serving.front.problems import Refusal
+from tastemaker.serving.measuring.in_force import Assigned
+from tastemaker.serving.measuring.list_ids import list_id
 from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.serving.operations.answers import spelled
 from tastemaker.serving.operations.service import RequestInfo, Service
@@ -31,24 +34,33 @@ from tastemaker.types import Rows
 
 __all__ = ["basket", "basket_under", "batch", "similar", "user"]
 
+ListedT = TypeVar("ListedT", bound=Listed)
+
 
 async def user(request: RequestInfo, query: ListQuery, user: str) -> bodies.Answered:
     """Answer ``GET /api/v1/recommendations/users/{user}``."""
-    loaded = chosen(request, query)
+    loaded, (assigned,) = chosen_for(request, query, [user])
     state = request.service.state
     book = state.rules.book(loaded, rules_of_query(query, loaded.catalogue), at=asked_at(query.at))
-    visitor = await visitor_of(state, loaded, user, (), at=asked_at(query.at))
+    if assigned is not None and assigned.arm == "holdout":
+        visitor = _held_out(loaded, user)
+    else:
+        visitor = await visitor_of(state, loaded, user, (), at=asked_at(query.at))
     (listed,) = await _lists(request.service, loaded, [visitor], book, query)
-    return bodies.Answered.by(loaded.name, loaded.version, listed)
+    return bodies.Answered.by(loaded.name, loaded.version, _in_experiment(listed, assigned))
 
 
 async def basket(request: RequestInfo, body: bodies.BasketBody) -> bodies.Answered:
     """Answer ``POST /api/v1/recommendations/basket``."""
-    loaded = chosen(request, body)
-    rules = request.service.state.rules
-    return await basket_under(
-        request, body, loaded, rules.book(loaded, request_rules(body), at=asked_at(body.at))
-    )
+    loaded, (assigned,) = chosen_for(request, body, [None if body.user is UNSET else body.user])
+    book = request.service.state.rules.book(loaded, request_rules(body), at=asked_at(body.at))
+    if assigned is not None and assigned.arm == "holdout":
+        visitor = _held_out(loaded, body.user, body.basket)
+        (listed,) = await _lists(request.service, loaded, [visitor], book, body)
+        answer = bodies.Answered.by(loaded.name, loaded.version, listed)
+    else:
+        answer = await basket_under(request, body, loaded, book)
+    return _in_experiment(answer, assigned)
 
 
 async def basket_under(
@@ -69,17 +81,74 @@ async def batch(request: RequestInfo, body: bodies.BatchBody) -> bodies.BatchAns
     most = request.service.settings.most_queries
     if len(body.users) + len(body.baskets) > most:
         raise Refusal(422, f"the batch has more than {most:,} users and baskets.", limit=most)
-    loaded = chosen(request, body)
-    state = request.service.state
-    book = state.rules.book(loaded, request_rules(body), at=asked_at(body.at))
-    visitors = await visitors_of(
-        state,
-        loaded,
-        [*((user, ()) for user in body.users), *((None, basket) for basket in body.baskets)],
-        at=asked_at(body.at),
-    )
-    lists = await _lists(request.service, loaded, visitors, book, body)
+    whom = [*((user, ()) for user in body.users), *((None, basket) for basket in body.baskets)]
+    loaded, assigned = chosen_for(request, body, [user for user, _ in whom])
+    if not any(assigned):
+        lists = await _batch(request, body, loaded, whom)
+    else:
+        lists = await _batch_in_arms(request, body, loaded, whom, assigned)
     return bodies.BatchAnswer(loaded.name, loaded.version, lists)
+
+
+Whom: TypeAlias = tuple[Id | None, Sequence[Id]]
+"""A user, or none, and a basket"""
+
+
+async def _batch(
+    request: RequestInfo,
+    body: bodies.BatchBody,
+    loaded: LoadedModel,
+    whom: Sequence[Whom],
+    *,
+    held_out: bool = False,
+) -> list[Listed]:
+    state, at = request.service.state, asked_at(body.at)
+    book = state.rules.book(loaded, request_rules(body), at=at)
+    if held_out:
+        visitors = [_held_out(loaded, user) for user, _ in whom]
+    else:
+        visitors = await visitors_of(state, loaded, whom, at=at)
+    return await _lists(request.service, loaded, visitors, book, body)
+
+
+async def _batch_in_arms(
+    request: RequestInfo,
+    body: bodies.BatchBody,
+    loaded: LoadedModel,
+    whom: Sequence[Whom],
+    assigned: Sequence[Assigned | None],
+) -> list[Listed]:
+    """Return the lists of a batch while an experiment runs: each arm's from its version, which each list then names."""
+    found: dict[int, Listed] = {}
+    arms = [None if one is None else one.arm for one in assigned]
+    for arm in dict.fromkeys(arms):
+        places = [place for place, mine in enumerate(arms) if mine == arm]
+        first = assigned[places[0]]
+        version = loaded if first is None else first.loaded
+        lists = await _batch(
+            request, body, version, [whom[place] for place in places], held_out=arm == "holdout"
+        )
+        for place, listed in zip(places, lists, strict=True):
+            listed.version = version.version
+            found[place] = _in_experiment(listed, first)
+    return [found[place] for place in range(len(whom))]
+
+
+def _held_out(loaded: LoadedModel, user: object, basket: Sequence[Id] | None = None) -> Visitor:
+    """Return a visitor of whom nothing is known, so that their list is best sellers."""
+    named: dict[str, object] = {"user": user}
+    if basket is not None:
+        named["basket"] = list(basket)
+    row = loaded.user_ids.row_of(user)
+    if row is not None:
+        named["user"] = loaded.user_ids.one(row)
+    return Visitor(named=named)
+
+
+def _in_experiment(listed: ListedT, assigned: Assigned | None) -> ListedT:
+    if assigned is not None:
+        listed.experiment, listed.arm = assigned.experiment, assigned.arm
+    return listed
 
 
 async def similar(request: RequestInfo, query: bodies.SimilarQuery, product: str) -> bodies.SimilarAnswer:
@@ -103,6 +172,7 @@ async def similar(request: RequestInfo, query: bodies.SimilarQuery, product: str
         version=loaded.version,
         product=loaded.product_ids.one(row),
         similar=products,
+        list_id=list_id(loaded.label, product, rows),
         exact=UNSET if exact else False,
         rules=UNSET if book.is_empty else rules_json(book, book.removals),
         about=about(loaded.catalogue, row) if query.details else UNSET,
@@ -158,6 +228,7 @@ def _listed(
     loaded: LoadedModel, visitor: Visitor, found: VisitorList, book: RuleBook, *, details: bool
 ) -> Listed:
     listed = list_json(found, book, loaded.product_ids.at, visitor=visitor, scores=spelled)
+    listed.list_id = list_id(loaded.label, visitor.named.get("user", ""), found.rows)
     if details:
         _describe(loaded, listed.recommendations, found.rows)
     return listed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tastemaker.serving.api import catalogue, events, health, openapi, recommendations, rules_of_model, users
+from tastemaker.serving.api.measuring import outcomes
 from tastemaker.serving.operations.operation import Operation
 
 __all__ = ["OPERATIONS", "operations"]
@@ -70,6 +71,11 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/api/v1/events/bulk", "add_many_events", "Keep thousands of live purchases, a JSON line each",
         events.add_many,
+        role="events", refusals=(404, 413, 415, 422, 507), headers=("Idempotency-Key",),
+    ),
+    Operation(
+        "POST", "/api/v1/outcomes", "add_outcomes", "Keep what became of lists: shown, clicked, basket, bought",
+        outcomes.add,
         role="events", refusals=(404, 413, 415, 422, 507), headers=("Idempotency-Key",),
     ),
     Operation(

@@ -423,6 +423,9 @@ class Answered(Listed, kw_only=True):
             rules=listed.rules,
             unknown=listed.unknown,
             exact=listed.exact,
+            list_id=listed.list_id,
+            experiment=listed.experiment,
+            arm=listed.arm,
         )
 
 
@@ -441,6 +444,7 @@ class SimilarAnswer(Struct):
     version: int
     product: Id
     similar: list[Product]
+    list_id: Annotated[str, Meta(description="The list's id, for its outcomes.")]
     exact: FoundByIndex = UNSET
     rules: Annotated[RulesSaid, Meta(description="Where the file of rules holds.")] | UnsetType = UNSET
     about: dict[str, Any] | UnsetType = UNSET
@@ -517,7 +521,7 @@ class ForgetAnswer(Struct):
     """A user is forgotten: no list, history or export holds anything of them, and no later run learns from them."""
 
     user: str
-    live_events: Annotated[int, Meta(description="How many live events were deleted.")]
+    live_events: Annotated[int, Meta(description="How many live events and outcomes were deleted.")]
     models: list[ForgottenBy]
     again: Annotated[bool, Meta(description="Whether the user had been forgotten before.")]
 

@@ -11,6 +11,7 @@ from tastemaker.serving.answering.state import ApiState
 from tastemaker.serving.front.api_keys import Role, WatchedKeys
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.front.settings import Settings
+from tastemaker.serving.measuring.measuring import Measuring
 from tastemaker.serving.models.registry import Registry
 
 __all__ = ["RequestInfo", "Service"]
@@ -25,6 +26,7 @@ class Service:
     engine: Engine
     metrics: Metrics
     state: ApiState
+    measuring: Measuring
     keys: WatchedKeys | None = None
     """``None`` where no keys are asked for"""
 

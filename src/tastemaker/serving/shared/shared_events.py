@@ -238,7 +238,7 @@ class SharedEvents(Events):
         found = rows(cursor, "SELECT content, accepted FROM tastemaker_answered WHERE key = $1", (key,))
         if found:
             if found[0][0] != content.hex():
-                raise KeyUsedOtherwise("this idempotency key was used for other purchases; choose a new one.")
+                raise KeyUsedOtherwise("this idempotency key was used for another request; choose a new one.")
             return int(found[0][1])
         cursor.execute(
             f"DELETE FROM tastemaker_answered WHERE moment < now() - interval '{KEPT_SECONDS} seconds'"

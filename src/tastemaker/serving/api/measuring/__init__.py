@@ -1,0 +1,1 @@
+"""The API's outcomes and experiments: routes and schemas."""
