@@ -12,11 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from night_worlds import make_world, serving_world
+from starlette.testclient import TestClient
 
 from tastemaker.errors import SettingProblem
 from tastemaker.nights.shop_file import Watch, read_shop_file
-from tastemaker.nights.watching.clicks import SURE, Clicks
+from tastemaker.nights.watching.clicks import SURE, Clicks, clicks_between
 from tastemaker.nights.watching.watch import Figures, broken, figures, watched
+from tastemaker.serving.answering.event_store import Events
+from tastemaker.serving.app import create_app
+from tastemaker.serving.front.api_keys import new_key
+from tastemaker.serving.front.settings import Settings
+from tastemaker.serving.measuring.outcome_store import Outcome, Outcomes
 
 PAGE = """\
 # TYPE tastemaker_requests_total counter
@@ -199,17 +205,38 @@ def test_a_real_service_is_watched_through_its_own_metrics(tmp_path):
 
 
 def outcomes(file, *groups):
-    """Write outcomes: ``(seconds from now, how many shown, how many clicked)``."""
+    """Keep outcomes as a server does: ``(seconds from now, how many shown, how many clicked)``."""
     now = time.time_ns() // 1000
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("CREATE TABLE outcomes (kind TEXT, time INTEGER)")
+    with closing(Events(file)) as events, closing(Outcomes(events)) as kept:
         for after, shown, clicked in groups:
             for kind, count in (("shown", shown), ("clicked", clicked), ("bought", 3)):
-                connection.executemany(
-                    "INSERT INTO outcomes VALUES (?, ?)", [(kind, now + int(after * 1e6))] * count
-                )
-        connection.commit()
+                moment = now + int(after * 1e6)
+                kept.add([Outcome(f"u{number}", kind, moment, "p", "list") for number in range(count)])
     return file
+
+
+def test_what_is_posted_to_a_server_is_what_the_watch_counts(tmp_path):
+    world = make_world(tmp_path / "shop")
+    world.sell(0)
+    assert world.night().outcome == "published"
+    _, key = new_key(tmp_path / "keys.json", "admin")
+    settings = Settings(
+        models=world.folder / "models",
+        keys=tmp_path / "keys.json",
+        events=tmp_path / "events.db",
+        log_requests=False,
+    )
+    began = time.time_ns() // 1000
+    with TestClient(create_app(settings), base_url="http://localhost") as client:
+        client.headers["X-API-Key"] = key
+        body = [
+            {"user": f"u{number}", "kind": kind, "product": str(number)}
+            for kind, count in (("shown", 40), ("clicked", 3), ("basket", 2))
+            for number in range(count)
+        ]
+        answer = client.post("/api/v1/outcomes", json={"outcomes": body})
+        assert answer.status_code == 200, answer.text
+    assert clicks_between(tmp_path / "events.db", began - 1, 1 << 62) == Clicks(40, 3)
 
 
 @pytest.mark.parametrize(
