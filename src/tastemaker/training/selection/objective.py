@@ -96,12 +96,12 @@ def choose_spectral(validation: Validation, config: Config, seed: int, pool: Thr
     vectors, table = learner.within(pool)[1], learner.table(pool)
     bias, nothing = learner.taste().bias, no_memory(len(validation.log.products))
     whole = taste_scores(Taste(vectors, np.zeros_like(bias)), validation, config, pool)
-    seen: dict[tuple[float, float], float] = {}
+    scores, seen = np.empty_like(whole), dict[tuple[float, float], float]()
 
     def worth(weight: float, trend: float) -> float:
         """Divided by the weight, all scores rank alike."""
         if (weight, trend) not in seen:
-            scores = whole + bias / np.float32(weight)
+            np.add(whole, bias / np.float32(weight), out=scores)
             beside = (1.0, 0.0, trend / weight)
             seen[weight, trend] = ndcg(validation, config, scores, (table, nothing), beside, pool)
         return seen[weight, trend]
@@ -117,7 +117,8 @@ def choose_spectral(validation: Validation, config: Config, seed: int, pool: Thr
     weight, trend = first([(weight, trends[0]) for weight in weights])
     weight, trend = first([(weight, each) for each in trends])
     weight, trend = first([(each, trend) for each in weights])
-    alone = ndcg(validation, config, whole + bias / np.float32(weight), None, (0.0, 0.0, 0.0), pool)
+    np.add(whole, bias / np.float32(weight), out=scores)
+    alone = ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)
     told = {
         "held_out": validation.description,
         "users": len(validation.users),
