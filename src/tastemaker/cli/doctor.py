@@ -20,6 +20,7 @@ PACKAGES = (
     *("starlette", "uvicorn", "orjson", "msgspec", "prometheus-client", "jinja2"),  # what serving needs
     "fastexcel",  # and what some logs need to be read
     *(("backports.zstd",) if sys.version_info < (3, 14) else ()),
+    *(("isal",) if platform.machine() in ("x86_64", "AMD64", "aarch64", "arm64") else ()),
 )
 
 
