@@ -180,7 +180,7 @@ def test_a_space_before_a_quoted_field_is_no_part_of_it(tmp_path: Path):
         ('a,1\nb,"2\nc,3\n', "the row of line 3 that never closes"),
         ('a,"1"x\nb,2\n', "the row of line 2 that stands alone"),
         ('a,1\n"b,2\nc",3,4\n', "line 3 has 3 fields where the first has 2"),
-        ("a,1\nb\n", "line 3 has 1 field where the first has 2"),
+        ("a,1\nb\n", "line 3 has 1 fields where the first has 2"),
     ],
 )
 def test_a_broken_row_is_refused_with_its_line(tmp_path: Path, body: str, says: str):

@@ -260,7 +260,7 @@ def _looked_at_closely(text: _Text, spool: Spool, columns: Columns) -> _Text:
 def _sentence(flaw: Flaw, width: int) -> str:
     if flaw.fields is not None:
         return (
-            f"is ragged: line {flaw.line:,} has {counted(flaw.fields, 'field')} where the first has {width}; "
+            f"is ragged: line {flaw.line:,} has {flaw.fields} fields where the first has {width}; "
             "quote fields that hold the separator, or mend the line."
         )
     if "unexpected end" in flaw.what or "field limit" in flaw.what:
