@@ -32,7 +32,6 @@ REASONS = {
 REFUNDS = {
     "taken_back": "taken back by a refund",
     "refunds": "refunds",
-    "other_events": "events of other kinds",
 }
 
 
