@@ -27,6 +27,7 @@
     ├── EventsProblem               the file of live events cannot be read or written
     │   ├── EventsFull              the disk has no room for further events
     │   └── KeyUsedOtherwise        an idempotency key came again with another content
+    ├── StateProblem                what several hosts share in a database cannot be read, or not be changed now
     └── ServerProblem               the server cannot start: the port is taken, there is no model or no keys
 
 The command line prints the message in one line and exits with 1. Three more never reach a caller: ``Refusal`` becomes the answer
@@ -56,6 +57,7 @@ __all__ = [
     "ServerBusy",
     "ServerProblem",
     "SettingProblem",
+    "StateProblem",
     "TastemakerError",
     "TimesUndecided",
     "TrainingFailed",
@@ -173,6 +175,10 @@ class EventsFull(EventsProblem):
 
 class KeyUsedOtherwise(EventsProblem):
     """An idempotency key came again with another content."""
+
+
+class StateProblem(TastemakerError):
+    """Rules, labels or keys that several hosts share in a database cannot be read, or not be changed while it is away."""
 
 
 class ServerProblem(TastemakerError):

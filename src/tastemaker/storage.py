@@ -22,14 +22,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 __all__ = [
+    "IN_FOLDERS",
     "FileMark",
+    "Home",
+    "InFolders",
     "flush",
     "good_copy",
     "is_alive",
+    "keep_elsewhere",
     "keep_good",
+    "kept_elsewhere",
     "locked",
     "mark_of",
     "read_or_good",
@@ -147,8 +152,16 @@ def update(
 
     Reading, ``change`` and writing are one step: no other `update` of the file comes between them. ``change`` receives None
     where there is no file; what it raises leaves the file as it is, so that a precondition is checked there. Raises `OSError`,
-    and `TimeoutError` as `locked` does. What was written is kept as the last good content, too.
+    and `TimeoutError` as `locked` does. What was written is kept as the last good content, too. A file that hosts share in a
+    database since (`kept_elsewhere`) is not written.
     """
+    label = kept_elsewhere(file)
+    if label is not None:
+        raise OSError(
+            errno.EPERM,
+            f"hosts share it in {label}; name that with --state, or remove {_elsewhere(file).name} when they no longer do",
+            str(file),
+        )
     with locked(file, patience=patience):
         try:
             before = read_regular(file)
@@ -158,6 +171,70 @@ def update(
         replace_bytes(file, after, mode=mode)
         keep_good(file, after, mode=mode)
     return after
+
+
+class Home(Protocol):
+    """Where the state of models and the keys live: in files, or in a database of which this host has copies in files.
+
+    Readers read files in any case; what changes them is `update`.
+    """
+
+    def folder(self, model: str, folder: Path) -> Path:
+        """Return the folder from which a model's rules, labels and so on are read, given the model's own."""
+
+    def keys(self, file: Path) -> Path:
+        """Return the file from which keys are read, given the one that the operator named."""
+
+    def update(
+        self, file: Path, change: Callable[[bytes | None], bytes], *, mode: int | None = None
+    ) -> bytes:
+        """Change a file of that folder as `update` of this module does."""
+
+    def close(self) -> None:
+        """End what follows a database."""
+
+
+class InFolders:
+    """The home of a host alone: the folders of the models, and the file of keys."""
+
+    def folder(self, model: str, folder: Path) -> Path:
+        """Return the model's folder."""
+        return folder
+
+    def keys(self, file: Path) -> Path:
+        """Return the file."""
+        return file
+
+    def update(
+        self, file: Path, change: Callable[[bytes | None], bytes], *, mode: int | None = None
+    ) -> bytes:
+        """Change a file."""
+        return update(file, change, mode=mode)
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+
+IN_FOLDERS: Final = InFolders()
+
+
+def keep_elsewhere(file: Path, label: str) -> None:
+    """Note beside a file which database holds its content from now on; where nothing can be written, nothing is noted."""
+    with suppress(OSError):
+        if file.parent.is_dir() and kept_elsewhere(file) != label:
+            replace_text(_elsewhere(file), label)
+
+
+def kept_elsewhere(file: Path) -> str | None:
+    """Return which database holds what this file held before hosts came to share it; None where it is the file itself."""
+    try:
+        return _elsewhere(file).read_text("utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _elsewhere(file: Path) -> Path:
+    return file.with_name(f".{file.name}.shared")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from serving_worlds import client_of, product_id
 from tastemaker.data.databases import held
 from tastemaker.data.databases.address import address_of
 from tastemaker.data.databases.held import Held, rows
-from tastemaker.errors import DatabaseProblem, EventsProblem, KeyUsedOtherwise
+from tastemaker.errors import DatabaseProblem, EventsProblem, KeyUsedOtherwise, StateProblem
 from tastemaker.serving.answering.event_store import Event, Events, read_events
 from tastemaker.serving.shared.shared_events import ONE_WRITER, SharedEvents
 
@@ -36,7 +36,7 @@ def server():
 def uri(server):
     """An empty database."""
     with contextlib.closing(Held(address_of(server.uri))) as database, database.transaction() as cursor:
-        for table in ("events", "answered", "gone", "state"):
+        for table in ("events", "answered", "gone", "state", "documents"):
             cursor.execute(f"DROP TABLE IF EXISTS tastemaker_{table}")
     return server.uri
 
@@ -229,7 +229,7 @@ def test_a_copy_is_held_to_its_database_and_to_its_use(host, uri, tmp_path):
         cursor.execute("UPDATE tastemaker_state SET id = 'another'")
     with pytest.raises(EventsProblem, match="is a copy of another database"):
         host("a")
-    with pytest.raises(EventsProblem, match="lives in postgresql"):
+    with pytest.raises(StateProblem, match="lives in postgresql"):
         SharedEvents(tmp_path / "x.db", "mysql://db/shop")
 
 

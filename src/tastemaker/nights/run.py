@@ -25,14 +25,15 @@ from tastemaker.nights.steps import (
     Night,
     in_service,
     inputs_of,
+    labels_of,
     pruned,
     published,
     receipt,
+    relabelled,
     replayed,
     version_of,
 )
 from tastemaker.nights.watching.watch import watched
-from tastemaker.serving.models.labels import change_labels, read_labels
 from tastemaker.storage import locked, sweep
 
 __all__ = ["Outcome", "Run", "run_night"]
@@ -189,7 +190,7 @@ def _steps(
         version = published(night, tests)
     run = replace(run, version=version, receipt=receipt(shop, version))
     at_step("promote")
-    change_labels(shop.folder, lambda labels: labels.moved(shop.publish.label, version))
+    relabelled(shop, lambda labels: labels.moved(shop.publish.label, version))
     say(f"Version {version} is {shop.publish.label}.")
     at_step("watch")
     if shop.watch.url is not None:
@@ -198,7 +199,7 @@ def _steps(
         )
         say(seen[:1].upper() + seen[1:])
         if broken is not None:
-            change_labels(shop.folder, lambda labels: labels.moved_back(shop.publish.label) or labels)
+            relabelled(shop, lambda labels: labels.moved_back(shop.publish.label) or labels)
             back = f"{broken}; {shop.publish.label} went back to version {run.service}."
             return replace(run, outcome="rolled back", why=(back,))
     at_step("lists")
@@ -220,8 +221,8 @@ def _qualities(shop: ShopFile, runs: list[dict[str, Any]]) -> list[float]:
 
 def _hold(shop: ShopFile, service: InService | None) -> None:
     """Give the version that answers the label, so that a newer one waits for its own, and there is one to go back to."""
-    if service is not None and shop.publish.label not in read_labels(shop.folder).versions:
-        change_labels(shop.folder, lambda labels: labels.moved(shop.publish.label, service.version))
+    if service is not None and shop.publish.label not in labels_of(shop).versions:
+        relabelled(shop, lambda labels: labels.moved(shop.publish.label, service.version))
 
 
 def _trouble(

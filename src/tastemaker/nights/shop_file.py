@@ -136,6 +136,8 @@ class Publish:
     name: str = "recommender"
     label: str = "stable"
     keep: int = 5
+    state: str | None = None
+    """The database of `serve --state`, where hosts share labels"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,8 @@ from tastemaker.nights.night_log import NightLog
 from tastemaker.nights.shop_file import ShopFile
 from tastemaker.scale.where import executor_of
 from tastemaker.serving.forgetting import forgetting
-from tastemaker.serving.models.labels import read_labels
+from tastemaker.serving.models.labels import Labels, change_labels, read_labels
+from tastemaker.serving.shared.home import labels_home
 from tastemaker.storage import remove_folder, replace_text
 from tastemaker.training.checkpoint import Checkpoints
 from tastemaker.training.forget import FORGOTTEN
@@ -41,9 +42,11 @@ __all__ = [
     "cut_of",
     "in_service",
     "inputs_of",
+    "labels_of",
     "pruned",
     "published",
     "receipt",
+    "relabelled",
     "replayed",
     "version_of",
 ]
@@ -95,10 +98,22 @@ def inputs_of(shop: ShopFile, purchases: Purchases) -> str:
     return sha256(json.dumps(learn, sort_keys=True).encode()).hexdigest()
 
 
+def labels_of(shop: ShopFile) -> Labels:
+    """Return the labels of the model, from its folder or from the database in which hosts share them."""
+    with labels_home(shop.folder, shop.publish.state) as (_, place):
+        return read_labels(place)
+
+
+def relabelled(shop: ShopFile, change: Callable[[Labels], Labels]) -> None:
+    """Change the labels of the model where they are."""
+    with labels_home(shop.folder, shop.publish.state) as (home, place):
+        change_labels(place, change, home=home)
+
+
 def in_service(shop: ShopFile) -> InService | None:
     """Return the version that answers: the labelled one, else the newest that is sound; ``None`` where there is none."""
     folder = shop.folder
-    labelled = read_labels(folder).versions.get(shop.publish.label) if folder.is_dir() else None
+    labelled = labels_of(shop).versions.get(shop.publish.label) if folder.is_dir() else None
     for version in [labelled] if labelled is not None else reversed(versions_of(folder)):
         try:
             model = load(folder / str(version))
@@ -256,7 +271,7 @@ def _learned_by(night: Night, log: Purchases, name: str, workers: Crew | None) -
 
 def pruned(shop: ShopFile) -> list[int]:
     """Remove all but the last versions; those that a label names, or named before, stay."""
-    folder, labels = shop.folder, read_labels(shop.folder)
+    folder, labels = shop.folder, labels_of(shop)
     before: Mapping[str, Any] = next(
         (move for move in reversed(labels.history) if move["label"] == shop.publish.label), {}
     )

@@ -27,6 +27,8 @@ from tastemaker.serving.operations.endpoint import routes_of
 from tastemaker.serving.operations.operation import open_paths
 from tastemaker.serving.operations.service import Service
 from tastemaker.serving.pages import routes as pages
+from tastemaker.serving.shared.home import home_of
+from tastemaker.serving.shared.shared_documents import SharedDocuments
 from tastemaker.serving.shared.shared_events import SharedEvents, open_events
 from tastemaker.serving.tensorflow.routes import TensorFlowRoutes
 
@@ -41,6 +43,7 @@ def registry_of(settings: Settings) -> Registry:
         scratch=settings.scratch,
         keep=settings.keep_versions,
         approximate=settings.approximate,
+        home=home_of(settings),
     )
 
 
@@ -48,12 +51,12 @@ def create_app(settings: Settings, *, registry: Registry | None = None) -> Starl
     """Return the application; while it runs, ``app.state.service`` is the `Service` that its handlers share.
 
     A ``registry`` that is given has its models already; without one, the models are loaded before the application answers. Raises
-    `SettingProblem` when there is no usable keys file where one is named.
+    `SettingProblem` when there is no usable keys file where one is named, and `StateProblem`.
     """
     models = registry_of(settings) if registry is None else registry
     metrics = Metrics(models)
     models.on_change(metrics.change)
-    keys = None if settings.keys is None else WatchedKeys(settings.keys)
+    keys = None if settings.keys is None else WatchedKeys(models.home.keys(settings.keys))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -99,6 +102,12 @@ def _running(
     if isinstance(events, SharedEvents):
         events.start()
     measuring = Measuring.open(models, events)
+    home = models.home
+    if isinstance(home, SharedDocuments):
+        home.on_change(state.rules.look)
+        if keys is not None:
+            home.on_change(keys.look)
+        home.start()
     models.with_each_look(state.rules.look)
     models.with_each_look(measuring.experiments.look)
     freezer = GarbageFreezer(forked=settings.workers > 1)
@@ -115,6 +124,7 @@ def _running(
         if background is not None:
             background.close()
         models.close()
+        home.close()
         engine.close()
         measuring.close()
         state.close()

@@ -63,13 +63,15 @@ def forget_user(
     events: Events | None = None,
     everywhere: bool = False,
     in_advance: bool = False,
+    state: Path | None = None,
     threads: int | None = None,
 ) -> ForgottenUser:
     """Forget a user of a model (``MODELS/NAME``): from now on nobody is shown what is held of them, and no later run learns them.
 
     Their live events are deleted. The versions in service (those with a label, and the newest that is sound where none is
     `stable`) are written anew without them, under their own numbers. Other versions, and copies of versions within the folder, are
-    named, or removed with ``everywhere``. Raises `UnknownId` for a user of whom nothing is known, unless ``in_advance``;
+    named, or removed with ``everywhere``. Labels are read in ``state``, by
+    default in the folder. Raises `UnknownId` for a user of whom nothing is known, unless ``in_advance``;
     `ModelFolderProblem`; `EventsProblem`.
     """
     if not versions_of(folder):
@@ -95,7 +97,9 @@ def forget_user(
         if events is not None:
             events.forget(user)
         emptied, removed, left = [], [], []
-        serving = {folder / str(version) for version in _in_service(folder)}
+        serving = {
+            folder / str(version) for version in _in_service(folder, folder if state is None else state)
+        }
         for path in holding:
             if path in serving:
                 emptied.append(_emptied(path, user, threads))
@@ -127,9 +131,9 @@ def _holding(folder: Path, user: str) -> tuple[list[Path], list[str]]:
     return found, unreadable
 
 
-def _in_service(folder: Path) -> set[int]:
+def _in_service(folder: Path, state: Path) -> set[int]:
     """Return the versions that a label names, and the newest that is sound where none is stable."""
-    versions = read_labels(folder).versions
+    versions = read_labels(state).versions
     serving = set(versions.values())
     if STABLE not in versions:
         for version in reversed(versions_of(folder)):

@@ -77,13 +77,14 @@ class Ending:
 def serve(settings: Settings, announce: Announce) -> Ending:
     """Serve until SIGTERM or SIGINT, then answer what was asked; return how much of it was not.
 
-    Raises `ServerProblem`, `SettingProblem`, `EventsFull` and `EventsProblem` before that.
+    Raises `ServerProblem`, `SettingProblem`, `StateProblem`, `EventsFull` and `EventsProblem` before that.
     """
     raise_the_limit()
     _check_address(settings)
     _warn_of_readers(settings)
     _check_models(settings)
     _check_events(settings)
+    _check_keys(settings)
     if settings.events is not None and settings.keys is None:
         log.warning(
             "without --keys nobody can send purchases: that takes a key of the role events or admin. Those kept before are used."
@@ -125,11 +126,7 @@ def _warn_of_readers(settings: Settings) -> None:
 
 
 def _check_address(settings: Settings) -> None:
-    if settings.keys is not None:
-        from tastemaker.serving.front.api_keys import last_good_keys
-
-        last_good_keys(settings.keys)
-    elif not settings.insecure and not is_loopback(settings.host):
+    if settings.keys is None and not settings.insecure and not is_loopback(settings.host):
         raise ServerProblem(
             f"{settings.host} can be reached from other machines, and there are no API keys; give --keys FILE "
             "(`tastemaker key new --keys FILE` makes one), or --without-keys if something in front of it keeps strangers out."
@@ -144,6 +141,19 @@ def _check_events(settings: Settings) -> None:
         events = open_events(settings.events, settings.state)
         assert events is not None
         events.close()
+
+
+def _check_keys(settings: Settings) -> None:
+    """Read the keys, and join the state where hosts share it, so that what is wrong is one sentence before anything is served."""
+    from tastemaker.serving.front.api_keys import last_good_keys
+    from tastemaker.serving.shared.home import home_of
+
+    home = home_of(settings)
+    try:
+        if settings.keys is not None:
+            last_good_keys(home.keys(settings.keys))
+    finally:
+        home.close()
 
 
 def _check_models(settings: Settings) -> None:

@@ -28,10 +28,21 @@ Label = Annotated[
 ]
 
 
+State = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI",
+        help="The PostgreSQL database of `serve --state`, where hosts share labels.",
+        show_default=False,
+    ),
+]
+
+
 def promote(
     folder: ModelVersions,
     version: Annotated[int, typer.Argument(metavar="VERSION", min=1, show_default=False)],
     label: Label = "stable",
+    state: State = None,
     as_json: AsJson = False,
 ) -> None:
     """Give a version a label; servers of the folder follow within a second or so.
@@ -42,15 +53,19 @@ def promote(
     """
     from tastemaker.model.folder import load
     from tastemaker.serving.models.labels import change_labels
+    from tastemaker.serving.shared.home import labels_home
 
     _check(folder)
     load(_version_folder(folder, version))
-    before = _named(folder, label)
-    labels = change_labels(folder, lambda labels: labels.moved(label, version))
+    with labels_home(folder, state) as (home, place):
+        before = _named(place, label)
+        labels = change_labels(place, lambda labels: labels.moved(label, version), home=home)
     _say(folder, label, before, labels, as_json)
 
 
-def rollback(folder: ModelVersions, label: Label = "stable", as_json: AsJson = False) -> None:
+def rollback(
+    folder: ModelVersions, label: Label = "stable", state: State = None, as_json: AsJson = False
+) -> None:
     """Move a label back to where it was before; where nothing was promoted, to the version before the one that answers.
 
     Versions that are not sound are passed over, since no server answers with them. Servers of the folder follow within a second or
@@ -58,16 +73,18 @@ def rollback(folder: ModelVersions, label: Label = "stable", as_json: AsJson = F
     """
     from tastemaker.model.folder import load
     from tastemaker.serving.models.labels import change_labels, read_labels
+    from tastemaker.serving.shared.home import labels_home
 
     _check(folder)
-    before = _named(folder, label)
-    back = read_labels(folder).moved_back(label)
-    if back is None:
-        previous = _previous(folder, before, label)
-        labels = change_labels(folder, lambda labels: labels.moved(label, previous))
-    else:
-        load(_version_folder(folder, back.versions[label]))
-        labels = change_labels(folder, lambda labels: labels.moved_back(label) or labels)
+    with labels_home(folder, state) as (home, place):
+        before = _named(place, label)
+        back = read_labels(place).moved_back(label)
+        if back is None:
+            previous = _previous(folder, before, label)
+            labels = change_labels(place, lambda labels: labels.moved(label, previous), home=home)
+        else:
+            load(_version_folder(folder, back.versions[label]))
+            labels = change_labels(place, lambda labels: labels.moved_back(label) or labels, home=home)
     _say(folder, label, before, labels, as_json)
 
 

@@ -76,7 +76,7 @@ State = Annotated[
     str | None,
     typer.Option(
         metavar="URI",
-        help="Share live purchases with other hosts in this PostgreSQL database; --events is this host's copy.",
+        help="Share purchases, rules, labels and keys with other hosts in this PostgreSQL database; --events is this host's copy.",
         show_default=False,
     ),
 ]

@@ -11,7 +11,9 @@ from typing import Any, Final
 from tastemaker.data.databases.address import Address
 from tastemaker.errors import DatabaseProblem, TastemakerError
 
-__all__ = ["driver", "translated"]
+__all__ = ["REFUSED", "driver", "translated"]
+
+REFUSED: Final = "refuses this user or password"
 
 
 def driver(module: str, package: str, address: Address) -> Any:
@@ -51,8 +53,8 @@ def _is_of_a_driver(error: Exception) -> bool:
 
 
 _MEANS: Final = (
-    ("password authentication failed", "refuses this user or password", "check both (PGUSER and PGPASSWORD, or the URI)"),
-    ("access denied", "refuses this user or password", "check both, in the URI"),
+    ("password authentication failed", REFUSED, "check both (PGUSER and PGPASSWORD, or the URI)"),
+    ("access denied", REFUSED, "check both, in the URI"),
     ("no password supplied", "wants a password", "give it in PGPASSWORD, a .pgpass file or the URI"),
     ("connection refused", "does not answer", "start it, or mend host and port"),
     ("can't connect", "does not answer", "start it, or mend host and port"),

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from tastemaker.data.databases.address import Address
-from tastemaker.data.databases.drivers import driver, translated
+from tastemaker.data.databases.drivers import REFUSED, driver, translated
 from tastemaker.errors import DatabaseProblem
 
 __all__ = ["Held", "rows"]
@@ -18,7 +18,9 @@ __all__ = ["Held", "rows"]
 CONNECT_SECONDS: Final = 2
 STATEMENT_SECONDS: Final = 5
 PAUSE_SECONDS: Final = 0.5
-"""So long after a failure nobody tries again: requests must not queue for a database that is away"""
+REFUSED_SECONDS: Final = 5.0
+"""So long after a failure nobody tries again: requests must not queue for a database that is away. Longer where it refuses
+the password: many attempts lock a user out"""
 
 
 class Held:
@@ -47,7 +49,8 @@ class Held:
             except BaseException as error:
                 self._drop()
                 if isinstance(error, DatabaseProblem):
-                    self._not_before, self._said = time.monotonic() + PAUSE_SECONDS, str(error)
+                    pause = REFUSED_SECONDS if REFUSED in str(error) else PAUSE_SECONDS
+                    self._not_before, self._said = time.monotonic() + pause, str(error)
                 raise
 
     def close(self) -> None:

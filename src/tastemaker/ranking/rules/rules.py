@@ -20,7 +20,7 @@ from tastemaker.data.conditions import (
 )
 from tastemaker.errors import SettingProblem, TastemakerError
 from tastemaker.ranking.rules.named import Id, NamedRule, ids_of_json
-from tastemaker.storage import keep_good, mark_of, read_or_good, read_regular, update
+from tastemaker.storage import IN_FOLDERS, Home, keep_good, mark_of, read_or_good, read_regular
 
 __all__ = ["NO_RULES", "Condition", "Id", "Rules", "RulesFile", "Value", "read_rules", "write_rules"]
 
@@ -150,8 +150,16 @@ def _unreadable(path: Path, error: OSError) -> SettingProblem:
     return SettingProblem(f"cannot read the rules {path.name}: {error.strerror or error}.")
 
 
-def write_rules(file: str | Path, rules: Rules, *, check: Callable[[], object] = lambda: None) -> None:
+def write_rules(
+    file: str | Path,
+    rules: Rules,
+    *,
+    check: Callable[[], object] = lambda: None,
+    home: Home = IN_FOLDERS,
+) -> None:
     """Write rules as JSON; the file is replaced whole or not at all. Raises `SettingProblem` when the disk refuses.
+
+    Where hosts share them (``home``), raises `StateProblem` while the database is away.
 
     ``check`` is called while no other writer can come between it and the writing; what it raises leaves the file as it is.
     """
@@ -163,7 +171,7 @@ def write_rules(file: str | Path, rules: Rules, *, check: Callable[[], object] =
         return text
 
     try:
-        update(path, changed)
+        home.update(path, changed)
     except OSError as error:
         raise SettingProblem(f"cannot write the rules {path.name}: {error.strerror or error}.") from error
 

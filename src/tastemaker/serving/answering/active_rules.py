@@ -53,7 +53,7 @@ class RulesInForce:
         file = self._files.get(name)
         loaded = None if served.default is None else served.get()
         if file is None:
-            file = self._files[name] = RulesFile(served.folder / FILE, partial(self._check, name))
+            file = self._files[name] = RulesFile(served.state / FILE, partial(self._check, name))
             changed = file.rules != NO_RULES or file.problem is not None
         else:
             # rules that cannot hold may hold for another version, or where a catalogue has its column again

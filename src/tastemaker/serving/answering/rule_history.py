@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tastemaker.errors import SettingProblem
+from tastemaker.errors import SettingProblem, StateProblem
 from tastemaker.ranking.rules.rules import Rules
-from tastemaker.storage import read_regular, update
+from tastemaker.storage import IN_FOLDERS, Home, read_regular
 
 __all__ = ["FILE", "Published", "note", "read_history"]
 
@@ -48,7 +48,7 @@ def read_history(folder: Path) -> list[Published]:
         return []
 
 
-def note(folder: Path, before: Rules, after: Rules, key: str | None) -> None:
+def note(folder: Path, before: Rules, after: Rules, key: str | None, *, home: Home = IN_FOLDERS) -> None:
     """Add a publishing; the rules that were in force come first where nobody has noted them. What cannot be written is logged."""
 
     def longer(content: bytes | None) -> bytes:
@@ -65,8 +65,8 @@ def note(folder: Path, before: Rules, after: Rules, key: str | None) -> None:
         return _encoded(entries[-KEPT:])
 
     try:
-        update(folder / FILE, longer)
-    except OSError as error:
+        home.update(folder / FILE, longer)
+    except (OSError, StateProblem) as error:
         log.error("the history of the rules in %s cannot be written: %s", folder.name, error)
 
 

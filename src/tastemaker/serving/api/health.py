@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from tastemaker.serving.front.metrics import CONTENT_TYPE
 from tastemaker.serving.operations.operation import Content, Operation
 from tastemaker.serving.operations.service import RequestInfo
+from tastemaker.serving.shared.shared_documents import SharedDocuments
 from tastemaker.serving.shared.shared_events import SharedEvents
 
 __all__ = ["OPERATIONS"]
@@ -38,6 +39,8 @@ class Readiness(Struct, omit_defaults=True):
     """What is wrong with the keys, where something is"""
     events: str = ""
     """What is wrong with the live purchases that several hosts share, where something is"""
+    state: str = ""
+    """What is wrong with the rules, labels and keys that several hosts share, where something is"""
 
 
 async def livez(_: RequestInfo) -> Content:
@@ -68,12 +71,14 @@ async def readyz(request: RequestInfo) -> Content:
     keys = request.service.keys
     spoilt = keys is not None and keys.problem is not None
     events = request.service.state.events
+    home = registry.home
     told = Readiness(
         ready,
         models,
         problem,
         "the file of keys is not one; the last good keys hold." * spoilt,
         events.problem if isinstance(events, SharedEvents) else "",
+        " ".join(filter(None, (home.problem, home.clock))) if isinstance(home, SharedDocuments) else "",
     )
     return Content(msgspec.json.encode(told), JSON, 200 if ready else 503)
 

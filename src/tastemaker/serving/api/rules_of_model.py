@@ -41,7 +41,7 @@ async def rules(request: RequestInfo, query: bodies.ModelQuery) -> bodies.RulesA
 async def put_rules(
     request: RequestInfo, query: bodies.ModelQuery, body: bodies.RulesOfModel
 ) -> bodies.RulesAnswer:
-    """Answer ``PUT /api/v1/rules``: write the file; it is in force here at once, in other processes at their next look."""
+    """Answer ``PUT /api/v1/rules``: write the file; it is in force here at once, in other processes and hosts within a second."""
     loaded = chosen(request, query)
     state = request.service.state
     wanted = rules_of_body(body)
@@ -59,11 +59,12 @@ async def put_rules(
         ):
             raise Refusal(412, "the rules were changed since; read them again.")
 
-    folder = request.service.registry.models[loaded.name].folder
+    registry = request.service.registry
+    folder = registry.models[loaded.name].state
 
     def write() -> None:
-        write_rules(folder / FILE, wanted, check=check)
-        note(folder, former[0], wanted, request.notes.get("key"))
+        write_rules(folder / FILE, wanted, check=check, home=registry.home)
+        note(folder, former[0], wanted, request.notes.get("key"), home=registry.home)
         state.rules.look()
 
     try:
@@ -102,7 +103,7 @@ async def effect(
 async def history(request: RequestInfo, query: bodies.ModelQuery) -> bodies.RulesHistoryAnswer:
     """Answer ``GET /api/v1/rules/history``."""
     loaded = chosen(request, query)
-    entries = await run_in_threadpool(read_history, request.service.registry.models[loaded.name].folder)
+    entries = await run_in_threadpool(read_history, request.service.registry.models[loaded.name].state)
     return bodies.RulesHistoryAnswer(
         loaded.name,
         [

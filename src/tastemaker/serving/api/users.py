@@ -45,6 +45,7 @@ def _forget(
                 events=service.state.events,
                 everywhere=query.everywhere,
                 in_advance=query.in_advance,
+                state=service.registry.models[name].state,
                 threads=service.settings.threads,
             )
         except UnknownId:

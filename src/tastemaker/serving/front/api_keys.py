@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tastemaker.errors import SettingProblem
-from tastemaker.storage import mark_of, read_or_good, read_regular, update
+from tastemaker.storage import IN_FOLDERS, Home, mark_of, read_or_good, read_regular
 
 __all__ = [
     "MAY",
@@ -172,12 +172,13 @@ def _no_keys(file: Path, error: Exception) -> SettingProblem:
 
 
 def new_key(
-    file: Path, role: Role, *, name: str | None = None, expires: str | None = None
+    file: Path, role: Role, *, name: str | None = None, expires: str | None = None, home: Home = IN_FOLDERS
 ) -> tuple[Key, str]:
     """Add a key to a file, made when it is not there; return it and its secret text, which is stored nowhere.
 
     Without a name it gets one by chance. ``expires`` is its last day, such as ``2027-01-31``. Raises `SettingProblem` for a name
-    that is taken or has other signs than letters, digits, ``.``, ``-`` and ``_``, and for a day that is none or is past.
+    that is taken or has other signs than letters, digits, ``.``, ``-`` and ``_``, and for a day that is none or is past;
+    `StateProblem` where hosts share the keys (``home``) and the database is away.
     """
     name = secrets.token_hex(4) if name is None else name
     if not _NAME.fullmatch(name):
@@ -201,12 +202,12 @@ def new_key(
             raise SettingProblem(f"{file} has a key {name!r} already; take another name, or remove it first.")
         return (*known, key)
 
-    _change(file, longer)
+    _change(file, longer, home)
     return key, text
 
 
-def remove_key(file: Path, name: str) -> None:
-    """Remove a key by its name; raise `SettingProblem` when there is none, or when it is the last."""
+def remove_key(file: Path, name: str, *, home: Home = IN_FOLDERS) -> None:
+    """Remove a key by its name; raise `SettingProblem` when there is none, or when it is the last; `StateProblem`."""
     read_keys(file)  # no file is a problem of its own, and no lock shall stand in a folder that was mistyped
 
     def without(known: tuple[Key, ...]) -> tuple[Key, ...]:
@@ -218,10 +219,10 @@ def remove_key(file: Path, name: str) -> None:
             raise SettingProblem(f"{name} is the last key of {file}; add its successor first.")
         return rest
 
-    _change(file, without)
+    _change(file, without, home)
 
 
-def _change(file: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]) -> None:
+def _change(file: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]], home: Home) -> None:
     """Replace the keys of a file, which may be new, by what ``change`` makes of them: one writer at a time."""
 
     def rewritten(before: bytes | None) -> bytes:
@@ -239,7 +240,7 @@ def _change(file: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]) ->
         return json.dumps({"keys": content}, indent=1).encode()
 
     try:
-        update(file, rewritten, mode=0o600)
+        home.update(file, rewritten, mode=0o600)
     except OSError as error:
         raise SettingProblem(f"cannot write the keys file {file}: {error.strerror or error}.") from error
 

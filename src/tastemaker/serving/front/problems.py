@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from tastemaker.errors import NotServed, RulesLost, RulesProblem, ServerBusy
+from tastemaker.errors import NotServed, RulesLost, RulesProblem, ServerBusy, StateProblem
 
 __all__ = ["Refusal", "html_not_found", "problem", "refusal_of", "refuse", "tensorflow_error"]
 
@@ -31,7 +31,7 @@ def refusal_of(error: Exception) -> Refusal | None:
         return Refusal(404, str(error), missing=error.missing)
     if isinstance(error, RulesProblem):
         return Refusal(422, str(error))
-    if isinstance(error, ServerBusy | RulesLost):
+    if isinstance(error, ServerBusy | RulesLost | StateProblem):
         return Refusal(503, str(error), headers={"Retry-After": "1"})
     return None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tastemaker.errors import ModelFolderProblem, SettingProblem
-from tastemaker.storage import keep_good, read_or_good, update
+from tastemaker.storage import IN_FOLDERS, Home, keep_good, read_or_good
 
 __all__ = ["FILE", "STABLE", "Labels", "change_labels", "last_good_labels", "read_labels"]
 
@@ -103,11 +103,14 @@ def _no_labels(path: Path, error: Exception) -> ModelFolderProblem:
     )
 
 
-def change_labels(folder: Path, change: Callable[[Labels], Labels]) -> Labels:
-    """Read, change and write the labels of a model's folder, one process at a time; the file is replaced whole."""
+def change_labels(folder: Path, change: Callable[[Labels], Labels], *, home: Home = IN_FOLDERS) -> Labels:
+    """Read, change and write the labels of a model, one process at a time; the file is replaced whole.
+
+    ``folder`` is where ``home`` has them. Raises `ModelFolderProblem`, and `StateProblem` where hosts share them.
+    """
     path = folder / FILE
     try:
-        written = update(path, lambda before: _encoded(change(_decoded(before, path))))
+        written = home.update(path, lambda before: _encoded(change(_decoded(before, path))))
     except OSError as error:
         raise ModelFolderProblem(f"cannot write {folder / FILE}: {error.strerror or error}.") from error
     return _decoded(written, path)

@@ -19,10 +19,10 @@ from tastemaker.data.reading.product_table import ProductTable
 from tastemaker.errors import ColumnProblem, ModelFolderProblem, NotServed, TastemakerError, TryLater
 from tastemaker.model.folder import MANIFEST, read_manifest
 from tastemaker.ranking.index.index_folder import INDEX, index_folder
-from tastemaker.serving.models.labels import STABLE, Labels, last_good_labels
+from tastemaker.serving.models.labels import FILE, STABLE, Labels, last_good_labels
 from tastemaker.serving.models.loaded_model import LoadedModel, load_version
 from tastemaker.serving.models.shared_pages import forget
-from tastemaker.storage import mark_of
+from tastemaker.storage import IN_FOLDERS, Home, kept_elsewhere, mark_of
 
 __all__ = ["Change", "Registry", "Served", "find_versions"]
 
@@ -58,6 +58,8 @@ class Served:
 
     name: str
     folder: Path
+    state: Path
+    """Where its rules, labels and history are read: its folder, or this host's copies of what hosts share"""
     ready: Mapping[int, LoadedModel] = field(default_factory=dict)
     loading: frozenset[int] = frozenset()
     refused: Mapping[int, str] = field(default_factory=dict)
@@ -107,7 +109,10 @@ class Registry:
         scratch: Path | None = None,
         keep: int = 10,
         approximate: bool = False,
+        home: Home = IN_FOLDERS,
     ) -> None:
+        self.home = home
+        """What changes the state of models"""
         self._models, self._catalogue, self._scratch, self._keep = models, catalogue, scratch, keep
         self._approximate = approximate
         self._listeners: list[Callable[[Change], None]] = [_log]
@@ -228,14 +233,14 @@ class Registry:
 
     def _read_labels(self, name: str, folder: Path) -> None:
         known = self._served.get(name)
-        before = known or Served(name, folder)
+        before = known or Served(name, folder, self._state_of(name, folder))
         try:
-            labels, problem = last_good_labels(folder)
+            labels, problem = last_good_labels(before.state)
         except ModelFolderProblem as error:
             labels, problem = Labels(), error
         if problem is not None and known is not None:
             labels = Labels(known.labels)  # what was read before still holds
-        said = None if problem is None else _public(problem, folder)
+        said = None if problem is None else _public(problem, before.state)
         now = replace(before, labels=dict(labels.versions), labels_problem=said)
         if problem is not None and said != before.labels_problem:
             log.error("%s The last good labels hold, where there are any.", problem)
@@ -243,6 +248,17 @@ class Registry:
             self._put(now)
         if known is None or now.labels != dict(before.labels):
             self._tell(Change("labels", name))
+
+    def _state_of(self, name: str, folder: Path) -> Path:
+        state = self.home.folder(name, folder)
+        label = kept_elsewhere(folder / FILE)
+        if label is not None and state == folder:
+            log.warning(
+                "hosts share the rules and labels of %s in %s; without --state they are read from its folder.",
+                name,
+                label,
+            )
+        return state
 
     def _drop(self, found: set[Version]) -> None:
         for name, served in self._served.items():

@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tastemaker.data.databases.address import address_of
-from tastemaker.data.databases.held import Held, rows
+from tastemaker.data.databases.held import rows
 from tastemaker.errors import DatabaseProblem, EventsProblem, KeyUsedOtherwise
 from tastemaker.serving.answering.event_store import (
     COLUMNS,
@@ -26,13 +24,11 @@ from tastemaker.serving.answering.event_store import (
     in_transaction,
     said_plainly,
 )
+from tastemaker.serving.shared.state_database import EVERY_SECONDS, StateDatabase
 
 __all__ = ["SharedEvents", "open_events"]
 
 log = logging.getLogger("tastemaker.shared")
-
-EVERY_SECONDS: Final = 0.2
-"""How often a host asks for what others wrote"""
 
 AT_ONCE: Final = 10_000
 """Most events of one step of catching up"""
@@ -49,7 +45,6 @@ TABLES: Final = (
         key TEXT PRIMARY KEY, content TEXT NOT NULL, accepted BIGINT NOT NULL, moment TIMESTAMPTZ NOT NULL DEFAULT now())""",
     "CREATE INDEX IF NOT EXISTS tastemaker_answered_in_time ON tastemaker_answered (moment)",
     "CREATE TABLE IF NOT EXISTS tastemaker_gone (number BIGSERIAL PRIMARY KEY, event BIGINT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS tastemaker_state (id TEXT NOT NULL)",
 )
 """``gone`` holds the numbers of deleted events, so that each host deletes them, too; no id of a user stays"""
 
@@ -87,12 +82,7 @@ class SharedEvents(Events):
     follows = True
 
     def __init__(self, file: Path, uri: str) -> None:
-        address = address_of(uri)
-        if address.kind != "postgresql" or address.table is not None:
-            raise EventsProblem(
-                f"the state of several hosts lives in postgresql://HOST/DATABASE, not in {address.label}."
-            )
-        self._database = Held(address)
+        self._database = StateDatabase(uri)
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self.problem = ""
@@ -114,11 +104,8 @@ class SharedEvents(Events):
                 cursor.execute(ONE_WRITER)
                 for statement in TABLES:
                     cursor.execute(statement)
-                found = rows(cursor, "SELECT id FROM tastemaker_state")
+                found = self._database.joined(cursor)
                 given = rows(cursor, "SELECT last_value FROM tastemaker_events_number_seq")[0][0]
-                if not found:
-                    found = [(str(uuid.uuid4()),)]
-                    cursor.execute("INSERT INTO tastemaker_state VALUES ($1)", list(found[0]))
         except DatabaseProblem as error:
             if known is None:
                 raise EventsProblem(
@@ -126,23 +113,23 @@ class SharedEvents(Events):
                 ) from None
             self._note(error)
             return
-        if known is not None and known[0] != found[0][0]:
+        if known is not None and known[0] != found:
             raise EventsProblem(
-                f"{self._file.name} is a copy of another database than {self._database.address.label}; give --events a new file."
+                f"{self._file.name} is a copy of another database than {self._database.label}; give --events a new file."
             )
         if known is not None and self._here()[0] > given:
             raise EventsProblem(
-                f"{self._file.name} has events that {self._database.address.label} has not: the database was restored from "
+                f"{self._file.name} has events that {self._database.label} has not: the database was restored from "
                 "an older backup; give --events a new file, on every host."
             )
         if known is None:
             if self.count():
                 raise EventsProblem(
                     f"{self._file.name} holds {self.count():,} purchases of its own, and would become a copy of "
-                    f"{self._database.address.label}; give --events a new file."
+                    f"{self._database.label}; give --events a new file."
                 )
             with self._writing, said_plainly(self._file), in_transaction(self._writer) as connection:
-                connection.execute("INSERT OR IGNORE INTO followed VALUES (1, ?, 0)", found[0])
+                connection.execute("INSERT OR IGNORE INTO followed VALUES (1, ?, 0)", (found,))
 
     def start(self) -> None:
         """Follow the database from now on, in a thread of its own, until `close`."""
@@ -170,7 +157,7 @@ class SharedEvents(Events):
             self._note(error)
             return False
         if self.problem:
-            log.warning("%s answers again; purchases are taken.", self._database.address.label)
+            log.warning("%s answers again; purchases are taken.", self._database.label)
             self.problem = ""
         return more
 
