@@ -1,18 +1,12 @@
-"""A catalogue of a database or an object store, copied into a file again and again by a process of its own.
-
-Workers watch that file as they watch any catalogue. They and their parent ask no database: drivers and Polars keep threads, which
-do not survive the fork of a worker, and one process asks once for all of them.
-"""
+"""A catalogue of a database or an object store, copied into a file again and again by a process of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +14,8 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from tastemaker.errors import ServerProblem, TastemakerError
+from tastemaker.errors import TastemakerError
+from tastemaker.serving.aside import aside
 from tastemaker.serving.front.settings import Settings
 
 __all__ = ["copied"]
@@ -36,29 +31,10 @@ def copied(settings: Settings, scratch: Path) -> Iterator[Settings]:
     if settings.catalogue_address is None:
         yield settings
         return
-    file, owner = scratch / NAME, os.getpid()
-    process = subprocess.Popen(
-        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        # Through a pipe: what stands in a command line, every user of the machine may read.
-        order = {
-            "address": settings.catalogue_address,
-            "file": str(file),
-            "seconds": settings.catalogue_every,
-        }
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-        problem: str | None = json.loads(process.stdout.readline() or '"the process that reads it ended."')
-        if problem is not None:
-            raise ServerProblem(f"the catalogue cannot be read: {problem}")
+    file = scratch / NAME
+    order = {"address": settings.catalogue_address, "file": str(file), "seconds": settings.catalogue_every}
+    with aside(__name__, order, "the catalogue"):
         yield replace(settings, catalogue=file)
-    finally:
-        if os.getpid() == owner:
-            process.kill()
-            process.communicate()
 
 
 def main() -> None:

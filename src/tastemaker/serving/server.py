@@ -31,6 +31,7 @@ from tastemaker.serving.connections.descriptors import raise_the_limit
 from tastemaker.serving.connections.door import turn_away
 from tastemaker.serving.front.hosts import is_loopback
 from tastemaker.serving.front.settings import Settings
+from tastemaker.serving.model_copy import fetched
 from tastemaker.serving.models.tryout import Tryout
 from tastemaker.serving.restarts import Restarts
 from tastemaker.storage import is_alive
@@ -80,6 +81,11 @@ def serve(settings: Settings, announce: Announce) -> Ending:
     Raises `ServerProblem`, `SettingProblem`, `StateProblem`, `EventsFull` and `EventsProblem` before that.
     """
     raise_the_limit()
+    with fetched(settings) as ready:
+        return _served(ready, announce)
+
+
+def _served(settings: Settings, announce: Announce) -> Ending:
     _check_address(settings)
     _warn_of_readers(settings)
     _check_models(settings)

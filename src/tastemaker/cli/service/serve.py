@@ -13,12 +13,19 @@ from tastemaker.cli.service.given_settings import take_settings
 __all__ = ["serve"]
 
 Models = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="MODELS",
-        help="The folder that holds NAME/VERSION; one model's folder, or one version's, will do too.",
+        help="The folder that holds NAME/VERSION; one model's folder, or one version's, will do too. Or s3://BUCKET/MODELS.",
         show_default=False,
     ),
+]
+ModelsCache = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where models of an object store are kept.", show_default=False),
+]
+ModelsEvery = Annotated[
+    float, typer.Option(metavar="SECONDS", help="How often an object store is asked for new versions.")
 ]
 Host = Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is every one.")]
 Port = Annotated[int, typer.Option(help="The port; 0 takes any free one.")]
@@ -103,8 +110,11 @@ ConfigFile = Annotated[
 ]
 
 
+# long: one line for each flag, and again for each setting
 def serve(
     models: Models,
+    models_cache: ModelsCache = None,
+    models_every: ModelsEvery = 30.0,
     host: Host = "127.0.0.1",
     port: Port = 8501,
     workers: Workers = 1,
@@ -146,7 +156,8 @@ def serve(
 
     remote = catalogue is not None and is_address(catalogue)
     settings = Settings(
-        models=models, host=host, port=port, workers=workers, threads=threads,
+        models=Path("" if is_address(models) else models), models_address=models if is_address(models) else None,
+        models_cache=models_cache, models_every=models_every, host=host, port=port, workers=workers, threads=threads,
         catalogue=None if catalogue is None or remote else Path(catalogue),
         catalogue_address=catalogue if remote else None, catalogue_every=catalogue_every,
         approximate=approximate, keys=keys, insecure=without_keys,

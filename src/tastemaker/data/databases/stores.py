@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from tastemaker.data.databases.drivers import driver, translated
 from tastemaker.data.reading.files.limits import MOST_FILES
 from tastemaker.errors import DatabaseProblem
 
-__all__ = ["copied"]
+__all__ = ["Objects", "Stored", "copied"]
 
 CHUNK: Final = 8 << 20
 """Bytes of a part of an object"""
@@ -64,3 +65,49 @@ def _named(obstore: Any, store: Any, key: str, address: Address) -> list[str]:
     if not found:
         raise DatabaseProblem(f"there is no object {address.label}; mend its name.")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a store says of an object."""
+
+    size: int
+    etag: str
+    """Another one means another content"""
+
+
+class Objects:
+    """The objects below an address, such as ``s3://bucket/models``; they are named by their paths from there."""
+
+    def __init__(self, address: Address) -> None:
+        """Raise `DatabaseProblem` where the address is of no store, or its driver is missing."""
+        if address.kind != "store":
+            raise DatabaseProblem(f"{address.label} is no object store; give s3://, gs:// or az://.")
+        self._address, self.label = address, address.label
+        self._obstore = driver("obstore", "obstore", address)
+        parts = urlsplit(address.uri)
+        root, key = f"{parts.scheme}://{parts.netloc}", parts.path.strip("/")
+        self._prefix = f"{key}/" if key else ""
+        with translated(address):
+            self._store = driver("obstore.store", "obstore", address).from_url(root, **_plain_http(root))
+
+    def listed(self) -> dict[str, Stored]:
+        """Return all objects; raise `DatabaseProblem`."""
+        found: dict[str, Stored] = {}
+        with translated(self._address):
+            for page in self._obstore.list(self._store, prefix=self._prefix or None):
+                for entry in page:
+                    path = str(entry["path"]).removeprefix(self._prefix)
+                    etag = str(entry.get("e_tag") or f"{entry['size']} {entry['last_modified']}")
+                    found[path] = Stored(int(entry["size"]), etag)
+                if len(found) > MOST_FILES:
+                    raise DatabaseProblem(
+                        f"{self.label} means more than {MOST_FILES:,} objects; name a folder of fewer."
+                    )
+        return found
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        """Yield the content of an object in parts; raise `DatabaseProblem`."""
+        with translated(self._address):
+            for chunk in self._obstore.get(self._store, f"{self._prefix}{path}").stream(min_chunk_size=CHUNK):
+                yield bytes(chunk)

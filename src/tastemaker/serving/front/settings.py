@@ -18,6 +18,12 @@ class Settings:
 
     models: Path
     """``MODELS``, with folders NAME/VERSION; or one model's folder, or one version's"""
+    models_address: str | None = None
+    """Where they lie in an object store: `serve` fetches them into ``models_cache``, which takes the place of ``models``"""
+    models_cache: Path | None = None
+    """The folder for that; by default one of the user's cache"""
+    models_every: float = 30.0
+    """How often the store is asked for new versions, labels and rules"""
     host: str = "127.0.0.1"
     port: int = 8501
     """TensorFlow Serving's own port; 0 takes a free one"""
