@@ -50,7 +50,7 @@ def test_evaluate_replays_in_words(tastemaker, files):
         "4 questions of 2 users; candidates: each product of the model's catalogue from its first event on (3)"
         in ran.stdout
     )
-    assert "1 ask for a product that is no candidate; they count as missed." in ran.stdout
+    assert "1 asks for a product that is no candidate and counts as missed." in ran.stdout
     assert "new user, known product" in ran.stdout
     assert "bought before" in ran.stdout
 

@@ -45,7 +45,7 @@ class Clicks:
         (p + z²/2n + z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n). Source: Wilson 1927, Probable inference.
 
         >>> round(Clicks(1000, 20).highest, 4)
-        0.0331
+        0.0332
         """
         if not self.shown:
             return 1.0
