@@ -47,11 +47,13 @@ def main() -> None:
 
 def tastemaker(arrays: Arrays, k: int, threads: int) -> tuple[Callable[[], Lists], str]:
     import tastemaker as tm
+    from tastemaker.ranking.index.narrowed import narrowed
 
     exclude = tm.Exclusions(arrays["offsets"], arrays["bought"])
 
-    def rank() -> Lists:  # from plain vectors to lists: packing them is timed
-        candidates = tm.Candidates.of(arrays["products"])
+    def rank() -> Lists:  # from plain vectors to lists: packing them, and choosing how to rank, is timed
+        packed = tm.Candidates.of(arrays["products"])
+        candidates = narrowed(packed, arrays["products"], threads=threads)
         lists = tm.top_k(arrays["users"], candidates, k, exclude=exclude, threads=threads)
         return lists.rows.reshape(-1, k), lists.scores.reshape(-1, k)
 

@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument(
         "--without", action="append", default=[], choices=[name for name in TITLES if name != OURS]
     )
+    parser.add_argument("--users", type=int, help="only so many users (default: all)")
     add_data_options(parser)
     options = parser.parse_args()
     names = [name for name in TITLES if name not in options.without]
@@ -52,12 +53,14 @@ def main() -> None:
     model = tm.train(read_log(options), settings, threads=options.threads)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         arrays = Path(folder) / "vectors.npz"
+        users = len(model.users) if options.users is None else min(options.users, len(model.users))
+        offsets = model.histories.offsets[: users + 1]
         save_arrays(
             arrays,
-            users=model.user_vectors,
+            users=model.user_vectors[:users],
             products=model.product_vectors,
-            offsets=model.histories.offsets,
-            bought=model.histories.products,
+            offsets=offsets,
+            bought=model.histories.products[: offsets[-1]],
         )
         workers = {}
         for name in names:
@@ -77,7 +80,6 @@ def main() -> None:
         for _ in range(options.rounds):
             for name, worker in workers.items():
                 seconds[name].append(worker.ask()["seconds"])
-    users = len(model.users)
     rows = [
         [
             TITLES[name],

@@ -213,7 +213,7 @@ def test_narrow_copies_are_shared_like_the_panels(tmp_path):
     from tastemaker.serving.models.shared_pages import shared
 
     vectors = np.random.default_rng(1).normal(size=(400, 6)).astype(np.float32)
-    narrow = narrow_copies(vectors, most=3)
+    narrow = replace(narrow_copies(vectors), most=3, longest=9)
     made = []
 
     def pack():
@@ -224,7 +224,7 @@ def test_narrow_copies_are_shared_like_the_panels(tmp_path):
     assert len(made) == 1
     for found in (first, second):
         assert found.narrow is not None
-        assert found.narrow.most == 3
+        assert (found.narrow.most, found.narrow.longest) == (3, 9)
         assert np.array_equal(found.narrow.codes, narrow.codes)
         assert np.array_equal(found.narrow.facts, narrow.facts)
         assert (

@@ -14,8 +14,8 @@ from tastemaker.evaluation.protocol import Report, report_of, those_with_held_ou
 from tastemaker.evaluation.sampled import Workshop, sampled_accuracy
 from tastemaker.kernels.learning.sampling import draw_uniform, stream_key
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.index.narrowed import narrowed_products
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.ranking.packed import product_candidates
 from tastemaker.ranking.rank import rank_users
 from tastemaker.ranking.scores import score_rows
 from tastemaker.types import Rows
@@ -113,7 +113,7 @@ def rank_held_out(
     lists = rank_users(
         model,
         users,
-        product_candidates(model),
+        narrowed_products(model),
         k=k,
         include_purchased=include_purchased,
         threads=threads,

@@ -14,7 +14,7 @@ from tastemaker.kernels.threads import ThreadPool
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import AnyArray, Booleans, Floats, Offsets, Rows
 
-__all__ = ["Candidates", "Exclusions", "ExtraScores", "Narrow", "no_extra", "padded", "top_k"]
+__all__ = ["ANY", "Candidates", "Exclusions", "ExtraScores", "Narrow", "no_extra", "padded", "top_k"]
 
 BUFFER_KEYS = 1 << 19
 """About how many keys (8 bytes each) a chunk of queries holds at most, so that memory stays bounded for any k."""
@@ -22,12 +22,12 @@ BUFFER_KEYS = 1 << 19
 PANELS_A_PART = 64
 """For few queries, candidates are divided between threads only when each gets at least this many panels."""
 
-NARROW_FROM = 32
-"""Narrow copies are read for lists of at most one candidate in this many: of long lists too much is scored twice."""
-
-
 BLOCKS_A_PART = 4 * PANELS_A_PART * PANEL // BLOCK
 """The same of a first pass, which is about four times as fast."""
+
+
+ANY = 2**31 - 1
+"""A limit that nothing reaches"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,8 +40,10 @@ class Narrow:
     """``uint8``, flat, as `kernels.ranking.whole_sums` reads them"""
     facts: Floats
     """``float32[3, C]``: scale, norm, and norm of what is lost"""
-    most: int
+    most: int = ANY
     """For up to this many queries at once the first pass was faster than scoring all"""
+    longest: int = ANY
+    """For lists of up to this length it was"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Candidates:
     dimensions: int
     """D"""
     narrow: Narrow | None = None
-    """What makes the lists of few queries sooner, to the same bytes (`ranking.index.narrowed`)"""
+    """What makes short lists sooner, to the same bytes (`ranking.index.narrowed`)"""
 
     @staticmethod
     def of(vectors: Floats, bias: Floats | None = None) -> Candidates:
@@ -187,7 +189,7 @@ def _ranked(
 def _narrow_for(queries: Floats, candidates: Candidates, k: int) -> Narrow | None:
     """Return the narrow copies where they pay for these queries, and can: bounds need finite numbers."""
     narrow = candidates.narrow
-    if narrow is None or len(queries) > narrow.most or k * NARROW_FROM > candidates.count:
+    if narrow is None or len(queries) > narrow.most or k > narrow.longest:
         return None
     return narrow if np.isfinite(queries).all() else None
 

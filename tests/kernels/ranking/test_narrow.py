@@ -12,39 +12,39 @@ from hypothesis import strategies as st
 
 from tastemaker.kernels.ranking import whole_sums
 from tastemaker.kernels.ranking.narrow import BLOCK, rank_narrow
-from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD
+from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE
 from tastemaker.ranking.index.narrowed import narrow_copies, narrowed
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
 
 few = settings(deadline=None, max_examples=25)
 
 
+@pytest.mark.parametrize("queries", [1, TILE])
 @pytest.mark.parametrize("vnni", [False, True])
-def test_sums_of_whole_numbers_are_exact_with_either_instruction(monkeypatch, vnni):
+def test_sums_of_whole_numbers_are_exact_with_either_instruction(monkeypatch, vnni, queries):
     if vnni and not whole_sums.has_vnni():
         pytest.skip("this processor has no VNNI")
     monkeypatch.setattr(whole_sums, "has_vnni", lambda: vnni)
+    sum_products = whole_sums.sum_products if queries == 1 else whole_sums.sum_products_of_tile
 
     @numba.njit
     def sums_of(codes, words, out):
-        for group in range(out.shape[0] // GROUP):
-            place = group * GROUP * QUAD * words.shape[0]
-            whole_sums.sum_products(codes, place, words, out, group * GROUP)
+        for group in range(out.shape[1] // GROUP):
+            sum_products(codes, group * GROUP * QUAD * words.shape[1], words, out, group * GROUP)
 
     rng = np.random.default_rng(3)
     codes = rng.integers(0, 256, (3, 5, GROUP, QUAD)).astype(np.uint8)
-    query = rng.integers(-127, 128, (5, QUAD)).astype(np.int8)
-    codes[0], query[0] = 255, -127  # the greatest that there are
-    out = np.empty(3 * GROUP, np.int32)
-    sums_of(codes.reshape(-1), query.reshape(-1).view(np.int32), out)
-    assert np.array_equal(
-        out, np.einsum("gqcj,qj->gc", codes.astype(np.int64), query.astype(np.int64)).ravel()
-    )
+    asked = rng.integers(-127, 128, (queries, 5, QUAD)).astype(np.int8)
+    codes[0], asked[0] = 255, -127  # the greatest that there are
+    out = np.empty((queries, 3 * GROUP), np.int32)
+    sums_of(codes.reshape(-1), asked.reshape(queries, -1).view(np.int32), out)
+    exact = np.einsum("gqcj,aqj->agc", codes.astype(np.int64), asked.astype(np.int64))
+    assert np.array_equal(out, exact.reshape(queries, -1))
 
 
 def test_a_code_and_its_scale_give_a_vector_back_but_for_what_is_lost():
     vectors = np.random.default_rng(1).normal(size=(150, 7)).astype(np.float32)
-    copies = narrow_copies(vectors, most=1)
+    copies = narrow_copies(vectors)
     codes = copies.codes.reshape(-1, 2, GROUP, QUAD).transpose(0, 2, 1, 3).reshape(-1, 8)[:150, :7]
     kept = (codes.astype(np.float64) - 128) * copies.facts[0][:, None]
     for norms, found in ((kept, copies.facts[1]), (vectors - kept, copies.facts[2])):
@@ -57,8 +57,7 @@ def test_a_code_and_its_scale_give_a_vector_back_but_for_what_is_lost():
 def both(vectors, bias, queries, k, *, exclude=None, extra=None, threads=1):
     """Return the lists with narrow copies and those without."""
     plain = Candidates.of(vectors, bias)
-    copies = replace(plain, narrow=narrow_copies(vectors, most=len(queries)))
-    assert k * 32 <= len(vectors)
+    copies = replace(plain, narrow=narrow_copies(vectors))
     return [top_k(queries, one, k, exclude=exclude, extra=extra, threads=threads) for one in (copies, plain)]
 
 
@@ -82,7 +81,7 @@ def test_lists_are_to_the_byte_those_of_scoring_all(seed, size, coarse):
     count, dimensions, queries = (
         int(rng.integers(64, 4000)),
         int(rng.integers(0, 40)),
-        int(rng.integers(1, 5)),
+        int(rng.integers(1, 11)),
     )
     k = int(rng.integers(1, count // 32 + 1))
     vectors = rng.normal(size=(count, dimensions)) * size * rng.lognormal(0, 2, (count, 1))
@@ -130,7 +129,7 @@ def test_parts_of_the_candidates_ranked_apart_give_one_list(monkeypatch, threads
 def test_few_candidates_are_scored_exactly():
     rng = np.random.default_rng(5)
     vectors, bias = rng.normal(size=(20_000, 32)).astype(np.float32), np.zeros(20_000, np.float32)
-    copies = narrow_copies(vectors, most=1)
+    copies = narrow_copies(vectors)
     none, rows, scores = np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)
     examined = np.empty(3, np.int64)
     rank_narrow(
@@ -141,17 +140,23 @@ def test_few_candidates_are_scored_exactly():
     assert (examined < 100).all()
 
 
-def test_copies_are_kept_only_where_they_were_faster(monkeypatch):
+def test_copies_are_read_only_where_they_were_faster(monkeypatch):
     vectors = np.random.default_rng(1).normal(size=(3_000, 8)).astype(np.float32)
     plain = Candidates.of(vectors)
-    took = {True: 1.0, False: 2.0}  # with copies, without
-    monkeypatch.setattr(
-        "tastemaker.ranking.index.narrowed._seconds", lambda one, _: took[one.narrow is not None]
-    )
+    pays = {(16, 10), (16, 30), (1, 10)}  # queries, and the length of their lists
+
+    def seconds(one, queries, length):
+        return 1.0 if one.narrow is None or (len(queries), length) not in pays else 0.5
+
+    monkeypatch.setattr("tastemaker.ranking.index.narrowed._seconds", seconds)
     found = narrowed(plain, vectors)
     assert found.narrow is not None
-    assert found.narrow.most == 8
+    assert (found.narrow.most, found.narrow.longest) == (2**31 - 1, 30)
     assert found.only(np.ones(3_000, bool)).narrow is found.narrow
-    took[True] = 2.0
+    assert narrowed(found, vectors) is found
+    pays.discard((16, 10))
+    found = narrowed(plain, vectors)
+    assert (found.narrow.most, found.narrow.longest) == (1, 10)
+    pays.clear()
     assert narrowed(plain, vectors) is plain
     assert narrowed(Candidates.of(vectors[:100]), vectors[:100]).narrow is None

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from tastemaker.data.purchases import Purchases
 from tastemaker.evaluation.metrics import measure
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.ranking.packed import product_candidates
+from tastemaker.ranking.index.narrowed import narrowed_products
 from tastemaker.ranking.rank import rank_users
 from tastemaker.training.selection.validation import MEASURED_AT, Validation, hold_out
 
@@ -48,6 +48,6 @@ def tuned(
 
 
 def _worth(model: TasteModel, validation: Validation, threads: int | None) -> float:
-    lists = rank_users(model, validation.users, product_candidates(model), k=MEASURED_AT, threads=threads)
+    lists = rank_users(model, validation.users, narrowed_products(model), k=MEASURED_AT, threads=threads)
     found = measure(lists, validation.held_out, at=[MEASURED_AT], products=len(model.products))
     return float(found.values[f"ndcg@{MEASURED_AT}"].mean())

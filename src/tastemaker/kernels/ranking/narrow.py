@@ -1,4 +1,4 @@
-"""The k best candidates of one query by a first pass over narrow copies of the vectors, exact to the bit.
+"""The k best candidates of each query by a first pass over narrow copies of the vectors, exact to the bit.
 
 A vector v is kept as whole numbers a of one byte and a scale s, so that v = s · a + e; a query q likewise, q = t · b + f. Then
 
@@ -13,17 +13,20 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.prefetch import prefetch_row
 from tastemaker.kernels.ranking.topk import (
     BRUIJN,
     LOWEST,
     PLACES,
     WORD,
+    just_below,
     keep_best,
     key_of,
+    kth_score,
     least_to_beat,
     place_of,
 )
-from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, sum_products
+from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE, sum_products, sum_products_of_tile
 from tastemaker.types import AnyArray, Floats, Offsets, Rows
 
 __all__ = ["BLOCK", "narrow_vectors", "rank_narrow"]
@@ -36,6 +39,15 @@ BLOCK = 16 * GROUP
 
 MAXIMA = 256
 """About how many greatest lower bounds are kept at least, and eight times k: so that the k best hardly share one"""
+
+SEGMENT, SIDE_BY_SIDE = 32, 16
+"""Blocks of a segment, and queries that take turns at them: their upper bounds, 512 KiB, stay in the L2 cache."""
+
+TOGETHER = 4
+"""Candidates that are scored exactly side by side"""
+
+AHEAD = 16
+"""Candidates whose vectors are asked for before their turn"""
 
 UNIT = np.float32(2.0**-23)
 """Twice the relative error of one operation of float32"""
@@ -163,12 +175,162 @@ def widen_by_extra(
 
 
 @kernel(inline=True)
-def exact_score(query: Floats, vector: Floats, start: np.float32) -> np.float32:
-    """Return ``start`` + query · vector: bias first, then the dimensions in turn, each by one fused multiply-add."""
-    total = start
-    for d in range(vector.shape[0]):
-        total += query[d] * vector[d]
-    return total
+def leave_out_of_block(first: int, upper: Floats, lower: Floats, rows: Rows, place: int, end: int) -> int:
+    """Give those of the ascending ``rows[place:end]`` in this block the lowest bounds; return the place of the next."""
+    while place < end and rows[place] < first + BLOCK:
+        upper[rows[place] - first] = LOWEST
+        lower[rows[place] - first] = LOWEST
+        place += 1
+    return place
+
+
+@kernel(inline=True)
+def first_place(start_row: int, offsets: Offsets, rows: Rows, q: int) -> int:
+    """Return the place of the first of query q's ``rows`` from ``start_row`` on; 0 where no query has any."""
+    if offsets.shape[0] == 1:
+        return 0
+    return int(place_of(start_row, rows, offsets[q], offsets[q + 1]))
+
+
+@kernel(inline=True)
+def sum_block(codes: AnyArray, first: int, size: int, words: Rows, members: int, sums: Rows) -> None:
+    """Set ``sums[i, :size]`` to Σ codes · query i of the candidates from ``first`` on; ``members`` of ``words`` are queries."""
+    for group in range(0, size, GROUP):
+        place = (first + group) * QUAD * words.shape[1]
+        if members == 1:
+            sum_products(codes, place, words, sums, group)
+        else:
+            sum_products_of_tile(codes, place, words, sums, group)
+
+
+@kernel(inline=True)
+def rows_above(upper: Floats, beat: np.float32, first: int, rows: Rows) -> int:
+    """Set ``rows`` to those of candidates whose bound is above ``beat``, ascending from ``first`` on; return their count."""
+    count = 0
+    for start in range(0, upper.shape[0], WORD):
+        mine = upper[
+            start : start + WORD
+        ]  # LLVM compares 16 at a time only where it sees that they lie side by side
+        above = np.uint64(0)
+        for c in range(WORD):
+            above |= np.uint64(mine[c] > beat) << np.uint64(c)
+        while above != np.uint64(0):
+            lowest = above & (~above + np.uint64(1))
+            rows[count] = first + start + PLACES[(lowest * np.uint64(BRUIJN)) >> np.uint64(58)]
+            count += 1
+            above ^= lowest
+    return count
+
+
+@kernel(inline=True)
+def exact_scores(query: Floats, vectors: Floats, bias: Floats, rows: Rows, scores: Floats) -> None:
+    """Set ``scores[4]`` to bias + query · vector of the four candidates ``rows``.
+
+    The bias first, then the dimensions in turn, each by one fused multiply-add, as everywhere. Four at once, since each sum
+    waits for its last addition.
+    """
+    one, two, three, four = rows[0], rows[1], rows[2], rows[3]
+    first, second, third, fourth = bias[one], bias[two], bias[three], bias[four]
+    for d in range(vectors.shape[1]):
+        first += query[d] * vectors[one, d]
+        second += query[d] * vectors[two, d]
+        third += query[d] * vectors[three, d]
+        fourth += query[d] * vectors[four, d]
+    scores[0], scores[1], scores[2], scores[3] = first, second, third, fourth
+
+
+@kernel(inline=True)
+def offer_exactly(
+    query: Floats,
+    vectors: Floats,
+    bias: Floats,
+    rows: Rows,
+    count: int,
+    extra_rows: Rows,
+    extra_scores: Floats,
+    place: int,
+    end: int,
+    keys: AnyArray,
+    kept: int,
+    k: int,
+) -> int:
+    """Add those of ``rows[:count]``, scored exactly, to the ``kept`` of ``keys``; return how many there are then: k at most."""
+    scores = np.empty(TOGETHER, np.float32)
+    bits = scores.view(np.int32)
+    rows[count : count + TOGETHER] = rows[0]
+    for ahead in range(min(AHEAD, count)):
+        prefetch_row(vectors, rows[ahead])
+    for start in range(0, count, TOGETHER):
+        for ahead in range(start + AHEAD, min(start + AHEAD + TOGETHER, count)):
+            prefetch_row(vectors, rows[ahead])
+        exact_scores(query, vectors, bias, rows[start : start + TOGETHER], scores)
+        for i in range(min(TOGETHER, count - start)):
+            row = rows[start + i]
+            while place < end and extra_rows[place] < row:
+                place += 1
+            if place < end and extra_rows[place] == row:
+                scores[i] += extra_scores[place]
+            if scores[i] > LOWEST:
+                keys[kept] = key_of(bits[i], row)
+                kept += 1
+        if kept >= 2 * k:
+            keep_best(keys, kept, k)
+            kept = k
+    keep_best(keys, kept, k)
+    return min(kept, k)
+
+
+@kernel(inline=True)
+def bound_segment(
+    low: int,
+    members: int,
+    segment: int,
+    blocks: int,
+    codes: AnyArray,
+    words: Rows,
+    about: Floats,
+    added: Rows,
+    rounding: np.float32,
+    facts: Floats,
+    bias: Floats,
+    excluded_offsets: Offsets,
+    excluded: Rows,
+    extra_offsets: Offsets,
+    extra_rows: Rows,
+    extra_scores: Floats,
+    next_excluded: Offsets,
+    next_extra: Offsets,
+    width: int,
+    sums: Rows,
+    lower: Floats,
+    upper: Floats,
+    maxima: Floats,
+) -> None:
+    """Set ``upper[i]`` to the upper bounds, for the query ``low + i``, of the candidates of some blocks from ``segment`` on.
+
+    ``maxima[i]`` becomes the greatest of their lower bounds, ``width`` of each block, each that of one candidate.
+    """
+    exclude, add = excluded_offsets.shape[0] > 1, extra_offsets.shape[0] > 1
+    for block in range(blocks):
+        first = (segment + block) * BLOCK
+        size = min(BLOCK, bias.shape[0] - first)
+        for tile in range(0, members, TILE):
+            sum_block(codes, first, size, words[tile : tile + TILE], members - tile, sums)
+            for i in range(tile, min(tile + TILE, members)):
+                mine = upper[i, block * BLOCK : (block + 1) * BLOCK]
+                bound_block(
+                    first, size, sums[i - tile], added[i], about[i], rounding, facts, bias, mine, lower
+                )
+                if add:
+                    end = extra_offsets[low + i + 1]
+                    next_extra[i] = widen_by_extra(
+                        first, mine, lower, extra_rows, extra_scores, next_extra[i], end
+                    )
+                if exclude:
+                    end = excluded_offsets[low + i + 1]
+                    next_excluded[i] = leave_out_of_block(first, mine, lower, excluded, next_excluded[i], end)
+                fold_greatest(lower, width)
+                maxima[i, block * width : (block + 1) * width] = lower[:width]
 
 
 @kernel()
@@ -195,76 +357,64 @@ def rank_narrow(
 
     As `kernels.ranking.topk.rank`, with ``vectors[C, D]`` as rows, and their ``codes`` and ``facts`` of `narrow_vectors`. The
     queries must be finite. ``examined[q]`` becomes the number of candidates that were scored exactly.
+
+    Some queries take turns at each block of codes, which then lies in the L2 cache. After each segment of blocks the
+    candidates that may be among the best are scored, so that bounds stay there, too, and later segments have a score to beat.
     """
-    k = keys.shape[1]
-    blocks = last_block - first_block
+    k, dimensions = keys.shape[1], vectors.shape[1]
+    quads = -(-dimensions // QUAD)
+    exclude, add = excluded_offsets.shape[0] > 1, extra_offsets.shape[0] > 1
+    rounding = np.float32(2 * (dimensions + SLACK) * 2.0**-24)
+    most, longest = min(SIDE_BY_SIDE, high - low), min(SEGMENT, last_block - first_block)
     width = 1  # maxima of a block
-    while width < BLOCK and width * blocks < max(8 * k, MAXIMA):
+    while width < BLOCK and width * longest < max(8 * k, MAXIMA):
         width *= 2
-    maxima = np.empty(blocks * width, np.float32)
-    upper, lower = np.empty(blocks * BLOCK, np.float32), np.empty(BLOCK, np.float32)
-    room = np.empty(max(maxima.shape[0], 2 * k + WORD), np.uint64)
-    quads = -(-vectors.shape[1] // QUAD)
-    narrow, about = np.zeros(quads * QUAD, np.int8), np.empty(3, np.float32)
-    words, sums = narrow.view(np.int32), np.empty(BLOCK, np.int32)
-    score = np.empty(1, np.float32)
-    bits = score.view(np.int32)
-    rounding = np.float32(2 * (vectors.shape[1] + SLACK) * 2.0**-24)
-    start_row = first_block * BLOCK
-    for q in range(low, high):
-        query = queries[q]
-        added = np.int32(narrow_query(query[: vectors.shape[1]], narrow, about))
-        next_extra = end_extra = next_excluded = end_excluded = 0
-        if extra_offsets.shape[0] > 1:
-            end_extra = extra_offsets[q + 1]
-            next_extra = place_of(start_row, extra_rows, extra_offsets[q], end_extra)
-        if excluded_offsets.shape[0] > 1:
-            end_excluded = excluded_offsets[q + 1]
-            next_excluded = place_of(start_row, excluded, excluded_offsets[q], end_excluded)
-        with_extra = next_extra
-        # 1. Bounds of all, and the greatest lower bounds: each is that of one candidate.
-        for block in range(blocks):
-            first = start_row + block * BLOCK
-            size = min(BLOCK, bias.shape[0] - first)
-            for group in range(0, size, GROUP):
-                sum_products(codes, (first + group) * QUAD * quads, words, sums, group)
-            mine = upper[block * BLOCK : (block + 1) * BLOCK]
-            bound_block(first, size, sums, added, about, rounding, facts, bias, mine, lower)
-            next_extra = widen_by_extra(first, mine, lower, extra_rows, extra_scores, next_extra, end_extra)
-            while next_excluded < end_excluded and excluded[next_excluded] < first + BLOCK:
-                mine[excluded[next_excluded] - first] = LOWEST
-                lower[excluded[next_excluded] - first] = LOWEST
-                next_excluded += 1
-            fold_greatest(lower, width)
-            maxima[block * width : (block + 1) * width] = lower[:width]
-        # 2. Exact scores of those that may be among the k best.
-        beat = least_to_beat(maxima, room, k)
-        count = seen = 0
-        next_extra = with_extra
-        for start in range(0, blocks * BLOCK, WORD):
-            above = np.uint64(0)
-            for c in range(WORD):
-                above |= np.uint64(upper[start + c] > beat) << np.uint64(c)
-            while above != np.uint64(0):
-                lowest = above & (~above + np.uint64(1))
-                c = start_row + start + PLACES[(lowest * np.uint64(BRUIJN)) >> np.uint64(58)]
-                above ^= lowest
-                score[0] = exact_score(query, vectors[c], bias[c])
-                while next_extra < end_extra and extra_rows[next_extra] < c:
-                    next_extra += 1
-                if next_extra < end_extra and extra_rows[next_extra] == c:
-                    score[0] += extra_scores[next_extra]
-                if score[0] > LOWEST:
-                    room[count] = key_of(bits[0], c)
-                    count += 1
-                seen += 1
-            if count >= 2 * k:
-                keep_best(room, count, k)
-                count = k
-        keep_best(room, count, k)
-        best = min(count, k)
-        ordered = np.sort(room[:best])
-        for i in range(best):
-            keys[q, i] = ordered[best - 1 - i]
-        counts[q] = best
-        examined[q] = seen
+    narrow, about = np.zeros((SIDE_BY_SIDE, quads * QUAD), np.int8), np.empty((SIDE_BY_SIDE, 3), np.float32)
+    words, sums, lower = narrow.view(np.int32), np.empty((TILE, BLOCK), np.int32), np.empty(BLOCK, np.float32)
+    added, beat = np.empty(SIDE_BY_SIDE, np.int32), np.empty(SIDE_BY_SIDE, np.float32)
+    next_extra, next_excluded = np.zeros(SIDE_BY_SIDE, np.int64), np.zeros(SIDE_BY_SIDE, np.int64)
+    maxima = np.empty((most, longest * width), np.float32)
+    upper = np.empty((most, longest * BLOCK), np.float32)
+    rows, room = np.empty(longest * BLOCK + TOGETHER, np.int32), np.empty(maxima.shape[1], np.uint64)
+    best = np.empty((most, 2 * k + TOGETHER), np.uint64)
+    for start in range(low, high, SIDE_BY_SIDE):
+        members = min(SIDE_BY_SIDE, high - start)
+        for i in range(members):
+            q = start + i
+            added[i] = narrow_query(queries[q, :dimensions], narrow[i], about[i])
+            if add:
+                next_extra[i] = place_of(
+                    first_block * BLOCK, extra_rows, extra_offsets[q], extra_offsets[q + 1]
+                )
+            if exclude:
+                next_excluded[i] = place_of(
+                    first_block * BLOCK, excluded, excluded_offsets[q], excluded_offsets[q + 1]
+                )
+            counts[q] = examined[q] = 0
+            beat[i] = LOWEST
+        for segment in range(first_block, last_block, SEGMENT):
+            blocks = min(SEGMENT, last_block - segment)
+            bound_segment(
+                start, members, segment, blocks, codes, words, about, added, rounding, facts, bias, excluded_offsets, excluded,
+                extra_offsets, extra_rows, extra_scores, next_excluded, next_extra, width, sums, lower, upper, maxima,
+            )  # fmt: skip
+            for i in range(members):
+                q = start + i
+                least = max(beat[i], least_to_beat(maxima[i, : blocks * width], room, k))
+                count = rows_above(upper[i, : blocks * BLOCK], least, segment * BLOCK, rows)
+                if count == 0:
+                    continue
+                place = end = 0
+                if add:
+                    end = extra_offsets[q + 1]
+                    place = place_of(rows[0], extra_rows, extra_offsets[q], end)
+                counts[q] = offer_exactly(
+                    queries[q, :dimensions], vectors, bias, rows, count,
+                    extra_rows, extra_scores, place, end, best[i], counts[q], k,
+                )  # fmt: skip
+                examined[q] += count
+                if counts[q] == k:
+                    beat[i] = just_below(kth_score(best[i], k))
+        for i in range(members):
+            ordered = np.sort(best[i, : counts[start + i]])
+            keys[start + i, : counts[start + i]] = ordered[::-1]

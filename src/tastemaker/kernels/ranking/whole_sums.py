@@ -15,7 +15,7 @@ from numba.core import cgutils as untyped_cgutils
 from numba.core import config as untyped_config
 from numba.extending import intrinsic
 
-__all__ = ["GROUP", "QUAD", "sum_products"]
+__all__ = ["GROUP", "QUAD", "TILE", "sum_products", "sum_products_of_tile"]
 
 cgutils: Any = untyped_cgutils
 config: Any = untyped_config
@@ -67,40 +67,64 @@ def _pairwise(builder: Any, total: Any, codes: Any, quad: Any) -> Any:
     return total
 
 
-@intrinsic
-def _sum_products(typing: Any, codes: Any, place: Any, quads: Any, sums: Any, out: Any) -> Any:
-    """Set ``sums[out:out + GROUP]`` to Σ codes · query of the candidates of the group that begins at ``codes[place]``.
+def _summed(queries: int) -> Any:
+    """Return what sums for so many queries at once: each byte of a code is read once for all of them."""
 
-    ``codes``: unsigned bytes, flat, for each quad the four of each candidate. ``quads``: ``int32[Q]``, each four signed bytes
-    of the query. Places and lengths are not checked.
-    """
+    @intrinsic
+    def sum_products(typing: Any, codes: Any, place: Any, quads: Any, sums: Any, out: Any) -> Any:
+        """Set ``sums[q, out:out + GROUP]`` to Σ codes · query q of the candidates of the group that begins at ``codes[place]``.
 
-    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        read, words, written = (
-            context.make_array(signature.args[place])(context, builder, given[place]) for place in (0, 2, 3)
-        )
-        multiply = _vnni if has_vnni() else _pairwise
-        zero = ir.Constant(SUMS, [0] * LANES)
-        parts = GROUP // LANES
-        totals = [cgutils.alloca_once_value(builder, zero) for _ in range(parts)]
-        first = builder.gep(read.data, [given[1]])
-        count = builder.extract_value(words.shape, 0)
-        with cgutils.for_range(builder, count) as loop:
-            quad = _splat(builder, builder.load(builder.gep(words.data, [loop.index])), SUMS)
-            start = builder.gep(first, [builder.mul(loop.index, ir.Constant(I64, GROUP * QUAD))])
-            for part in range(parts):
-                where = builder.gep(start, [ir.Constant(I64, part * LANES * QUAD)])
-                loaded = builder.load(builder.bitcast(where, SUMS.as_pointer()))
-                loaded.align = 1
-                builder.store(multiply(builder, builder.load(totals[part]), loaded, quad), totals[part])
-        for part in range(parts):
-            where = builder.gep(written.data, [builder.add(given[4], ir.Constant(I64, part * LANES))])
-            kept = builder.store(builder.load(totals[part]), builder.bitcast(where, SUMS.as_pointer()))
-            kept.align = 4
-        return context.get_dummy_value()
+        ``codes``: unsigned bytes, flat, for each quad the four of each candidate. ``quads``: ``int32[queries, Q]``, each
+        four signed bytes of a query. ``sums``: ``int32[queries, ≥ out + GROUP]``. Places and lengths are not checked.
+        """
 
-    return types.void(codes, types.int64, quads, sums, types.int64), build
+        def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            read, words, written = (
+                context.make_array(signature.args[place])(context, builder, given[place])
+                for place in (0, 2, 3)
+            )
+            multiply = _vnni if has_vnni() else _pairwise
+            zero = ir.Constant(SUMS, [0] * LANES)
+            parts = range(GROUP // LANES)
+            totals = [[cgutils.alloca_once_value(builder, zero) for _ in parts] for _ in range(queries)]
+            first = builder.gep(read.data, [given[1]])
+            count, width = builder.extract_value(words.shape, 1), builder.extract_value(written.shape, 1)
+            with cgutils.for_range(builder, count) as loop:
+                start = builder.gep(first, [builder.mul(loop.index, ir.Constant(I64, GROUP * QUAD))])
+                loaded = [
+                    _load(builder, builder.gep(start, [_number(part * LANES * QUAD)])) for part in parts
+                ]
+                for query, mine in enumerate(totals):
+                    word = builder.add(loop.index, builder.mul(count, _number(query)))
+                    quad = _splat(builder, builder.load(builder.gep(words.data, [word])), SUMS)
+                    for total, many in zip(mine, loaded, strict=True):
+                        builder.store(multiply(builder, builder.load(total), many, quad), total)
+            for query, mine in enumerate(totals):
+                row = builder.add(given[4], builder.mul(width, _number(query)))
+                for part, total in enumerate(mine):
+                    where = builder.gep(written.data, [builder.add(row, _number(part * LANES))])
+                    kept = builder.store(builder.load(total), builder.bitcast(where, SUMS.as_pointer()))
+                    kept.align = 4
+            return context.get_dummy_value()
+
+        return types.void(codes, types.int64, quads, sums, types.int64), build
+
+    return sum_products
 
 
-sum_products: Any = _sum_products
-"""`_sum_products` as kernels call it, without the first argument, which is the compiler's."""
+def _number(value: int) -> Any:
+    return ir.Constant(I64, value)
+
+
+def _load(builder: Any, where: Any) -> Any:
+    loaded = builder.load(builder.bitcast(where, SUMS.as_pointer()))
+    loaded.align = 1
+    return loaded
+
+
+TILE = 4
+"""Queries of `sum_products_of_tile`: sums of 64 candidates for four of them fill half of the vector registers of AVX-512."""
+
+sum_products: Any = _summed(1)
+sum_products_of_tile: Any = _summed(TILE)
+"""As kernels call them, without the first argument, which is the compiler's."""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tastemaker.model.folder import MANIFEST, load
 from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.index.narrowed import narrowed_products
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.ranking.packed import by_value, product_candidates
+from tastemaker.ranking.packed import by_value
 from tastemaker.ranking.rank import rank_users
 from tastemaker.ranking.top_k import Candidates
 from tastemaker.scale.executor import Executor, Tally
@@ -81,4 +82,4 @@ def _ready(folder: str, mark: bytes, value_dial: float | None) -> tuple[TasteMod
     model = load(folder)
     if value_dial is not None:
         model = by_value(model, value_dial)
-    return model, product_candidates(model)
+    return model, narrowed_products(model)

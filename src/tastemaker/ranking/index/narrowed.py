@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import takewhile
 
 import numpy as np
 
 from tastemaker.kernels.ranking.narrow import narrow_vectors
 from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD
 from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.packed import product_candidates
 from tastemaker.ranking.top_k import Candidates, Narrow, top_k
 from tastemaker.types import Floats
 
-__all__ = ["narrow_copies", "narrowed"]
+__all__ = ["narrow_copies", "narrowed", "narrowed_products"]
 
 FEWEST = 2_048
 """Of fewer candidates all are scored in no time."""
 
-TRIED = (1, 2, 4, 8)
-"""How many queries at once are tried"""
+TRIED = 16
+"""Queries that are tried at once, beside one alone"""
 
-ROUNDS, ENOUGH, LENGTH = 5, 0.05, 10
-"""Rounds of a measurement, whose best counts; the seconds after which there are no more; and the length of its lists"""
+LENGTHS = (10, 30, 100)
+"""Lengths of lists that are tried: the longer they are, the more is scored twice"""
+
+ROUNDS, ENOUGH = 3, 0.005
+"""Rounds of a measurement, whose best counts; the seconds after which there are no more"""
 
 FASTER = 0.9
 """The share of the time of scoring all that a first pass may take at most to be taken"""
@@ -31,8 +37,8 @@ BLOCK = 1 << 14
 """Vectors that a thread narrows at once"""
 
 
-def narrow_copies(vectors: Floats, *, most: int, threads: int | None = None) -> Narrow:
-    """Return narrow copies of ``vectors[C, D]``, to be read for up to ``most`` queries at once."""
+def narrow_copies(vectors: Floats, *, threads: int | None = None) -> Narrow:
+    """Return narrow copies of ``vectors[C, D]``."""
     count, dimensions = vectors.shape
     rows = np.ascontiguousarray(vectors, np.float32)
     codes = np.zeros(-(-count // GROUP) * GROUP * -(-dimensions // QUAD) * QUAD, np.uint8)
@@ -43,31 +49,44 @@ def narrow_copies(vectors: Floats, *, most: int, threads: int | None = None) -> 
             lambda low, high: narrow_vectors(low * BLOCK, min(high * BLOCK, count), rows, codes, facts),
             blocks,
         )
-    return Narrow(rows, codes, facts, most)
+    return Narrow(rows, codes, facts)
 
 
-def narrowed(candidates: Candidates, vectors: Floats) -> Candidates:
+def narrowed(candidates: Candidates, vectors: Floats, *, threads: int | None = None) -> Candidates:
     """Return the candidates, whose vectors are ``vectors[C, D]``, with narrow copies if lists come sooner by them here.
 
-    Lists are the same to the byte either way. What is measured: lists of a few candidates as queries, on one thread.
+    Lists are the same to the byte either way. What is measured, on one thread: lists of a few candidates as queries.
     """
-    if candidates.count < FEWEST or candidates.dimensions < QUAD:
+    if candidates.narrow is not None or candidates.count < FEWEST or candidates.dimensions < QUAD:
         return candidates
-    copies = narrow_copies(vectors, most=max(TRIED))
-    queries = copies.vectors[np.linspace(0, candidates.count - 1, max(TRIED)).astype(np.int64)]
-    with_copies, most = replace(candidates, narrow=copies), 0
-    for count in TRIED:
-        if _seconds(with_copies, queries[:count]) > FASTER * _seconds(candidates, queries[:count]):
-            break
-        most = count
-    return replace(candidates, narrow=replace(copies, most=most)) if most else candidates
+    copies = narrow_copies(vectors, threads=threads)
+    queries = copies.vectors[np.linspace(0, candidates.count - 1, TRIED).astype(np.int64)]
+    with_copies = replace(candidates, narrow=copies)
+
+    def pays(count: int, length: int) -> bool:
+        both = (with_copies, candidates)
+        first, all_scored = (_seconds(one, queries[:count], length) for one in both)
+        return first <= FASTER * all_scored
+
+    for one in (with_copies, candidates):  # their pages
+        top_k(queries, one, LENGTHS[0], threads=1)
+    longest = max(takewhile(lambda length: pays(TRIED, length), LENGTHS), default=0)
+    if longest:
+        return replace(candidates, narrow=replace(copies, longest=longest))
+    alone = pays(1, LENGTHS[0])
+    return replace(candidates, narrow=replace(copies, most=1, longest=LENGTHS[0])) if alone else candidates
 
 
-def _seconds(candidates: Candidates, queries: Floats) -> float:
+def narrowed_products(model: TasteModel, *, threads: int | None = None) -> Candidates:
+    """Pack a model's products to rank them for many users: with narrow copies where those pay."""
+    return narrowed(product_candidates(model), model.product_vectors, threads=threads)
+
+
+def _seconds(candidates: Candidates, queries: Floats, length: int) -> float:
     """Return the least time that the lists of some queries took, of two rounds at least."""
     found: list[float] = []
     while len(found) < 2 or (len(found) < ROUNDS and sum(found) < ENOUGH):
         start = time.perf_counter()
-        top_k(queries, candidates, LENGTH, threads=1)
+        top_k(queries, candidates, length, threads=1)
         found.append(time.perf_counter() - start)
     return min(found)

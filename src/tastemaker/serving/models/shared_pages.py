@@ -53,11 +53,12 @@ def _mapped(pack: Callable[[], Candidates], scratch: Path, key: str, vectors: Fl
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.is_dir():
             _write(pack(), path)
-    count, dimensions, most = np.load(path / "shape.npy").tolist()
+    count, dimensions, most, longest = np.load(path / "shape.npy").tolist()
     panels, bias = (_array(path, name) for name in ("panels", "bias"))
     narrow = None
     if most and vectors is not None:
-        narrow = Narrow(np.ascontiguousarray(vectors), _array(path, "codes"), _array(path, "facts"), most)
+        rows = np.ascontiguousarray(vectors)
+        narrow = Narrow(rows, _array(path, "codes"), _array(path, "facts"), most, longest)
     return Candidates(panels, bias, count, dimensions, narrow)
 
 
@@ -69,9 +70,9 @@ def _write(packed: Candidates, path: Path) -> None:
     with writing_folder(path, durable=False) as temporary:
         np.save(temporary / "panels.npy", packed.panels)
         np.save(temporary / "bias.npy", packed.bias)
-        most = 0
+        most = longest = 0
         if packed.narrow is not None:
-            most = packed.narrow.most
+            most, longest = packed.narrow.most, packed.narrow.longest
             np.save(temporary / "codes.npy", packed.narrow.codes)
             np.save(temporary / "facts.npy", packed.narrow.facts)
-        np.save(temporary / "shape.npy", np.array([packed.count, packed.dimensions, most]))
+        np.save(temporary / "shape.npy", np.array([packed.count, packed.dimensions, most, longest]))
