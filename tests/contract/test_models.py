@@ -45,6 +45,8 @@ TASTE = DEFAULT.changed(
     epochs=60, memory={"count_weight": 0.0, "ridge_weight": 0.0}, trend={"weight": 0.0}, learning_rate=0.5
 )
 
+COSINE = DEFAULT.changed(objective="cosine", members=2, epochs=60, batch=64, temperature=0.3)
+
 MODELS = {
     "default": Kind(lambda log: train(log, DEFAULT, seed=1)),
     "taste alone": Kind(lambda log: train(log, TASTE, seed=1)),
@@ -53,6 +55,7 @@ MODELS = {
     ),
     "negatives of the batch": Kind(lambda log: train(log, TASTE.changed(sampling="batch"), seed=1)),
     "whole catalogue": Kind(lambda log: train(log, TASTE.changed(sampling="all"), seed=1)),
+    "cosine taste": Kind(lambda log: train(log, COSINE, seed=1)),
     "workshop": Kind(lambda log: train(log, WORKSHOP, seed=1)),
     "best sellers": Kind(
         best_sellers, personal=False

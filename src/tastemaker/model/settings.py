@@ -45,7 +45,8 @@ class TasteSettings:
     objective
         Composed only: ``softmax`` learns the vectors; ``spectral`` computes them, the strongest directions of the purchases, for
         logs of bare pairs with long histories. Then ``memory.spectral_weight`` weighs them beside the bias, too, and the memory
-        holds what they leave. None: chosen on a held-out part (``auto`` as text).
+        holds what they leave. ``cosine`` learns vectors of which only the direction counts, from whole users against thousands
+        of shared negatives, and puts the computed ones beside them. None: chosen on a held-out part (``auto`` as text).
     dimensions
         D, the length of the vectors. Larger: finer tastes on long logs, more time and memory. Smaller: faster, coarser.
     epochs
@@ -85,6 +86,10 @@ class TasteSettings:
     shards
         Composed only: users are parted by a hash of their ids, and the parts learn side by side, each on a copy of the vectors,
         which are put together 16 times an epoch. Larger: more threads can work; the vectors differ a little. 1: no parts.
+    temperature
+        Cosine only: a cosine is divided by it. Larger: softer, for histories that agree less. Smaller: sharper.
+    bias_weight
+        Cosine only: the weight of the learned bias in lists. Larger: best sellers come first. Smaller: they count for less.
     """
 
     query: Literal["free", "composed"]
@@ -102,13 +107,16 @@ class TasteSettings:
     damping: float = 0.5
     horizon: int = 0
     shards: int = 1
-    objective: Literal["softmax", "spectral"] | None = "softmax"
+    objective: Literal["softmax", "spectral", "cosine"] | None = "softmax"
+    temperature: float = 0.1
+    bias_weight: float = 1.0
 
     def __post_init__(self) -> None:
         names = ("dimensions", "epochs", "negatives", "batch", "members", "shards")
         counts = dict.fromkeys(names, ONE_OR_MORE)
-        scales = dict.fromkeys(("learning_rate", "initial_scale"), ABOVE_ZERO)
-        rest = dict.fromkeys(("popularity_power", "decay", "rare_decay", "damping", "horizon"), ZERO_OR_MORE)
+        scales = dict.fromkeys(("learning_rate", "initial_scale", "temperature"), ABOVE_ZERO)
+        names = ("popularity_power", "decay", "rare_decay", "damping", "horizon", "bias_weight")
+        rest = dict.fromkeys(names, ZERO_OR_MORE)
         _check("taste", self, counts | scales | rest)
         if self.query == "free" and self.epochs is None:
             raise SettingProblem("taste.epochs is not given; a model of free users does not choose them.")

@@ -27,6 +27,7 @@ from tastemaker.training.memory.spectral import spectral_bytes
 from tastemaker.training.progress import Watcher
 from tastemaker.training.progress_bar import AnyProgress, shown_progress
 from tastemaker.training.selection.choose import choose_settings
+from tastemaker.training.selection.choose_cosine import cosine_bytes
 from tastemaker.training.selection.effort import widest
 from tastemaker.training.sharded.crew import Workers, hired
 from tastemaker.training.warm_start import as_before, check_old, first_epoch, warm_settings
@@ -218,5 +219,6 @@ def estimate_bytes(purchases: Purchases, config: Config) -> int:
         + per_purchase * len(purchases)
         + 2 * ids
         + spectral_bytes(purchases, config.memory)
+        + cosine_bytes(purchases, config)
         + (120 << 20)
     )

@@ -306,9 +306,11 @@ class Composed:
         memory = remember(self.histories, products, self.config.memory, pool, past=past)
         return self.with_memory(memory, record, pool)
 
-    def with_memory(self, memory: Memory | None, record: TrainingRecord, pool: ThreadPool) -> TasteModel:
-        """Return the model that remembers this."""
-        log, config, taste = self.log, self.config, self.taste()
+    def with_memory(
+        self, memory: Memory | None, record: TrainingRecord, pool: ThreadPool, taste: Taste | None = None
+    ) -> TasteModel:
+        """Return the model that remembers this, with a taste from elsewhere if one is given."""
+        log, config, taste = self.log, self.config, taste or self.taste()
         live = live_of(log, config, taste, self.beside, self.seed, pool)
         bias = taste.bias
         if live is not None:
@@ -331,7 +333,7 @@ class Composed:
             product_vectors=taste.vectors,
             product_bias=bias,
             user_vectors=None,
-            basket_vectors=taste.vectors,
+            basket_vectors=taste.heard,
             memory=memory,
             record=record,
             past=past,

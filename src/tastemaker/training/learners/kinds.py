@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.model.config import Config
+from tastemaker.training.cosine.learner import Cosine
 from tastemaker.training.learners.composed import Composed
 from tastemaker.training.learners.free_users import FreeUsers
 from tastemaker.training.learners.learner import Learner
@@ -29,9 +30,12 @@ LEARNERS: Mapping[str, Kind] = {
     "free": Kind(FreeUsers.start),
     "composed": Kind(Composed.start, bytes_per_purchase=24),  # how often each user bought each product
     "spectral": Kind(Projected.start, bytes_per_purchase=24),
+    "cosine": Kind(Cosine.start, bytes_per_purchase=24),
 }
 
 
 def kind_of(config: Config) -> Kind:
     """Return the kind of learner of some settings."""
-    return LEARNERS["spectral" if config.taste.objective == "spectral" else config.taste.query]
+    return LEARNERS[
+        config.taste.query if config.taste.objective in ("softmax", None) else config.taste.objective
+    ]

@@ -33,11 +33,18 @@ class Taste:
     """The vectors and bias that a learner has at some moment, ready to rank with."""
 
     vectors: Floats
-    """``float32[P, D]``, how a product is found, and what it adds to a basket"""
+    """``float32[P, D]``, how a product is found"""
     bias: Floats
     """``float32[P]``"""
     tokens: Floats | None = None
     """``float32[T, D]``, what attributes and contexts add to a query, where the log has some"""
+    baskets: Floats | None = None
+    """``float32[P, D]``, what a product adds to a basket; ``None`` where that is its vector, too"""
+
+    @property
+    def heard(self) -> Floats:
+        """Return what a product adds to a basket, the very array ``vectors`` where both are the same."""
+        return self.vectors if self.baskets is None else self.baskets
 
 
 class Learner(Protocol):

@@ -43,8 +43,8 @@ class Projected:
         composed = Composed.start(log, config.changed(members=1), seed)
         if composed.beside is not None:
             raise SettingProblem(
-                "taste.objective is spectral; a log with attributes or contexts needs softmax: set that, or leave them out "
-                "(--context none --user-features none --product-features none)."
+                f"taste.objective is {config.taste.objective}; a log with attributes or contexts needs softmax: set that, "
+                "or leave them out (--context none --user-features none --product-features none)."
             )
         return Projected(dataclasses.replace(composed, config=config))
 

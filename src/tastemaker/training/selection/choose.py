@@ -18,6 +18,7 @@ from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.co_occurrence import memories
 from tastemaker.training.memory.spectral import is_worth_trying, spectral_memory
 from tastemaker.training.progress import Watcher
+from tastemaker.training.selection.choose_cosine import choose_cosine
 from tastemaker.training.selection.choose_repeats import LearnedTables, choose_repeats, never_again
 from tastemaker.training.selection.effort import Chosen, quick, search
 from tastemaker.training.selection.in_time import (
@@ -89,7 +90,7 @@ def choose_settings(
     learned: LearnedTables | None = None
     horizon = config.taste.horizon or config.taste.epochs or horizon_for(len(log))
     more = has_more_than_pairs(log, config)
-    if config.taste.objective == "spectral":
+    if config.taste.objective in ("spectral", "cosine"):
         config = steady(config)  # which has nothing that fades
     elif tells_order(log, config) or is_left_open(log, config) or (config.chooses and more):
         found = _choose_in_time(log, config, horizon, seed, decay_is_given=decay_is_given, run=(pool, watch))
@@ -109,6 +110,8 @@ def choose_settings(
             config, told, learned = learn(config)
         elif config.taste.objective == "spectral":
             config, told, learned = choose_spectral(validation, config, seed, pool)
+        elif config.taste.objective == "cosine":
+            config, told, learned = choose_cosine(validation, config, seed, pool=pool, watch=watch)
         else:
             config, told, learned = choose_objective(validation, config, seed, learn, pool=pool, watch=watch)
         learned = learned if validation.by_time else None
@@ -124,6 +127,8 @@ def choose_settings(
 
 def _unmeasured(config: Config) -> Config:
     """Return the settings with an objective, and a weight for vectors that are computed, where nothing tells a better one."""
+    if config.taste.objective == "cosine":
+        return config.changed(spectral_weight=config.memory.spectral_weight or 0.0)
     if config.taste.objective != "spectral":
         return config.changed(objective="softmax")
     return config.changed(epochs=1, spectral_weight=config.memory.spectral_weight or 1.0)

@@ -16,6 +16,7 @@ from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
 from tastemaker.model.settings import RepeatSettings
 from tastemaker.model.taste_model import Memory
+from tastemaker.training.cosine.learner import Cosine
 from tastemaker.training.learners.kinds import kind_of
 from tastemaker.training.learners.learner import Taste
 from tastemaker.training.learners.projected import Projected
@@ -120,7 +121,7 @@ def _learn(
     counts, ridge = bool(config.memory.count_weight), bool(config.memory.ridge_weight)
     tables = memories(validation.histories, products, config.memory, pool, counts=counts, ridge=ridge)
     spectral = None
-    if isinstance(learner, Projected):
+    if isinstance(learner, Projected | Cosine):
         spectral = learner.table(pool)
     elif config.memory.spectral_weight:
         spectral = spectral_memory(validation.histories, products, config.memory, pool)

@@ -16,8 +16,9 @@ from tastemaker.training.learners.projected import Projected
 from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.co_occurrence import no_memory
 from tastemaker.training.progress import Watcher
+from tastemaker.training.selection.choose_cosine import choose_cosine, with_cosine
 from tastemaker.training.selection.choose_repeats import LearnedTables
-from tastemaker.training.selection.effort import Chosen, widest
+from tastemaker.training.selection.effort import Chosen
 from tastemaker.training.selection.in_time import has_more_than_pairs, tells_order
 from tastemaker.training.selection.validation import MEASURED_AT, Validation, ndcg, taste_scores
 
@@ -41,6 +42,8 @@ def with_objective(log: Purchases, config: Config) -> Config:
     """
     if config.taste.objective == "spectral":
         return config.changed(memory_damping=config.taste.damping)
+    if config.taste.objective == "cosine":
+        return with_cosine(config)
     if config.taste.objective is not None:
         return config
     left = (config.memory.spectral_weight, config.memory.count_weight, config.memory.ridge_weight)
@@ -61,24 +64,18 @@ def choose_objective(
 ) -> Chosen:
     """Return the computed taste, or the learned one where that ranks better.
 
-    What is computed costs seconds, so it comes first. A probe is learned next, in few epochs, and all of ``learn`` only if the
-    probe leaves hope. A thorough training leaves no doubt: it tries vectors of twice the width, and learns whatever the probe.
+    What is computed costs seconds, so it comes first; a thorough training learns a cosine taste next. Then a softmax taste is
+    learned in few epochs, and all of ``learn`` only if this probe leaves hope.
     """
-    widths = sorted({config.taste.dimensions, widest(config)})
-    found = [choose_spectral(validation, config.changed(dimensions=width), seed, pool) for width in widths]
-    best = found[0]
-    for wider in found[1:]:
-        if _value(wider) > _value(best) * (1 + MODESTY):
-            best = wider
+    best = choose_spectral(validation, config, seed, pool)
     told: dict[str, Any] = {"spectral": _value(best)}
-    learned: Chosen | None = None
-    softmax = config.changed(objective="softmax")
     if config.effort == "thorough":
-        learned = learn(softmax)
-    else:
-        told["probe"] = _probe(validation, softmax, seed, pool, watch)
-        if told["probe"] * HOPE > _value(best):
-            learned = learn(softmax)
+        cosine = choose_cosine(validation, config, seed, pool=pool, watch=watch)
+        told["cosine"] = _value(cosine)
+        best = cosine if _value(cosine) > _value(best) else best
+    softmax = config.changed(objective="softmax")
+    told["probe"] = _probe(validation, softmax, seed, pool, watch)
+    learned = learn(softmax) if told["probe"] * HOPE > _value(best) else None
     if learned is not None:
         told["softmax"] = _value(learned)
         best = learned if _value(learned) > _value(best) else best

@@ -154,7 +154,7 @@ def taste_scores(taste: Taste, validation: Validation, config: Config, pool: Thr
     baskets = validation.baskets
     pool.run(
         lambda low, high: compose_baskets(
-            low, high, baskets.offsets, baskets.products, vectors, config.taste.damping, queries
+            low, high, baskets.offsets, baskets.products, taste.heard, config.taste.damping, queries
         ),
         len(queries),
     )

@@ -1,0 +1,1 @@
+"""The cosine objective: its learner, and the batches that it learns from."""

@@ -1,0 +1,123 @@
+"""What a cosine taste needs to be chosen: its members are learned once, and the weights beside them follow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tastemaker.data.purchases import Purchases
+from tastemaker.kernels.learning.cosine import GROUPS
+from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.config import DEFAULT, Config
+from tastemaker.training.cosine.learner import Cosine, shares_of
+from tastemaker.training.learners.learner import Taste
+from tastemaker.training.loop import EpochRun, run_epochs
+from tastemaker.training.memory.co_occurrence import no_memory
+from tastemaker.training.memory.spectral import is_worth_trying
+from tastemaker.training.progress import Watcher
+from tastemaker.training.selection.choose_repeats import LearnedTables
+from tastemaker.training.selection.effort import Chosen
+from tastemaker.training.selection.validation import MEASURED_AT, Validation, ndcg, taste_scores
+
+__all__ = ["choose_cosine", "cosine_bytes", "with_cosine"]
+
+MEMBERS, NARROWEST, EPOCHS = 4, 32, 12
+"""Each member is as wide as the preset's vectors; where dimensions are given, none is narrower than this unless there is one."""
+PURCHASES_A_BATCH, NEGATIVES, RATE, SCALE = 10_000, 4_096, 0.01, 0.05
+"""What suits this objective; the preset's own values are for softmax."""
+SPECTRAL_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+BIAS_WEIGHTS = (1.0, 0.8, 0.6, 0.4)
+MODESTY = 0.002
+"""Of two weights, the one nearer to the first is taken unless the other ranks better by at least this share."""
+
+
+def with_cosine(config: Config) -> Config:
+    """Return the settings with cosine for the objective, and what suits it wherever the preset's own value stands."""
+    taste, own = config.taste, DEFAULT.taste
+    members = MEMBERS
+    if taste.dimensions != own.dimensions:  # which were given for all of them
+        members = min(MEMBERS, max(1, taste.dimensions // NARROWEST))
+    parts = (members if taste.members == own.members else taste.members) + (
+        config.memory.spectral_weight != 0
+    )
+    suits = {
+        "members": (taste.members, own.members, members),
+        "batch": (taste.batch, own.batch, PURCHASES_A_BATCH),
+        "negatives": (taste.negatives, own.negatives, NEGATIVES),
+        "learning_rate": (taste.learning_rate, own.learning_rate, RATE),
+        "initial_scale": (taste.initial_scale, own.initial_scale, SCALE),
+        "epochs": (taste.epochs, None, EPOCHS),
+        "dimensions": (taste.dimensions, own.dimensions, own.dimensions * parts),
+    }
+    changes = {name: better for name, (given, preset, better) in suits.items() if given == preset}
+    changed = config.changed(changes, objective="cosine", memory_damping=taste.damping)
+    return changed.changed(
+        horizon=taste.horizon or changed.taste.epochs,
+        count_weight=config.memory.count_weight or 0.0,
+        ridge_weight=config.memory.ridge_weight or 0.0,
+        trend_weight=config.trend.weight or 0.0,
+    )
+
+
+def cosine_bytes(log: Purchases, config: Config) -> int:
+    """Return about how many bytes cosines need at most, beside the model's vectors; 0 where nobody asks for them."""
+    taste = config.taste
+    tried = taste.objective is None and config.effort == "thorough" and config.memory.spectral_weight is None
+    if taste.objective != "cosine" and not (tried and is_worth_trying(log)):
+        return 0
+    taste = with_cosine(config).taste
+    pairs, users, products = len(log), len(log.users), len(log.products)
+    batch = min(users, -(-users * taste.batch // max(pairs, 1)))
+    member = taste.dimensions // taste.members
+    return 4 * products * (4 * taste.dimensions + 2 * member + batch) + 4 * GROUPS * batch * member
+
+
+def choose_cosine(
+    validation: Validation, config: Config, seed: int, *, pool: ThreadPool, watch: Watcher
+) -> Chosen:
+    """Return the cosine taste with the best weights of its bias and of the computed directions beside it."""
+    config = with_cosine(config)
+    learner = Cosine.start(validation.log, config, seed)
+    epochs = config.taste.epochs or 1
+    run_epochs(learner, epochs=epochs, run=EpochRun(pool, watch, stage="choosing, cosine"))
+    taste, nothing = learner.members_taste(), no_memory(len(validation.log.products))
+    given, flat = config.memory.spectral_weight, np.zeros_like(taste.bias)
+    cosines = taste_scores(Taste(taste.vectors, flat, baskets=taste.baskets), validation, config, pool)
+    computed, table = np.zeros_like(cosines), nothing
+    if given != 0:
+        table = learner.table(pool)
+        computed = taste_scores(Taste(learner.projected.within(pool)[1], flat), validation, config, pool)
+    scores = np.empty_like(cosines)
+    seen: dict[tuple[float, float], float] = {}
+
+    def worth(spectral: float, bias: float) -> float:
+        if (spectral, bias) not in seen:
+            np.multiply(computed, np.float32(spectral), out=scores)
+            scores[:] += cosines
+            scores[:] += taste.bias * np.float32(bias / (config.taste.bias_weight or 1.0))
+            weights = (spectral, 0.0, 0.0)
+            seen[spectral, bias] = ndcg(validation, config, scores, (table, nothing), weights, pool)
+        return seen[spectral, bias]
+
+    def first(tried: list[tuple[float, float]]) -> tuple[float, float]:
+        enough = max(worth(*weights) for weights in tried) * (1 - MODESTY)
+        return next(weights for weights in tried if worth(*weights) >= enough)
+
+    spectrals = SPECTRAL_WEIGHTS if given is None else (given,)
+    biases = (
+        BIAS_WEIGHTS if config.taste.bias_weight == DEFAULT.taste.bias_weight else (config.taste.bias_weight,)
+    )
+    spectral, bias = spectrals[0], biases[0]
+    for _ in range(2):
+        spectral, bias = first([(each, bias) for each in spectrals])
+        spectral, bias = first([(spectral, each) for each in biases])
+    told = {
+        "held_out": validation.description,
+        "users": len(validation.users),
+        "measure": f"ndcg@{MEASURED_AT}",
+        "by_epoch": {str(epochs): worth(0.0, bias)},
+        "taste": worth(0.0, bias),
+        "with_memory": worth(spectral, bias),
+    }
+    width = config.taste.dimensions if spectral or given == 0 else sum(shares_of(config)[:-1])
+    settled = config.changed(spectral_weight=spectral, bias_weight=bias, dimensions=width)
+    return settled, told, LearnedTables(taste, (nothing, nothing), table)
