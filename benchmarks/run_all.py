@@ -48,6 +48,7 @@ NAMES = [
     "soak",
     "page_search",
     "experiments",
+    "off_policy",
 ]
 
 

@@ -150,6 +150,15 @@ class Listed(Struct, kw_only=True):
     ) = UNSET
     experiment: Annotated[str, Meta(description="The experiment that chose the version.")] | UnsetType = UNSET
     arm: Literal["control", "treatment", "holdout"] | UnsetType = UNSET
+    explored: (
+        Annotated[
+            list[int],
+            Meta(
+                description="The ranks at which `serve --explore` put another product than the ranking has there."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 # How it is made from lists ----------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def _running(
     state = ApiState.open(settings, models, events)
     if isinstance(events, SharedEvents):
         events.start()
-    measuring = Measuring.open(models, events)
+    measuring = Measuring.open(models, events, explore=settings.explore, metrics=metrics)
     home = models.home
     if isinstance(home, SharedDocuments):
         home.on_change(state.rules.look)

@@ -87,6 +87,14 @@ State = Annotated[
         show_default=False,
     ),
 ]
+Explore = Annotated[
+    float,
+    typer.Option(
+        metavar="CHANCE",
+        help="Let each place of the API's lists show another product of the ranking with this chance, such as 0.02, and log it in "
+        "--events; `tastemaker compare --off-policy` tells from it what another model would earn.",
+    ),
+]
 Poll = Annotated[float, typer.Option(help="Seconds between two looks for new versions.")]
 Keep = Annotated[int, typer.Option(min=1, help="Newest versions of a model that are loaded.")]
 Rate = Annotated[float, typer.Option(help="Requests a second of one client, per worker; 0 sets no limit.")]
@@ -129,6 +137,7 @@ def serve(
     without_rules: WithoutRules = False,
     events: EventsFile = None,
     state: State = None,
+    explore: Explore = 0.0,
     poll: Poll = 1.0,
     keep: Keep = 10,
     rate: Rate = 0.0,
@@ -162,7 +171,7 @@ def serve(
         catalogue_address=catalogue if remote else None, catalogue_every=catalogue_every,
         approximate=approximate, keys=keys, insecure=without_keys,
         allowed_hosts=tuple(allowed_host or ()), without_rules=without_rules, trusted_proxies=tuple(trusted_proxy or ()),
-        events=events, state=state, poll_seconds=poll,
+        events=events, state=state, explore=explore, poll_seconds=poll,
         keep_versions=keep, requests_per_second=rate, burst=burst, seconds=timeout, body_seconds=timeout,
         body_bytes=max_body, log_requests=not quiet,
     )  # fmt: skip

@@ -256,7 +256,7 @@ class Events:
             return int(self._reader.execute("SELECT count(*) FROM purchases").fetchone()[0])
 
     def count_of(self, user: str) -> int:
-        """Return how many events and outcomes of a user the file holds."""
+        """Return how many events, outcomes and logged lists of a user the file holds."""
         with self._reading, said_plainly(self._file):
             assert self._reader is not None
             return sum(
@@ -265,19 +265,21 @@ class Events:
                         0
                     ]
                 )
-                for table in ("purchases", "outcomes")
+                for table in _tables_of_users(self._reader)
             )
 
     def forget(self, user: str) -> int:
-        """Delete the events and outcomes of a user and return how many; their bytes are overwritten, in the log beside it, too.
+        """Delete what `count_of` counts of a user and return how much; its bytes are overwritten, in the log beside it, too.
 
         Numbers are not given again. Raises `EventsProblem`, also where a reader holds the log beside the file for seconds.
         """
         with self._writing, said_plainly(self._file):
             self._writer.execute("PRAGMA secure_delete = ON")
             with in_transaction(self._writer) as connection:
-                gone = connection.execute("DELETE FROM purchases WHERE user = ?", (user,)).rowcount
-                gone += connection.execute("DELETE FROM outcomes WHERE user = ?", (user,)).rowcount
+                gone = sum(
+                    connection.execute(f"DELETE FROM {table} WHERE user = ?", (user,)).rowcount
+                    for table in _tables_of_users(connection)
+                )
             busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             raise EventsProblem(
@@ -443,6 +445,12 @@ def answered_before(
     connection.execute("DELETE FROM answered WHERE moment < ?", (now - KEPT_SECONDS,))
     connection.execute("INSERT INTO answered VALUES (?, ?, ?, ?)", (key, content, accepted, now))
     return None
+
+
+def _tables_of_users(connection: sqlite3.Connection) -> list[str]:
+    """Return the tables that name users; that of lists is there once a server has explored."""
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return [table for table in ("purchases", "outcomes", "lists") if table in there]
 
 
 def _make_private(file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from tastemaker.ranking.visitors import Visitor, demanded_categories
 from tastemaker.serving.answering.batcher import Engine, Ranked, Ranking, rank_alone
 from tastemaker.serving.front.metrics import Metrics
 
-__all__ = ["lists_for", "neighbours_for"]
+__all__ = ["lists_and_rankings", "lists_for", "neighbours_for"]
 
 
 async def lists_for(
@@ -23,16 +24,33 @@ async def lists_for(
     Where ``how`` allows the version's index, it finds the lists of users of the model, without rules and reasons;
     all others are exact.
     """
-    if how.approximate and (how.loaded.index is None or how.explain or not how.has_no_rules):
-        how = how.exactly()
-    if how.approximate:
-        lists = await _partly_by_index(visitors, how, engine, k)
-    else:
-        lists = await _lists(visitors, how, engine, k)
+    lists = await _found(visitors, how, engine, k)
     for found in lists:
         metrics.fallback(how.loaded.name, found.source)
         metrics.empty_answers(how.loaded.name, int(not len(found.rows)))
     return lists
+
+
+async def lists_and_rankings(
+    visitors: Sequence[Visitor], how: Ranking, engine: Engine, metrics: Metrics, *, k: int, reach: int
+) -> list[tuple[VisitorList, VisitorList]]:
+    """Return what `lists_for` does, and the first ``reach`` places of each ranking, of which the list is the beginning.
+
+    A rule that moves products may give the two another beginning; where an index finds them, the ranking's is the list's.
+    """
+    if not how.is_quick or _care_about_categories(visitors, how):
+        lists = await lists_for(visitors, how, engine, metrics, k=k)
+        return list(zip(lists, await _found(visitors, how, engine, reach), strict=True))
+    rankings = await lists_for(visitors, how, engine, metrics, k=reach)
+    return [(replace(one, rows=one.rows[:k], scores=one.scores[:k]), one) for one in rankings]
+
+
+async def _found(visitors: Sequence[Visitor], how: Ranking, engine: Engine, k: int) -> list[VisitorList]:
+    if how.approximate and (how.loaded.index is None or how.explain or not how.has_no_rules):
+        how = how.exactly()
+    if how.approximate:
+        return await _partly_by_index(visitors, how, engine, k)
+    return await _lists(visitors, how, engine, k)
 
 
 async def neighbours_for(

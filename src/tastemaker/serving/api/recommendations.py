@@ -15,7 +15,7 @@ from tastemaker.ranking.rank import VisitorList
 from tastemaker.ranking.rules.rule_book import RuleBook
 from tastemaker.ranking.visitors import Visitor
 from tastemaker.serving.answering.batcher import Ranking
-from tastemaker.serving.answering.lists import lists_for, neighbours_for
+from tastemaker.serving.answering.lists import lists_and_rankings, lists_for, neighbours_for
 from tastemaker.serving.answering.live_shop import standing_as
 from tastemaker.serving.answering.product_search import about
 from tastemaker.serving.answering.visitors import count_unknown, visitor_of, visitors_of
@@ -25,6 +25,7 @@ from tastemaker.serving.api.moments import asked_at
 from tastemaker.serving.api.rules import request_rules, rules_of_query
 from tastemaker.serving.api.schemas import BodyOfList, ListQuery
 from tastemaker.serving.front.problems import Refusal
+from tastemaker.serving.measuring.exploring import Exploring
 from tastemaker.serving.measuring.in_force import Assigned
 from tastemaker.serving.measuring.list_ids import list_id
 from tastemaker.serving.models.loaded_model import LoadedModel
@@ -42,11 +43,12 @@ async def user(request: RequestInfo, query: ListQuery, user: str) -> bodies.Answ
     loaded, (assigned,) = chosen_for(request, query, [user])
     state = request.service.state
     book = state.rules.book(loaded, rules_of_query(query, loaded.catalogue), at=asked_at(query.at))
-    if assigned is not None and assigned.arm == "holdout":
+    held_out = assigned is not None and assigned.arm == "holdout"
+    if held_out:
         visitor = _held_out(loaded, user)
     else:
         visitor = await visitor_of(state, loaded, user, (), at=asked_at(query.at))
-    (listed,) = await _lists(request.service, loaded, [visitor], book, query)
+    (listed,) = await _lists(request.service, loaded, [visitor], book, query, explores=not held_out)
     return bodies.Answered.by(loaded.name, loaded.version, _in_experiment(listed, assigned))
 
 
@@ -59,20 +61,25 @@ async def basket(request: RequestInfo, body: bodies.BasketBody) -> bodies.Answer
         (listed,) = await _lists(request.service, loaded, [visitor], book, body)
         answer = bodies.Answered.by(loaded.name, loaded.version, listed)
     else:
-        answer = await basket_under(request, body, loaded, book)
+        answer = await basket_under(request, body, loaded, book, explores=True)
     return _in_experiment(answer, assigned)
 
 
 async def basket_under(
-    request: RequestInfo, body: bodies.BasketBody, loaded: LoadedModel, book: RuleBook
+    request: RequestInfo,
+    body: bodies.BasketBody,
+    loaded: LoadedModel,
+    book: RuleBook,
+    *,
+    explores: bool = False,
 ) -> bodies.Answered:
-    """Return the list of a basket, and perhaps a user, under a book of rules."""
+    """Return the list of a basket, and perhaps a user, under a book of rules; it may explore only where it is served."""
     state = request.service.state
     facts = Facts(body.context, body.attributes, body.viewed)
     visitor = await visitor_of(
         state, loaded, None if body.user is UNSET else body.user, body.basket, facts, at=asked_at(body.at)
     )
-    (listed,) = await _lists(request.service, loaded, [visitor], book, body)
+    (listed,) = await _lists(request.service, loaded, [visitor], book, body, explores=explores)
     return bodies.Answered.by(loaded.name, loaded.version, listed)
 
 
@@ -108,7 +115,7 @@ async def _batch(
         visitors = [_held_out(loaded, user) for user, _ in whom]
     else:
         visitors = await visitors_of(state, loaded, whom, at=at)
-    return await _lists(request.service, loaded, visitors, book, body)
+    return await _lists(request.service, loaded, visitors, book, body, explores=not held_out)
 
 
 async def _batch_in_arms(
@@ -185,8 +192,10 @@ async def _lists(
     visitors: list[Visitor],
     book: RuleBook,
     asked: ListQuery | BodyOfList,
+    *,
+    explores: bool = False,
 ) -> list[Listed]:
-    """Return the lists of some visitors as the answer shows them."""
+    """Return the lists of some visitors as the answer shows them; they may explore where they are served as the model learned."""
     count_unknown(visitors, service.metrics, loaded.name)
     if asked.on_unknown == "error":
         _refuse_unknown(visitors)
@@ -198,11 +207,51 @@ async def _lists(
     if asked.objective == "revenue":
         standing = _valued(standing, asked.value_dial)
     how = Ranking(standing, bool(book.include_purchased), approximate=True, book=book, explain=asked.why)
+    exploring = service.measuring.exploring if explores and asked.is_as_learned else None
+    reach = None if exploring is None else exploring.reach(asked.k)
+    if exploring is not None and reach is not None:
+        both = await lists_and_rankings(
+            visitors, how, service.engine, service.metrics, k=asked.k, reach=reach
+        )
+        return [
+            _explored(service, exploring, loaded, visitor, *found, book, asked)
+            for visitor, found in zip(visitors, both, strict=True)
+        ]
     lists = await lists_for(visitors, how, service.engine, service.metrics, k=asked.k)
     return [
         _listed(loaded, visitor, found, book, details=asked.details)
         for visitor, found in zip(visitors, lists, strict=True)
     ]
+
+
+def _explored(
+    service: Service,
+    exploring: Exploring,
+    loaded: LoadedModel,
+    visitor: Visitor,
+    found: VisitorList,
+    ranking: VisitorList,
+    book: RuleBook,
+    asked: ListQuery | BodyOfList,
+) -> Listed:
+    """Return a visitor's list as exploring draws it, which is logged."""
+    drawn = exploring.drawn(loaded, visitor, found, ranking)
+    if drawn is None:
+        return _listed(loaded, visitor, found, book, details=asked.details)
+    listed = _listed(loaded, visitor, drawn.found, book, details=asked.details)
+    assert isinstance(listed.list_id, str)
+    if drawn.ranks:
+        listed.explored = drawn.ranks
+    known = _known_beside(asked) if isinstance(asked, bodies.BasketBody) else {}
+    exploring.keep(loaded, visitor, drawn, ranking, list_id=listed.list_id, asked=known)
+    service.metrics.explored(loaded.name, len(drawn.ranks))
+    return listed
+
+
+def _known_beside(asked: bodies.BasketBody) -> dict[str, object]:
+    """Return what a request knew beside the user, without what it left out."""
+    given = {name: getattr(asked, name) for name in ("basket", "context", "attributes", "viewed")}
+    return {name: value for name, value in given.items() if value}
 
 
 def _valued(loaded: LoadedModel, dial: float) -> LoadedModel:

@@ -261,6 +261,11 @@ class ListQuery(ModelQuery, kw_only=True):
             and self.include_purchased is UNSET
         )
 
+    @property
+    def is_as_learned(self) -> bool:
+        """Return whether the list is asked for as of now, as the model ranks, and under the rules in force alone."""
+        return self.is_plain and self.at is UNSET and self.objective == "likely" and not self.tail
+
 
 class BodyOfList(ModelQuery, kw_only=True):
     """What bodies that ask for lists have in common."""
@@ -275,6 +280,12 @@ class BodyOfList(ModelQuery, kw_only=True):
     details: Details = False
     on_unknown: Unknown = "fallback"
     rules: RulesBody | UnsetType = UNSET
+
+    @property
+    def is_as_learned(self) -> bool:
+        """Return whether lists are asked for as of now, as the model ranks, and under the rules in force alone."""
+        plain = self.rules is UNSET and self.include_purchased is UNSET and self.at is UNSET
+        return plain and self.objective == "likely" and not self.tail
 
 
 class BasketBody(BodyOfList, kw_only=True):
@@ -426,6 +437,7 @@ class Answered(Listed, kw_only=True):
             list_id=listed.list_id,
             experiment=listed.experiment,
             arm=listed.arm,
+            explored=listed.explored,
         )
 
 

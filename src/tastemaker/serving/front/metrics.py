@@ -119,6 +119,32 @@ class Metrics:
         """Count answers by what they rest on: personal, basket, category best sellers, best sellers."""
         self._child(self._fallbacks, model, source).inc(count)
 
+    def with_exploring(self) -> None:
+        """Count lists that explore from now on; without this, nothing of them is shown."""
+        self._explored = Counter(
+            "tastemaker_explored_places",
+            "Places of lists at which exploring put another product than the ranking has there",
+            ["model"],
+            registry=self._registry,
+        )
+        self._logged = Counter(
+            "tastemaker_lists_that_explore", "Lists drawn with --explore", ["model"], registry=self._registry
+        )
+        self._not_logged = Counter(
+            "tastemaker_lists_not_logged",
+            "Lists drawn with --explore that could not be logged",
+            registry=self._registry,
+        )
+
+    def explored(self, model: str, places: int) -> None:
+        """Count a list that was drawn, and how many of its places changed."""
+        self._child(self._logged, model).inc()
+        self._child(self._explored, model).inc(places)
+
+    def not_logged(self, count: int) -> None:
+        """Count lists that were drawn and could not be logged."""
+        self._not_logged.inc(count)
+
     def change(self, change: Change) -> None:
         """Count a version that was loaded, removed or refused."""
         if change.what != "labels":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tastemaker.errors import SettingProblem
+from tastemaker.ranking.exploring.swaps import check_rate
 from tastemaker.serving.front.proxies import trusts
 
 __all__ = ["Settings"]
@@ -56,6 +57,8 @@ class Settings:
     """The SQLite file of live purchases; without it none are accepted"""
     state: str | None = None
     """The URI of the PostgreSQL database in which several hosts share live purchases; ``events`` is this host's copy"""
+    explore: float = 0.0
+    """The chance with which a place of the API's lists shows another product of the ranking; such lists are logged in ``events``"""
     scratch: Path | None = None
     """A folder for what the workers of one server share; made, and removed at the end, by `serve`"""
     log_requests: bool = True
@@ -103,6 +106,7 @@ class Settings:
             "approximate",
             "log_requests",
             "requests_per_second",
+            "explore",
         }
         for name in sorted(positive):
             value = getattr(self, name)
@@ -111,5 +115,14 @@ class Settings:
         if not 0 <= self.port < 1 << 16:
             raise SettingProblem(f"port is {self.port}; it must be from 0 (any free one) to 65535.")
         trusts(self.trusted_proxies)
+        check_rate(self.explore)
+        if self.explore and self.state is not None:
+            raise SettingProblem(
+                "lists that explore are logged beside their outcomes, which hosts with --state do not share; leave out one of both."
+            )
+        if self.explore and self.events is None:
+            raise SettingProblem(
+                "lists that explore are logged in the file of events; give --events F beside --explore."
+            )
         if not self.requests_per_second >= 0:
             raise SettingProblem(f"requests_per_second is {self.requests_per_second}; 0 sets no limit.")

@@ -1,0 +1,1 @@
+"""What another model would have earned, estimated from lists that explored: inverse propensity and doubly robust."""
