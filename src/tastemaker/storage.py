@@ -20,7 +20,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias, TypeVar
 
@@ -190,6 +190,9 @@ class Home(Protocol):
     ) -> bytes:
         """Change a file of that folder as `update` of this module does."""
 
+    def together(self) -> AbstractContextManager[None]:
+        """Make the changes of a block one step, where the home can: all of them are made, or none."""
+
     def close(self) -> None:
         """End what follows a database."""
 
@@ -210,6 +213,10 @@ class InFolders:
     ) -> bytes:
         """Change a file."""
         return update(file, change, mode=mode)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Do nothing: files are replaced one after another."""
+        return nullcontext()
 
     def close(self) -> None:
         """Do nothing: nothing is open."""

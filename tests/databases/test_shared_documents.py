@@ -44,7 +44,7 @@ def server():
 def uri(server):
     """An empty database."""
     with contextlib.closing(Held(address_of(server.uri))) as database, database.transaction() as cursor:
-        for table in ("events", "answered", "gone", "state", "documents"):
+        for table in ("events", "answered", "gone", "state", "documents", "outcomes"):
             cursor.execute(f"DROP TABLE IF EXISTS tastemaker_{table}")
     return server.uri
 

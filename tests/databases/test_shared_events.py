@@ -21,7 +21,8 @@ from tastemaker.data.databases.address import address_of
 from tastemaker.data.databases.held import Held, rows
 from tastemaker.errors import DatabaseProblem, EventsProblem, KeyUsedOtherwise, StateProblem
 from tastemaker.serving.answering.event_store import Event, Events, read_events
-from tastemaker.serving.shared.shared_events import ONE_WRITER, SharedEvents
+from tastemaker.serving.shared.shared_events import SharedEvents
+from tastemaker.serving.shared.shared_users import ONE_WRITER
 
 EVENTS = "/api/v1/events"
 
@@ -36,7 +37,7 @@ def server():
 def uri(server):
     """An empty database."""
     with contextlib.closing(Held(address_of(server.uri))) as database, database.transaction() as cursor:
-        for table in ("events", "answered", "gone", "state", "documents"):
+        for table in ("events", "answered", "gone", "state", "documents", "outcomes"):
             cursor.execute(f"DROP TABLE IF EXISTS tastemaker_{table}")
     return server.uri
 
@@ -67,9 +68,9 @@ def test_a_host_has_its_own_purchases_at_once_and_others_follow_by_themselves(ho
     a, b = host("a"), host("b")
     b.start()
     a.add([Event("u", "p", 5)])
-    assert a.count_of("u") == 1
+    assert a.events_of(["u"])
     until = time.monotonic() + 20
-    while not b.count_of("u") and time.monotonic() < until:
+    while not b.events_of(["u"]) and time.monotonic() < until:
         time.sleep(0.02)
     assert told(b) == told(a)
 
@@ -131,7 +132,7 @@ def test_while_the_database_is_away_lists_know_what_is_known_and_purchases_are_r
     try:
         with pytest.raises(EventsProblem, match=r"does not answer|half-way.*send them again"):
             a.add([Event("u", "q", 6)])
-        assert "purchases are refused" in a.problem
+        assert "purchases and outcomes are refused" in a.problem
         assert SPELLED_PASSWORD not in a.problem
         assert a.catch_up() is False
         assert told(a) == [(1, "u", "p")]
@@ -260,7 +261,7 @@ def test_a_purchase_sent_to_one_server_moves_the_lists_of_the_other_and_readyz_t
             assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
             ready = a.get("/readyz")
             assert ready.status_code == 200
-            assert "purchases are refused" in ready.json()["events"]
+            assert "purchases and outcomes are refused" in ready.json()["events"]
             assert a.get("/api/v1/recommendations/users/u000").status_code == 200
         finally:
             server.start()

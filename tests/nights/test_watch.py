@@ -279,5 +279,5 @@ def test_the_upper_limit_of_a_click_rate_solves_wilsons_equation(shown, part):
 def test_the_bound_needs_the_file_in_which_outcomes_are(tmp_path):
     world = make_world(tmp_path)
     world.describe("[watch]\nleast_clicks = 0.5\n")
-    with pytest.raises(SettingProblem, match=r"name its file of events in \[live\]"):
+    with pytest.raises(SettingProblem, match=r"name the file of events in \[live\], or the database"):
         read_shop_file(world.file)

@@ -195,7 +195,11 @@ def _steps(
     at_step("watch")
     if shop.watch.url is not None:
         broken, seen = watched(
-            shop.watch, model=shop.publish.name, version=version, events=_events_file(shop)
+            shop.watch,
+            model=shop.publish.name,
+            version=version,
+            events=_events_file(shop),
+            state=shop.publish.state,
         )
         say(seen[:1].upper() + seen[1:])
         if broken is not None:

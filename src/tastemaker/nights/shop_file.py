@@ -164,7 +164,7 @@ class Watch:
     """Of the answers, those without a product"""
     most_p99_ms: float | None = None
     least_clicks: float | None = None
-    """How much of the click rate of the week before must be left; outcomes are those in the file of `[live] events`"""
+    """How much of the click rate of the week before must be left, by the outcomes in `[publish] state`, else in `[live] events`"""
     key: str = "TASTEMAKER_KEY"
     """The environment variable that holds a key which may read /metrics"""
 
@@ -252,9 +252,10 @@ def _checked(shop: ShopFile) -> None:
         )
     if not re.fullmatch(r"[A-Za-z0-9][\w.\-]*", shop.publish.name, re.ASCII):
         raise SettingProblem(f"name is {shop.publish.name!r}; use letters, digits, '-', '_' and '.'.")
-    if shop.watch.least_clicks is not None and shop.live.events is None:
+    if shop.watch.least_clicks is not None and shop.live.events is None and shop.publish.state is None:
         raise SettingProblem(
-            "least_clicks needs the outcomes that a server keeps: name its file of events in [live]."
+            "least_clicks needs the outcomes that servers keep: name the file of events in [live], or the database of several "
+            "hosts, state in [publish]."
         )
     vectors = shop.lists.vectors
     if vectors is not None and is_address(vectors) and address_of(vectors).kind != "postgresql":

@@ -19,7 +19,8 @@ from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.front.middleware import RequestMiddleware
 from tastemaker.serving.front.problems import Refusal, html_not_found, refuse
 from tastemaker.serving.front.settings import Settings
-from tastemaker.serving.measuring.measuring import Measuring
+from tastemaker.serving.measuring.in_force import ExperimentsInForce
+from tastemaker.serving.measuring.measuring import Measuring, exploring_of
 from tastemaker.serving.models.background import Background
 from tastemaker.serving.models.gc_freeze import GarbageFreezer
 from tastemaker.serving.models.registry import Registry
@@ -30,6 +31,7 @@ from tastemaker.serving.pages import routes as pages
 from tastemaker.serving.shared.home import home_of
 from tastemaker.serving.shared.shared_documents import SharedDocuments
 from tastemaker.serving.shared.shared_events import SharedEvents, open_events
+from tastemaker.serving.shared.shared_outcomes import open_outcomes
 from tastemaker.serving.tensorflow.routes import TensorFlowRoutes
 
 __all__ = ["create_app", "registry_of"]
@@ -101,10 +103,15 @@ def _running(
     state = ApiState.open(settings, models, events)
     if isinstance(events, SharedEvents):
         events.start()
-    measuring = Measuring.open(models, events, explore=settings.explore, metrics=metrics)
+    measuring = Measuring(
+        ExperimentsInForce(models),
+        open_outcomes(events, settings.state),
+        exploring_of(settings.explore, events, metrics),
+    )
     home = models.home
     if isinstance(home, SharedDocuments):
         home.on_change(state.rules.look)
+        home.on_change(measuring.experiments.look)
         if keys is not None:
             home.on_change(keys.look)
         home.start()

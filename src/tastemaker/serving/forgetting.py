@@ -6,20 +6,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tastemaker.errors import ModelFolderProblem, TastemakerError, UnknownId
 from tastemaker.model.folder import MANIFEST, load, read_manifest, save, versions_of
 from tastemaker.model.forgotten import Forgotten, remember_to_forget
 from tastemaker.model.manifest import receipt_of
 from tastemaker.ranking.index.index_folder import index_folder
-from tastemaker.serving.answering.event_store import Events
 from tastemaker.serving.models.labels import STABLE, read_labels
 from tastemaker.storage import locked, remove_folder
 
-__all__ = ["Emptied", "ForgottenUser", "forget_user", "forgetting"]
+__all__ = ["Emptied", "ForgottenUser", "LiveUsers", "forget_user", "forgetting"]
 
 PATIENCE = 300.0
 """Seconds to wait for another who forgets, or publishes"""
+
+
+class LiveUsers(Protocol):
+    """What holds the live events and outcomes of users: `Events`, `SharedEvents` or `SharedUsers`."""
+
+    def count_of(self, user: str) -> int:
+        """Return how many there are of a user."""
+
+    def forget(self, user: str) -> int:
+        """Delete those of a user, and return how many there were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ def forget_user(
     folder: Path,
     user: str,
     *,
-    events: Events | None = None,
+    events: LiveUsers | None = None,
     everywhere: bool = False,
     in_advance: bool = False,
     state: Path | None = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tastemaker.cli.service.promote import ModelVersions
+from tastemaker.cli.service.promote import ModelVersions, State
 from tastemaker.cli.terminal.console import output, print_json, say
 from tastemaker.cli.terminal.help import Command, Commands
 from tastemaker.cli.terminal.options import AsJson
@@ -37,8 +37,10 @@ NameOf = Annotated[
     typer.Option("--name", help="The experiment; by default the latest.", show_default=False),
 ]
 EventsFile = Annotated[
-    Path,
-    typer.Option("--events", metavar="DB", help="The file of `serve --events`; a server may run.", show_default=False),
+    Path | None,
+    typer.Option(
+        "--events", metavar="DB", help="The file of `serve --events` of one host; a server may run.", show_default=False
+    ),
 ]  # fmt: skip
 
 
@@ -67,6 +69,7 @@ def start(
         int,
         typer.Option(help="For how many the experiment is planned; decides where intervals are narrowest."),
     ] = 50_000,
+    state: State = None,
     as_json: AsJson = False,
 ) -> None:
     """Show some visitors the treatment and the others the control, from now on and on every server of the folder.
@@ -76,14 +79,16 @@ def start(
     """
     from tastemaker.serving.measuring.experiments import change_experiments, started
     from tastemaker.serving.measuring.in_force import end_moved
+    from tastemaker.serving.shared.home import labels_home
 
-    end_moved(folder)
-    versions = (_version(folder, control), _version(folder, treatment))
-    one = _new(
-        name=name, control=control, treatment=treatment, versions=versions, share=share, holdout=holdout,
-        salt=secrets.token_hex(8), metric=metric, visitors=visitors, window=round(window * DAY),
-    )  # fmt: skip
-    change_experiments(folder, lambda before: started(before, one))
+    with labels_home(folder, state) as (home, place):
+        end_moved(place, home=home)
+        versions = (_version(folder, control, place), _version(folder, treatment, place))
+        one = _new(
+            name=name, control=control, treatment=treatment, versions=versions, share=share, holdout=holdout,
+            salt=secrets.token_hex(8), metric=metric, visitors=visitors, window=round(window * DAY),
+        )  # fmt: skip
+        change_experiments(place, lambda before: started(before, one), home=home)
     if as_json:
         print_json(_plain(one))
         return
@@ -92,13 +97,11 @@ def start(
 
 
 @experiment_app.command("list", cls=Command)
-def list_(folder: ModelVersions, as_json: AsJson = False) -> None:
+def list_(folder: ModelVersions, state: State = None, as_json: AsJson = False) -> None:
     """List the experiments of a model, the oldest first."""
     from rich.table import Table
 
-    from tastemaker.serving.measuring.in_force import end_moved
-
-    experiments = end_moved(folder)
+    experiments = _experiments(folder, state)
     if as_json:
         print_json({"experiments": [_plain(one) for one in experiments]})
         return
@@ -113,24 +116,24 @@ def list_(folder: ModelVersions, as_json: AsJson = False) -> None:
 @experiment_app.command(cls=Command)
 def report(
     folder: ModelVersions,
-    events: EventsFile,
+    events: EventsFile = None,
     name: NameOf = None,
     effect: Annotated[
         float, typer.Option(metavar="%", help="The relative effect for which visitors are foretold.")
     ] = 5.0,
+    state: State = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what an experiment found so far; look as often as you like, its intervals hold at every look."""
-    from tastemaker.serving.measuring.in_force import end_moved
-    from tastemaker.serving.measuring.outcome_store import Outcomes
     from tastemaker.serving.measuring.report import report_of
+    from tastemaker.serving.shared.shared_outcomes import outcomes_in
 
     if not effect > 0:
         raise SettingProblem(f"--effect is {effect:g} %; it must be above 0.")
-    one = _named(end_moved(folder), name, folder)
+    outcomes = outcomes_in(events, state)
+    one = _named(_experiments(folder, state), name, folder)
     now = int(time.time() * 1_000_000)
     end = now if one.ended is None else min(one.ended, now)
-    outcomes = Outcomes.read(events)
     try:
         visited = outcomes.visited(one.began, end, one.window)
         found = report_of(one, visited, at=now, effect=effect / 100)
@@ -149,21 +152,27 @@ def stop(
     promote: Annotated[
         bool, typer.Option("--promote", help="Give the control's label to the version of the treatment.")
     ] = False,
+    state: State = None,
     as_json: AsJson = False,
 ) -> None:
     """End an experiment: every visitor gets what the control's label names; with --promote that is the treatment's version."""
     from tastemaker.serving.measuring.experiments import change_experiments, ended
     from tastemaker.serving.measuring.in_force import end_moved
     from tastemaker.serving.models.labels import change_labels
+    from tastemaker.serving.shared.home import labels_home
 
-    one = _named(end_moved(folder), name, folder)
-    if one.ended is not None:
-        raise SettingProblem(f"the experiment {one.name!r} has ended: {one.why}; nothing was changed.")
-    why = f"stopped, {one.treatment} promoted" if promote else "stopped"
-    now = int(time.time() * 1_000_000)
-    experiments = change_experiments(folder, lambda before: ended(before, one.name, at=now, why=why))
-    if promote:
-        change_labels(folder, lambda labels: labels.moved(one.control, one.versions[1]))
+    with labels_home(folder, state) as (home, place):
+        one = _named(end_moved(place, home=home), name, folder)
+        if one.ended is not None:
+            raise SettingProblem(f"the experiment {one.name!r} has ended: {one.why}; nothing was changed.")
+        why = f"stopped, {one.treatment} promoted" if promote else "stopped"
+        now = int(time.time() * 1_000_000)
+        with home.together():
+            experiments = change_experiments(
+                place, lambda before: ended(before, one.name, at=now, why=why), home=home
+            )
+            if promote:
+                change_labels(place, lambda labels: labels.moved(one.control, one.versions[1]), home=home)
     if as_json:
         print_json(_plain(_named(experiments, one.name, folder)))
         return
@@ -171,10 +180,19 @@ def stop(
     say(f"Experiment {one.name} {why}: {one.control} is version {answers} for everybody.")
 
 
-def _version(folder: Path, label: str) -> int:
+def _experiments(folder: Path, state: str | None) -> tuple[Experiment, ...]:
+    from tastemaker.serving.measuring.in_force import end_moved
+    from tastemaker.serving.shared.home import labels_home
+
+    with labels_home(folder, state) as (home, place):
+        return end_moved(place, home=home)
+
+
+def _version(folder: Path, label: str, place: Path) -> int:
+    """Return the version that a label names by the labels in ``place``."""
     from tastemaker.serving.models.labels import read_labels
 
-    versions = read_labels(folder).versions
+    versions = read_labels(place).versions
     if label not in versions:
         known = ", ".join(sorted(versions)) or "none"
         raise SettingProblem(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tastemaker.cli.service.promote import ModelVersions
+from tastemaker.cli.service.promote import ModelVersions, State
 from tastemaker.cli.terminal.console import output, print_json, say
 from tastemaker.cli.terminal.options import AsJson
 from tastemaker.errors import EventsProblem, ModelFolderProblem
+
+if TYPE_CHECKING:
+    from tastemaker.serving.forgetting import LiveUsers
 
 __all__ = ["forget", "receipt"]
 
@@ -33,6 +38,7 @@ def forget(
     in_advance: Annotated[
         bool, typer.Option("--in-advance", help="Keep out somebody whom only the log knows as yet.")
     ] = False,
+    state: State = None,
     as_json: AsJson = False,
 ) -> None:
     """Forget users: no list, history or export holds anything of them from now on, and no later run learns from them.
@@ -41,26 +47,26 @@ def forget(
     of products were learned with them until the next `tastemaker run`, whose model is that of a log which never held them, to the
     byte. The receipt is its checksum.
     """
-    from tastemaker.serving.answering.event_store import Events
     from tastemaker.serving.forgetting import forget_user
+    from tastemaker.serving.shared.home import labels_home
 
-    if events is not None and not events.is_file():
-        raise EventsProblem(f"there is no file of events {events}; `tastemaker serve --events F` makes one.")
-    store = None if events is None else Events(events)
     found = []
-    try:
+    with labels_home(folder, state) as (_, place), _live(events, state) as live:
         for name in dict.fromkeys(user):
             found.append(
-                forget_user(folder, name, events=store, everywhere=everywhere, in_advance=in_advance)
+                forget_user(
+                    folder, name, events=live, everywhere=everywhere, in_advance=in_advance, state=place
+                )
             )
-    finally:
-        if store is not None:
-            store.close()
     if as_json:
         print_json({"forgotten": [asdict(gone) for gone in found]})
         return
     for gone in found:
-        where = "not looked at (--events DB)" if gone.live_events is None else f"{gone.live_events:,} deleted"
+        where = (
+            "not looked at (--events DB, or --state URI)"
+            if gone.live_events is None
+            else f"{gone.live_events:,} deleted"
+        )
         say(f"Forgotten: {gone.user!r}{', again' if gone.again else ''}. Live events: {where}.")
         for emptied in gone.emptied:
             say(f"Version {emptied.version} no longer holds them. Receipt: {emptied.receipt}")
@@ -73,6 +79,23 @@ def forget(
     say(
         "Lists that were written to files or tables, and backups elsewhere, are yours to mend; the next run learns without them."
     )
+
+
+@contextmanager
+def _live(file: Path | None, state: str | None) -> Iterator[LiveUsers | None]:
+    """Yield what holds the live events of one host's file, or of several hosts' database; raise `EventsProblem`."""
+    from tastemaker.serving.answering.event_store import Events
+    from tastemaker.serving.shared.shared_users import SharedUsers
+
+    if file is not None and state is not None:
+        raise typer.BadParameter("give either --events FILE or --state URI.")
+    if file is not None and not file.is_file():
+        raise EventsProblem(f"there is no file of events {file}; `tastemaker serve --events F` makes one.")
+    if file is None and state is None:
+        yield None
+        return
+    with closing(Events(file) if state is None else SharedUsers(state)) as live:  # type: ignore[arg-type]
+        yield live
 
 
 def receipt(

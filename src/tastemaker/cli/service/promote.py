@@ -32,7 +32,7 @@ State = Annotated[
     str | None,
     typer.Option(
         metavar="URI",
-        help="The PostgreSQL database of `serve --state`, where hosts share labels.",
+        help="The PostgreSQL database of `serve --state`, where hosts share labels and experiments.",
         show_default=False,
     ),
 ]

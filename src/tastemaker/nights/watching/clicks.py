@@ -1,4 +1,4 @@
-"""The click rate after a switch, from the outcomes that the server keeps in its file of events."""
+"""The click rate after a switch, from the outcomes that a server keeps in its file of events, or hosts in their database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-__all__ = ["WEEK", "Clicks", "clicks_between", "too_few_clicks"]
+from tastemaker.errors import EventsProblem
+from tastemaker.serving.shared.shared_outcomes import SharedOutcomes
+
+__all__ = ["WEEK", "Clicks", "clicks_between", "clicks_in_state", "too_few_clicks"]
 
 WEEK = 7 * 86_400 * 1_000_000
 """Microseconds before the switch with which the time after it is compared"""
@@ -60,6 +63,17 @@ def clicks_between(file: Path, begin: int, end: int) -> Clicks | None:
             return Clicks(*connection.execute(COUNT, (begin, end)).fetchone())
     except sqlite3.Error:  # no file, none of SQLite, or none with outcomes
         return None
+
+
+def clicks_in_state(uri: str, begin: int, end: int) -> Clicks | None:
+    """Return the same of the hosts that share a database; ``None`` where it is away, or holds no outcomes."""
+    outcomes = SharedOutcomes(uri)
+    try:
+        return Clicks(*outcomes.shown_and_clicked(begin, end))
+    except EventsProblem:
+        return None
+    finally:
+        outcomes.close()
 
 
 def too_few_clicks(before: Clicks, after: Clicks, least: float, fewest: int) -> str | None:

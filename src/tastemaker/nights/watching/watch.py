@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tastemaker.nights.shop_file import Watch
-from tastemaker.nights.watching.clicks import WEEK, Clicks, clicks_between, too_few_clicks
+from tastemaker.nights.watching.clicks import WEEK, Clicks, clicks_between, clicks_in_state, too_few_clicks
 
 __all__ = ["Figures", "broken", "figures", "watched"]
 
@@ -88,15 +88,16 @@ def watched(
     model: str,
     version: int,
     events: Path | None = None,
+    state: str | None = None,
     pause: float = 5.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[str | None, str]:
     """Watch a service; return which bound it broke, or nothing, and what was seen, in a sentence.
 
-    ``events`` is the server's file of events, whose outcomes tell the click rate.
+    ``events`` is the server's file of events, or ``state`` the database that hosts share; its outcomes tell the click rate.
     """
     end = time.monotonic() + 60 * watch.minutes
-    clicks = _ClickRate(watch, events, time.time_ns() // 1000)
+    clicks = _ClickRate(watch, events, state, time.time_ns() // 1000)
     first: Figures | None = None
     found = Figures()
     while True:
@@ -123,9 +124,9 @@ def watched(
 class _ClickRate:
     """The click rate since the switch beside that of the week before."""
 
-    def __init__(self, watch: Watch, events: Path | None, switched: int) -> None:
-        self._watch, self._file, self._switched = watch, events, switched
-        self._watches = watch.least_clicks is not None and events is not None
+    def __init__(self, watch: Watch, events: Path | None, state: str | None, switched: int) -> None:
+        self._watch, self._file, self._state, self._switched = watch, events, state, switched
+        self._watches = watch.least_clicks is not None and (events is not None or state is not None)
         self._before = self._between(switched - WEEK, switched) if self._watches else None
 
     def trouble(self) -> str | None:
@@ -148,6 +149,8 @@ class _ClickRate:
         return self._between(self._switched, 1 << 62) if self._watches else None
 
     def _between(self, begin: int, end: int) -> Clicks | None:
+        if self._state is not None:
+            return clicks_in_state(self._state, begin, end)
         return None if self._file is None else clicks_between(self._file, begin, end)
 
 

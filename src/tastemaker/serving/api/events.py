@@ -33,7 +33,7 @@ from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.operations.operation import Content, Lines
 from tastemaker.serving.operations.service import RequestInfo
 
-__all__ = ["TYPES", "add", "add_many", "export", "written"]
+__all__ = ["TYPES", "add", "add_many", "export", "refuse_nul", "written"]
 
 TYPES = {
     "jsonl": "application/x-ndjson",
@@ -73,14 +73,14 @@ async def _kept(request: RequestInfo, purchases: list[PurchaseBody]) -> tuple[li
     ]
     store = _store(request)
     if store.follows:
-        _refuse_nul(text for one in events for text in (one.user, one.product, one.kind))
+        refuse_nul(text for one in events for text in (one.user, one.product, one.kind))
     accepted, repeated = await written(
         request, lambda key, digest: store.add(events, key=key, content=digest)
     )
     return events, accepted, repeated
 
 
-def _refuse_nul(texts: Iterable[str]) -> None:
+def refuse_nul(texts: Iterable[str]) -> None:
     """Refuse (422) what PostgreSQL cannot keep."""
     if any("\0" in text for text in texts):
         raise Refusal(

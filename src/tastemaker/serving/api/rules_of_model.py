@@ -63,8 +63,9 @@ async def put_rules(
     folder = registry.models[loaded.name].state
 
     def write() -> None:
-        write_rules(folder / FILE, wanted, check=check, home=registry.home)
-        note(folder, former[0], wanted, request.notes.get("key"), home=registry.home)
+        with registry.home.together():
+            write_rules(folder / FILE, wanted, check=check, home=registry.home)
+            note(folder, former[0], wanted, request.notes.get("key"), home=registry.home)
         state.rules.look()
 
     try:

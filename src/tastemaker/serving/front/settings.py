@@ -118,7 +118,7 @@ class Settings:
         check_rate(self.explore)
         if self.explore and self.state is not None:
             raise SettingProblem(
-                "lists that explore are logged beside their outcomes, which hosts with --state do not share; leave out one of both."
+                "lists that explore are logged in one host's file, and hosts with --state share no such log; leave out one of both."
             )
         if self.explore and self.events is None:
             raise SettingProblem(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from tastemaker.errors import ModelFolderProblem, SettingProblem
-from tastemaker.storage import read_or_good, update
+from tastemaker.storage import IN_FOLDERS, Home, read_or_good
 
 __all__ = [
     "FILE",
@@ -155,14 +155,21 @@ def read_experiments(folder: Path) -> tuple[Experiment, ...]:
 
 
 def change_experiments(
-    folder: Path, change: Callable[[tuple[Experiment, ...]], tuple[Experiment, ...]]
+    folder: Path,
+    change: Callable[[tuple[Experiment, ...]], tuple[Experiment, ...]],
+    *,
+    home: Home = IN_FOLDERS,
 ) -> tuple[Experiment, ...]:
-    """Read, change and write the experiments of a model's folder, one process at a time; the file is replaced whole."""
+    """Read, change and write the experiments of a model, one process at a time; the file is replaced whole.
+
+    ``folder`` is where ``home`` has them. Raises `ModelFolderProblem`, and `StateProblem` where hosts share them.
+    """
     path = folder / FILE
     try:
-        return decoded(
-            update(path, lambda before: _encoded(change(() if before is None else decoded(before))))
+        written = home.update(
+            path, lambda before: _encoded(change(() if before is None else decoded(before)))
         )
+        return decoded(written)
     except ValueError as error:
         raise ModelFolderProblem(f"{path} is not a file of experiments ({error}); mend it.") from error
     except OSError as error:

@@ -22,7 +22,7 @@ from tastemaker.serving.measuring.experiments import (
 from tastemaker.serving.models.labels import read_labels
 from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.serving.models.registry import Registry
-from tastemaker.storage import FileMark, mark_of
+from tastemaker.storage import IN_FOLDERS, FileMark, Home, mark_of
 
 __all__ = ["Assigned", "ExperimentsInForce", "end_moved"]
 
@@ -45,6 +45,8 @@ class ExperimentsInForce:
         self._registry = registry
         self._marks: dict[str, FileMark | None] = {}
         self._running: dict[str, Experiment] = {}
+        self._trouble: dict[str, str] = {}
+        """What was said last of a model whose experiments cannot be read or ended: it is said once"""
         self._looking = threading.Lock()
         self.look()
 
@@ -52,17 +54,20 @@ class ExperimentsInForce:
         """Read what changed, and end an experiment of which a label has moved; called at each look of the registry."""
         with self._looking:
             for name, served in self._registry.models.items():
-                mark = mark_of(served.folder / FILE)
+                mark = mark_of(served.state / FILE)
                 if mark != self._marks.get(name) or name in self._running:
-                    self._look_at(name, served.folder)
+                    self._look_at(name, served.state)
                     self._marks[name] = mark
 
     def _look_at(self, name: str, folder: Path) -> None:
         try:
-            experiments = end_moved(folder)
+            experiments = end_moved(folder, home=self._registry.home)
         except TastemakerError as error:
-            log.error("%s The experiment that was read before goes on, where there is one.", error)
+            if self._trouble.get(name) != str(error):
+                log.error("%s The experiment that was read before goes on, where there is one.", error)
+            self._trouble[name] = str(error)
             return
+        self._trouble.pop(name, None)
         running = next((one for one in experiments if one.ended is None), None)
         before = self._running.get(name)
         if running is None:
@@ -90,10 +95,11 @@ class ExperimentsInForce:
         return None if loaded is None else Assigned(one.name, arm, loaded)
 
 
-def end_moved(folder: Path) -> tuple[Experiment, ...]:
-    """Return the experiments of a model's folder; the running one is ended where one of its labels has moved.
+def end_moved(folder: Path, *, home: Home = IN_FOLDERS) -> tuple[Experiment, ...]:
+    """Return the experiments of a model; the running one is ended where one of its labels has moved.
 
-    What runs after a rollback is another comparison than the one that began. Raises `ModelFolderProblem`.
+    What runs after a rollback is another comparison than the one that began. ``folder`` is where ``home`` has them. Raises
+    `ModelFolderProblem`, and `StateProblem` where hosts share them.
     """
     experiments = read_experiments(folder)
     running = next((one for one in experiments if one.ended is None), None)
@@ -105,4 +111,4 @@ def end_moved(folder: Path) -> tuple[Experiment, ...]:
         return experiments
     log.warning("the experiment %s of %s ends: %s.", running.name, folder.name, why)
     at, name = int(time.time() * 1_000_000), running.name
-    return change_experiments(folder, lambda before: ended(before, name, at=at, why=why))
+    return change_experiments(folder, lambda before: ended(before, name, at=at, why=why), home=home)

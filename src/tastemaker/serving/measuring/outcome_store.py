@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from tastemaker.errors import EventsProblem
 from tastemaker.serving.answering.event_store import (
@@ -17,7 +17,7 @@ from tastemaker.serving.answering.event_store import (
     said_plainly,
 )
 
-__all__ = ["Counted", "Kind", "Outcome", "Outcomes", "Visited"]
+__all__ = ["Counted", "KeptOutcomes", "Kind", "Outcome", "Outcomes", "Visited"]
 
 Kind: TypeAlias = Literal["shown", "clicked", "basket", "bought"]
 
@@ -89,6 +89,24 @@ class Counted:
     revenue: float
     attributed: int
     attributed_revenue: float
+
+
+class KeptOutcomes(Protocol):
+    """Where outcomes are kept: in a file of events (`Outcomes`), or where several hosts share them (`SharedOutcomes`)."""
+
+    def add(
+        self, outcomes: Sequence[Outcome], *, key: str | None = None, content: bytes = b""
+    ) -> tuple[int, bool]:
+        """Keep all of the outcomes or none; return how many were new, and whether this request was a repetition."""
+
+    def visited(self, begin: int, end: int, window: int) -> Iterator[Visited]:
+        """Yield the visitors who were first shown a list in a time, and what they did."""
+
+    def counted(self, begin: int, end: int, window: int) -> Counted:
+        """Return what was bought in a time, and how much of it through a list."""
+
+    def close(self) -> None:
+        """Close the file, or the connection."""
 
 
 class Outcomes:

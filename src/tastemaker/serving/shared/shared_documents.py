@@ -19,6 +19,7 @@ from typing import Any, Final
 from tastemaker.data.databases.held import rows
 from tastemaker.errors import DatabaseProblem, StateProblem
 from tastemaker.serving.answering import active_rules, rule_history
+from tastemaker.serving.measuring import experiments
 from tastemaker.serving.models import labels
 from tastemaker.serving.shared.state_database import EVERY_SECONDS, StateDatabase
 from tastemaker.storage import (
@@ -36,7 +37,7 @@ __all__ = ["SharedDocuments", "copies_beside", "only_asked"]
 log = logging.getLogger("tastemaker.shared")
 
 KEYS: Final = "keys.json"
-OF_MODEL: Final = (active_rules.FILE, rule_history.FILE, labels.FILE)
+OF_MODEL: Final = (active_rules.FILE, rule_history.FILE, labels.FILE, experiments.FILE)
 """What is shared of each model"""
 
 CLOCK_SECONDS: Final = 5.0
@@ -81,6 +82,8 @@ class SharedDocuments:
         self._last = -1
         """The number of the last content that this process knows to be in the copies"""
         self._listeners: list[Callable[[], None]] = []
+        self._within = threading.local()
+        """The ``cursor`` of a thread whose changes are one transaction"""
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self.label = self._database.label
@@ -164,20 +167,34 @@ class SharedDocuments:
         goes away while it commits, the change may have been made. ``mode`` is not used: copies are their owner's alone.
         """
         name = file.relative_to(self._copies).as_posix()
+        with self.together():
+            cursor = self._within.cursor
+            found = rows(cursor, CONTENT, (name,))
+            after = change(bytes(found[0][0]) if found else None)
+            cursor.execute(PUT, [name, after])
+        return after
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make the changes of a block, by this thread, in one transaction. Raises `StateProblem`, also at its end."""
+        if getattr(self._within, "cursor", None) is not None:
+            yield
+            return
         try:
             with self._database.transaction() as cursor:
                 cursor.execute(ONE_WRITER)
                 self._take_over(cursor)
-                found = rows(cursor, CONTENT, (name,))
-                after = change(bytes(found[0][0]) if found else None)
-                cursor.execute(PUT, [name, after])
+                self._within.cursor = cursor
+                try:
+                    yield
+                finally:
+                    self._within.cursor = None
         except DatabaseProblem as error:
             self._note(error)
             raise StateProblem(
-                f"{error} Rules, labels and keys cannot be changed until it does; send the change again."
+                f"{error} Rules, labels, keys and experiments cannot be changed until it does; send the change again."
             ) from None
         self.catch_up()
-        return after
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call a function whenever copies have changed, in the thread that follows."""
@@ -278,7 +295,8 @@ class SharedDocuments:
         """Return which state the copies are of, and the number of the last content; ``None`` where there are no copies."""
         try:
             facts = json.loads(read_regular(self._mark))
-            return str(facts["id"]), int(facts["number"])
+            # a release that knew fewer documents left the others out: all are read again
+            return str(facts["id"]), int(facts["number"]) if facts.get("of") == list(OF_MODEL) else 0
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -287,7 +305,7 @@ class SharedDocuments:
             ) from None
 
     def _write_mark(self, state: str, number: int) -> None:
-        replace_text(self._mark, json.dumps({"id": state, "number": number}), mode=0o600)
+        replace_text(self._mark, json.dumps({"id": state, "number": number, "of": OF_MODEL}), mode=0o600)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

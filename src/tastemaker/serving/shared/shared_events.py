@@ -12,18 +12,20 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tastemaker.data.databases.held import rows
-from tastemaker.errors import DatabaseProblem, EventsProblem, KeyUsedOtherwise
+from tastemaker.errors import DatabaseProblem, EventsProblem
 from tastemaker.serving.answering.event_store import (
     COLUMNS,
-    KEPT_SECONDS,
     Event,
     Events,
     in_transaction,
     said_plainly,
 )
+from tastemaker.serving.shared import shared_users
+from tastemaker.serving.shared.shared_outcomes import answered_before, make_tables
+from tastemaker.serving.shared.shared_users import ONE_WRITER
 from tastemaker.serving.shared.state_database import EVERY_SECONDS, StateDatabase
 
 __all__ = ["SharedEvents", "open_events"]
@@ -33,17 +35,11 @@ log = logging.getLogger("tastemaker.shared")
 AT_ONCE: Final = 10_000
 """Most events of one step of catching up"""
 
-ONE_WRITER: Final = "SELECT pg_advisory_xact_lock(7308324466019656047)"
-"""Writers take turns until they have committed, so that numbers are given in the order in which others see the rows"""
-
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS tastemaker_events (
         number BIGSERIAL PRIMARY KEY, user_id TEXT NOT NULL, product_id TEXT NOT NULL, moment BIGINT NOT NULL,
         quantity DOUBLE PRECISION NOT NULL, kind TEXT NOT NULL, context TEXT)""",
     "CREATE INDEX IF NOT EXISTS tastemaker_events_of_user ON tastemaker_events (user_id)",
-    """CREATE TABLE IF NOT EXISTS tastemaker_answered (
-        key TEXT PRIMARY KEY, content TEXT NOT NULL, accepted BIGINT NOT NULL, moment TIMESTAMPTZ NOT NULL DEFAULT now())""",
-    "CREATE INDEX IF NOT EXISTS tastemaker_answered_in_time ON tastemaker_answered (moment)",
     "CREATE TABLE IF NOT EXISTS tastemaker_gone (number BIGSERIAL PRIMARY KEY, event BIGINT NOT NULL)",
 )
 """``gone`` holds the numbers of deleted events, so that each host deletes them, too; no id of a user stays"""
@@ -53,12 +49,6 @@ INSERT INTO tastemaker_events (user_id, product_id, moment, quantity, kind, cont
 SELECT u, p, t, q, k, c
 FROM json_to_recordset($1::json) AS one (n INT, u TEXT, p TEXT, t BIGINT, q DOUBLE PRECISION, k TEXT, c TEXT)
 ORDER BY n
-"""
-
-FORGET: Final = """
-WITH deleted AS (DELETE FROM tastemaker_events WHERE user_id = $1 RETURNING number),
-     noted AS (INSERT INTO tastemaker_gone (event) SELECT number FROM deleted RETURNING 1)
-SELECT count(*) FROM deleted
 """
 
 NEWS: Final = """
@@ -104,6 +94,7 @@ class SharedEvents(Events):
                 cursor.execute(ONE_WRITER)
                 for statement in TABLES:
                     cursor.execute(statement)
+                make_tables(cursor)
                 found = self._database.joined(cursor)
                 given = rows(cursor, "SELECT last_value FROM tastemaker_events_number_seq")[0][0]
         except DatabaseProblem as error:
@@ -207,7 +198,7 @@ class SharedEvents(Events):
         ]  # fmt: skip
         with self._refused(), self._database.transaction() as cursor:
             cursor.execute(ONE_WRITER)
-            before = self._before(cursor, key, content, len(events))
+            before = answered_before(cursor, key, content, len(events))
             if before is not None:
                 return before, True
             cursor.execute(ADD, [json.dumps(table)])
@@ -217,35 +208,18 @@ class SharedEvents(Events):
             log.error("%s The copy of the purchases is behind.", error)
         return len(events), False
 
-    @staticmethod
-    def _before(cursor: Any, key: str | None, content: bytes, accepted: int) -> int | None:
-        """Return how many events a request with this key had brought; note the key where there was none."""
-        if key is None:
-            return None
-        found = rows(cursor, "SELECT content, accepted FROM tastemaker_answered WHERE key = $1", (key,))
-        if found:
-            if found[0][0] != content.hex():
-                raise KeyUsedOtherwise("this idempotency key was used for another request; choose a new one.")
-            return int(found[0][1])
-        cursor.execute(
-            f"DELETE FROM tastemaker_answered WHERE moment < now() - interval '{KEPT_SECONDS} seconds'"
-        )
-        cursor.execute(
-            "INSERT INTO tastemaker_answered (key, content, accepted) VALUES ($1, $2, $3)",
-            [key, content.hex(), accepted],
-        )
-        return None
+    def count_of(self, user: str) -> int:
+        """Return how many events and outcomes of a user there are. Raises `EventsProblem` where the database is away."""
+        with self._refused(), self._database.transaction() as cursor:
+            return shared_users.count_of(cursor, user)
 
     def forget(self, user: str) -> int:
-        """Delete the events of a user in the database and here, and return how many they were; other hosts follow.
+        """Delete the events and outcomes of a user in the database and here, and return how many; other hosts follow.
 
         Raises `EventsProblem`.
         """
-        if "\0" in user:  # which PostgreSQL's texts cannot hold
-            return 0
         with self._refused(), self._database.transaction() as cursor:
-            cursor.execute(ONE_WRITER)
-            gone = int(rows(cursor, FORGET, (user,))[0][0])
+            gone = shared_users.forget(cursor, user)
         while self.catch_up():
             pass
         return gone
@@ -260,8 +234,8 @@ class SharedEvents(Events):
 
     def _note(self, error: DatabaseProblem) -> None:
         if not self.problem:
-            log.error("%s Lists are made from this host's copy; purchases are refused.", error)
-        self.problem = f"{error} Lists are made from this host's copy; purchases are refused."
+            log.error("%s Lists are made from this host's copy; purchases and outcomes are refused.", error)
+        self.problem = f"{error} Lists are made from this host's copy; purchases and outcomes are refused."
 
     def close(self) -> None:
         """Stop following, and close the copy and the connection."""

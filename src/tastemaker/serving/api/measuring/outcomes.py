@@ -6,7 +6,7 @@ import time
 
 from msgspec import UNSET
 
-from tastemaker.serving.api.events import written
+from tastemaker.serving.api.events import refuse_nul, written
 from tastemaker.serving.api.measuring.schemas import OutcomeBody, OutcomesAnswer, OutcomesBody
 from tastemaker.serving.api.moments import microseconds_of
 from tastemaker.serving.front.problems import Refusal
@@ -18,16 +18,18 @@ __all__ = ["add"]
 
 
 async def add(request: RequestInfo, body: OutcomesBody) -> OutcomesAnswer:
-    """Answer ``POST /api/v1/outcomes``: 200 once the outcomes are on the disk."""
+    """Answer ``POST /api/v1/outcomes``: 200 once the outcomes are on the disk, or in the database that hosts share."""
     store = request.service.measuring.outcomes
     if store is None:
         raise Refusal(
             404,
-            "this server takes no outcomes; start one with --events FILE and without --state.",
+            "this server takes no outcomes; start one with --events FILE.",
             missing="events",
         )
     now = int(time.time() * 1_000_000)
     outcomes = [_outcome(number, one, now) for number, one in enumerate(body.outcomes)]
+    if request.service.settings.state is not None:
+        refuse_nul(text for one in outcomes for text in (one.user, one.product))
     accepted, repeated = await written(
         request, lambda key, digest: store.add(outcomes, key=key, content=digest)
     )

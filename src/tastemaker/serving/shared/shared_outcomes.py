@@ -1,0 +1,198 @@
+"""`SharedOutcomes`: what became of lists of several hosts, in the one PostgreSQL database that they share.
+
+Nobody's lists depend on outcomes, so no host keeps a copy. One is acknowledged once the database has committed it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tastemaker.data.databases.held import rows
+from tastemaker.errors import DatabaseProblem, EventsProblem, KeyUsedOtherwise, SettingProblem
+from tastemaker.serving.answering.event_store import KEPT_SECONDS, Events
+from tastemaker.serving.measuring.outcome_store import Counted, KeptOutcomes, Outcome, Outcomes, Visited
+from tastemaker.serving.shared.state_database import StateDatabase
+
+__all__ = ["SharedOutcomes", "answered_before", "make_tables", "open_outcomes", "outcomes_in"]
+
+SAME_KEY: Final = "SELECT pg_advisory_xact_lock(730832446, hashtext($1))"
+"""Two requests with the same key take turns; all others are kept side by side"""
+
+ONE_MAKER: Final = "SELECT pg_advisory_xact_lock(7308324466019656049)"
+"""Two hosts that make the same table at once would be in each other's way"""
+
+TABLES: Final = (
+    """CREATE TABLE IF NOT EXISTS tastemaker_outcomes (
+        number BIGSERIAL PRIMARY KEY, user_id TEXT NOT NULL, kind TEXT NOT NULL, product_id TEXT NOT NULL, list TEXT NOT NULL,
+        moment BIGINT NOT NULL, quantity DOUBLE PRECISION NOT NULL, price DOUBLE PRECISION, margin DOUBLE PRECISION)""",
+    """CREATE UNIQUE INDEX IF NOT EXISTS tastemaker_outcomes_once
+        ON tastemaker_outcomes (user_id, moment, kind, product_id, list)""",
+    "CREATE INDEX IF NOT EXISTS tastemaker_outcomes_in_time ON tastemaker_outcomes (moment)",
+    """CREATE TABLE IF NOT EXISTS tastemaker_answered (
+        key TEXT PRIMARY KEY, content TEXT NOT NULL, accepted BIGINT NOT NULL, moment TIMESTAMPTZ NOT NULL DEFAULT now())""",
+    "CREATE INDEX IF NOT EXISTS tastemaker_answered_in_time ON tastemaker_answered (moment)",
+)
+
+ADD: Final = """
+WITH added AS (
+    INSERT INTO tastemaker_outcomes (user_id, kind, product_id, list, moment, quantity, price, margin)
+    SELECT u, k, p, l, t, q, w, m
+    FROM json_to_recordset($1::json) AS one (
+        u TEXT, k TEXT, p TEXT, l TEXT, t BIGINT, q DOUBLE PRECISION, w DOUBLE PRECISION, m DOUBLE PRECISION)
+    ORDER BY u, t, k, p, l
+    ON CONFLICT DO NOTHING
+    RETURNING 1)
+SELECT count(*) FROM added
+"""
+"""In the order of the unique index: two hosts that keep the same outcomes wait for each other, and not both for both"""
+
+VISITED: Final = """
+WITH first AS (
+    SELECT user_id, min(moment) AS moment FROM tastemaker_outcomes
+    WHERE kind = 'shown' AND moment >= $1 AND moment < $2 GROUP BY user_id
+)
+SELECT
+    first.user_id, first.moment,
+    bool_or(one.kind = 'clicked'), bool_or(one.kind = 'basket'), bool_or(one.kind = 'bought'),
+    sum(CASE WHEN one.kind = 'bought' THEN coalesce(one.price, 0) * one.quantity ELSE 0 END ORDER BY one.number),
+    sum(CASE WHEN one.kind = 'bought' THEN coalesce(one.margin, 0) * one.quantity ELSE 0 END ORDER BY one.number)
+FROM first JOIN tastemaker_outcomes AS one
+    ON one.user_id = first.user_id AND one.moment >= first.moment AND one.moment < first.moment + $3
+GROUP BY first.user_id, first.moment
+ORDER BY first.moment, first.user_id COLLATE "C"
+"""
+
+BOUGHT: Final = """
+SELECT coalesce(bought.price, 0) * bought.quantity, bought.list <> '' OR EXISTS (
+    SELECT FROM tastemaker_outcomes AS clicked
+    WHERE clicked.user_id = bought.user_id AND clicked.kind = 'clicked' AND clicked.product_id = bought.product_id
+        AND clicked.moment <= bought.moment AND clicked.moment > bought.moment - $3)
+FROM tastemaker_outcomes AS bought WHERE bought.kind = 'bought' AND bought.moment >= $1 AND bought.moment < $2
+ORDER BY bought.number
+"""
+
+SHOWN: Final = """
+SELECT count(*) FILTER (WHERE kind = 'shown'), count(*) FILTER (WHERE kind = 'clicked')
+FROM tastemaker_outcomes WHERE moment >= $1 AND moment < $2
+"""
+
+THERE: Final = "SELECT 1 FROM pg_class WHERE relname = 'tastemaker_outcomes' AND pg_table_is_visible(oid)"
+"""Not `to_regclass`, which within a transaction remembers that a table was not there"""
+
+PATIENT: Final = "SET LOCAL statement_timeout = '15min'"
+"""A report reads all visitors of an experiment."""
+
+
+class SharedOutcomes:
+    """The outcomes in a database, as `outcome_store.Outcomes` keeps them in a file."""
+
+    def __init__(self, uri: str) -> None:
+        self._database = StateDatabase(uri)
+
+    def add(
+        self, outcomes: Sequence[Outcome], *, key: str | None = None, content: bytes = b""
+    ) -> tuple[int, bool]:
+        """Keep all of the outcomes or none, as `Outcomes.add` does; return how many were new, and whether this is a repetition.
+
+        Raises `EventsProblem` where the database is away. When it goes away while it commits, the outcomes may have been kept: a
+        repetition keeps nothing twice.
+        """
+        table = [
+            {"u": one.user, "k": one.kind, "p": one.product, "l": one.list, "t": one.time,
+             "q": one.quantity, "w": one.price, "m": one.margin}
+            for one in outcomes
+        ]  # fmt: skip
+        with self._asked() as cursor:
+            make_tables(cursor)
+            if key is not None:
+                cursor.execute(SAME_KEY, [key])
+            if answered_before(cursor, key, content, len(outcomes)) is not None:
+                return 0, True
+            return int(rows(cursor, ADD, (json.dumps(table),))[0][0]), False
+
+    def visited(self, begin: int, end: int, window: int) -> Iterator[Visited]:
+        """Yield the visitors of a time, and what they did, as `Outcomes.visited` does. Raises `EventsProblem`."""
+        for user, first, *did in self._read(VISITED, begin, end, window):
+            clicked, basket, bought, revenue, margin = did
+            yield Visited(user, first, bool(clicked), bool(basket), bool(bought), revenue, margin)
+
+    def counted(self, begin: int, end: int, window: int) -> Counted:
+        """Return what was bought in a time, and how much of it through a list, as `Outcomes.counted` does."""
+        found = self._read(BOUGHT, begin, end, window)
+        through = [worth for worth, attributed in found if attributed]
+        return Counted(len(found), sum(worth for worth, _ in found), len(through), sum(through))
+
+    def shown_and_clicked(self, begin: int, end: int) -> tuple[int, int]:
+        """Return how much was shown and clicked from ``begin`` until before ``end``. Raises `EventsProblem`."""
+        shown, clicked = self._read(SHOWN, begin, end)[0]
+        return int(shown), int(clicked)
+
+    def _read(self, statement: str, *values: int) -> list[tuple[Any, ...]]:
+        with self._asked() as cursor:
+            if not rows(cursor, THERE):
+                raise EventsProblem(
+                    f"{self._database.label} holds no outcomes; a server with `--state` and this address keeps them there."
+                )
+            cursor.execute(PATIENT)
+            return rows(cursor, statement, values)
+
+    @contextmanager
+    def _asked(self) -> Iterator[Any]:
+        try:
+            with self._database.transaction() as cursor:
+                yield cursor
+        except DatabaseProblem as error:
+            raise EventsProblem(f"{error} Outcomes cannot be kept or read until it does.") from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+
+def make_tables(cursor: Any) -> None:
+    """Make what outcomes are kept in, where it is missing."""
+    if rows(cursor, THERE):
+        return
+    cursor.execute(ONE_MAKER)
+    if not rows(cursor, THERE):  # else another was quicker: making an index again would lock the table
+        for statement in TABLES:
+            cursor.execute(statement)
+
+
+def answered_before(cursor: Any, key: str | None, content: bytes, accepted: int) -> int | None:
+    """Return how many events or outcomes a request with this key had brought; note the key where there was none."""
+    if key is None:
+        return None
+    found = rows(cursor, "SELECT content, accepted FROM tastemaker_answered WHERE key = $1", (key,))
+    if found:
+        if found[0][0] != content.hex():
+            raise KeyUsedOtherwise("this idempotency key was used for another request; choose a new one.")
+        return int(found[0][1])
+    cursor.execute(
+        f"DELETE FROM tastemaker_answered WHERE moment < now() - interval '{KEPT_SECONDS} seconds'"
+    )
+    cursor.execute(
+        "INSERT INTO tastemaker_answered (key, content, accepted) VALUES ($1, $2, $3)",
+        [key, content.hex(), accepted],
+    )
+    return None
+
+
+def open_outcomes(events: Events | None, state: str | None) -> KeptOutcomes | None:
+    """Return the outcomes that a server keeps: in the file of its events, in the database that hosts share, or nowhere."""
+    if events is None:
+        return None
+    return Outcomes(events) if state is None else SharedOutcomes(state)
+
+
+def outcomes_in(file: Path | None, state: str | None) -> KeptOutcomes:
+    """Return the outcomes of servers that may be running; raise `EventsProblem`, and `SettingProblem` unless one place is named."""
+    if (file is None) == (state is None):
+        raise SettingProblem(
+            "name where the outcomes are: --events FILE of one host, or --state URI of several."
+        )
+    return SharedOutcomes(str(state)) if file is None else Outcomes.read(file)

@@ -1,0 +1,80 @@
+"""`SharedUsers`: what the database of several hosts holds of a user, counted and deleted by a command, which keeps no copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from tastemaker.data.databases.held import rows
+from tastemaker.errors import DatabaseProblem, EventsProblem
+from tastemaker.serving.shared.shared_outcomes import make_tables
+from tastemaker.serving.shared.state_database import StateDatabase
+
+__all__ = ["ONE_WRITER", "SharedUsers", "count_of", "forget"]
+
+ONE_WRITER: Final = "SELECT pg_advisory_xact_lock(7308324466019656047)"
+"""Writers of events take turns until they have committed, so that numbers are given in the order in which others see the rows"""
+
+COUNT: Final = """
+SELECT (SELECT count(*) FROM tastemaker_events WHERE user_id = $1) + (SELECT count(*) FROM tastemaker_outcomes WHERE user_id = $1)
+"""
+
+FORGET: Final = """
+WITH deleted AS (DELETE FROM tastemaker_events WHERE user_id = $1 RETURNING number),
+     noted AS (INSERT INTO tastemaker_gone (event) SELECT number FROM deleted RETURNING 1),
+     unmeasured AS (DELETE FROM tastemaker_outcomes WHERE user_id = $1 RETURNING 1)
+SELECT (SELECT count(*) FROM deleted) + (SELECT count(*) FROM unmeasured)
+"""
+
+
+def count_of(cursor: Any, user: str) -> int:
+    """Return how many events and outcomes of a user there are."""
+    if "\0" in user:  # which PostgreSQL's texts cannot hold
+        return 0
+    make_tables(cursor)
+    return int(rows(cursor, COUNT, (user,))[0][0])
+
+
+def forget(cursor: Any, user: str) -> int:
+    """Delete the events and outcomes of a user, note for all hosts that the events are gone, and return how many there were."""
+    if "\0" in user:
+        return 0
+    cursor.execute(ONE_WRITER)
+    make_tables(cursor)
+    return int(rows(cursor, FORGET, (user,))[0][0])
+
+
+class SharedUsers:
+    """The users in a database."""
+
+    def __init__(self, uri: str) -> None:
+        """Raise `EventsProblem` where the database is away, or no server has kept anything in it."""
+        self._database = StateDatabase(uri)
+        with self._asked() as cursor:
+            if rows(cursor, "SELECT to_regclass('tastemaker_events')::TEXT") == [(None,)]:
+                raise EventsProblem(
+                    f"{self._database.label} holds no live events; a server with `--state` and this address keeps them there."
+                )
+
+    def count_of(self, user: str) -> int:
+        """Return how many events and outcomes of a user there are. Raises `EventsProblem`."""
+        with self._asked() as cursor:
+            return count_of(cursor, user)
+
+    def forget(self, user: str) -> int:
+        """Delete the events and outcomes of a user, which all hosts follow, and return how many. Raises `EventsProblem`."""
+        with self._asked() as cursor:
+            return forget(cursor, user)
+
+    @contextmanager
+    def _asked(self) -> Iterator[Any]:
+        try:
+            with self._database.transaction() as cursor:
+                yield cursor
+        except DatabaseProblem as error:
+            raise EventsProblem(f"{error} Nobody can be forgotten until it does.") from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
