@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tastemaker.cli.learning.comparison_view import show_comparison
+from tastemaker.cli.learning.off_policy import OffPolicyLog, Window, check_off_policy, compare_off_policy
 from tastemaker.cli.learning.replayed import (
     Frozen,
     Replay,
@@ -51,11 +52,18 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 
-Train = Annotated[str, typer.Argument(metavar="TRAIN", help="The log to learn from.", show_default=False)]
-HeldOut = Annotated[
+Train = Annotated[
     str,
     typer.Argument(
-        metavar="HELD_OUT", help="What the same users bought later, to measure with.", show_default=False
+        metavar="TRAIN", help="The log to learn from; with --off-policy a model's folder.", show_default=False
+    ),
+]
+HeldOut = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="HELD_OUT",
+        help="What the same users bought later, to measure with; with --off-policy perhaps another model's folder.",
+        show_default=False,
     ),
 ]
 Models = Annotated[
@@ -116,10 +124,11 @@ Comparing = Annotated[
 Seed = Annotated[int, typer.Option(help="Decides what is learned, the intervals and the tests.")]
 
 
+# long: each flag is a line
 @takes_reading
 def compare(
     train: Train,
-    held_out: HeldOut,
+    held_out: HeldOut = None,
     model: Models = None,
     metric: Metrics = None,
     at: Lengths = None,
@@ -130,6 +139,8 @@ def compare(
     replay: Replay = False,
     frozen: Frozen = False,
     since: Since = None,
+    off_policy: OffPolicyLog = None,
+    window: Window = 7.0,
     by: By = None,
     users: Users = None,
     products: Products = None,
@@ -146,7 +157,27 @@ def compare(
     more are named. With --replay every purchase in HELD_OUT is asked for in the order of time, by new users and of new
     products, too; the default model is learned, and simple rules that move with time stand beside it. With --workers several
     processes or a Ray cluster learn the default model's vectors and rank the lists; the numbers are the same.
+
+    With --off-policy nothing is learned: what a model (or two) would have earned is estimated from lists that `serve --explore`
+    showed, and from what became of them (clicks, purchases and revenue a list):
+
+        tastemaker compare --off-policy events.db models/recommender/7 models/recommender/8 --metric revenue
     """
+    if off_policy is not None:
+        check_off_policy(
+            {
+                "--at": at, "--report": report, "--workspace": workspace, "--replay": replay, "--by": by, "--users": users,
+                "--fail-if-worse-than": fail_if_worse_than, "--include-purchased": include_purchased, "--model": model,
+                "a second --metric": len(metric or []) > 1, "--workers": workers != "local",
+                "the flags of reading": reading != ReadingOptions(),
+            }
+        )  # fmt: skip
+        return compare_off_policy(
+            off_policy, [Path(train), *([] if held_out is None else [Path(held_out)])],
+            metric=(metric or ["clicks"])[0], window=window, products=products, as_json=as_json,
+        )  # fmt: skip
+    if held_out is None:
+        raise typer.BadParameter("HELD_OUT is missing; give a log of what the same users bought later.")
     from tastemaker.evaluation.comparison.compare import compare as run
     from tastemaker.evaluation.comparison.measurement import DEFAULT_METRIC, Measurement
 

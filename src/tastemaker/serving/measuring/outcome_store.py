@@ -17,7 +17,7 @@ from tastemaker.serving.answering.event_store import (
     said_plainly,
 )
 
-__all__ = ["Counted", "KeptOutcomes", "Kind", "Outcome", "Outcomes", "Visited"]
+__all__ = ["Became", "Counted", "KeptOutcomes", "Kind", "Outcome", "Outcomes", "Visited"]
 
 Kind: TypeAlias = Literal["shown", "clicked", "basket", "bought"]
 
@@ -47,6 +47,20 @@ SELECT bought.user, bought.time, coalesce(bought.price, 0) * bought.quantity, bo
         AND clicked.time <= bought.time AND clicked.time > bought.time - :window
      ORDER BY clicked.time DESC, clicked.number DESC LIMIT 1)
 FROM outcomes AS bought WHERE bought.kind = 'bought' AND bought.time >= :begin AND bought.time < :end
+"""
+
+OF_LISTS = """
+SELECT list, kind, product, time, 1.0, 1.0 FROM outcomes WHERE list != '' AND kind IN ('shown', 'clicked')
+UNION ALL
+SELECT coalesce(
+    nullif(bought.list, ''),
+    (SELECT clicked.list FROM outcomes AS clicked
+     WHERE clicked.user = bought.user AND clicked.kind = 'clicked' AND clicked.product = bought.product
+        AND clicked.time <= bought.time AND clicked.time > bought.time - :window
+     ORDER BY clicked.time DESC, clicked.number DESC LIMIT 1),
+    ''
+), 'bought', bought.product, bought.time, bought.quantity, coalesce(bought.price, 0)
+FROM outcomes AS bought WHERE bought.kind = 'bought'
 """
 
 
@@ -79,6 +93,18 @@ class Visited:
     bought: bool
     revenue: float
     margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class Became:
+    """One thing that became of a list."""
+
+    list: str
+    kind: Kind
+    product: str
+    time: int
+    quantity: float
+    price: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +212,24 @@ class Outcomes:
                 if named or clicked is not None:
                     attributed, through = attributed + 1, through + worth
         return Counted(bought, revenue, attributed, through)
+
+    def of_lists(self, window: int) -> Iterator[Became]:
+        """Yield what became of lists: shown, clicked, and bought, by last touch as in `counted`.
+
+        Raises `EventsProblem`, also for a price or a quantity that is no number, which another program has written.
+        """
+        with self._reading, said_plainly(self._file):
+            for row in self._reader.execute(OF_LISTS, {"window": window}):
+                one = Became(*row)
+                if one.list and not all(
+                    isinstance(value, int | float) for value in (one.quantity, one.price)
+                ):
+                    raise EventsProblem(
+                        f"an outcome of the list {one.list} in {self._file.name} has the price {one.price!r} and the quantity "
+                        f"{one.quantity!r}, which must be numbers; put it right."
+                    )
+                if one.list:
+                    yield one
 
     def close(self) -> None:
         """Close the file."""
