@@ -312,3 +312,15 @@ def test_a_large_table_that_goes_through_files_is_the_same_bytes(monkeypatch):
     for (make, options), table in zip(made, here, strict=True):
         assert same(make(bought, **options), table)
     assert same(count(np.zeros((3, 4), bool), power=1, damping=0, partners=2), co_occurrence.no_memory(4))
+
+
+def test_one_memory_alone_is_weighed_as_it_is_and_sorted_only_if_it_must_be():
+    ascending = Memory(
+        np.array([0, 2, 3]), np.array([0, 4, 1], np.int32), np.array([1.0, 2.0, 3.0], np.float32)
+    )
+    mixed = Memory(np.array([0, 2, 3]), np.array([4, 0, 1], np.int32), np.array([2.0, 1.0, 3.0], np.float32))
+    for memory in (ascending, mixed):
+        found = added([(0.0, mixed), (2.0, memory)], 5)
+        assert found.products.tolist() == [0, 4, 1]
+        assert found.weights.tolist() == [2.0, 4.0, 6.0]
+        assert found.offsets.tolist()[:3] == [0, 2, 3]

@@ -132,3 +132,39 @@ def test_an_older_manifest_is_softmax_and_free_users_refuse_another_objective():
         SettingProblem, match=r"taste\.objective is spectral; a model of free users needs softmax"
     ):
         preset("workshop").changed(objective="spectral")
+
+
+def test_a_quick_training_of_long_histories_computes_vectors_that_say_all_of_the_spectral_part(log):
+    model = train(log, preset("default", effort="quick").changed(dimensions=24), seed=1)
+    config = model.record.config
+    assert (config.taste.objective, config.taste.epochs, config.memory.spectral_partners) == (
+        "spectral",
+        1,
+        0,
+    )
+    assert (config.memory.spectral_rank, config.memory.spectral_passes) == (256, 4)
+    assert model.memory is None
+    assert model.record.metrics == {}  # nothing was held out
+    with ThreadPool(1) as pool:
+        spectrum = spectrum_of(log.histories(), PRODUCTS, config.memory, pool)
+    whole = config.memory.spectral_weight * spectrum.inside @ spectrum.outside.T
+    every = preset("default", effort="quick").changed(dimensions=40)  # 640 products have 40 directions
+    found = train(log, every, seed=1)
+    np.testing.assert_allclose(found.basket_vectors @ found.product_vectors.T, whole, atol=1e-3)
+    assert not np.array_equal(found.basket_vectors, found.product_vectors)  # tilted to best sellers
+    lists = recommend(model, range(USERS), k=10).to_frame()
+    styles = np.zeros((USERS, STYLES))
+    np.add.at(styles, (log.user_rows, log.product_rows % STYLES), 1)
+    own = np.argsort(-styles, axis=1)[:, :2]
+    users, products = lists["user_id"].to_numpy(), lists["product_id"].to_numpy()
+    assert (own[users] == (products % STYLES)[:, None]).any(axis=1).mean() > 0.95
+
+
+def test_a_quick_training_keeps_what_was_given_and_dated_logs_learn_as_before(log):
+    given = preset("default", effort="quick").changed(
+        spectral_rank=10, spectral_partners=7, spectral_passes=9, dimensions=8
+    )
+    memory = train(log, given, seed=1).record.config.memory
+    assert (memory.spectral_rank, memory.spectral_partners, memory.spectral_passes) == (10, 7, 9)
+    dated = dataclasses.replace(log, times=np.arange(len(log), dtype=np.int64))
+    assert train(dated, given, seed=1).record.config.taste.objective == "softmax"

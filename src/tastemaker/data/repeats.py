@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.ragged import pair_keys
+from tastemaker.data.ragged import distinct, pair_keys
 from tastemaker.types import AnyArray, Booleans, Counts, Offsets
 
 __all__ = ["bought_again", "times_bought"]
@@ -29,7 +29,7 @@ def times_bought(log: Purchases) -> Counts | None:
     [2, 1]
     """
     pairs = _pairs(log)
-    if len(np.unique(pairs)) == len(pairs):
+    if len(distinct(pairs)) == len(pairs):
         return None
     pairs = pairs[_visits(log)[0]]
     starts = np.flatnonzero(~_as_before(pairs))

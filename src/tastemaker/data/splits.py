@@ -12,7 +12,7 @@ import polars as pl
 
 from tastemaker.data.leaks import check_no_leak
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.ragged import offsets_of, pair_keys, places_in
+from tastemaker.data.ragged import distinct, offsets_of, pair_keys, places_in
 from tastemaker.data.reading.given import AnyLog, log_given
 from tastemaker.data.reading.remedies import for_caller
 from tastemaker.data.summary import PER_STEP
@@ -58,7 +58,7 @@ class Split:
     def _repr_html_(self) -> str:
         parts = {"train": self.train, "held out": self.held_out, "baskets": self.baskets}
         rows = [
-            [name, len(part), len(np.unique(part.user_rows)), len(np.unique(part.product_rows)), part.span()]
+            [name, len(part), len(distinct(part.user_rows)), len(distinct(part.product_rows)), part.span()]
             for name, part in parts.items()
             if part is not None
         ]
@@ -84,7 +84,7 @@ class Split:
         '1 of 1 user held out has no purchase in train, 1 of 1 product held out was bought by nobody there.'
         """
         users, products = (
-            len(np.unique(rows)) for rows in (self.held_out.user_rows, self.held_out.product_rows)
+            len(distinct(rows)) for rows in (self.held_out.user_rows, self.held_out.product_rows)
         )
         have = "has" if self.users_without_train == 1 else "have"
         were = "was" if self.products_without_train == 1 else "were"
@@ -322,7 +322,7 @@ def _active(times: Times) -> Times:
     ``cap`` is the greater of 2 % of the time that holds all but the first and last half per cent of the purchases, and ``LONG_GAP``
     times the median gap between moments: nights, holidays and thin logs keep their gaps, a stray date loses its own.
     """
-    moments = np.unique(times)
+    moments = distinct(times)
     gaps = np.diff(moments)
     edge = max(1, len(times) // 200)
     ends = np.partition(times, (edge, len(times) - 1 - edge)) if len(times) > 2 * edge else moments
@@ -353,7 +353,7 @@ def _recency(purchases: Purchases, pairs: _Pairs) -> Offsets:
 
 def _only_in(some: Rows, others: Rows) -> int:
     """Return how many distinct rows there are that the others lack."""
-    return len(np.setdiff1d(some, others))
+    return len(np.setdiff1d(distinct(some), distinct(others), assume_unique=True))
 
 
 def _pairs(purchases: Purchases) -> _Pairs:

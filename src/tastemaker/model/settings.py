@@ -160,7 +160,8 @@ class MemorySettings:
     spectral_rank
         K, the singular vectors. Larger: finer, for long logs; in time and memory it costs as much more. Smaller: coarser.
     spectral_partners
-        How many weights of a product are kept. Larger: closer to the whole projection, more memory, slower lists.
+        How many weights of a product are kept. Larger: closer to the whole projection, more memory, slower lists. 0: none, and
+        with ``taste.objective`` spectral the vectors say all.
     spectral_user_power
         A user of n products counts as n^-power. Larger: users who buy everything say less.
     spectral_product_power
@@ -194,7 +195,7 @@ class MemorySettings:
     spectral_user_power: float = 0.3
     spectral_product_power: float = 0.4
     spectral_tilt: float = 0.15
-    spectral_passes: int = 4
+    spectral_passes: int = 6
     directed_weight: float | None = 0.0
     directed_fade: float = 0.7
     sum_bits: int = 0
@@ -206,9 +207,9 @@ class MemorySettings:
             "directed_weight", "directed_fade",
         )  # fmt: skip
         counts = dict.fromkeys(
-            ("partners", "ridge_neighbours", "spectral_rank", "spectral_partners", "spectral_passes"),
+            ("partners", "ridge_neighbours", "spectral_rank", "spectral_passes"),
             ONE_OR_MORE,
-        )
+        ) | {"spectral_partners": ZERO_OR_MORE}
         if not 0 <= self.sum_bits <= MOST_BITS:
             raise SettingProblem(f"memory.sum_bits is {self.sum_bits}; it must be from 0 to {MOST_BITS}.")
         _check("memory", self, counts | dict.fromkeys(weights, ZERO_OR_MORE) | {"ridge_penalty": ABOVE_ZERO})

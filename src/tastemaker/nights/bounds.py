@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.ragged import distinct
 from tastemaker.data.summary import ReadSummary
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.nights.shop_file import Bounds
@@ -30,8 +31,8 @@ def figures_of(log: Purchases, read: ReadSummary) -> dict[str, Any]:
     assert log.times is not None
     return {
         "purchases": len(log),
-        "users": len(np.unique(log.user_rows)),
-        "products": len(np.unique(log.product_rows)),
+        "users": len(distinct(log.user_rows)),
+        "products": len(distinct(log.product_rows)),
         "dropped": read.dropped / max(read.rows, 1),
         "first": int(log.times.min()),
         "last": int(log.times.max()),

@@ -23,7 +23,7 @@ from tastemaker.data.partition.pieces import (
     pieces_of,
 )
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.ragged import offsets_of, pair_keys
+from tastemaker.data.ragged import distinct, offsets_of, pair_keys
 from tastemaker.data.reading.columns import Columns
 from tastemaker.data.reading.options import Reading
 from tastemaker.data.reading.readers import read_purchases
@@ -195,7 +195,7 @@ def _write_histories(folder: Path, rows: int, users: int, products: int) -> int:
     lengths, pairs = np.zeros(users, np.int64), 0
     with (folder / "pairs").open("wb") as out:
         for file in files:
-            keys = np.unique(np.fromfile(file, np.int64))
+            keys = distinct(np.fromfile(file, np.int64))
             owners, found = np.divmod(keys, products)
             lengths += np.bincount(owners, minlength=users)
             found.astype(np.int32).tofile(out)

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.ragged import distinct
 from tastemaker.data.reading.columns import Columns
 from tastemaker.data.reading.files.source import Source, translated
 from tastemaker.data.reading.options import Reading
@@ -189,8 +190,8 @@ def _part(rows: Rows, file: Path, mask: Booleans) -> LogPart:
 
 
 def _of(rows: Rows, noun: Noun, mask: Booleans) -> AnyArray:
-    return np.unique(rows.ids[noun].codes[mask & (rows.bought | rows.other)])
+    return distinct(rows.ids[noun].codes[mask & (rows.bought | rows.other)])
 
 
 def _new(rows: Rows, noun: Noun, train: Booleans, later: Booleans) -> int:
-    return len(np.setdiff1d(_of(rows, noun, later), _of(rows, noun, train)))
+    return len(np.setdiff1d(_of(rows, noun, later), _of(rows, noun, train), assume_unique=True))

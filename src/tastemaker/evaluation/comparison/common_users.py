@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.ragged import pair_keys
+from tastemaker.data.ragged import distinct, pair_keys
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import NoPurchases
 from tastemaker.model.taste_model import TasteModel
@@ -42,6 +42,6 @@ def share_seen(train: Purchases, held_out: Purchases) -> float:
     """Return the share of the distinct (user, product) pairs held out that train holds, too; rows are of the same vocabularies."""
     width = int(max(len(train.products), held_out.product_rows.max(initial=0) + 1))
     known, asked = (
-        np.unique(pair_keys(part.user_rows, part.product_rows, width)) for part in (train, held_out)
+        distinct(pair_keys(part.user_rows, part.product_rows, width)) for part in (train, held_out)
     )
     return float(np.isin(asked, known).mean()) if len(asked) else 0.0

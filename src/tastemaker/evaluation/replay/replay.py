@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.ragged import distinct
 from tastemaker.data.reading.catalogues import Catalogue
 from tastemaker.data.reading.given import AnyHeldOut, later_given
 from tastemaker.data.reading.remedies import told_to_caller
@@ -111,7 +112,7 @@ def report_on(
         lost[inside] = bench.since[questions.products[inside]] > questions.times[inside]
     return ReplayReport(
         purchases=len(questions),
-        users=len(np.unique(questions.users)),
+        users=len(distinct(questions.users)),
         not_findable=int(lost.sum()),
         left_out=questions.left_out,
         candidates=bench.candidates,

@@ -18,7 +18,13 @@ from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.learners.composed import Composed
 from tastemaker.training.learners.learner import Step, Taste
 from tastemaker.training.memory.remember import remember
-from tastemaker.training.memory.spectral import Spectrum, spectral_memory, spectrum_of, tied_vectors
+from tastemaker.training.memory.spectral import (
+    Spectrum,
+    spectral_memory,
+    spectrum_of,
+    tied_vectors,
+    tilt_of,
+)
 from tastemaker.training.progress import Watcher
 from tastemaker.types import Floats
 
@@ -108,11 +114,17 @@ class Projected:
         """Take nothing from an older model: nothing is learned, and the longer log has directions of its own."""
 
     def taste(self) -> Taste:
-        """Return the vectors and the bias as they stand."""
-        return self.composed.taste()
+        """Return the vectors and the bias as they stand; with no table beside them, tilted as the spectral part is."""
+        taste, settings = self.composed.taste(), self.config.memory
+        if settings.spectral_partners:
+            return taste
+        tilt = tilt_of(self.composed.histories, len(self.log.products), settings)
+        return Taste(taste.vectors * tilt, taste.bias, baskets=taste.vectors / tilt)
 
     def finish(self, record: TrainingRecord, pool: ThreadPool) -> TasteModel:
-        """Return the model; its memory holds what the spectral part says beyond the vectors."""
+        """Return the model; its memory holds what the spectral part says beyond the vectors, if anything."""
         products, settings = len(self.log.products), self.config.memory
+        if not settings.spectral_partners:
+            settings = dataclasses.replace(settings, spectral_weight=0.0)
         memory = remember(self.composed.histories, products, settings, pool, spectral=self.table)
-        return self.composed.with_memory(memory, record, pool)
+        return self.composed.with_memory(memory, record, pool, self.taste())

@@ -153,6 +153,8 @@ def added(parts: list[tuple[float, Memory]], products: int) -> Memory | None:
         [pair_keys(owners_of(memory.offsets), memory.products, products) for _, memory in parts]
     )
     weights = np.concatenate([memory.weights * np.float32(weight) for weight, memory in parts])
+    if len(parts) == 1 and np.all(keys[1:] > keys[:-1]):  # nothing to sort, and no pair to add up
+        return Memory(parts[0][1].offsets, parts[0][1].products, weights)
     order = np.argsort(keys, kind="stable")
     keys, weights = keys[order], weights[order]
     first = np.concatenate(([True], keys[1:] != keys[:-1])) if len(keys) else np.zeros(0, bool)

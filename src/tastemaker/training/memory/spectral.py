@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tastemaker.data.purchases import Histories, Purchases
+from tastemaker.data.ragged import distinct
 from tastemaker.kernels.counting.spectral import (
     COLUMNS,
     ROWS_AT_ONCE,
@@ -25,7 +26,13 @@ from tastemaker.kernels.counting.spectral import (
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
-from tastemaker.training.memory.co_occurrence import buyers_of, by_blocks, partners_among, user_shares
+from tastemaker.training.memory.co_occurrence import (
+    buyers_of,
+    by_blocks,
+    no_memory,
+    partners_among,
+    user_shares,
+)
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = [
@@ -36,6 +43,7 @@ __all__ = [
     "spectral_memory",
     "spectrum_of",
     "tied_vectors",
+    "tilt_of",
 ]
 
 SEED = 512
@@ -65,7 +73,7 @@ class Spectrum:
 
 def is_worth_trying(log: Purchases) -> bool:
     """Return whether the histories are long enough for a spectral part to be chosen: it costs time, and little fits in a few."""
-    users = len(np.unique(log.user_rows))
+    users = len(distinct(log.user_rows))
     if len(log.products) < FEWEST_PRODUCTS or len(log) < LONG_HISTORIES * users:
         return False
     return len(log.histories().products) >= LONG_HISTORIES * users  # distinct products
@@ -110,7 +118,7 @@ def spectrum_of(histories: Histories, products: int, settings: MemorySettings, p
         pool.run(turn_back, products)
         basis = _orthonormal(basis, pool)
     basis = _orthonormal(basis, pool)  # once more, since the first leaves rounding of the size of 1e-3
-    tilt = _tilt(histories, products, settings)
+    tilt = tilt_of(histories, products, settings)
     unit = np.float32(products / np.sqrt(shape[1]))
     return Spectrum(basis * (unit / tilt), basis * tilt)
 
@@ -121,11 +129,14 @@ def tied_vectors(
     """Return the D strongest of a spectrum's directions as vectors ``float32[P, D]``, the same in baskets and as products.
 
     v_p · v_r = (W Wᵀ)_pr · P / √K, W the part of V on which X is greatest: without tilt, in the unit of the spectral part. Power
-    iterations on the K · K matrix (X V)ᵀ (X V) find it, in sums of a fixed order. Columns beyond K are 0.
+    iterations on the K · K matrix (X V)ᵀ (X V) find it, in sums of a fixed order. Of K or more, W is V, and columns beyond K are 0.
     """
     products, rank = spectrum.outside.shape
     by_user, by_product = _scales(histories, products, settings)
-    basis = spectrum.outside / _tilt(histories, products, settings)
+    basis = spectrum.outside / tilt_of(histories, products, settings)
+    unit = np.float32(np.sqrt(products / np.sqrt(rank)))
+    if width >= rank:
+        return np.hstack((basis * unit, np.zeros((products, width - rank), np.float32)))
     across = np.empty((len(histories), rank), np.float32)
 
     def multiply(low: int, high: int) -> None:
@@ -135,14 +146,11 @@ def tied_vectors(
     gram = np.empty((rank, rank))
     pool.run(lambda low, high: gram_columns(low, high, across, gram), -(-rank // COLUMNS))
     small = (gram * (rank / max(float(np.trace(gram)), 1e-300))).astype(np.float32)
-    kept = min(width, rank)
-    turn: Floats = np.random.default_rng(SEED).standard_normal((rank, kept), np.float32)
+    turn: Floats = np.random.default_rng(SEED).standard_normal((rank, width), np.float32)
     for _ in range(TURNS):
         turn = _orthonormal(_product(small, turn, pool), pool)
     turn = _orthonormal(turn, pool)
-    vectors = np.zeros((products, width), np.float32)
-    vectors[:, :kept] = _product(basis, turn, pool) * np.float32(np.sqrt(products / np.sqrt(rank)))
-    return vectors
+    return _product(basis, turn, pool) * unit
 
 
 def spectral_memory(
@@ -160,6 +168,8 @@ def spectral_memory(
     ``vectors``, what the spectral part says beyond their dot products, the weights farthest from 0: together they are
     close to the whole. A ``spectrum`` that was made of the same histories is not made again.
     """
+    if not settings.spectral_partners:
+        return no_memory(products)
     spectrum = spectrum or spectrum_of(histories, products, settings, pool)
     inside, outside = spectrum.inside, spectrum.outside
     if vectors is not None:
@@ -185,7 +195,8 @@ def _scales(histories: Histories, products: int, settings: MemorySettings) -> tu
     return by_user, (counts ** -float(settings.spectral_product_power)).astype(np.float32)
 
 
-def _tilt(histories: Histories, products: int, settings: MemorySettings) -> Floats:
+def tilt_of(histories: Histories, products: int, settings: MemorySettings) -> Floats:
+    """Return what a product's place in the spectral part is multiplied by where it is found, ``float32[P, 1]``."""
     counts = _counts(histories, products)
     tilt: Floats = ((counts / counts.mean()) ** float(settings.spectral_tilt)).astype(np.float32)[:, None]
     return tilt

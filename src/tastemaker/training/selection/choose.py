@@ -20,7 +20,7 @@ from tastemaker.training.memory.spectral import is_worth_trying, spectral_memory
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.choose_cosine import choose_cosine
 from tastemaker.training.selection.choose_repeats import LearnedTables, choose_repeats, never_again
-from tastemaker.training.selection.effort import Chosen, quick, search
+from tastemaker.training.selection.effort import Chosen, quick, quick_spectral, search
 from tastemaker.training.selection.in_time import (
     choose_in_time,
     has_more_than_pairs,
@@ -28,7 +28,12 @@ from tastemaker.training.selection.in_time import (
     steady,
     tells_order,
 )
-from tastemaker.training.selection.objective import choose_objective, choose_spectral, with_objective
+from tastemaker.training.selection.objective import (
+    choose_objective,
+    choose_spectral,
+    computed,
+    with_objective,
+)
 from tastemaker.training.selection.validation import (
     MEASURED_AT,
     Validation,
@@ -77,8 +82,7 @@ def choose_settings(
     """
     decay_is_given = config.taste.decay is not None
     if config.effort == "quick":
-        config = quick(log, config)
-        config = config if has_more_than_pairs(log, config) else steady(config)
+        config = _quick(log, config)
     if config.taste.decay is None:
         config = config.changed(decay=decay_for(log))
     if config.chooses_repeats and times_bought(log) is None:
@@ -109,7 +113,7 @@ def choose_settings(
         if config.taste.objective == "softmax":
             config, told, learned = learn(config)
         elif config.taste.objective == "spectral":
-            config, told, learned = choose_spectral(validation, config, seed, pool)
+            config, told, learned = choose_spectral(validation, computed(validation, config, seed), pool)
         elif config.taste.objective == "cosine":
             config, told, learned = choose_cosine(validation, config, seed, pool=pool, watch=watch)
         else:
@@ -123,6 +127,14 @@ def choose_settings(
         why = "since ratings and quantities weigh dated purchases, and the log has no times"
         told = {**told, "weight": {"kept": False, "why": why}}
     return config, told
+
+
+def _quick(log: Purchases, config: Config) -> Config:
+    """Return the settings with less left to choose: with nothing, where vectors may be computed."""
+    if is_worth_trying(log) and with_objective(log, config).taste.objective is None:
+        return quick_spectral(config)
+    config = quick(log, config)
+    return config if has_more_than_pairs(log, config) else steady(config)
 
 
 def _unmeasured(config: Config) -> Config:

@@ -11,10 +11,8 @@ from tastemaker.model.config import DEFAULT, Config
 from tastemaker.training.cosine.learner import Cosine, shares_of
 from tastemaker.training.learners.learner import Taste
 from tastemaker.training.loop import EpochRun, run_epochs
-from tastemaker.training.memory.co_occurrence import no_memory
-from tastemaker.training.memory.spectral import is_worth_trying
+from tastemaker.training.memory.spectral import Spectrum, is_worth_trying
 from tastemaker.training.progress import Watcher
-from tastemaker.training.selection.choose_repeats import LearnedTables
 from tastemaker.training.selection.effort import Chosen
 from tastemaker.training.selection.validation import MEASURED_AT, Validation, ndcg, taste_scores
 
@@ -24,7 +22,7 @@ MEMBERS, NARROWEST, EPOCHS = 4, 32, 12
 """Each member is as wide as the preset's vectors; where dimensions are given, none is narrower than this unless there is one."""
 PURCHASES_A_BATCH, NEGATIVES, RATE, SCALE = 10_000, 4_096, 0.01, 0.05
 """What suits this objective; the preset's own values are for softmax."""
-SPECTRAL_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+SPECTRAL_WEIGHTS = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 BIAS_WEIGHTS = (1.0, 0.8, 0.6, 0.4)
 MODESTY = 0.002
 """Of two weights, the one nearer to the first is taken unless the other ranks better by at least this share."""
@@ -72,20 +70,31 @@ def cosine_bytes(log: Purchases, config: Config) -> int:
 
 
 def choose_cosine(
-    validation: Validation, config: Config, seed: int, *, pool: ThreadPool, watch: Watcher
+    validation: Validation,
+    config: Config,
+    seed: int,
+    spectrum: Spectrum | None = None,
+    *,
+    pool: ThreadPool,
+    watch: Watcher,
 ) -> Chosen:
-    """Return the cosine taste with the best weights of its bias and of the computed directions beside it."""
+    """Return the cosine taste with the best weights of its bias and of the spectral part beside it.
+
+    They are chosen by the whole spectral part, to which the computed directions and the table together are close. A ``spectrum`` of
+    the same histories is not computed again.
+    """
     config = with_cosine(config)
     learner = Cosine.start(validation.log, config, seed)
     epochs = config.taste.epochs or 1
     run_epochs(learner, epochs=epochs, run=EpochRun(pool, watch, stage="choosing, cosine"))
-    taste, nothing = learner.members_taste(), no_memory(len(validation.log.products))
-    given, flat = config.memory.spectral_weight, np.zeros_like(taste.bias)
+    taste, given = learner.members_taste(), config.memory.spectral_weight
+    flat = np.zeros_like(taste.bias)
     cosines = taste_scores(Taste(taste.vectors, flat, baskets=taste.baskets), validation, config, pool)
-    computed, table = np.zeros_like(cosines), nothing
+    computed = np.zeros_like(cosines)
     if given != 0:
-        table = learner.table(pool)
-        computed = taste_scores(Taste(learner.projected.within(pool)[1], flat), validation, config, pool)
+        spectrum = spectrum or learner.projected.within(pool)[0]
+        whole = Taste(spectrum.outside, flat, baskets=spectrum.inside)
+        computed = taste_scores(whole, validation, config, pool)
     scores = np.empty_like(cosines)
     seen: dict[tuple[float, float], float] = {}
 
@@ -94,8 +103,7 @@ def choose_cosine(
             np.multiply(computed, np.float32(spectral), out=scores)
             scores[:] += cosines
             scores[:] += taste.bias * np.float32(bias / (config.taste.bias_weight or 1.0))
-            weights = (spectral, 0.0, 0.0)
-            seen[spectral, bias] = ndcg(validation, config, scores, (table, nothing), weights, pool)
+            seen[spectral, bias] = ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)
         return seen[spectral, bias]
 
     def first(tried: list[tuple[float, float]]) -> tuple[float, float]:
@@ -120,4 +128,4 @@ def choose_cosine(
     }
     width = config.taste.dimensions if spectral or given == 0 else sum(shares_of(config)[:-1])
     settled = config.changed(spectral_weight=spectral, bias_weight=bias, dimensions=width)
-    return settled, told, LearnedTables(taste, (nothing, nothing), table)
+    return settled, told, None

@@ -10,19 +10,37 @@ from tastemaker.model.config import DEFAULT, Config
 from tastemaker.training.memory.spectral import is_worth_trying
 from tastemaker.training.selection.choose_repeats import LearnedTables
 
-__all__ = ["Chosen", "quick", "search", "widest"]
+__all__ = ["Chosen", "quick", "quick_spectral", "search", "widest"]
 
 Chosen = tuple[Config, dict[str, Any], LearnedTables | None]
 """Settings with nothing left to choose, what was measured, and what was learned on the way if that serves again."""
 
 QUICK_PURCHASES, QUICK_EPOCHS = 500_000, 3
 """A quick training learns from about this many purchases, in one to three epochs."""
+QUICK_RANK, QUICK_PASSES, QUICK_WEIGHT = 256, 4, 8.0
+"""Or, where histories are long, computes so many directions in so many passes, of a weight at which the bias hardly matters."""
 FACTORS = (0.5, 2.0)
 """The factors by which a thorough training multiplies each decay."""
 WIDE = 2
 """A wide taste has this many times the members and dimensions, so that each member keeps its width."""
 GAIN = 0.005
 """Another taste must rank better by at least this share, since it is one of several that were tried."""
+
+
+def quick_spectral(config: Config) -> Config:
+    """Return the settings of vectors that are computed, with nothing left to choose: fewer directions, and no table beside them."""
+    memory, own, taste = config.memory, DEFAULT.memory, config.taste
+    few = {
+        "spectral_rank": (memory.spectral_rank, own.spectral_rank, QUICK_RANK),
+        "spectral_passes": (memory.spectral_passes, own.spectral_passes, QUICK_PASSES),
+        "spectral_partners": (memory.spectral_partners, own.spectral_partners, 0),
+        "dimensions": (taste.dimensions, DEFAULT.taste.dimensions, QUICK_RANK),
+    }
+    changes = {name: fewer for name, (given, preset, fewer) in few.items() if given == preset}
+    return config.changed(
+        changes, objective="spectral", members=1, epochs=1, horizon=1, memory_damping=taste.damping,
+        spectral_weight=QUICK_WEIGHT, count_weight=0.0, ridge_weight=0.0, trend_weight=config.trend.weight or 0.0,
+    )  # fmt: skip
 
 
 def quick(log: Purchases, config: Config) -> Config:

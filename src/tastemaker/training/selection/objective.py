@@ -22,10 +22,10 @@ from tastemaker.training.selection.effort import Chosen
 from tastemaker.training.selection.in_time import has_more_than_pairs, tells_order
 from tastemaker.training.selection.validation import MEASURED_AT, Validation, ndcg, taste_scores
 
-__all__ = ["choose_objective", "choose_spectral", "with_objective"]
+__all__ = ["choose_objective", "choose_spectral", "computed", "with_objective"]
 
-PROBE_EPOCHS = 2
-"""A taste learned in so few epochs tells whether learning is worth its time."""
+PROBE_EPOCHS, PROBE_PURCHASES = 2, 500_000
+"""A taste learned in so few epochs tells whether learning is worth its time; of more purchases than these, one epoch does."""
 HOPE = 1.5
 """How much better than such a probe a learned taste may become by all its epochs and the memory."""
 SPECTRAL_WEIGHTS = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
@@ -67,10 +67,12 @@ def choose_objective(
     What is computed costs seconds, so it comes first; a thorough training learns a cosine taste next. Then a softmax taste is
     learned in few epochs, and all of ``learn`` only if this probe leaves hope.
     """
-    best = choose_spectral(validation, config, seed, pool)
+    projected = computed(validation, config, seed)
+    best = choose_spectral(validation, projected, pool)
     told: dict[str, Any] = {"spectral": _value(best)}
     if config.effort == "thorough":
-        cosine = choose_cosine(validation, config, seed, pool=pool, watch=watch)
+        spectrum = projected.within(pool)[0]
+        cosine = choose_cosine(validation, config, seed, spectrum, pool=pool, watch=watch)
         told["cosine"] = _value(cosine)
         best = cosine if _value(cosine) > _value(best) else best
     softmax = config.changed(objective="softmax")
@@ -82,40 +84,56 @@ def choose_objective(
     return best[0], best[1] | {"objective": told}, best[2]
 
 
-def choose_spectral(validation: Validation, config: Config, seed: int, pool: ThreadPool) -> Chosen:
-    """Return the computed taste with the best weights of it and of the trend beside the bias."""
+def computed(validation: Validation, config: Config, seed: int) -> Projected:
+    """Return what computes vectors from the log of a validation, their weights still open."""
     memory = config.memory
     config = config.changed(
         objective="spectral", members=1, epochs=1, horizon=1, memory_damping=config.taste.damping,
         count_weight=memory.count_weight or 0.0, ridge_weight=memory.ridge_weight or 0.0,
     )  # fmt: skip
-    learner = Projected.start(validation.log, config, seed)
-    vectors, table = learner.within(pool)[1], learner.table(pool)
-    bias, nothing = learner.taste().bias, no_memory(len(validation.log.products))
-    whole = taste_scores(Taste(vectors, np.zeros_like(bias)), validation, config, pool)
+    return Projected.start(validation.log, config, seed)
+
+
+def choose_spectral(validation: Validation, learner: Projected, pool: ThreadPool) -> Chosen:
+    """Return the computed taste with the best weights of it and of the trend beside the bias.
+
+    They are chosen by the whole spectral part, to which vectors and table together are close: the scores of the users judged cost
+    one product, and a table as much as that of the model.
+    """
+    config = learner.config
+    vectors, bias, nothing = (
+        learner.within(pool)[1],
+        learner.taste().bias,
+        no_memory(len(learner.taste().bias)),
+    )
+    spectrum = learner.within(pool)[0]
+    flat = Taste(spectrum.outside, np.zeros_like(bias), baskets=spectrum.inside)
+    whole = taste_scores(flat, validation, config, pool)
     scores, seen = np.empty_like(whole), dict[tuple[float, float], float]()
 
     def worth(weight: float, trend: float) -> float:
         """Divided by the weight, all scores rank alike."""
         if (weight, trend) not in seen:
             np.add(whole, bias / np.float32(weight), out=scores)
-            beside = (1.0, 0.0, trend / weight)
-            seen[weight, trend] = ndcg(validation, config, scores, (table, nothing), beside, pool)
+            beside = (0.0, 0.0, trend / weight)
+            seen[weight, trend] = ndcg(validation, config, scores, None, beside, pool)
         return seen[weight, trend]
 
     def first(tried: list[tuple[float, float]]) -> tuple[float, float]:
         enough = max(worth(*weights) for weights in tried) * (1 - MODESTY)
         return next(weights for weights in tried if worth(*weights) >= enough)
 
-    given = memory.spectral_weight
+    given = config.memory.spectral_weight
     weights = SPECTRAL_WEIGHTS if not given else (given,)
     timed = config.trend.weight is None and validation.log.times is not None
     trends = TRENDS if timed else (config.trend.weight or 0.0,)
     weight, trend = first([(weight, trends[0]) for weight in weights])
     weight, trend = first([(weight, each) for each in trends])
     weight, trend = first([(each, trend) for each in weights])
-    np.add(whole, bias / np.float32(weight), out=scores)
-    alone = ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)
+    taste = Taste(vectors * np.float32(weight**0.5), bias)
+    alone = ndcg(
+        validation, config, taste_scores(taste, validation, config, pool), None, (0.0, 0.0, 0.0), pool
+    )
     told = {
         "held_out": validation.description,
         "users": len(validation.users),
@@ -124,8 +142,8 @@ def choose_spectral(validation: Validation, config: Config, seed: int, pool: Thr
         "taste": alone,
         "with_memory": worth(weight, trend),
     }
-    taste = Taste(vectors * np.float32(weight**0.5), bias)
     settled = config.changed(spectral_weight=weight, trend_weight=trend)
+    table = learner.table(pool) if validation.by_time else None  # which choosing repeats goes on from
     return settled, told, LearnedTables(taste, (nothing, nothing), table)
 
 
@@ -135,8 +153,9 @@ def _value(chosen: tuple[Config, Mapping[str, Any], object]) -> float:
 
 def _probe(validation: Validation, config: Config, seed: int, pool: ThreadPool, watch: Watcher) -> float:
     """Return the ndcg of a taste learned in a few epochs."""
-    config = config.changed(epochs=PROBE_EPOCHS, horizon=PROBE_EPOCHS)
+    epochs = PROBE_EPOCHS if len(validation.log) <= PROBE_PURCHASES else 1
+    config = config.changed(epochs=epochs, horizon=epochs)
     learner = kind_of(config).start(validation.log, config, seed)
-    run_epochs(learner, epochs=PROBE_EPOCHS, run=EpochRun(pool, watch, stage="choosing, probe"))
+    run_epochs(learner, epochs=epochs, run=EpochRun(pool, watch, stage="choosing, probe"))
     scores = taste_scores(learner.taste(), validation, config, pool)
     return ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)

@@ -9,7 +9,7 @@ import polars as pl
 
 from tastemaker.data.past import Past, past_of
 from tastemaker.data.purchases import Histories, Purchases
-from tastemaker.data.ragged import offsets_of
+from tastemaker.data.ragged import distinct, offsets_of
 from tastemaker.data.splits import Split, hold_out_last, hold_out_random, hold_out_time
 from tastemaker.errors import DataError
 from tastemaker.model.beside.known import bought_by
@@ -83,7 +83,7 @@ def trial_of(log: Purchases, seed: int, *, live: bool) -> Trial | None:
     """
     rng = np.random.default_rng([seed, 5])
     parts = _by_time(log)
-    if parts is not None and len(np.unique(_known(parts))) >= FEWEST_USERS:
+    if parts is not None and len(distinct(_known(parts))) >= FEWEST_USERS:
         trial = _live(log, parts, rng) if live else _frozen(parts, rng)
         whole = len(parts.held_out) <= MOST_EVENTS or not live
         return None if trial is None else replace(trial, by_time=whole)
@@ -194,7 +194,7 @@ def _frozen(parts: Split, rng: np.random.Generator) -> Trial | None:
     users = later.owners()
     wanted = bought[later.products] & (np.diff(histories.offsets) > 0)[users]
     wanted &= ~np.isin(later.keys(products), histories.keys(products))
-    judged = np.unique(users[wanted])
+    judged = distinct(users[wanted])
     if not len(judged):
         return None
     if len(judged) > _most(products):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tastemaker.data.purchases import Histories, Purchases
-from tastemaker.data.ragged import gather_lists, offsets_of, places_in
+from tastemaker.data.ragged import distinct, gather_lists, offsets_of, places_in
 from tastemaker.data.splits import Split, hold_out_random, hold_out_time
 from tastemaker.errors import DataError
 from tastemaker.kernels.ranking.baskets import compose_baskets
@@ -128,7 +128,7 @@ def _validation(
     wanted = bought[later.products] & (np.diff(histories.offsets) > 0)[users]
     if not repeats:
         wanted &= ~np.isin(later.keys(products), histories.keys(products))
-    judged = np.unique(users[wanted])
+    judged = distinct(users[wanted])
     most = max(FEWEST_USERS, min(MOST_USERS, MOST_SCORES // max(products, 1)))
     if len(judged) > most:
         judged = np.sort(rng.choice(judged, most, replace=False))
