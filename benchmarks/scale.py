@@ -5,7 +5,8 @@ users and 10,000 products, and with ``--largest 10`` or ``100`` ten and a hundre
 by ``tastemaker train`` in a fresh process, compiled before; then all users get lists of ten by ``recommend --workers local:2``.
 ``--catalogues`` keeps 1 million purchases of 100,000 users and lets the catalogue grow alone, from 10,000 to 1,000,000 products:
 what of the cost is the catalogue's. ``--serve`` saves a model of 10 million users and a million products, untrained, and starts a
-server. 10 million purchases take about ten minutes; 100 million need 16 GiB of memory, 4 GB of disk and two hours.
+server, beside one of a thousand users, whose memory is that of the software; with ``--largest 0`` nothing is learned. 10 million
+purchases take about ten minutes; 100 million need 16 GiB of memory, 4 GB of disk and two hours.
 """
 
 from __future__ import annotations
@@ -39,15 +40,17 @@ def main() -> None:
     parser.add_argument("--serve", action="store_true", help="start a server of 10 million users, too")
     parser.add_argument("--folder", type=Path, help="where temporary files may stand")
     options = parser.parse_args()
-    if options.largest not in (1, 10, 100):
-        missing("--largest is 1, 10 or 100 million purchases.")
+    if options.largest not in (0, 1, 10, 100):
+        missing("--largest is 0, 1, 10 or 100 million purchases.")
     environment = thread_environment(options.threads)
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folder = Path(temporary)
-        learned(folder, (1_000, 100, 10_000), environment, options.threads)  # compiles the kernels
         sizes = [size for size in (1, 10, 100) if size <= options.largest]
         shops = [(100_000 * size, 10_000 * size, MILLION * size) for size in sizes]
-        tell("The shop grows", [learned(folder, shop, environment, options.threads) for shop in shops])
+        if sizes or options.catalogues:
+            learned(folder, (1_000, 100, 10_000), environment, options.threads)  # compiles the kernels
+        if sizes:
+            tell("The shop grows", [learned(folder, shop, environment, options.threads) for shop in shops])
         if options.catalogues:
             shops = [(100_000, products, MILLION) for products in (10_000, 100_000, MILLION)]
             tell(
@@ -145,7 +148,7 @@ import sys, numpy as np, polars as pl, tastemaker as tm
 from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.model.record import TrainingRecord
-users, products, dimensions, each = 10_000_000, 1_000_000, 64, 5
+users, products, dimensions, each = int(sys.argv[2]), int(sys.argv[3]), 64, 5
 rng = np.random.default_rng(0)
 vectors = rng.standard_normal((products, dimensions), dtype=np.float32)
 steps = rng.integers(1, products // each, (users, each), dtype=np.int32)  # ascending, none twice
@@ -158,48 +161,78 @@ model = tm.TasteModel(
     memory=None, record=TrainingRecord(tm.preset("default").changed({"dimensions": dimensions}), 0, "0" * 64, len(bought), (), {}),
 )
 tm.save(model, sys.argv[1])
-print(vectors.nbytes)
 """
 
 
+ASKED = 200
+"""Users who get a list before memory is measured"""
+
+
 def served(folder: Path, environment: dict[str, str]) -> None:
-    """Start a server of 10 million users and a million products; print what start and memory are."""
-    models = folder / "models"
-    (models / "recommender").mkdir(parents=True)
-    made = subprocess.run(
-        [sys.executable, "-c", SAVE, str(models / "recommender" / "1")], capture_output=True, text=True
-    )
-    if made.returncode:
-        raise SystemExit(made.stderr)
-    vectors, rows = int(made.stdout), []
-    for start in ("first", "again"):
-        began = time.perf_counter()
-        command = ["-m", "tastemaker", "serve", str(models), "--port", "8877", "--workers", "2"]
-        server = subprocess.Popen([sys.executable, *command], stderr=subprocess.DEVNULL, env=environment)
-        try:
-            while not ready("http://127.0.0.1:8877/readyz"):
-                if server.poll() is not None or time.perf_counter() - began > 300:
-                    raise SystemExit("the server did not start.")
-                time.sleep(0.05)
-            seconds = time.perf_counter() - began
-            asked = time.perf_counter()
-            with urllib.request.urlopen(
-                "http://127.0.0.1:8877/api/v1/recommendations/users/7654321"
-            ) as answer:
-                answer.read()
-            asked = time.perf_counter() - asked
-            held = proportional_memory(server.pid)
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(60)
+    """Start servers of a thousand and of 10 million users; print what start and memory are."""
+    rows, software = [], 0
+    few, many = (1_000, 5_000), (10 * MILLION, MILLION)
+    for number, (users, products) in enumerate((few, few, many, many)):
+        models = folder / f"models-{users}"
+        if not models.exists():
+            (models / "recommender").mkdir(parents=True)
+            target = str(models / "recommender" / "1")
+            made = subprocess.run(
+                [sys.executable, "-c", SAVE, target, str(users), str(products)], stdout=subprocess.DEVNULL
+            )
+            if made.returncode:
+                raise SystemExit("the model could not be saved.")
+        seconds, first, held, mapped = serving(models, users, environment)
+        if not number:
+            continue  # that server compiled the kernels
+        software = software or held
+        vectors = 4 * 64 * products
+        told = "" if users == 1_000 else f"{(held - software) / vectors:.2f}"
+        parts = ", ".join(f"{name} {size / MIB:,.0f}" for name, size in mapped.items() if size > 5 * MIB)
         rows.append(
-            [start, f"{seconds:.1f}", f"{held / MIB:,.0f}", f"{held / vectors:.2f}", f"{1000 * asked:.0f}"]
+            [f"{users:,}", f"{seconds:.1f}", f"{1000 * first:.0f}", f"{held / MIB:,.0f}", told, parts]
         )
-    names = ["start", "ready after, s", "memory of all processes, MiB", "times the vectors", "first list, ms"]
-    print(
-        f"\nServing 10,000,000 users and 1,000,000 products, two workers:\n\n{markdown(names, rows)}",
-        flush=True,
+    names = ["users", "ready after, s", "first list, ms", "memory of all processes, MiB"]
+    more = ["beyond the first row, times the vectors", "of which files, MiB"]
+    print(f"\nServing, two workers, after {ASKED} lists:\n\n{markdown([*names, *more], rows)}", flush=True)
+
+
+def serving(
+    models: Path, users: int, environment: dict[str, str]
+) -> tuple[float, float, int, dict[str, int]]:
+    """Return the seconds until a server was ready and of its first list, its memory in bytes, and that of each array it maps."""
+    began = time.perf_counter()
+    command = ["-m", "tastemaker", "serve", str(models), "--port", "8877", "--workers", "2"]
+    server = subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
     )
+    try:
+        while not ready("http://127.0.0.1:8877/readyz"):
+            if server.poll() is not None or time.perf_counter() - began > 300:
+                raise SystemExit("the server did not start.")
+            time.sleep(0.05)
+        seconds, asked = time.perf_counter() - began, []
+        for number in range(ASKED):
+            start = time.perf_counter()
+            user = number * 7_654_321 % users
+            address = f"http://127.0.0.1:8877/api/v1/recommendations/users/{user}"
+            with urllib.request.urlopen(address) as answer:
+                answer.read()
+            asked.append(time.perf_counter() - start)
+        while any("neighbour_table" in told_of(one, "cmdline") for one in children(server.pid)):
+            time.sleep(0.1)  # a process that ends when it has written the neighbours of all products
+        return seconds, asked[0], *proportional_memory(server.pid)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(60)
+
+
+def told_of(process: int, what: str) -> str:
+    """Return what the system tells of a process; nothing where it has ended."""
+    try:
+        return Path("/proc", str(process), what).read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def ready(address: str) -> bool:
@@ -210,14 +243,22 @@ def ready(address: str) -> bool:
         return False
 
 
-def proportional_memory(process: int) -> int:
-    """Return the memory of a process and its children, what they share counted once, and files that are mapped counted, too."""
-    total = 0
+def proportional_memory(process: int) -> tuple[int, dict[str, int]]:
+    """Return the memory of a process and its children, files that are mapped counted, and that of each mapped array.
+
+    What processes share is counted once.
+    """
+    total, arrays, name = 0, dict[str, int](), ""
     for one in [process, *children(process)]:
-        for line in Path("/proc", str(one), "smaps_rollup").read_text().splitlines():
+        for line in told_of(one, "smaps").splitlines():
             if line.startswith("Pss:"):
-                total += 1024 * int(line.split()[1])
-    return total
+                size = 1024 * int(line.split()[1])
+                total += size
+                if name.endswith(".npy"):
+                    arrays[name[:-4]] = arrays.get(name[:-4], 0) + size
+            elif not line.split()[0].endswith(":"):  # the first line of a mapping
+                name = line.rsplit("/", 1)[-1]
+    return total, arrays
 
 
 def children(process: int) -> list[int]:

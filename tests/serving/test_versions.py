@@ -234,6 +234,70 @@ def test_narrow_copies_are_shared_like_the_panels(tmp_path):
     assert shared(pack, tmp_path, "version").narrow is None
 
 
+def test_many_whole_numbers_as_ids_are_one_file_that_workers_map_and_answer_as_before(
+    models, tmp_path, monkeypatch
+):
+    from tastemaker.serving.models import shared_pages
+
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    before = Registry(models)
+    before.look()
+    monkeypatch.setattr(shared_pages, "FEWEST_IDS", PRODUCTS)
+    monkeypatch.setattr(shared_pages, "IDS_AT_ONCE", 7)
+    workers = [Registry(models, scratch=scratch) for _ in range(2)]
+    marks = []
+    for worker in workers:
+        worker.look()
+        marks += [path.stat().st_ino for path in scratch.glob("*.products/ids.npy")]
+    assert len(marks) == 2
+    assert marks[0] == marks[1]
+    assert not list(scratch.glob("*.users"))  # text
+    as_read = before.get("recommender").model
+    for worker in workers:
+        loaded = worker.get("recommender")
+        ids = loaded.model.products.ids
+        mapped = ids.to_numpy(allow_copy=False)
+        assert any(
+            low <= mapped.__array_interface__["data"][0] < high for low, high in mapped_ranges("ids.npy")
+        )
+        assert ids.equals(as_read.products.ids)
+        assert ids.dtype == as_read.products.ids.dtype
+        assert loaded.product_ids.row(product_id(5)) == 5
+        assert loaded.product_ids.row(product_id(5) + 1) is None
+        assert loaded.model.users.ids.equals(as_read.users.ids)
+    shared_pages.forget(scratch, workers[0].get("recommender").key)
+    assert not list(scratch.glob("*.products"))
+
+
+def mapped_ranges(name: str) -> list[tuple[int, int]]:
+    """Return where files of this name are mapped in this process."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return [
+        tuple(int(end, 16) for end in line.split()[0].split("-")) for line in lines if line.endswith(name)
+    ]
+
+
+def test_ids_are_read_by_each_worker_where_the_disk_is_full_and_one_that_is_missing_is_damage(
+    models, tmp_path, monkeypatch
+):
+    from tastemaker.errors import DamagedModel
+    from tastemaker.serving.models import shared_pages
+
+    monkeypatch.setattr(shared_pages, "FEWEST_IDS", 3)
+    file = tmp_path / "products.arrow"
+    pl.DataFrame({"id": [7, None, 9]}).write_ipc(file)
+    with pytest.raises(DamagedModel, match="an id that is missing"):
+        shared_pages.shared_ids(file, scratch=tmp_path, key="a")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shared_pages, "_write_ids", full)
+    pl.DataFrame({"id": [7, 8, 9]}).write_ipc(file)
+    assert shared_pages.shared_ids(file, scratch=tmp_path, key="a").to_list() == [7, 8, 9]
+
+
 # Labels
 
 

@@ -40,6 +40,8 @@ __all__ = [
     "check_file",
     "check_target",
     "load",
+    "load_with",
+    "read_ids",
     "read_manifest",
     "save",
     "seal",
@@ -125,14 +127,24 @@ def load(folder: str | Path, *, verify: bool = True) -> TasteModel:
     looks at every value that a kernel trusts: offsets, rows, and that numbers are finite. Raises `DamagedModel`, `NewerFormat`,
     `ModelFolderProblem`.
     """
+    return load_with(read_ids, folder, verify=verify)
+
+
+def load_with(ids: Callable[[Path], pl.Series], folder: str | Path, *, verify: bool) -> TasteModel:
+    """Read a model as `load` does, its ids by a function of their file, which is `read_ids` or gives the same."""
     path = Path(folder)
     manifest = read_manifest(path)
     try:
         arrays = _arrays(path, manifest, verify)
-        vocabularies = {noun: _vocabulary(path, manifest, noun, verify) for noun in NOUNS}
+        vocabularies = {noun: _vocabulary(path, manifest, noun, verify, ids) for noun in NOUNS}
         return _model(manifest, arrays, vocabularies)
     except (KeyError, TypeError, ValueError, AttributeError, OSError, SettingProblem) as error:
         raise DamagedModel(f"{path} cannot be read as a model ({error}); train the model again.") from error
+
+
+def read_ids(file: Path) -> pl.Series:
+    """Return the ids in a file of a model's folder, ``String`` or integers."""
+    return pl.read_ipc(file).get_column("id")
 
 
 def _parts(model: TasteModel) -> dict[str, Callable[[Path], object]]:
@@ -241,12 +253,14 @@ def _arrays(path: Path, manifest: dict[str, Any], verify: bool) -> dict[str, Any
     return arrays
 
 
-def _vocabulary(path: Path, manifest: dict[str, Any], noun: Noun, verify: bool) -> Vocabulary:
+def _vocabulary(
+    path: Path, manifest: dict[str, Any], noun: Noun, verify: bool, read: Callable[[Path], pl.Series]
+) -> Vocabulary:
     """Return the ids of a folder: as many as the manifest counts, text or whole numbers, none of them twice or missing."""
     file, facts = path / f"{noun}s.arrow", manifest["ids"][noun]
     check_file(file, manifest["files"][file.name], verify)
     try:
-        ids = pl.read_ipc(file).get_column("id")
+        ids = read(file)
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DamagedModel(f"{file} holds no ids; train the model again.") from error
     count = manifest["counts"][f"{noun}s"]

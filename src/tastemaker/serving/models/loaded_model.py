@@ -6,7 +6,7 @@ import hashlib
 import logging
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +17,7 @@ import polars as pl
 from tastemaker.data.purchases import Histories
 from tastemaker.data.reading.product_table import ProductTable, empty_table, read_product_table
 from tastemaker.errors import DamagedModel, TastemakerError
-from tastemaker.model.folder import load, read_manifest
+from tastemaker.model.folder import load_with, read_manifest
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.index.approximate import AnyCandidates, Approximate
 from tastemaker.ranking.index.index_folder import index_folder, load_index
@@ -30,7 +30,7 @@ from tastemaker.ranking.top_k import Candidates, top_k
 from tastemaker.serving.models.id_lookup import IdLookup
 from tastemaker.serving.models.neighbour_table import NeighbourTable
 from tastemaker.serving.models.private_copy import private_copy, version_key
-from tastemaker.serving.models.shared_pages import shared
+from tastemaker.serving.models.shared_pages import shared, shared_ids
 from tastemaker.types import AnyArray, Counts, Floats, Rows
 
 __all__ = ["LoadedModel", "load_version"]
@@ -164,7 +164,8 @@ def load_version(
     if scratch is not None:
         source, verified = private_copy(folder, scratch)
     manifest = read_manifest(source)
-    model = load(source, verify=not verified)
+    ids = partial(shared_ids, scratch=scratch, key=version_key(manifest))
+    model = load_with(ids, source, verify=not verified)
     products = model.products
     table = empty_table(products) if catalogue is None else read_product_table(catalogue, products)
     added = ""

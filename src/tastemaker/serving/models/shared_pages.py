@@ -1,22 +1,31 @@
-"""Packed candidates in a file that all workers of a server map, so that they exist once in memory."""
+"""Packed candidates and ids in files that all workers of a server map, so that they exist once in memory."""
 
 from __future__ import annotations
 
 import fcntl
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
+from tastemaker.errors import DamagedModel
+from tastemaker.model.folder import read_ids
 from tastemaker.ranking.top_k import Candidates, Narrow
 from tastemaker.storage import writing_folder
 from tastemaker.types import AnyArray, Floats
 
-__all__ = ["forget", "shared"]
+__all__ = ["forget", "shared", "shared_ids"]
 
 log = logging.getLogger("tastemaker.shared")
+
+FEWEST_IDS = 100_000
+"""Fewer ids are kept by each process."""
+
+IDS_AT_ONCE = 1 << 18
 
 
 def shared(
@@ -37,6 +46,27 @@ def shared(
         return pack()
 
 
+def shared_ids(file: Path, *, scratch: Path | None, key: str) -> pl.Series:
+    """Return the ids in a file of a model's folder; many whole numbers lie in a file that all processes map.
+
+    Text is kept by each process, since Polars copies it from whatever it is mapped from.
+    """
+    if scratch is None or pl.read_ipc_schema(file)["id"] == pl.String:
+        return read_ids(file)
+    count = pl.scan_ipc(file).select(pl.len()).collect().item()
+    if count < FEWEST_IDS:
+        return read_ids(file)
+    path = scratch / f"{key}.{file.stem}"
+    try:
+        with _alone(scratch, key):
+            if not path.is_dir():
+                _write_ids(file, count, path)
+        return pl.Series("id", _array(path, "ids"))
+    except OSError as error:
+        log.warning("cannot share ids in %s: %s", scratch, error)
+        return read_ids(file)
+
+
 def forget(scratch: Path, key: str) -> None:
     """Remove what was kept under a key; a process that has mapped it keeps it."""
     for path in scratch.iterdir():
@@ -49,8 +79,7 @@ def forget(scratch: Path, key: str) -> None:
 
 def _mapped(pack: Callable[[], Candidates], scratch: Path, key: str, vectors: Floats | None) -> Candidates:
     path = scratch / f"{key}.packed"
-    with (scratch / f"{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone(scratch, key):
         if not path.is_dir():
             _write(pack(), path)
     count, dimensions, most, longest = np.load(path / "shape.npy").tolist()
@@ -60,6 +89,27 @@ def _mapped(pack: Callable[[], Candidates], scratch: Path, key: str, vectors: Fl
         rows = np.ascontiguousarray(vectors)
         narrow = Narrow(rows, _array(path, "codes"), _array(path, "facts"), most, longest)
     return Candidates(panels, bias, count, dimensions, narrow)
+
+
+def _write_ids(file: Path, count: int, path: Path) -> None:
+    """Write whole numbers as an array, some at a time: what Polars once held it gives back late."""
+    table, dtype = pl.scan_ipc(file), pl.read_ipc_schema(file)["id"]
+    none = pl.Series("id", [], dtype=dtype).to_numpy()
+    with writing_folder(path, durable=False) as temporary:
+        ids = np.lib.format.open_memmap(temporary / "ids.npy", "w+", none.dtype, (count,))
+        for low in range(0, count, IDS_AT_ONCE):
+            part = table.slice(low, IDS_AT_ONCE).collect().get_column("id")
+            if part.null_count():
+                raise DamagedModel(f"{file} holds an id that is missing; train the model again.")
+            ids[low : low + IDS_AT_ONCE] = part.to_numpy()
+
+
+@contextmanager
+def _alone(scratch: Path, key: str) -> Iterator[None]:
+    """Keep out other processes that make the same files."""
+    with (scratch / f"{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _array(path: Path, name: str) -> AnyArray:
