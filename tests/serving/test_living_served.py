@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -19,6 +20,8 @@ from tastemaker.ranking.live.living import LivingAnswers
 from tastemaker.serving.answering import live_shop
 from tastemaker.serving.answering.event_store import Event, Events, read_events
 from tastemaker.serving.front.api_keys import new_key
+from tastemaker.serving.measuring.asked_again import asked_again
+from tastemaker.serving.measuring.served_lists import read_served
 
 LIVING = SETTLED | {
     "live.rate": 0.7, "live.half_life": 20.0, "live.fold_in": 2.0, "live.dial": 0.3, "live.young": 5.0,
@@ -191,6 +194,31 @@ def test_an_event_dated_far_ahead_moves_nothing_for_others(shop, settings):
         assert listed(client, "u1") == before
         listed(client, "u1", at=253_402_300_000)  # a question far ahead leaves no trace either
         assert listed(client, "u1") == before
+
+
+def test_lists_that_explored_are_asked_again_as_they_were_asked_whatever_was_bought_since(shop, settings):
+    _, later, models = shop
+    options, headers = settings
+    rows = later.sort("time").to_dicts()
+    middle = rows[len(rows) // 2]["time"]
+    before, since = ([row for row in rows if (row["time"] < middle) is which] for which in (True, False))
+    with client_of(models, explore=0.5, **options) as client:
+        client.headers.update(headers)
+        post(client, before)
+        knows = {"u2": {"viewed": ["sport-03"]}, "u3": {"context": {"occasion": "wedding"}}}
+        for user in [f"u{number}" for number in range(20)]:
+            listed(client, user, k=5, **knows.get(user, {}))
+        for start in range(0, len(since), 100):
+            post(client, since[start : start + 100])
+    with sqlite3.connect(options["events"]) as file:
+        file.execute("UPDATE lists SET time = ?", (round(middle.timestamp() * 1e6),))
+    served = list(read_served(options["events"]))
+    assert len(served) == 20
+    with asked_again(models / "shop" / "1", options["events"]) as asked:
+        again = asked.lists(served)
+        assert again == [list(one.ranking[:5]) for one in served]
+        late = asked.lists([replace(one, time=4 * 10**15) for one in served])
+    assert late != again
 
 
 def test_a_file_of_purchases_alone_takes_kinds_once_it_is_opened(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,6 +16,7 @@ from tastemaker.ranking.visitors import Visitor, Visitors
 from tastemaker.serving.answering.active_rules import RulesInForce
 from tastemaker.serving.answering.event_store import Event, Events
 from tastemaker.serving.answering.hidden import Hidden
+from tastemaker.serving.answering.live_shop import AHEAD
 from tastemaker.serving.answering.state import ApiState
 from tastemaker.serving.answering.visitors import visitor_of
 from tastemaker.serving.measuring.served_lists import ServedList
@@ -53,7 +55,7 @@ class Asked:
         shop = self._state.shop(self.loaded)
         while shop is not None and self._past.more:
             shop.look()
-        standing = await self._state.standing(self.loaded, served[0].time)
+        standing = await self._state.standing(self.loaded, None)
         visitors = [await self._visitor(one) for one in served]
         book = self._state.rules.book(self.loaded, at=served[0].time)
         lists = rank_visitors(
@@ -73,9 +75,7 @@ class Asked:
         self._past.until = one.time
         known = one.asked
         facts = Facts(known.get("context", {}), known.get("attributes", {}), known.get("viewed", []))
-        return await visitor_of(
-            self._state, self.loaded, one.user, known.get("basket", ()), facts, at=one.time
-        )
+        return await visitor_of(self._state, self.loaded, one.user, known.get("basket", ()), facts)
 
 
 class _Past(Events):
@@ -93,10 +93,13 @@ class _Past(Events):
         }
 
     def after(self, number: int, *, most: int) -> list[tuple[int, Event]]:
-        """Return the events after a number, up to the first that had not happened."""
+        """Return the events after a number, up to the first that had not happened; those dated far ahead move nothing anyway."""
         found = super().after(number, most=most)
         self.more = len(found) == most
-        late = next((place for place, (_, event) in enumerate(found) if event.time >= self.until), None)
+        ahead = time.time_ns() // 1000 + AHEAD
+        late = next(
+            (place for place, (_, event) in enumerate(found) if self.until <= event.time <= ahead), None
+        )
         self.more &= late is None
         return found if late is None else found[:late]
 
