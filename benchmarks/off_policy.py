@@ -2,7 +2,8 @@
 
 The truth is known: each visitor clicks a product at a place with a chance of their own, and the candidate's lists have a sum of
 such chances. Each row is many logs of visitors who see what a server with ``--explore`` shows; for each log both estimates are
-made as `tastemaker compare --off-policy` makes them. Told are the bias, how often the interval holds the truth, and its width.
+made as `tastemaker compare --off-policy` makes them, and the difference from what was shown, by which its verdict goes. Told are
+the bias, how often the interval holds the truth, and its width; bias and width as shares of what the candidate earns.
 The exit code is 1 where an interval of 95 % that should hold it does in fewer than 93 % of the logs.
 """
 
@@ -73,6 +74,8 @@ class Shop:
     """``float64[V, K]``, the chance with which the log shows the candidate's product at its place"""
     truth: float
     """What the candidate's lists earn"""
+    shown: float
+    """What the lists earn that are shown, exploring included"""
 
 
 def shop_of(rng: np.random.Generator, case: Case, visitors: int) -> Shop:
@@ -88,7 +91,9 @@ def shop_of(rng: np.random.Generator, case: Case, visitors: int) -> Shop:
     candidate = np.where(strange, full[:, places : places + SHOWN], ranking[rows, place])
     known = np.where(strange, 0.0, chances(SHOWN, places, rate=case.rate)[place, np.arange(SHOWN)])
     truth = float((taste[rows, candidate] * LOOK).sum(axis=1).mean())
-    return Shop(ranking, taste[rows, ranking], candidate, known, truth)
+    own = taste[rows, ranking]
+    shown = float((own @ chances(SHOWN, places, rate=case.rate) * LOOK).sum(axis=1).mean())
+    return Shop(ranking, own, candidate, known, truth, shown)
 
 
 def log_of(
@@ -130,11 +135,11 @@ class Tally:
         self.low.append(float("nan") if found.low is None else found.low)
         self.high.append(float("nan") if found.high is None else found.high)
 
-    def said(self, truth: float) -> tuple[float, float, float, float]:
-        """Return the relative bias, its error, the coverage, and the width relative to the truth."""
+    def said(self, truth: float, *, whole: float) -> tuple[float, float, float, float]:
+        """Return the bias as a share of what the candidate earns, its error, the coverage, and the width as such a share."""
         means, low, high = map(np.array, (self.means, self.low, self.high))
         given = ~np.isnan(low)
-        bias = means / truth - 1
+        bias = (means - truth) / whole
         if given.mean() < 0.5:
             low, high, given = low + np.nan, high + np.nan, ~given
         held = ((low <= truth) & (truth <= high))[given].mean() if np.isfinite(low[given]).any() else np.nan
@@ -142,7 +147,7 @@ class Tally:
             float(bias.mean()),
             float(bias.std() / np.sqrt(len(bias))),
             float(held),
-            float((high - low)[given].mean() / truth),
+            float((high - low)[given].mean() / whole),
         )
 
 
@@ -153,7 +158,7 @@ def main(options: argparse.Namespace) -> int:
     )
     print("| --- | --: | --: | --: | --- | --: | --: | --: |")
     for case in CASES:
-        tallies = {name: Tally([], [], []) for name in ("inverse propensity", "doubly robust")}
+        tallies = {name: Tally([], [], []) for name in ("inverse propensity", "doubly robust", "… − shown")}
         effective, never = [], []
         rng = np.random.default_rng(options.seed)
         shop = shop_of(rng, case, SHOP)
@@ -163,11 +168,14 @@ def main(options: argparse.Namespace) -> int:
             effective.append(found.effective)
             never.append(found.never)
             events = seen(logged, clicked).events * found.effective / found.visitors
-            for name, how in zip(tallies, (inverse_propensity, doubly_robust), strict=True):
-                estimated = how(logged, clicked, asked, clip=case.clip)
-                tallies[name].add(estimated, effective=found.effective, events=events)
+            weighed = inverse_propensity(logged, clicked, asked, clip=case.clip)
+            robust = doubly_robust(logged, clicked, asked, clip=case.clip)
+            above = robust - seen(logged, clicked)
+            for tally, sums in zip(tallies.values(), (weighed, robust, above), strict=True):
+                tally.add(sums, effective=found.effective, events=events)
         for name, tally in tallies.items():
-            bias, error, held, width = tally.said(shop.truth)
+            truth = shop.truth - shop.shown if name == "… − shown" else shop.truth
+            bias, error, held, width = tally.said(truth, whole=shop.truth)
             good &= not case.fair or not held < LEAST
             told = "no interval | |" if np.isnan(held) else f"{held:.1%} | {width:.1%} |"
             print(

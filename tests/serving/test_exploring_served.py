@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sqlite3
 import time
 
 import numpy as np
 import pytest
 from api_worlds import api_world, catalogue
-from serving_worlds import client_of, make_model, product_id
+from serving_worlds import client_of, make_model, product_id, serving
 
 from tastemaker.errors import EventsProblem, SettingProblem
 from tastemaker.model.folder import save
@@ -272,6 +273,33 @@ def test_lists_beyond_what_may_wait_are_counted(tmp_path, monkeypatch):
             log.note(example(number))
         log.close()
     assert sum(lost) == 3
+
+
+def test_what_was_logged_outlives_a_kill_and_another_server_shows_the_same_lists(world, tmp_path):
+    file = tmp_path / "events.db"
+    options = (
+        "--keys",
+        world.settings.keys,
+        "--catalogue",
+        world.settings.catalogue,
+        "--events",
+        file,
+        "--explore",
+        RATE,
+    )
+    with serving(world.settings.models, tmp_path / "log", *options) as server:
+        server.client.headers.update(world.headers)
+        seen = [server.client.get(USER + user).json()["list_id"] for user in PEOPLE]
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            with contextlib.suppress(EventsProblem):
+                if len(list(read_served(file))) == len(PEOPLE):
+                    break
+            time.sleep(0.05)
+        server.stop(signal.SIGKILL)
+    assert {one.list_id for one in read_served(file)} == set(seen)
+    with served(world, events=tmp_path / "other.db", explore=RATE) as client:
+        assert [client.get(USER + user).json()["list_id"] for user in PEOPLE] == seen
 
 
 @pytest.mark.parametrize(

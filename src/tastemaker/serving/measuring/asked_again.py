@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from sys import intern
 
 from tastemaker.errors import ModelFolderProblem
 from tastemaker.ranking.live.knowing import Facts
@@ -67,7 +68,7 @@ class Asked:
         ).lists
         ids = self.loaded.product_ids
         return [
-            [str(product) for product in ids.at(lists[place][0][: len(one.shown)])]
+            [intern(str(product)) for product in ids.at(lists[place][0][: len(one.shown)])]
             for place, one in enumerate(served)
         ]
 

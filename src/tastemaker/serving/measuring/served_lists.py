@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from tastemaker.errors import EventsProblem
@@ -187,9 +188,14 @@ def _served(row: Sequence[Any], file: Path) -> ServedList:
         shown, chances, ranking, asked = map(json.loads, texts)
         return ServedList(
             list_id, user, model, version, time, rate, pinned,
-            tuple(map(str, shown)), tuple(map(float, chances)), tuple(map(str, ranking)), dict(asked),
+            _ids(shown), tuple(map(float, chances)), _ids(ranking), dict(asked),
         )  # fmt: skip
     except (ValueError, TypeError) as error:
         raise EventsProblem(
             f"the list {list_id} in {file.name} is spoilt ({error}); remove it from the table `lists`."
         ) from None
+
+
+def _ids(products: Sequence[object]) -> tuple[str, ...]:
+    """Return ids as texts, of which each stands in memory once."""
+    return tuple(intern(str(product)) for product in products)
