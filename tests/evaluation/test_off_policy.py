@@ -21,6 +21,7 @@ from tastemaker.evaluation.off_policy.estimators import (
 from tastemaker.evaluation.off_policy.guesses import FOLDS, guesses
 from tastemaker.evaluation.off_policy.logged import AskedLists, LoggedLists
 from tastemaker.evaluation.off_policy.means import VisitorSums, _student, estimate_of
+from tastemaker.evaluation.off_policy.report import OffPolicy, judged
 
 # two visitors; the second has two lists of two places
 LOGGED = LoggedLists(
@@ -205,3 +206,49 @@ def test_what_cannot_be_is_refused() -> None:
         weights_of(LOGGED, ASKED, clip=0.5)
     with pytest.raises(SettingProblem, match="between 0 and 1"):
         estimate_of(seen(LOGGED, CLICKS), level=1.0)
+
+
+# The verdict ---------------------------------------------------------------------------------------------------
+
+
+def judged_by(
+    chance_first: float, chance_second: float, *, visitors: int = 4_000, never: float = 0.0, **more: bool
+) -> OffPolicy:
+    """Products 0 and 1 are clicked with these chances; the log swaps them in a quarter, the candidate shows 1 first."""
+    rng = np.random.default_rng(11)
+    logged, _, asked = random_log(rng, visitors)
+    clicked = (rng.random(2 * visitors) < np.where(logged.products == 0, chance_first, chance_second)).astype(
+        float
+    )
+    clicked *= 1 - 0.9 * logged.ranks  # hardly anybody looks at the second place
+    same = AskedLists(np.tile([0, 1], visitors).astype(np.int32), np.full(2 * visitors, 0.75))
+    hidden = rng.random(2 * visitors) < never
+    asked = AskedLists(
+        np.where(hidden, 99, asked.products).astype(np.int32), np.where(hidden, 0.0, asked.chances)
+    )
+    models = [("new", asked)] if not more else [("old", same), ("new", asked)]
+    return judged(logged, {"clicks": clicked, "revenue": 10 * clicked}, models, metric="clicks")
+
+
+def test_a_model_that_earns_more_or_less_is_told_and_by_how_much() -> None:
+    better, worse = judged_by(0.1, 0.5), judged_by(0.5, 0.1)
+    assert better.verdict.startswith("new would earn more than the lists that were shown in clicks: +0.2")
+    assert worse.verdict.startswith("new would earn less than the lists that were shown in clicks: -0.2")
+    assert better.models[0].difference["revenue"].mean == pytest.approx(
+        10 * better.models[0].difference["clicks"].mean
+    )
+    both = judged_by(0.1, 0.5, both=True)
+    assert both.difference is not None
+    assert both.difference["clicks"].mean == pytest.approx(0.36, abs=0.1)
+    assert both.verdict.startswith("new would earn more than old in clicks")
+
+
+def test_what_is_alike_unknown_or_too_little_is_said() -> None:
+    assert judged_by(0.3, 0.3).verdict.startswith("Open: new − the lists that were shown in clicks is ")
+    assert (
+        "at 30 % of its places new shows a product that the log never shows"
+        in judged_by(0.3, 0.3, never=0.3).verdict
+    )
+    assert judged_by(0.3, 0.5, visitors=300).verdict.startswith(
+        "Too early: 300 visitors tell of clicks what "
+    )
