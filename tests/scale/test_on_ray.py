@@ -20,7 +20,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ |= {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
 ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'tastemaker[ray]')")
 
-from odd_workers import Task, hang_on_doomed_host, refuse, square_or_be_killed  # noqa: E402
+from odd_workers import Deadly, Task, hang_on_doomed_host, refuse, square_or_be_killed  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
 import tastemaker as tm  # noqa: E402
@@ -40,13 +40,22 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def client_port():
+    """A port of 127.0.0.1 at which the head listens for clients."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def cluster(client_port):
     """Two nodes of one processor each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         node = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args=node)
+        head = node | {"ray_client_server_port": client_port}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
         cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
         ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
         yield cluster
@@ -106,6 +115,39 @@ def test_ray_learns_the_bytes_that_this_process_learns(cluster, split, tmp_path)
     )
     assert here.product_vectors.tobytes() == there.product_vectors.tobytes()
     assert sum(crew.tally.workers.values()) >= 16 * 2 * 3
+
+
+def test_the_share_of_a_worker_killed_at_half_of_a_training_is_learned_again_to_the_same_bytes(
+    cluster, split, tmp_path
+):
+    log, settings = replace(split.train, times=None), {"epochs": 2, "dimensions": 8, "shards": 2}
+    crew = Crew(Deadly(executor_of("ray"), str(tmp_path)), tmp_path / "work")
+    here, there = (
+        tm.train(log, progress=False, effort="quick", workers=workers, **settings) for workers in (None, crew)
+    )
+    assert here.product_vectors.tobytes() == there.product_vectors.tobytes()
+    assert here.product_bias.tobytes() == there.product_bias.tobytes()
+    assert list(tmp_path.glob("killed-*"))
+    assert crew.tally.lost >= len(list(tmp_path.glob("killed-*")))
+
+
+def test_train_on_a_cluster_elsewhere_writes_the_model_of_one_process(
+    cluster, client_port, tastemaker, split, tmp_path
+):
+    log = tmp_path / "log.parquet"
+    split.train.to_frame().select("user_id", "product_id").write_parquet(log)
+    flags = ("--effort", "quick", "--epochs", 1, "--dimensions", 8, "--set", "taste.shards=2")
+    for name, more in (("here", ()), ("there", ("--on", f"ray://127.0.0.1:{client_port}"))):
+        ran = tastemaker("train", log, "--out", tmp_path / name, *flags, *more)
+        assert ran.returncode == 0, ran.stderr
+    assert "Of the learning: " in ran.stderr
+    assert not (tmp_path / ".there.work").exists()
+    here, there = (
+        {file.name: file.read_bytes() for file in (tmp_path / name).iterdir() if file.name != "manifest.json"}
+        for name in ("here", "there")
+    )
+    assert here == there
+    assert len(here) > 4
 
 
 def test_a_night_on_ray_publishes_the_version_and_lists_of_this_process(cluster, tmp_path):
