@@ -235,6 +235,16 @@ def test_forgetting_and_backups_know_the_lists(api, world, tmp_path):
     assert not any(one.user == "u029" for one in read_served(world.settings.events))
 
 
+def test_a_list_that_waits_to_be_logged_is_forgotten_with_its_user(tmp_path):
+    world = api_world(tmp_path)
+    with served(world, events=world.settings.events, explore=RATE) as client:
+        for number in range(40):
+            client.get(f"{USER}u028", params={"k": number + 1})
+        assert client.delete("/api/v1/users/u028").status_code == 200
+        client.get(USER + "u027")
+        assert {one.user for one in logged(client, world.settings.events).values()} == {"u027"}
+
+
 def example(number: int = 0) -> ServedList:
     return ServedList(f"list {number}", "u", "m", 1, number, 0.1, 0, ("a",), (0.9,), ("a", "b"))
 

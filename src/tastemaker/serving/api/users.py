@@ -39,6 +39,8 @@ def _forget(
     service, found, unknown = request.service, {}, None
     for name in names:
         try:
+            if service.measuring.exploring is not None:
+                service.measuring.exploring.log.flush()  # what waits to be logged is deleted, too
             found[name] = forget_user(
                 Path(service.registry.models[name].folder),
                 user,
