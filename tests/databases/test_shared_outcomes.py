@@ -82,6 +82,7 @@ def test_a_database_says_of_visitors_and_of_what_was_bought_what_a_file_says(hos
             found = [list(one.visited(begin, end, window)) for one in (file, shared)]
             assert found[0] == found[1]
             assert file.counted(begin, end, window) == shared.counted(begin, end, window)
+            assert list(file.done(begin, end)) == list(shared.done(begin, end))
         assert len(list(shared.visited(0, 99 * HOUR, 24 * HOUR))) == 3
     assert shared.shown_and_clicked(0, 99 * HOUR) == (4, 2)
     assert shared.shown_and_clicked(2 * HOUR, 3 * HOUR) == (2, 1)

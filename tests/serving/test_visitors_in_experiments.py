@@ -246,6 +246,26 @@ def test_the_report_compares_visitors_whose_window_has_passed():
     assert sum(day["control"]["visitors"] for day in found.days) == found.assigned["control"]
 
 
+def test_the_interval_of_each_day_is_what_a_report_of_that_day_said():
+    one = replace(ONE, ended=6 * DAY + 5, why="stopped")
+    rng = np.random.default_rng(3)
+    visited = [
+        Visited(f"u{n}", n * DAY // 1_000, False, False, bool(rng.random() < 0.2), 1.0, 0.5)
+        for n in range(5_500)
+    ]
+    found = report_of(one, visited, at=30 * DAY)
+    assert [look["day"] for look in found.looks] == [f"1970-01-0{day}" for day in range(2, 8)]
+    for number, look in enumerate(found.looks[:-1]):
+        end = (number + 2) * DAY
+        then = report_of(replace(one, ended=None), [v for v in visited if v.first < end], at=end)
+        for metric, known in then.differences.items():
+            assert look[metric] == {"difference": known.difference, "low": known.low, "high": known.high}
+    last = found.differences["conversion"]
+    assert found.looks[-1]["conversion"]["low"] == last.low is not None
+    widths = [look["conversion"]["high"] - look["conversion"]["low"] for look in found.looks]
+    assert widths == sorted(widths, reverse=True)
+
+
 def test_after_its_end_visitors_count_whose_window_had_passed_by_then():
     visited = [
         Visited(f"u{number}", number * DAY // 100, False, False, True, 1.0, 0.0) for number in range(400)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -11,7 +13,10 @@ import pytest
 from page_worlds import WIDE, Watched, World, browser, focused, make_world, tab_to, walk, watched
 from serving_worlds import Server, serving
 
+from tastemaker.serving.answering.event_store import Events
 from tastemaker.serving.front.api_keys import new_key, read_keys
+from tastemaker.serving.measuring.experiments import Experiment, arm_of, change_experiments
+from tastemaker.serving.measuring.outcome_store import Outcome, Outcomes
 
 Open = Callable[..., contextlib.AbstractContextManager[Watched]]
 USER = "c-000007"
@@ -33,11 +38,38 @@ def admin(world: World) -> str:
     return new_key(world.models.parent / "keys.json", "admin")[1]
 
 
+def _experiment(world: World) -> Path:
+    """Return a file of events, with the outcomes of an experiment that has ended, in which every fourth treated visitor bought."""
+    now, day = int(time.time() * 1_000_000), 86_400_000_000
+    began = now - 12 * day
+    one = Experiment(
+        "spring", "stable", "canary", (1, 2), 50.0, 0.0, "s", "conversion", 5_000, day,
+        began, began + 10 * day, "stopped",
+    )  # fmt: skip
+    change_experiments(world.models / "shop", lambda _: (one,))
+    file = world.models.parent / "events.db"
+    with contextlib.closing(Events(file)) as events, contextlib.closing(Outcomes(events)) as kept:
+        users = [(f"v{number}", began + number * day // 400) for number in range(3_000)]
+        kept.add([Outcome(user, "shown", first) for user, first in users])
+        every = {"control": 8, "treatment": 4}
+        kept.add(
+            [
+                Outcome(user, "bought", first + 1, "p", price=9.0)
+                for number, (user, first) in enumerate(users)
+                if not number % every[arm_of(one, user)]
+            ]
+        )
+        kept.add([Outcome("today", "shown", now), Outcome("today", "clicked", now, "p")])
+    return file
+
+
 @pytest.fixture(scope="module")
 def server(world: World, admin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("log") / "serve.log"
     keys = world.models.parent / "keys.json"
-    with serving(world.models, log, "--catalogue", world.catalogue, "--keys", keys, "--quiet") as found:
+    events = _experiment(world)
+    files = ("--catalogue", world.catalogue, "--keys", keys, "--events", events)
+    with serving(world.models, log, *files, "--quiet") as found:
         found.client.headers["Authorization"] = f"Bearer {admin}"
         yield found
 
@@ -276,6 +308,7 @@ ADDRESSES = [
     f"#/customer/{USER}",
     "#/rules",
     f"#/compare?user={USER}&a=1&b=2",
+    "#/experiment",
     "#/metrics",
     "editor",
 ]
@@ -328,6 +361,37 @@ def test_the_metrics_are_charts(visit: Open) -> None:
         said = seen.page.inner_text(".charts")
         assert "Requests by route" in said
         assert "Half are answered within" in said
+
+
+def test_the_experiment_is_shown_with_the_sentence_of_its_report_and_its_interval_by_day(
+    visit: Open, server: Server
+) -> None:
+    answer = server.client.get("/api/v1/experiment").json()
+    with visit("#/experiment") as seen:
+        page = seen.page
+        assert page.inner_text("h1") == "Experiment spring"
+        assert page.inner_text("#verdict") == answer["report"]["verdict"]
+        assert page.inner_text("#verdict").startswith("canary is better than stable in conversion")
+        found = page.inner_text("main")
+        for said in ("stable, version 1", "canary, version 2", "ran 10 days", "p = ", "at every look"):
+            assert said in found
+        for arm in ("control", "treatment"):
+            assert f"{answer['report']['counted'][arm]:,}" in found
+        rows = page.eval_on_selector_all(
+            "table[data-metrics] tbody tr",
+            "all => all.map(one => [...one.cells].map(cell => cell.textContent))",
+        )
+        low = answer["report"]["differences"]["conversion"]["low"]
+        assert [row[0].split(",")[0] for row in rows] == ["click rate", "conversion", "revenue", "margin"]
+        assert rows[1][-1].startswith(f"+{float(f'{100 * low:.3g}'):g} pp to +")
+        points = page.get_attribute(".narrowing .band", "points").split(" ")
+        heights = [float(point.split(",")[1]) for point in points]
+        days = len(points) // 2
+        assert days == sum(look["conversion"]["low"] is not None for look in answer["report"]["looks"]) > 5
+        widths = [heights[place] - heights[-1 - place] for place in range(days)]
+        assert widths[-1] < widths[1]
+        day = page.inner_text("section.experiment:last-child")
+        assert "all visitors\t1\t0\t1\t1\t0\t0\t0.00" in day
 
 
 # Without a mouse ----------------------------------------------------------------------------------------

@@ -19,8 +19,10 @@ from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.front.middleware import RequestMiddleware
 from tastemaker.serving.front.problems import Refusal, html_not_found, refuse
 from tastemaker.serving.front.settings import Settings
+from tastemaker.serving.measuring.figures import Figures
 from tastemaker.serving.measuring.in_force import ExperimentsInForce
 from tastemaker.serving.measuring.measuring import Measuring, exploring_of
+from tastemaker.serving.measuring.outcome_store import KeptOutcomes
 from tastemaker.serving.models.background import Background
 from tastemaker.serving.models.gc_freeze import GarbageFreezer
 from tastemaker.serving.models.registry import Registry
@@ -31,7 +33,7 @@ from tastemaker.serving.pages import routes as pages
 from tastemaker.serving.shared.home import home_of
 from tastemaker.serving.shared.shared_documents import SharedDocuments
 from tastemaker.serving.shared.shared_events import SharedEvents, open_events
-from tastemaker.serving.shared.shared_outcomes import open_outcomes
+from tastemaker.serving.shared.shared_outcomes import open_outcomes, outcomes_in
 from tastemaker.serving.tensorflow.routes import TensorFlowRoutes
 
 __all__ = ["create_app", "registry_of"]
@@ -93,6 +95,11 @@ def _current(keys: WatchedKeys | None) -> Callable[[], Keys | None]:
     return lambda: None if keys is None else keys.keys
 
 
+def _outcomes_of(settings: Settings) -> Callable[[], KeptOutcomes]:
+    """Return what opens the outcomes for reading alone, so that a report holds up nobody who posts some."""
+    return lambda: outcomes_in(settings.events if settings.state is None else None, settings.state)
+
+
 @contextmanager
 def _running(
     settings: Settings, models: Registry, metrics: Metrics, keys: WatchedKeys | None
@@ -107,6 +114,7 @@ def _running(
         ExperimentsInForce(models),
         open_outcomes(events, settings.state),
         exploring_of(settings.explore, events, metrics),
+        Figures(None if events is None else _outcomes_of(settings)),
     )
     home = models.home
     if isinstance(home, SharedDocuments):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,6 +78,7 @@ def start(
     """
     from tastemaker.serving.measuring.experiments import change_experiments, started
     from tastemaker.serving.measuring.in_force import end_moved
+    from tastemaker.serving.measuring.report import as_plain
     from tastemaker.serving.shared.home import labels_home
 
     with labels_home(folder, state) as (home, place):
@@ -90,7 +90,7 @@ def start(
         )  # fmt: skip
         change_experiments(place, lambda before: started(before, one), home=home)
     if as_json:
-        print_json(_plain(one))
+        print_json(as_plain(one))
         return
     parts = ", ".join(f"{share:.4g} % {arm}" for arm, share in _percent(one).items())
     say(f"Experiment {name}: {control} ({versions[0]}) against {treatment} ({versions[1]}); {parts}.")
@@ -101,9 +101,11 @@ def list_(folder: ModelVersions, state: State = None, as_json: AsJson = False) -
     """List the experiments of a model, the oldest first."""
     from rich.table import Table
 
+    from tastemaker.serving.measuring.report import as_plain
+
     experiments = _experiments(folder, state)
     if as_json:
-        print_json({"experiments": [_plain(one) for one in experiments]})
+        print_json({"experiments": [as_plain(one) for one in experiments]})
         return
     table = Table("name", "control", "treatment", "began", "state", box=None, header_style="bold")
     for one in experiments:
@@ -125,22 +127,19 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Say what an experiment found so far; look as often as you like, its intervals hold at every look."""
-    from tastemaker.serving.measuring.report import report_of
+    from tastemaker.serving.measuring.report import plain_report, report_from
     from tastemaker.serving.shared.shared_outcomes import outcomes_in
 
     if not effect > 0:
         raise SettingProblem(f"--effect is {effect:g} %; it must be above 0.")
     outcomes = outcomes_in(events, state)
     one = _named(_experiments(folder, state), name, folder)
-    now = int(time.time() * 1_000_000)
-    end = now if one.ended is None else min(one.ended, now)
     try:
-        visited = outcomes.visited(one.began, end, one.window)
-        found = report_of(one, visited, at=now, effect=effect / 100)
+        found = report_from(outcomes, one, at=int(time.time() * 1_000_000), effect=effect / 100)
     finally:
         outcomes.close()
     if as_json:
-        print_json({**_without_nan(asdict(found)), "experiment": _plain(one)})
+        print_json(plain_report(found))
     else:
         _show(found)
 
@@ -158,6 +157,7 @@ def stop(
     """End an experiment: every visitor gets what the control's label names; with --promote that is the treatment's version."""
     from tastemaker.serving.measuring.experiments import change_experiments, ended
     from tastemaker.serving.measuring.in_force import end_moved
+    from tastemaker.serving.measuring.report import as_plain
     from tastemaker.serving.models.labels import change_labels
     from tastemaker.serving.shared.home import labels_home
 
@@ -174,7 +174,7 @@ def stop(
             if promote:
                 change_labels(place, lambda labels: labels.moved(one.control, one.versions[1]), home=home)
     if as_json:
-        print_json(_plain(_named(experiments, one.name, folder)))
+        print_json(as_plain(_named(experiments, one.name, folder)))
         return
     answers = one.versions[promote]
     say(f"Experiment {one.name} {why}: {one.control} is version {answers} for everybody.")
@@ -215,19 +215,6 @@ def _named(experiments: tuple[Experiment, ...], name: str | None, folder: Path) 
             f"{folder} has no experiment{'' if name is None else f' {name!r}'}; there are: {known}."
         )
     return found[-1]
-
-
-def _plain(one: Experiment) -> dict[str, Any]:
-    return {**asdict(one), "shares": dict(one.shares)}
-
-
-def _without_nan(value: Any) -> Any:
-    """Return a value as JSON has it: the mean of no visitors is null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and value != value else value
 
 
 def _percent(one: Experiment) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tastemaker.serving.api import catalogue, events, health, openapi, recommendations, rules_of_model, users
-from tastemaker.serving.api.measuring import outcomes
+from tastemaker.serving.api.measuring import experiment, outcomes
 from tastemaker.serving.operations.operation import Operation
 
 __all__ = ["OPERATIONS", "operations"]
@@ -77,6 +77,10 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/api/v1/outcomes", "add_outcomes", "Keep what became of lists: shown, clicked, basket, bought",
         outcomes.add,
         role="events", refusals=(404, 413, 415, 422, 507), headers=("Idempotency-Key",),
+    ),
+    Operation(
+        "GET", "/api/v1/experiment", "experiment", "What an experiment found so far, and what the day brought",
+        experiment.experiment, role="read", refusals=(404, 422),
     ),
     Operation(
         "GET", "/api/v1/events/export", "export_events", "Live purchases as a log for the next training",

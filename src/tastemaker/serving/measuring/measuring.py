@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tastemaker.serving.answering.event_store import Events
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.measuring.exploring import Exploring
+from tastemaker.serving.measuring.figures import Figures
 from tastemaker.serving.measuring.in_force import ExperimentsInForce
 from tastemaker.serving.measuring.outcome_store import KeptOutcomes
 from tastemaker.serving.measuring.served_lists import ServedLists
@@ -22,6 +23,7 @@ class Measuring:
     outcomes: KeptOutcomes | None
     exploring: Exploring | None = None
     """``None`` where lists do not explore"""
+    figures: Figures = field(default_factory=Figures)
 
     def close(self) -> None:
         """Write the lists that wait to be logged, and close what is open."""

@@ -17,7 +17,7 @@ from tastemaker.serving.answering.event_store import (
     said_plainly,
 )
 
-__all__ = ["Became", "Counted", "KeptOutcomes", "Kind", "Outcome", "Outcomes", "Visited"]
+__all__ = ["Became", "Counted", "Done", "KeptOutcomes", "Kind", "Outcome", "Outcomes", "Visited"]
 
 Kind: TypeAlias = Literal["shown", "clicked", "basket", "bought"]
 
@@ -39,6 +39,14 @@ GROUP BY first.user
 ORDER BY first.time, first.user
 """
 """`CROSS JOIN` holds SQLite to one look at the index for each visitor"""
+
+DONE = """
+SELECT
+    user, count(DISTINCT CASE WHEN kind = 'shown' THEN nullif(list, '') END),
+    sum(kind = 'shown'), sum(kind = 'clicked'), sum(kind = 'basket'), sum(kind = 'bought'),
+    sum(CASE WHEN kind = 'bought' THEN coalesce(price, 0) * quantity ELSE 0 END)
+FROM outcomes WHERE time >= :begin AND time < :end GROUP BY user ORDER BY user
+"""
 
 BOUGHT = """
 SELECT bought.user, bought.time, coalesce(bought.price, 0) * bought.quantity, bought.list,
@@ -96,6 +104,20 @@ class Visited:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """What one visitor was shown and did in a time."""
+
+    user: str
+    lists: int
+    """Different lists that were shown, of those whose ids are known"""
+    shown: int
+    clicked: int
+    basket: int
+    bought: int
+    revenue: float
+
+
+@dataclass(frozen=True, slots=True)
 class Became:
     """One thing that became of a list."""
 
@@ -130,6 +152,9 @@ class KeptOutcomes(Protocol):
 
     def counted(self, begin: int, end: int, window: int) -> Counted:
         """Return what was bought in a time, and how much of it through a list."""
+
+    def done(self, begin: int, end: int) -> Iterator[Done]:
+        """Yield what each visitor was shown and did in a time."""
 
     def close(self) -> None:
         """Close the file, or the connection."""
@@ -212,6 +237,12 @@ class Outcomes:
                 if named or clicked is not None:
                     attributed, through = attributed + 1, through + worth
         return Counted(bought, revenue, attributed, through)
+
+    def done(self, begin: int, end: int) -> Iterator[Done]:
+        """Yield what each visitor was shown and did from ``begin`` until before ``end``. Raises `EventsProblem`."""
+        with self._reading, said_plainly(self._file):
+            for row in self._reader.execute(DONE, {"begin": begin, "end": end}):
+                yield Done(*row)
 
     def of_lists(self, window: int) -> Iterator[Became]:
         """Yield what became of lists: shown, clicked, and bought, by last touch as in `counted`.

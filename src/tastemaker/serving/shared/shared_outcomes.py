@@ -14,7 +14,7 @@ from typing import Any, Final
 from tastemaker.data.databases.held import rows
 from tastemaker.errors import DatabaseProblem, EventsProblem, KeyUsedOtherwise, SettingProblem
 from tastemaker.serving.answering.event_store import KEPT_SECONDS, Events
-from tastemaker.serving.measuring.outcome_store import Counted, KeptOutcomes, Outcome, Outcomes, Visited
+from tastemaker.serving.measuring.outcome_store import Counted, Done, KeptOutcomes, Outcome, Outcomes, Visited
 from tastemaker.serving.shared.state_database import StateDatabase
 
 __all__ = ["SharedOutcomes", "answered_before", "make_tables", "open_outcomes", "outcomes_in"]
@@ -64,6 +64,15 @@ FROM first JOIN tastemaker_outcomes AS one
     ON one.user_id = first.user_id AND one.moment >= first.moment AND one.moment < first.moment + $3
 GROUP BY first.user_id, first.moment
 ORDER BY first.moment, first.user_id COLLATE "C"
+"""
+
+DONE: Final = """
+SELECT
+    user_id, count(DISTINCT list) FILTER (WHERE kind = 'shown' AND list <> ''),
+    count(*) FILTER (WHERE kind = 'shown'), count(*) FILTER (WHERE kind = 'clicked'),
+    count(*) FILTER (WHERE kind = 'basket'), count(*) FILTER (WHERE kind = 'bought'),
+    coalesce(sum(coalesce(price, 0) * quantity ORDER BY number) FILTER (WHERE kind = 'bought'), 0)
+FROM tastemaker_outcomes WHERE moment >= $1 AND moment < $2 GROUP BY user_id ORDER BY user_id COLLATE "C"
 """
 
 BOUGHT: Final = """
@@ -125,6 +134,11 @@ class SharedOutcomes:
         found = self._read(BOUGHT, begin, end, window)
         through = [worth for worth, attributed in found if attributed]
         return Counted(len(found), sum(worth for worth, _ in found), len(through), sum(through))
+
+    def done(self, begin: int, end: int) -> Iterator[Done]:
+        """Yield what each visitor was shown and did in a time, as `Outcomes.done` does. Raises `EventsProblem`."""
+        for row in self._read(DONE, begin, end):
+            yield Done(*row)
 
     def shown_and_clicked(self, begin: int, end: int) -> tuple[int, int]:
         """Return how much was shown and clicked from ``begin`` until before ``end``. Raises `EventsProblem`."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-__all__ = ["OutcomeBody", "OutcomesAnswer", "OutcomesBody"]
+__all__ = ["ExperimentAnswer", "OutcomeBody", "OutcomesAnswer", "OutcomesBody"]
 
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Money = Annotated[float, Meta(ge=-1e12, le=1e12)]
@@ -60,3 +60,82 @@ class OutcomesAnswer(Struct):
         int,
         Meta(description="How many name a list that no server made; they were kept as outcomes without one."),
     ] = 0
+
+
+class ExperimentSaid(Struct):
+    """One experiment; moments and the window are in microseconds, the share and the holdout in percent."""
+
+    name: str
+    control: str
+    treatment: str
+    versions: list[int]
+    share: float
+    holdout: float
+    salt: str
+    metric: str
+    visitors: int
+    window: int
+    began: int
+    ended: int | None
+    why: str
+    shares: dict[str, float]
+
+
+class DifferenceSaid(Struct):
+    """Two means a visitor, and their difference with an interval of 95 % that holds at every look."""
+
+    control: float | None
+    treatment: float | None
+    difference: float | None
+    low: Annotated[float | None, Meta(description="Null, as `high`, while there are too few visitors.")]
+    high: float | None
+    relative: float | None
+
+
+class ReportSaid(Struct):
+    """What `tastemaker experiment report --json` prints."""
+
+    experiment: ExperimentSaid
+    at: int
+    assigned: Annotated[dict[str, int], Meta(description="All visitors of each arm.")]
+    counted: Annotated[dict[str, int], Meta(description="Those whose window has passed.")]
+    ratio: Annotated[float | None, Meta(description="The p-value of the check of the assignment.")]
+    differences: Annotated[dict[str, DifferenceSaid], Meta(description="Treatment − control, by metric.")]
+    over_holdout: Annotated[dict[str, DifferenceSaid], Meta(description="Control − holdout, by metric.")]
+    effect: float
+    needed: Annotated[int | None, Meta(description="How many visitors an effect of this size takes.")]
+    verdict: str
+    days: Annotated[
+        list[dict[str, Any]],
+        Meta(description="Visitors and means of each arm, by the day of their first list."),
+    ]
+    looks: Annotated[
+        list[dict[str, Any]],
+        Meta(description="By metric, the difference and its interval as they stood at the end of each day."),
+    ]
+
+
+class DaySaid(Struct):
+    """What happened since the day began in UTC, by the outcomes that were posted."""
+
+    visitors: int
+    lists: Annotated[int, Meta(description="Different lists that were shown and named by their ids.")]
+    shown: int
+    clicked: int
+    basket: int
+    bought: int
+    revenue: float
+
+
+class ExperimentAnswer(Struct):
+    """The running experiment of a model, else its last, and the day's figures."""
+
+    model: str
+    at: Annotated[
+        int, Meta(description="When the figures were computed, in microseconds since 1970-01-01 UTC.")
+    ]
+    age_seconds: float
+    experiment: ExperimentSaid | None
+    report: ReportSaid | None
+    today: Annotated[dict[str, DaySaid] | None, Meta(description="By arm; `all` where no experiment runs.")]
+    problem: Annotated[str, Meta(description="Why there are no figures; empty where there are.")]

@@ -129,6 +129,8 @@ export const publish = async (model, body, mark) => (await ask("PUT", "/api/v1/r
 /** What rules would change, in the place of those in force, for some customers. */
 export const effect = async (at, rules, customers, signal) => (await ask("POST", "/api/v1/rules/effect", { query: at, body: { rules, customers }, signal })).content;
 export const published = async (model, signal) => (await get("/api/v1/rules/history", { model }, signal)).published;
+/** What the model's experiment found so far, and what the day brought. */
+export const experiment = (model, signal) => get("/api/v1/experiment", { model }, signal);
 export const browse = (at, asked, signal) => get("/api/page/browse", { ...at, ...asked }, signal);
 
 /** All that a page of the catalogue is a part of, as a file. */

@@ -5,6 +5,7 @@ import { trouble } from "./cards.js";
 import { browse } from "./browse.js";
 import { compare } from "./compare.js";
 import { announce, h, hidden } from "./dom.js";
+import { experiment } from "./experiment.js";
 import { keyForm } from "./keys.js";
 import { metrics } from "./metrics.js";
 import { basketPanel } from "./panel.js";
@@ -24,9 +25,10 @@ const VIEWS = new Map(Object.entries({
   visitor,
   compare,
   rules,
+  experiment,
   metrics,
 })); // a Map has the views alone, and nothing of Object.prototype
-const LINKS = [["", "Products"], ["customer", "Customers"], ["basket", "Basket"], ["compare", "Compare"], ["rules", "Rules"]];
+const LINKS = [["", "Products"], ["customer", "Customers"], ["basket", "Basket"], ["compare", "Compare"], ["rules", "Rules"], ["experiment", "Experiment"]];
 const PATIENCE = 180; // milliseconds until a view that is not there yet shows its skeleton
 
 const main = document.getElementById("main");
