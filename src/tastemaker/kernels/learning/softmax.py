@@ -11,15 +11,23 @@ import numpy as np
 
 from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.learning.sampling import draw_row
+from tastemaker.kernels.prefetch import prefetch_row
+from tastemaker.kernels.wide_rows import LANES, add_row, add_rows, dot_rows
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
 __all__ = ["CHUNKS", "RANGES", "apply_batch", "learn_chunks", "measure_softmax", "range_shift"]
 
-CHUNKS = 32
+CHUNKS = 16
 """Number of chunks of purchases in a batch, the unit of parallel work in the first half."""
 
-RANGES = 32
-"""Number of ranges of rows, the unit of parallel work in the second half; a range should fit the L2 cache."""
+RANGES = 128
+"""Number of ranges of rows, the unit of parallel work in the second half: so many that a range fits the L1 or L2 cache."""
+
+AHEAD = 8
+"""Updates whose rows are asked for before their turn"""
+
+PURCHASE = 32
+"""An entry is (product << 32) | purchase of the chunk: with its weight 12 bytes, and one place to write each"""
 
 LOG2_E = np.float32(1.4426950408889634)
 
@@ -84,22 +92,6 @@ def loss_and_hit(scores: Floats, candidates: Rows, out: Floats, powers: Rows) ->
     ), 1.0 if rivals == 0 else 0.0
 
 
-@kernel(fast=True, inline=True)
-def add_weighted_rows(out: Floats, weights: Floats, table: Floats, rows: Rows) -> None:
-    """Add Σ_j weights[j] · table[rows[j]] to ``out[D]``, four rows at a time."""
-    dimensions = out.shape[0]
-    count = rows.shape[0]
-    whole = count - count % 4
-    for j in range(0, whole, 4):
-        w0, w1, w2, w3 = weights[j], weights[j + 1], weights[j + 2], weights[j + 3]
-        r0, r1, r2, r3 = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
-        for d in range(dimensions):
-            out[d] += (w0 * table[r0, d] + w1 * table[r1, d]) + (w2 * table[r2, d] + w3 * table[r3, d])
-    for j in range(whole, count):
-        for d in range(dimensions):
-            out[d] += weights[j] * table[rows[j], d]
-
-
 @kernel(inline=True)
 def range_shift(rows: int) -> int:
     """Return the shift that turns a row into its range: ranges are powers of two, so that no division is needed."""
@@ -107,6 +99,48 @@ def range_shift(rows: int) -> int:
     while (rows - 1) >> shift >= RANGES:
         shift += 1
     return shift
+
+
+@kernel(inline=True)
+def draw_candidates(
+    products: Rows,
+    first: int,
+    catalogue: int,
+    width: int,
+    key: np.uint64,
+    candidates: Rows,
+    counts: Offsets,
+    shift: int,
+) -> None:
+    """Set ``candidates[i, :width]`` to the product bought and those drawn; count those of each range, one place further on."""
+    counts[:] = 0
+    for i in range(products.shape[0]):
+        mine = candidates[i, :width]
+        mine[0] = products[i]
+        draw_row(key, first + i, catalogue, mine[1:])
+        for j in range(width):
+            counts[(mine[j] >> shift) + 1] += 1
+
+
+@kernel(inline=True)
+def sort_by_range(
+    candidates: Rows,
+    weights: Floats,
+    count: int,
+    width: int,
+    shift: int,
+    counts: Offsets,
+    entries: AnyArray,
+    out: Floats,
+) -> None:
+    """Put the entries of the first ``count`` purchases, and their weights, side by side by range, each in the batch's order."""
+    for i in range(count):
+        for j in range(width):
+            product = candidates[i, j]
+            place = counts[product >> shift]
+            counts[product >> shift] = place + 1
+            entries[place] = (np.int64(product) << PURCHASE) | np.int64(i)
+            out[place] = weights[i, j]
 
 
 @kernel(fast=True)
@@ -122,10 +156,10 @@ def learn_chunks(
     width: int,
     step: np.float32,
     key: np.uint64,
+    blocks: tuple[int, ...],
     queries: Floats,
     gradients: Floats,
-    sorted_products: AnyArray,
-    sorted_purchases: AnyArray,
+    sorted_entries: AnyArray,
     sorted_weights: Floats,
     borders: Offsets,
     sums: Doubles,
@@ -133,56 +167,65 @@ def learn_chunks(
     """Do the chunks ``low_chunk … high_chunk - 1`` of the batch ``users[B], products[B]``: scores, loss, coefficients.
 
     Purchase i draws as number ``first + i`` of the stream ``key``, uniformly from ``catalogue`` products; ``width`` is 1 + S.
-    Writes ``queries[B, D]`` (the
-    users' vectors), ``gradients[B, D]`` (what they will be changed by), and each chunk's (product, purchase, weight) triples
+    Rows of all tables are of ``blocks`` cache lines, as `wide_rows` takes them. Writes ``queries[B, D]`` (the users' vectors),
+    ``gradients[B, D]`` (what they will be changed by), and of each chunk an entry for each (product, purchase) and its weight,
     ``[CHUNKS, span · (1 + S)]``, grouped by range of product rows, group r at ``borders[chunk, r:r + 2]``. ``step`` is the
-    learning rate over
-    the batch's size. Adds loss and hits of each chunk to ``sums[CHUNKS, 8]``, columns 0 and 1 (a cache line for each chunk).
+    learning rate over the batch's size. Adds loss and hits of each chunk to ``sums[CHUNKS, 8]``, columns 0 and 1 (a cache line for
+    each chunk).
     """
     dimensions = user_vectors.shape[1]
     span = (users.shape[0] + CHUNKS - 1) // CHUNKS
     shift = range_shift(product_vectors.shape[0])
-    candidates = np.empty((span, width), np.int32)
-    weights = np.empty((span, width), np.float32)
-    scores = np.empty(width, np.float32)
-    powers = np.empty(width, np.int32)
+    padded = (width + LANES - 1) // LANES * LANES  # what is added names row 0, and its scores are not read
+    candidates, weights = np.zeros((span, padded), np.int32), np.empty((span, padded), np.float32)
+    scores, powers = np.empty(padded, np.float32), np.empty(width, np.int32)
     counts = np.empty(RANGES + 1, np.int64)
     for chunk in range(low_chunk, high_chunk):
         low, high = min(chunk * span, users.shape[0]), min((chunk + 1) * span, users.shape[0])
-        # 1. For each purchase its candidates [1 + S], the bought product first, and their scores by the user's vector.
-        counts[:] = 0
+        # 1. For each purchase its candidates [1 + S], the bought product first.
+        draw_candidates(products[low:high], first + low, catalogue, width, key, candidates, counts, shift)
         for i in range(low, high):
-            mine, weight, query, gradient = candidates[i - low], weights[i - low], queries[i], gradients[i]
-            mine[0] = products[i]
-            draw_row(key, first + i, catalogue, mine[1:])
+            k, query, gradient = i - low, queries[i], gradients[i]
             for d in range(dimensions):
                 query[d] = user_vectors[users[i], d]
                 gradient[d] = 0.0
-            score_row(query, product_vectors, mine, scores)
-            loss, hit = loss_and_hit(scores, mine, weight, powers)
+            # 2. Their scores by the user's vector, while the next purchase's rows are on their way.
+            more = i + 1 < high
+            if more:
+                prefetch_row(user_vectors, users[i + 1])
+            for j in range(0, padded, LANES):
+                for ahead in range(j, min(j + LANES, width) if more else j):
+                    prefetch_row(product_vectors, candidates[k + 1, ahead])
+                dot_rows(
+                    queries, i * dimensions, product_vectors, candidates, k * padded + j, blocks, scores, j
+                )
+            weight = weights[k, :width]
+            loss, hit = loss_and_hit(scores[:width], candidates[k, :width], weight, powers)
             sums[chunk, 0] += loss
             sums[chunk, 1] += hit
-            # 2. The loss's gradients by the scores, times the step: weight[1 + S] = -step * (softmax - bought). They move the
+            # 3. The loss's gradients by the scores, times the step: weight[1 + S] = -step * (softmax - bought). They move the
             #    user by their weighted sum of the products, gradient[D]; the products are moved later, by `apply_batch`.
             weight[0] -= np.float32(1)
             for j in range(width):
                 weight[j] *= -step
-            add_weighted_rows(gradient, weight, product_vectors, mine)
-            # 3. How many entries fall into each range of rows, [RANGES + 1], counted one place further on.
-            for j in range(width):
-                counts[(mine[j] >> shift) + 1] += 1
-        # 4. Counting sort by range: entries of one range stand side by side, in the order of the batch.
+            add_rows(
+                gradients, i * dimensions, weights, k * padded, width,
+                product_vectors, candidates, k * padded, blocks,
+            )  # fmt: skip
+        # 4. Counting sort by range of rows.
         for r in range(RANGES):
             counts[r + 1] += counts[r]
         borders[chunk, :] = counts
-        for i in range(high - low):
-            for j in range(width):
-                product = candidates[i, j]
-                place = counts[product >> shift]
-                counts[product >> shift] = place + 1
-                sorted_products[chunk, place] = product
-                sorted_purchases[chunk, place] = low + i
-                sorted_weights[chunk, place] = weights[i, j]
+        sort_by_range(
+            candidates,
+            weights,
+            high - low,
+            width,
+            shift,
+            counts,
+            sorted_entries[chunk],
+            sorted_weights[chunk],
+        )
 
 
 @kernel(fast=True)
@@ -192,30 +235,34 @@ def apply_batch(
     user_vectors: Floats,
     product_vectors: Floats,
     users: Rows,
+    blocks: tuple[int, ...],
     queries: Floats,
     gradients: Floats,
-    sorted_products: AnyArray,
-    sorted_purchases: AnyArray,
+    sorted_entries: AnyArray,
     sorted_weights: Floats,
     borders: Offsets,
 ) -> None:
     """Apply a batch's updates to the rows of the ranges ``low_range … high_range - 1``, of products and of users."""
     dimensions = user_vectors.shape[1]
-    user_shift = range_shift(user_vectors.shape[0])
+    span = (users.shape[0] + CHUNKS - 1) // CHUNKS
+    # Products: range after range, in each chunk after chunk, so in the order of the batch, whatever thread does it.
     for r in range(low_range, high_range):
-        # Products of this range: chunk after chunk, so in the order of the batch, whatever thread does it.
         for chunk in range(CHUNKS):
-            for place in range(borders[chunk, r], borders[chunk, r + 1]):
-                row = sorted_products[chunk, place]
-                weight = sorted_weights[chunk, place]
-                i = sorted_purchases[chunk, place]
-                for d in range(dimensions):
-                    product_vectors[row, d] += weight * queries[i, d]
-        # Users of this range, likewise.
-        for i in range(users.shape[0]):
-            if users[i] >> user_shift == r:
-                for d in range(dimensions):
-                    user_vectors[users[i], d] += gradients[i, d]
+            entries, weights, end = sorted_entries[chunk], sorted_weights[chunk], borders[chunk, r + 1]
+            for place in range(borders[chunk, r], end):
+                prefetch_row(product_vectors, entries[min(place + AHEAD, end - 1)] >> PURCHASE)
+                entry = entries[place]
+                purchase = chunk * span + (entry & np.int64(0xFFFFFFFF))
+                add_row(
+                    product_vectors, entry >> PURCHASE, weights[place], queries, purchase * dimensions, blocks
+                )
+    # Users: the same share of their rows.
+    rows = user_vectors.shape[0]
+    lowest, beyond = rows * low_range // RANGES, rows * high_range // RANGES
+    for i in range(users.shape[0]):
+        if lowest <= users[i] < beyond:
+            for d in range(dimensions):
+                user_vectors[users[i], d] += gradients[i, d]
 
 
 @kernel(fast=True)

@@ -17,7 +17,7 @@ from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.learners.learner import Step, Taste
 from tastemaker.training.learners.sampled import sampled_loss
-from tastemaker.training.learners.tables import random_table, trimmed
+from tastemaker.training.learners.tables import blocks_of, random_table, trimmed
 from tastemaker.training.progress import Watcher
 from tastemaker.training.warm_start import known_rows
 from tastemaker.types import Floats
@@ -95,10 +95,11 @@ class FreeUsers:
         longest = min(batch, part.stop - part.start)
         span = -(-longest // CHUNKS)
         queries, gradients = np.empty((2, longest, self.user_vectors.shape[1]), np.float32)
-        rows, places = np.empty((2, CHUNKS, span * width), np.int32)
+        entries = np.empty((CHUNKS, span * width), np.int64)
         weights = np.empty((CHUNKS, span * width), np.float32)
         borders = np.zeros((CHUNKS, RANGES + 1), np.int64)
         sums = np.zeros((CHUNKS, 8))
+        blocks = blocks_of(self.product_vectors)
         for start in range(part.start, part.stop, batch):
             users = self.log.user_rows[start : min(start + batch, part.stop)]
             products = self.log.product_rows[start : min(start + batch, part.stop)]
@@ -108,13 +109,13 @@ class FreeUsers:
             def learn(low: int, high: int) -> None:
                 learn_chunks(
                     low, high, self.user_vectors, self.product_vectors, users, products, start, len(self.log.products),  # noqa: B023
-                    width, step, key, queries, gradients, rows, places, weights, borders, sums,  # noqa: B023
+                    width, step, key, blocks, queries, gradients, entries, weights, borders, sums,  # noqa: B023
                 )  # fmt: skip
 
             def apply(low: int, high: int) -> None:
                 apply_batch(
-                    low, high, self.user_vectors, self.product_vectors, users, queries, gradients,  # noqa: B023
-                    rows, places, weights, borders,
+                    low, high, self.user_vectors, self.product_vectors, users, blocks, queries, gradients,  # noqa: B023
+                    entries, weights, borders,
                 )  # fmt: skip
 
             pool.run(learn, CHUNKS)

@@ -1,0 +1,170 @@
+"""Rows of float32 in whole cache lines, sixteen numbers at a time: their dot products and weighted sums, in a stated order.
+
+LLVM turns vectors of sixteen into what the machine has (one register of AVX-512, two of AVX2, four of NEON), so that the sums are
+the same everywhere. Three things that a loop in Numba does not get: the query and the running sums stay in registers, sixteen dot
+products are folded together at their end, and no store is feared to change what is read next.
+
+``blocks`` is a tuple with one entry for each sixteen numbers of a row: its length is known when a kernel is compiled. Places count
+numbers from the beginning of an array, rows are those of a table whose rows are exactly so long. Nothing is checked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils as untyped_cgutils
+from numba.extending import intrinsic
+
+__all__ = ["LANES", "add_row", "add_rows", "dot_rows"]
+
+cgutils: Any = untyped_cgutils
+
+LANES = 16
+
+F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+WIDE = ir.VectorType(F32, LANES)
+NOTHING = ir.Constant(WIDE, ir.Undefined)
+LINE, NUMBER = 64, 4
+
+
+def _at(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
+    """Return the address of a number of an array, counted from its beginning."""
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [place])
+
+
+def _load(builder: Any, where: Any, block: int, align: int) -> Any:
+    place = builder.gep(where, [ir.Constant(I64, LANES * block)])
+    loaded = builder.load(builder.bitcast(place, WIDE.as_pointer()))
+    loaded.align = align
+    return loaded
+
+
+def _store(builder: Any, value: Any, where: Any, block: int, align: int) -> None:
+    place = builder.gep(where, [ir.Constant(I64, LANES * block)])
+    builder.store(value, builder.bitcast(place, WIDE.as_pointer())).align = align
+
+
+def _multiply_add(builder: Any, one: Any, other: Any, total: Any) -> Any:
+    kind = ir.FunctionType(WIDE, [WIDE, WIDE, WIDE])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.v16f32")
+    return builder.call(function, [one, other, total])
+
+
+def _spread(builder: Any, value: Any) -> Any:
+    first = builder.insert_element(NOTHING, value, ir.Constant(I32, 0))
+    return builder.shuffle_vector(first, NOTHING, ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
+
+
+def _row(builder: Any, table: Any, row: Any, blocks: int) -> Any:
+    return builder.gep(table, [builder.mul(builder.zext(row, I64), ir.Constant(I64, LANES * blocks))])
+
+
+def _folded(builder: Any, vectors: list[Any]) -> Any:
+    """Return the sums of sixteen vectors as one: number l is added to l + 8, then l + 4, l + 2, l + 1."""
+    half = LANES // 2
+    while len(vectors) > 1:
+        groups = LANES // (2 * half)
+        low = [group * 2 * half + place for group in range(groups) for place in range(half)]
+        masks = [
+            ir.Constant(ir.VectorType(I32, LANES), [*places, *(LANES + place for place in places)])
+            for places in (low, [place + half for place in low])
+        ]
+        vectors = [
+            builder.fadd(*(builder.shuffle_vector(one, other, mask) for mask in masks))
+            for one, other in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+        half //= 2
+    return vectors[0]
+
+
+@intrinsic
+def _dot_rows(
+    typing: Any, query: Any, begin: Any, table: Any, rows: Any, first: Any, blocks: Any, out: Any, place: Any
+) -> Any:
+    """Set ``out[place:place + 16]`` to the dot products of the query at ``begin`` with the rows ``rows[first:first + 16]``."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kinds, count = signature.args, len(blocks)
+        asked = _at(context, builder, kinds[0], given[0], given[1])
+        base = _at(context, builder, kinds[2], given[2], ir.Constant(I64, 0))
+        named = _at(context, builder, kinds[3], given[3], given[4])
+        parts = [_load(builder, asked, block, NUMBER) for block in range(count)]
+        sums = []
+        for lane in range(LANES):
+            row = _row(builder, base, builder.load(builder.gep(named, [ir.Constant(I64, lane)])), count)
+            total = builder.fmul(parts[0], _load(builder, row, 0, LINE))
+            for block in range(1, count):
+                total = _multiply_add(builder, parts[block], _load(builder, row, block, LINE), total)
+            sums.append(total)
+        written = _at(context, builder, kinds[6], given[6], given[7])
+        _store(builder, _folded(builder, sums), written, 0, NUMBER)
+        return context.get_dummy_value()
+
+    return types.void(query, types.int64, table, rows, types.int64, blocks, out, types.int64), build
+
+
+@intrinsic
+def _add_rows(
+    typing: Any,
+    out: Any,
+    place: Any,
+    weights: Any,
+    begin: Any,
+    count: Any,
+    table: Any,
+    rows: Any,
+    first: Any,
+    blocks: Any,
+) -> Any:
+    """Add Σ_j weights[begin + j] · table[rows[first + j]], j < count, to the row of ``out`` at ``place``, one row after another."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kinds, width = signature.args, len(blocks)
+        written = _at(context, builder, kinds[0], given[0], given[1])
+        weighed = _at(context, builder, kinds[2], given[2], given[3])
+        base = _at(context, builder, kinds[5], given[5], ir.Constant(I64, 0))
+        named = _at(context, builder, kinds[6], given[6], given[7])
+        sums = [
+            cgutils.alloca_once_value(builder, _load(builder, written, block, NUMBER))
+            for block in range(width)
+        ]
+        with cgutils.for_range(builder, given[4]) as loop:
+            row = _row(builder, base, builder.load(builder.gep(named, [loop.index])), width)
+            weight = _spread(builder, builder.load(builder.gep(weighed, [loop.index])))
+            for block, total in enumerate(sums):
+                more = _multiply_add(builder, weight, _load(builder, row, block, LINE), builder.load(total))
+                builder.store(more, total)
+        for block, total in enumerate(sums):
+            _store(builder, builder.load(total), written, block, NUMBER)
+        return context.get_dummy_value()
+
+    return types.void(
+        out, types.int64, weights, types.int64, types.int64, table, rows, types.int64, blocks
+    ), build  # fmt: skip
+
+
+@intrinsic
+def _add_row(typing: Any, table: Any, row: Any, weight: Any, source: Any, place: Any, blocks: Any) -> Any:
+    """Add ``weight`` times the row of ``source`` at ``place`` to the row of ``table``."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kinds, width = signature.args, len(blocks)
+        length = ir.Constant(I64, LANES * width)
+        changed = _at(context, builder, kinds[0], given[0], builder.mul(given[1], length))
+        read = _at(context, builder, kinds[3], given[3], given[4])
+        factor = _spread(builder, given[2])
+        for block in range(width):
+            before = _load(builder, changed, block, LINE)
+            after = _multiply_add(builder, factor, _load(builder, read, block, NUMBER), before)
+            _store(builder, after, changed, block, LINE)
+        return context.get_dummy_value()
+
+    return types.void(table, types.int64, types.float32, source, types.int64, blocks), build
+
+
+dot_rows: Any = _dot_rows
+add_rows: Any = _add_rows
+add_row: Any = _add_row
+"""As kernels call them, without the first argument, which is the compiler's."""
