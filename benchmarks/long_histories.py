@@ -2,14 +2,16 @@
 
 A model is learned from `train.parquet` with each effort and each seed, and ranks `test.parquet`, which nothing is chosen on. Each
 run is a process of its own, in turns with implicit's ALS (128 factors, 15 iterations, its other settings at their defaults). Of
-tastemaker's the wall time of the whole process counts: start of Python, reading, choosing on a part held out, training, writing. Of
-ALS only its import and its fit. All kernels are compiled before.
+tastemaker's the time of the whole process counts: start of Python, reading, choosing on a part held out, training, writing. Of
+ALS only its import and its fit. All kernels are compiled before. Processor time is told beside wall time, since other jobs of the
+machine change it little.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -23,9 +25,9 @@ from common import ROOT, machine, markdown, missing, parser_of, ratios, spread, 
 ALS = """
 import sys, time, tastemaker as tm
 log = tm.read_purchases(sys.argv[1])
-began = time.perf_counter()
+began, busy = time.perf_counter(), time.process_time()
 model = tm.als(log, factors=128, iterations=15, seed=int(sys.argv[4]), threads=int(sys.argv[3]))
-print(time.perf_counter() - began)
+print(time.perf_counter() - began, time.process_time() - busy)
 tm.save(model, sys.argv[2])
 """
 RIVAL = "implicit's ALS"
@@ -43,6 +45,7 @@ def main() -> None:
     train, test = files(options)
     names = [*(options.effort or EFFORTS), RIVAL]
     seconds: dict[str, list[float]] = {name: [] for name in names}
+    busy: dict[str, list[float]] = {name: [] for name in names}
     quality: dict[str, list[list[float]]] = {name: [] for name in names}
     spectral: dict[str, set[float]] = {name: set() for name in names}
     with tempfile.TemporaryDirectory() as folder:
@@ -50,19 +53,23 @@ def main() -> None:
         for seed in range(options.seeds):
             for name in names:
                 out = Path(folder) / f"{names.index(name)}-{seed}"
-                seconds[name].append(run(name, train, out, seed, options.threads))
+                wall, processor = run(name, train, out, seed, options.threads)
+                seconds[name].append(wall)
+                busy[name].append(processor)
                 model = tm.load(out)
                 held_out = tm.read_held_out(test, model.users, model.products).purchases
                 report = tm.evaluate(model, held_out, at=[20], threads=options.threads)
                 quality[name].append([report.metrics[metric].mean for metric in METRICS])
                 if model.record.config is not None:
                     spectral[name].add(model.record.config.memory.spectral_weight or 0.0)
-                print(name, seed, seconds[name][-1], quality[name][-1], file=sys.stderr)
-    print(markdown(["", "seconds", "times ALS", *METRICS, "spectral weight"], [
+                print(name, seed, wall, processor, quality[name][-1], file=sys.stderr)
+    print(markdown(["", "seconds", "times ALS", "processor time", "times ALS", *METRICS, "spectral weight"], [
         [
             name,
             spread(taken, 1),
             "1" if name == RIVAL else spread(ratios(taken, seconds[RIVAL])),
+            spread(busy[name], 1),
+            "1" if name == RIVAL else spread(ratios(busy[name], busy[RIVAL])),
             *(means([values[m] for values in quality[name]]) for m in range(len(METRICS))),
             ", ".join(f"{weight:g}" for weight in sorted(spectral[name])) or "none",
         ]
@@ -87,21 +94,24 @@ def compile_kernels(threads: int, folder: Path) -> None:
     shop = tm.make_shop(users=300, products=400, purchases=12_000).purchases
     settings = tm.preset("default").changed(dimensions=8, epochs=1, horizon=1, spectral_weight=1.0)
     tm.save(tm.train(shop, settings, threads=threads), folder / "compiled")
+    tm.train(shop, settings.changed(objective="cosine"), threads=threads)
 
 
-def run(name: str, train: Path, out: Path, seed: int, threads: int) -> float:
-    """Learn in a process of its own and return the seconds that count."""
+def run(name: str, train: Path, out: Path, seed: int, threads: int) -> tuple[float, float]:
+    """Learn in a process of its own and return the seconds that count, by the clock and of the processors."""
     environment = thread_environment(threads)
     if name == RIVAL:
         command = [sys.executable, "-c", ALS, str(train), str(out), str(threads), str(seed)]
         ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-        return float(ran.stdout)
+        wall, processor = map(float, ran.stdout.split())
+        return wall, processor
     command = [sys.executable, "-m", "tastemaker", "train", str(train), "--out", str(out)]
     command += ["--threads", str(threads), "--seed", str(seed)]
     command += [] if name == "standard" else ["--effort", name]
-    began = time.perf_counter()
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, env=environment, check=True, capture_output=True)
-    return time.perf_counter() - began
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def means(values: list[float]) -> str:

@@ -202,6 +202,11 @@ def held_out_of(log: tm.Purchases) -> Part:
 def rivals(log: tm.Purchases, options: argparse.Namespace) -> Iterator[Rival]:
     threads, timed = options.threads, log.times is not None
     yield Rival("default", of_model(lambda log, _: tm.train(log, tm.preset("default"), threads=threads)))
+    for effort in ("quick", "thorough"):
+        settings = tm.preset("default", effort=effort)
+        yield Rival(
+            effort, of_model(lambda log, _, settings=settings: tm.train(log, settings, threads=threads))
+        )
     if timed:
         without = tm.preset("default").changed({"trend_weight": 0.0})
         yield Rival("default without trend", of_model(lambda log, _: tm.train(log, without, threads=threads)))
