@@ -89,6 +89,11 @@ def test_what_comes_from_data_is_text_and_nothing_else(page):
     assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
 
 
+def test_the_curve_of_the_long_tail_names_the_dial_that_costs_nothing_that_shows(page):
+    figure = next(one for one in re.findall(r"<figure.*?</figure>", page, re.S) if "--tail" in one)
+    assert "surely less than 1%" in figure
+
+
 def test_nothing_is_fetched_from_anywhere(page):
     addresses = {"src", "href", "srcset", "data", "action", "poster", "xlink:href"}
     assert not [name for _, attributes in Seen(page).tags for name in attributes if name in addresses]

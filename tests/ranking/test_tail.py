@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 import tastemaker as tm
 from tastemaker.cli.app import app
 from tastemaker.errors import SettingProblem
-from tastemaker.evaluation.curves.tail_curve import tail_curve
+from tastemaker.evaluation.curves.tail_curve import TailPoint, best_tail, tail_curve
+from tastemaker.evaluation.intervals import Interval
 from tastemaker.model.beside.live import Live
 from tastemaker.model.folder import load, save
 from tastemaker.ranking.live.living import rates_of
@@ -162,3 +163,35 @@ def test_a_dial_given_in_training_ranks_so_by_itself_and_one_of_a_request_takes_
         )
     with pytest.raises(SettingProblem, match=r"popularity\.tail is 1\.5; it must be from 0 to 1"):
         tm.preset("default").changed({"popularity.tail": 1.5})
+
+
+def point_at(tail, *, recall, low):
+    change = Interval(low + 0.0005, low, low + 0.001)
+    return TailPoint(tail, 100, 0.1, recall, 0.0, 0.5, change, Interval(0.0, 0.0, 0.0))
+
+
+def test_the_best_dial_finds_most_of_those_that_surely_cost_less_than_a_hundredth():
+    first = TailPoint(0.0, 100, 0.1, 0.02, 0.0, 0.5, Interval(0.0, 0.0, 0.0), Interval(0.0, 0.0, 0.0))
+    cheap, cheaper = point_at(0.2, recall=0.04, low=-0.0009), point_at(0.1, recall=0.03, low=-0.0001)
+    dear = point_at(0.3, recall=0.05, low=-0.0011)  # a hundredth of .1 is .001
+    assert best_tail([first, cheaper, cheap, dear]) is cheap
+    assert best_tail([first, dear]) is first
+    assert best_tail([first, point_at(0.1, recall=0.01, low=0.0)]) is first
+
+
+def test_changes_are_of_the_same_users_and_none_is_0():
+    rng = np.random.default_rng(4)
+    products = np.minimum(rng.zipf(1.5, 4_000) - 1, 199)
+    frame = pl.DataFrame({"user_id": rng.integers(0, 300, 4_000), "product_id": products})
+    model = tm.best_sellers(tm.read_purchases(frame))
+    model = replace(model, product_bias=(0.5 * np.log(1 + buyers_of(model))).astype(np.float32))
+    held = tm.read_held_out(
+        pl.DataFrame({"user_id": np.arange(300), "product_id": np.arange(300) % 200}),
+        model.users,
+        model.products,
+    ).purchases
+    first, same, other = tail_curve(model, held, k=20, tails=(0.0, 0.0, 1.0))
+    assert first.ndcg_change == same.ndcg_change == Interval(0.0, 0.0, 0.0)
+    assert other.ndcg_change.mean == pytest.approx(other.ndcg - first.ndcg)
+    assert other.ndcg_change.low < other.ndcg_change.mean < other.ndcg_change.high
+    assert other.tail_recall_change.mean == pytest.approx(other.tail_recall - first.tail_recall)

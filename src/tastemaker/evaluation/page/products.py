@@ -11,6 +11,7 @@ from tastemaker.data.reading.given import seen_by
 from tastemaker.data.reading.product_table import ProductTable
 from tastemaker.evaluation.comparison.entries import Comparison
 from tastemaker.evaluation.comparison.list_samples import SHOWN
+from tastemaker.evaluation.curves.tail_curve import MARGIN, TailPoint, best_tail
 from tastemaker.evaluation.page.charts import Chart, Line, Stack, Stacks, line_chart
 from tastemaker.evaluation.page.models import colours, ranked
 from tastemaker.evaluation.page.scales import linear
@@ -110,11 +111,31 @@ def tails(found: Comparison) -> Chart | None:
     ]
     note = (
         f"{found.chosen} with --tail from 0 on. Of what was bought later, {bought:.0%} is of the middle and the tail: "
-        "lists that show as much of them as people buy are calibrated."
+        f"lists that show as much of them as people buy are calibrated. {_named(points)}"
     )
     axis = linear([point.tail for point in points])
     return line_chart(
         "What the long tail costs", note, lines, axis, x_name="--tail", columns=[p.tail for p in points]
+    )
+
+
+def _named(points: tuple[TailPoint, ...]) -> str:
+    """Return in a sentence which dial finds most of the tail at no cost that shows."""
+    first, best = points[0], best_tail(points)
+    if best is first:
+        return (
+            f"No dial finds more of them with an ndcg@{first.k} that is surely less than {MARGIN:.0%} lower."
+        )
+    changes = []
+    for change, before in ((best.tail_recall_change, first.tail_recall), (best.ndcg_change, first.ndcg)):
+        low, mean, high = (
+            f"{100 * one / before:+.1f}" if before else "–" for one in (change.low, change.mean, change.high)
+        )
+        changes.append(f"{mean} % ({low} to {high})")
+    return (
+        f"With --tail {best.tail:g} recall@{first.k} of middle and tail changes by {changes[0]}, ndcg@{first.k} by {changes[1]}. "
+        f"Of the dials whose ndcg@{first.k} is surely less than {MARGIN:.0%} lower it finds most; "
+        f"train --set popularity.tail={best.tail:g} makes it the model's own."
     )
 
 
