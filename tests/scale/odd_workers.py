@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tastemaker.errors import UnknownId, WorkersLost
 from tastemaker.scale.local import ThisProcess
-from tastemaker.training.sharded.crew import learn_share
+from tastemaker.training.sharded.crew import Share
 
 
 class Task(NamedTuple):
@@ -56,26 +56,30 @@ def hang_on_doomed_host(task: Task) -> int:
     return task.number**2
 
 
-def learn_or_be_killed(share, *, marks):
-    """Learn a share of a training; in the third round be killed before, once."""
-    if share.done == 2 and share.shard == 1 and share.member == 0:
-        mark = Path(marks, f"killed-{share.epoch}")
-        if not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-    return learn_share(share)
+def work_or_be_killed(task, *, work, marks):
+    """Do a task of a training; be killed before, once in the third round of each epoch and once in each table of the memory."""
+    if isinstance(task, Share):
+        mark = f"killed-{task.epoch}" if (task.done, task.shard, task.member) == (2, 1, 0) else None
+    else:
+        mark = f"killed-{task.work}" if task.low else None
+    if mark and not Path(marks, mark).exists():
+        Path(marks, mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work(task)
 
 
 @dataclass
 class Deadly:
-    """Workers of another executor, of whom one is killed in each epoch of a training."""
+    """Workers of another executor, of whom one is killed in each epoch of a training, and one in each table of the memory."""
 
     executor: object
     marks: str
     threads: int = 1
 
     def run(self, work, tasks, *, on_done=lambda _: None):
-        return self.executor.run(partial(learn_or_be_killed, marks=self.marks), tasks, on_done=on_done)
+        return self.executor.run(
+            partial(work_or_be_killed, work=work, marks=self.marks), tasks, on_done=on_done
+        )
 
     @contextmanager
     def session(self):
@@ -96,6 +100,27 @@ class LostAfter:
             raise WorkersLost("the head was lost.")
         self.done.append(len(tasks))
         return ThisProcess().run(work, tasks, on_done=on_done)
+
+    @contextmanager
+    def session(self):
+        yield self
+
+
+@dataclass
+class AfterEach:
+    """This process, which loses its head after so many tasks."""
+
+    tasks: int
+    threads: int = 1
+
+    def run(self, work, tasks, *, on_done=lambda _: None):
+        found = []
+        for task in tasks:
+            if not self.tasks:
+                raise WorkersLost("the head was lost.")
+            self.tasks -= 1
+            found += ThisProcess().run(work, [task], on_done=on_done)
+        return found
 
     @contextmanager
     def session(self):

@@ -10,12 +10,13 @@ import numpy as np
 import polars as pl
 import pytest
 import typer
-from odd_workers import Deadly, LostAfter
+from odd_workers import AfterEach, Deadly, LostAfter
 
 import tastemaker as tm
 from tastemaker.cli.terminal.reading import ReadingOptions
 from tastemaker.errors import SettingProblem, WorkersLost
 from tastemaker.scale.local import Processes, ThisProcess
+from tastemaker.training.memory import blocks
 from tastemaker.training.sharded import crew as crew_module
 from tastemaker.training.sharded.crew import Crew, learn_share
 
@@ -90,6 +91,36 @@ def test_tables_that_a_crash_has_damaged_are_not_gone_on_from(pairs, by_threads,
     again = LostAfter(1_000)
     assert learned(pairs, 5, workers=Crew(again, tmp_path)) == by_threads[5]
     assert len(again.done) == 16  # the second epoch, whole
+
+
+WHOLE_MEMORY = {"memory.ridge_weight": 0.5, "memory.spectral_weight": 0.3}
+
+
+def test_the_memory_is_worked_out_by_workers_to_the_same_bytes_and_one_killed_is_made_up_for(
+    pairs, tmp_path, monkeypatch
+):
+    more = {"epochs": 1, **WHOLE_MEMORY}
+    here = learned(pairs, 1, threads=1, **more)
+    monkeypatch.setattr(blocks, "PRODUCTS_AT_ONCE", 70)
+    assert learned(pairs, 1, threads=2, **more) == here != learned(pairs, 1, threads=2, epochs=1)
+    crew = Crew(Deadly(Processes(2), str(tmp_path)), tmp_path / "work")
+    assert learned(pairs, 1, workers=crew, **more) == here
+    assert sum(crew.tally.workers.values()) == 2 + 5 * -(-len(pairs.products) // 70)  # members, tables
+    marks = {mark.name for mark in tmp_path.glob("killed-*")}
+    assert marks == {"killed-common", "killed-neighbours", "killed-weights"}
+    assert crew.tally.lost >= 3
+    assert not list(tmp_path.glob("work/block-*"))
+
+
+def test_blocks_that_were_done_before_the_head_was_lost_are_not_done_again(pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "PRODUCTS_AT_ONCE", 70)
+    here = learned(pairs, 1, threads=1, epochs=1)
+    with pytest.raises(WorkersLost):
+        learned(pairs, 1, epochs=1, workers=Crew(AfterEach(3), tmp_path))
+    tasks = 2 + -(-len(pairs.products) // 70)
+    again = Crew(AfterEach(1_000), tmp_path)
+    assert learned(pairs, 1, epochs=1, workers=again) == here
+    assert sum(again.tally.workers.values()) == tasks - 3
 
 
 def test_settings_are_chosen_by_the_same_workers(split, tmp_path):

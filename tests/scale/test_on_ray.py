@@ -34,6 +34,7 @@ from tastemaker.scale import on_ray  # noqa: E402
 from tastemaker.scale.executor import Tally  # noqa: E402
 from tastemaker.scale.local import ThisProcess  # noqa: E402
 from tastemaker.scale.where import executor_of  # noqa: E402
+from tastemaker.training.memory import blocks  # noqa: E402
 from tastemaker.training.sharded.crew import Crew  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -118,8 +119,9 @@ def test_ray_learns_the_bytes_that_this_process_learns(cluster, split, tmp_path)
 
 
 def test_the_share_of_a_worker_killed_at_half_of_a_training_is_learned_again_to_the_same_bytes(
-    cluster, split, tmp_path
+    cluster, split, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(blocks, "PRODUCTS_AT_ONCE", 100)
     log, settings = replace(split.train, times=None), {"epochs": 2, "dimensions": 8, "shards": 2}
     crew = Crew(Deadly(executor_of("ray"), str(tmp_path)), tmp_path / "work")
     here, there = (
@@ -127,7 +129,8 @@ def test_the_share_of_a_worker_killed_at_half_of_a_training_is_learned_again_to_
     )
     assert here.product_vectors.tobytes() == there.product_vectors.tobytes()
     assert here.product_bias.tobytes() == there.product_bias.tobytes()
-    assert list(tmp_path.glob("killed-*"))
+    assert here.memory.weights.tobytes() == there.memory.weights.tobytes()
+    assert {"killed-1", "killed-2", "killed-common"} <= {mark.name for mark in tmp_path.glob("killed-*")}
     assert crew.tally.lost >= len(list(tmp_path.glob("killed-*")))
 
 

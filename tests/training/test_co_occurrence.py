@@ -13,7 +13,7 @@ from tastemaker.data.purchases import Histories
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
-from tastemaker.training.memory import co_occurrence
+from tastemaker.training.memory import blocks, co_occurrence
 from tastemaker.training.memory.co_occurrence import (
     added,
     buyers_of,
@@ -159,7 +159,7 @@ def test_blocks_and_threads_change_no_byte(monkeypatch, block):
         count(bought, power=0.4, damping=0.25, partners=5),
         ridge(bought, penalty=10, damping=0.5, neighbours=5),
     )
-    monkeypatch.setattr(co_occurrence, "PRODUCTS_AT_ONCE", block)
+    monkeypatch.setattr(blocks, "PRODUCTS_AT_ONCE", block)
     for threads in (1, 3):
         assert same(count(bought, threads, power=0.4, damping=0.25, partners=5), whole[0])
         assert same(ridge(bought, threads, penalty=10, damping=0.5, neighbours=5), whole[1])
@@ -307,8 +307,8 @@ def test_a_large_table_that_goes_through_files_is_the_same_bytes(monkeypatch):
         (ridge, {"penalty": 3.0, "damping": 0.5, "neighbours": 5}),
     ]
     here = [make(bought, **options) for make, options in made]
-    monkeypatch.setattr(co_occurrence, "LARGE", 0)
-    monkeypatch.setattr(co_occurrence, "PRODUCTS_AT_ONCE", 3)
+    monkeypatch.setattr(blocks, "LARGE", 0)
+    monkeypatch.setattr(blocks, "PRODUCTS_AT_ONCE", 3)
     for (make, options), table in zip(made, here, strict=True):
         assert same(make(bought, **options), table)
     assert same(count(np.zeros((3, 4), bool), power=1, damping=0, partners=2), co_occurrence.no_memory(4))

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 
 import numpy as np
 
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import offsets_of, owners_of, pair_keys
-from tastemaker.kernels.counting.memory import partners_of, solve_neighbours
-from tastemaker.kernels.threads import Task, ThreadPool
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
+from tastemaker.training.memory.blocks import by_blocks
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
 __all__ = [
     "added",
     "buyers_of",
-    "by_blocks",
     "count_memory",
     "memories",
     "no_memory",
@@ -29,11 +27,6 @@ __all__ = [
 
 LONGEST = 5_000
 """Users with more distinct products say nothing about which of them go together; they are passed over."""
-
-PRODUCTS_AT_ONCE = 1 << 12
-
-LARGE = 512 << 20
-"""Bytes of a table above which its blocks go to files: such a table is one of 65,000 products with 1,000 partners each."""
 
 RIDGE_POOL = 1_000
 """A product's neighbours, and the purchases they have in common, are looked up among at most this many of its partners."""
@@ -131,11 +124,8 @@ def ridge_memory(
     diagonal = (sums * shares.unit).astype(np.float32)
     nearness = (np.maximum(diagonal, 1e-6) ** -0.5).astype(np.float32)
     offsets, rows, co_occurrence = partners_among(histories, products, shares, nearness, RIDGE_POOL, pool)
-
-    def solve(low: int, high: int, found: Rows, strength: Floats, count: Offsets) -> None:
-        solve_neighbours(low, high, offsets, rows, co_occurrence, diagonal, penalty, found, strength, count)
-
-    targets, near, strength = by_blocks(solve, products, min(neighbours, products), pool)
+    arguments = (offsets, rows, co_occurrence, diagonal, penalty)
+    targets, near, strength = by_blocks("neighbours", arguments, products, min(neighbours, products), pool)
     candidates = owners_of(targets)
     order = np.lexsort(
         (candidates, near)
@@ -200,80 +190,6 @@ def partners_among(
     histories: Histories, products: int, shares: Shares, product_weights: Floats, most: int, pool: ThreadPool
 ) -> tuple[Offsets, Rows, Floats]:
     """Return the ``most`` partners of each product by co-occurrence · product_weights, ascending, and their co-occurrences."""
-    buyer_offsets, buyers = buyers_of(histories, products)
-
-    def find(low: int, high: int, found: Rows, co_occurrence: Floats, count: Offsets) -> None:
-        partners_of(
-            low, high, buyer_offsets, buyers, histories.offsets, histories.products, shares.weights, product_weights,
-            shares.unit, found, co_occurrence, count,
-        )  # fmt: skip
-
-    return by_blocks(find, products, min(most, max(products - 1, 1)), pool)
-
-
-def by_blocks(find: object, products: int, most: int, pool: ThreadPool) -> tuple[Offsets, Rows, Floats]:
-    """Run a kernel over blocks of products; each output row has room for the longest result, and the gaps are closed afterwards.
-
-    Of a large table, what blocks found goes to temporary files and is mapped from there: the table never stands in memory twice,
-    and the system may drop its pages.
-    """
-    spooled = products * most * 8 > LARGE
-    counts = [np.zeros(0, np.int64)]
-    rows, values = (
-        (Spooled if spooled else Gathered)(np.int32),
-        (Spooled if spooled else Gathered)(np.float32),
-    )
-    for low in range(0, products, PRODUCTS_AT_ONCE):
-        size = min(PRODUCTS_AT_ONCE, products - low)
-        found, value = np.empty((size, most), np.int32), np.empty((size, most), np.float32)
-        count = np.zeros(size, np.int64)
-        pool.run(_shifted(find, low, found, value, count), size)
-        kept = np.arange(most) < count[:, None]
-        rows.add(found[kept])
-        values.add(value[kept])
-        counts.append(count)
-    return offsets_of(np.concatenate(counts)), rows.whole(), values.whole()
-
-
-class Gathered:
-    """An array that grows by parts, in memory."""
-
-    def __init__(self, dtype: type[np.generic]) -> None:
-        self._parts: list[AnyArray] = [np.zeros(0, dtype)]
-
-    def add(self, part: AnyArray) -> None:
-        """Append a part."""
-        self._parts.append(part)
-
-    def whole(self) -> AnyArray:
-        """Return all parts, one after the other."""
-        return np.concatenate(self._parts)
-
-
-class Spooled:
-    """An array that grows by parts in a temporary file, which has no name and ends with the array."""
-
-    def __init__(self, dtype: type[np.generic]) -> None:
-        self._dtype = dtype
-        self._file = tempfile.TemporaryFile(prefix="tastemaker-")  # noqa: SIM115  (it lasts as long as the array)
-        self._length = 0
-
-    def add(self, part: AnyArray) -> None:
-        """Append a part."""
-        np.ascontiguousarray(part, self._dtype).tofile(self._file)
-        self._length += len(part)
-
-    def whole(self) -> AnyArray:
-        """Return all parts, one after the other, mapped."""
-        with self._file as file:  # which the map outlasts
-            file.flush()
-            if not self._length:
-                return np.zeros(0, self._dtype)
-            return np.asarray(np.memmap(file, self._dtype, mode="c", shape=(self._length,)))
-
-
-def _shifted(find: object, shift: int, found: Rows, value: Floats, count: Offsets) -> Task:
-    def task(low: int, high: int) -> None:
-        find(shift + low, shift + high, found[low:high], value[low:high], count[low:high])  # type: ignore[operator]
-
-    return task
+    users = (histories.offsets, histories.products, shares.weights)
+    arguments = (*buyers_of(histories, products), *users, product_weights, shares.unit)
+    return by_blocks("common", arguments, products, min(most, max(products - 1, 1)), pool)

@@ -21,19 +21,18 @@ from tastemaker.kernels.counting.spectral import (
     gram_columns,
     inverse_cholesky,
     multiply_rows,
-    weigh_partners,
 )
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
+from tastemaker.training.memory.blocks import by_blocks
 from tastemaker.training.memory.co_occurrence import (
     buyers_of,
-    by_blocks,
     no_memory,
     partners_among,
     user_shares,
 )
-from tastemaker.types import Doubles, Floats, Offsets, Rows
+from tastemaker.types import Doubles, Floats
 
 __all__ = [
     "Spectrum",
@@ -178,13 +177,9 @@ def spectral_memory(
     evened = (buyers**-CANDIDATE_POWER).astype(np.float32)
     shares = user_shares(histories, CANDIDATE_DAMPING, settings.sum_bits)
     candidates = partners_among(histories, products, shares, evened, CANDIDATES, pool)
-
-    def weigh(low: int, high: int, found: Rows, weights: Floats, counts: Offsets) -> None:
-        weigh_partners(
-            low, high, candidates[0], candidates[1], inside, outside, vectors is not None, found, weights, counts
-        )  # fmt: skip
-
-    return Memory(*by_blocks(weigh, products, min(settings.spectral_partners, max(products - 1, 1)), pool))
+    most = min(settings.spectral_partners, max(products - 1, 1))
+    arguments = (candidates[0], candidates[1], inside, outside, vectors is not None)
+    return Memory(*by_blocks("weights", arguments, products, most, pool))
 
 
 def _scales(histories: Histories, products: int, settings: MemorySettings) -> tuple[Floats, Floats]:

@@ -61,14 +61,19 @@ class WorkFolder:
         path.mkdir(exist_ok=True)
         return EpochFolder(path).reopened()
 
+    def keep(self, array: AnyArray) -> str:
+        """Write an array where it is not there yet; return its name."""
+        array = np.ascontiguousarray(array)
+        shape = f"{array.dtype.str}{array.shape}".encode()
+        name = f"{hashlib.sha256(shape + _bytes_of(array)).hexdigest()[:32]}.npy"
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / name).exists():
+            write_array(self.path / name, array, durable=True)
+        return name
+
     def _kept(self, array: AnyArray) -> str:
         if id(array) not in self._known or self._known[id(array)][0] is not array:
-            array = np.ascontiguousarray(array)
-            name = f"{hashlib.sha256(_bytes_of(array)).hexdigest()[:32]}.npy"
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not (self.path / name).exists():
-                write_array(self.path / name, array, durable=True)
-            self._known[id(array)] = array, name
+            self._known[id(array)] = array, self.keep(array)
         return self._known[id(array)][1]
 
 
