@@ -216,6 +216,10 @@ def test_an_experiment_started_once_holds_on_every_host_and_is_reported_of_all(s
         assert "U+0000" in spoilt.json()["detail"]
         found = json.loads(run("experiment", "report", folder, "--state", uri, "--json")[1])
         assert sum(found["assigned"].values()) == 12
+        for client in (a, b):
+            figures = client.get("/api/v1/experiment?model=recommender").json()
+            assert figures["report"]["assigned"] == found["assigned"]
+            assert sum(arm["shown"] for arm in figures["today"].values()) == 12
 
         server.crash()
         try:

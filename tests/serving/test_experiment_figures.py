@@ -149,3 +149,23 @@ def test_who_asks_while_figures_are_computed_gets_the_former_ones_and_nobody_wai
     assert len(opened) == 1
     assert found.problem == "the disk is away."
     assert (found.report, found.today) == (None, None)
+
+
+def test_figures_outlive_a_database_that_is_away_with_their_age(tmp_path):
+    def away():
+        raise EventsProblem("the database is away.")
+
+    async def asked_after(kept):
+        figures = Figures(away)
+        figures._kept["m"] = kept
+        await figures.of("m", tmp_path)
+        while figures._computing:
+            await asyncio.sleep(0.01)
+        return await figures.of("m", tmp_path)
+
+    good = Found(at=7, today={"all": named(1, 0, 1, 0, 0, 0, 0.0)})
+    found = asyncio.run(asked_after(good))
+    assert (found.at, found.today, found.problem) == (7, good.today, "the database is away.")
+    of_another = Found(at=7, experiment={"name": "former"}, report={"verdict": "Open"}, today={})
+    found = asyncio.run(asked_after(of_another))
+    assert (found.report, found.today, found.problem) == (None, None, "the database is away.")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,15 @@ class Found:
     today: dict[str, dict[str, float]] | None = None
     """By arm, ``all`` where no experiment runs, what happened since the day began in UTC"""
     problem: str = ""
-    """Why there are no figures"""
+    """Why there are no figures, or none newer"""
+    tried: int = 0
+    """When it was last tried to compute newer ones, in microseconds"""
     seconds: float = 0.0
     """How long it took"""
 
     def is_fresh(self, now: int) -> bool:
         """Return whether it need not be computed anew."""
-        return (now - self.at) / 1e6 < max(FRESH_SECONDS, self.seconds / SHARE)
+        return (now - max(self.at, self.tried)) / 1e6 < max(FRESH_SECONDS, self.seconds / SHARE)
 
 
 @dataclass(slots=True)
@@ -74,8 +76,17 @@ class Figures:
 
     def _keep(self, name: str, done: asyncio.Task[Found]) -> None:
         del self._computing[name]
-        if not done.cancelled() and done.exception() is None:
-            self._kept[name] = done.result()
+        if done.cancelled() or done.exception() is not None:
+            return
+        found, kept = done.result(), self._kept.get(name)
+        if (
+            found.problem
+            and kept is not None
+            and kept.today is not None
+            and kept.experiment == found.experiment
+        ):
+            found = replace(kept, problem=found.problem, tried=found.at)  # old figures say more than none
+        self._kept[name] = found
 
 
 def day_by_arm(done: Iterable[Done], experiment: Experiment | None) -> dict[str, dict[str, float]]:

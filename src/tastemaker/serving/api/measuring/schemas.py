@@ -138,4 +138,4 @@ class ExperimentAnswer(Struct):
     experiment: ExperimentSaid | None
     report: ReportSaid | None
     today: Annotated[dict[str, DaySaid] | None, Meta(description="By arm; `all` where no experiment runs.")]
-    problem: Annotated[str, Meta(description="Why there are no figures; empty where there are.")]
+    problem: Annotated[str, Meta(description="Why there are no figures, or none newer; else empty.")]
