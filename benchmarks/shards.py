@@ -2,7 +2,9 @@
 
 Trains on the ASOS purchases (or ``--synthetic``) with the default settings on 1, 2, 8 and 32 shards, and measures on the purchases
 that were kept apart. The bytes are those that a cluster would move: in each of 16 rounds an epoch every shard tells which rows it
-moved and by how much. ``--rounds`` asks for other numbers of rounds, ``--inside`` measures on a part of the log. Five minutes.
+moved and by how much. ``--rounds`` asks for other numbers of rounds, ``--inside`` measures on a part of the log. ``--log FILE``
+takes another log, measured inside, and ``--vectors-alone EPOCHS`` learns vectors without a memory beside them, which hides what
+shards change. Five minutes.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,11 @@ from tastemaker.data.reading.readers import read_held_out
 from tastemaker.data.splits import hold_out_random
 from tastemaker.training.sharded import rounds
 from tastemaker.training.sharded.lesson import Tables
+
+ALONE = {"taste.objective": "softmax", "decay": 0.01, "memory.count_weight": 0, "memory.ridge_weight": 0,
+         "memory.spectral_weight": 0, "memory.directed_weight": 0, "trend.weight": 0, "repeats.weight": 0, "repeats.sales": 0,
+         "repeats.level": 0, "live.rate": 0}  # fmt: skip
+"""Settings of a model that is vectors and nothing else"""
 
 HELD_OUT = "dsf_asos_valid_with_alphanumeric_dummy_ids.parquet"
 
@@ -32,9 +40,14 @@ def main() -> None:
     parser.add_argument(
         "--inside", action="store_true", help="measure on a part of the log itself, to choose by"
     )
+    parser.add_argument("--log", type=Path, help="purchases to learn from, in place of ASOS's")
+    parser.add_argument(
+        "--vectors-alone", type=int, metavar="EPOCHS", help="so many epochs, and nothing else in the model"
+    )
     options = parser.parse_args()
-    log = read_log(options)
-    if options.inside or options.synthetic:
+    log = read_log(options) if options.log is None else tm.read_purchases(options.log)
+    settings = {} if options.vectors_alone is None else ALONE | {"epochs": options.vectors_alone}
+    if options.inside or options.synthetic or options.log:
         split = hold_out_random(log, rng=np.random.default_rng(5))
         log, held_out = split.train, split.held_out
     else:
@@ -43,7 +56,12 @@ def main() -> None:
     for shards in options.shards:
         for count in options.rounds if shards > 1 else [rounds.ROUNDS]:
             rounds.ROUNDS = count
-            found = [learned(log, held_out, shards, seed, options.threads) for seed in range(options.seeds)]
+            found = [
+                learned(
+                    log, held_out, settings | {"shards": shards, "seed": seed, "threads": options.threads}
+                )
+                for seed in range(options.seeds)
+            ]
             ndcg = statistics.mean(one["ndcg"] for one in found)
             base = base or ndcg
             moved = statistics.mean(one["bytes"] for one in found) / 1e6
@@ -63,9 +81,7 @@ def main() -> None:
     print(f"\nMeans of {options.seeds} seeds, {options.threads} threads. {machine()}")
 
 
-def learned(
-    log: tm.Purchases, held_out: tm.Purchases, shards: int, seed: int, threads: int
-) -> dict[str, Any]:
+def learned(log: tm.Purchases, held_out: tm.Purchases, settings: dict[str, Any]) -> dict[str, Any]:
     told: list[int] = []
     merge = rounds.merge
 
@@ -76,11 +92,11 @@ def learned(
     rounds.merge = counting
     began = time.perf_counter()
     try:
-        model = tm.train(log, seed=seed, threads=threads, progress=False, shards=shards)
+        model = tm.train(log, progress=False, **settings)
     finally:
         rounds.merge = merge
     seconds = time.perf_counter() - began
-    report = tm.evaluate(model, held_out, at=100, threads=threads)
+    report = tm.evaluate(model, held_out, at=100, threads=settings["threads"])
     return {
         "ndcg": report.metrics["ndcg@100"].mean,
         "epochs": len(model.record.epochs),
