@@ -193,6 +193,9 @@ class Home(Protocol):
     def together(self) -> AbstractContextManager[None]:
         """Make the changes of a block one step, where the home can: all of them are made, or none."""
 
+    def now(self) -> int:
+        """Return the time, in microseconds since 1970-01-01 UTC, by the one clock of all who change the state."""
+
     def close(self) -> None:
         """End what follows a database."""
 
@@ -217,6 +220,10 @@ class InFolders:
     def together(self) -> AbstractContextManager[None]:
         """Do nothing: files are replaced one after another."""
         return nullcontext()
+
+    def now(self) -> int:
+        """Return the time by this host's clock."""
+        return time.time_ns() // 1_000
 
     def close(self) -> None:
         """Do nothing: nothing is open."""

@@ -27,6 +27,7 @@ from tastemaker.nights.watching.clicks import Clicks, clicks_in_state
 from tastemaker.serving.answering.event_store import Events
 from tastemaker.serving.measuring.experiments import Experiment, arm_of
 from tastemaker.serving.measuring.outcome_store import Outcome, Outcomes
+from tastemaker.serving.shared.shared_documents import SharedDocuments
 from tastemaker.serving.shared.shared_events import SharedEvents
 from tastemaker.serving.shared.shared_outcomes import SharedOutcomes
 
@@ -139,6 +140,34 @@ def test_a_forgotten_user_leaves_the_outcomes_and_nobody_needs_a_copy_to_forget_
         assert json.loads(done.output)["forgotten"][0]["live_events"] == 2
         assert [one.user for one in outcomes.visited(0, 99 * HOUR, HOUR)] == ["u"]
         assert a.count_of("u\0") == 0
+
+
+def test_ids_of_any_length_are_kept_once(host):
+    a = host()
+    long = Outcome("u" * 5_000, "clicked", 5, "p" * 5_000)
+    assert [a.add([long]) for _ in range(2)] == [(1, False), (0, False)]
+
+
+def test_moments_are_the_databases_where_a_hosts_clock_is_an_hour_ahead(host, uri, tmp_path, monkeypatch):
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    monkeypatch.setattr(time, "time_ns", lambda: int((real() + 3600) * 1e9))
+    a = host()
+    a.add([Outcome("u", "shown", None)])
+    with contextlib.closing(SharedDocuments(tmp_path / "copies", uri)) as home:
+        moments = [one.first for one in a.visited(0, 2**62, 5)] + [home.now()]
+        assert "an hour" in home.clock or "3600" in home.clock
+    assert all(abs(moment / 1e6 - real()) < 60 for moment in moments)
+
+
+def test_without_the_database_that_hosts_share_experiments_are_not_changed(uri, tmp_path):
+    folder = tmp_path / "models" / "recommender"
+    save(make_model(1), folder / "1")
+    with contextlib.closing(SharedDocuments(tmp_path / "copies", uri)) as home:
+        home.folder("recommender", folder)
+    code, said = run("experiment", "list", folder)
+    assert code == 1
+    assert "name that with --state" in said
 
 
 # Through servers ------------------------------------------------------------------------------------------------

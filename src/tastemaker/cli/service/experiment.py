@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ from tastemaker.errors import SettingProblem
 if TYPE_CHECKING:
     from tastemaker.serving.measuring.experiments import Experiment
     from tastemaker.serving.measuring.report import Report
+    from tastemaker.storage import Home
 
 __all__ = ["experiment_app"]
 
@@ -79,14 +81,13 @@ def start(
     from tastemaker.serving.measuring.experiments import change_experiments, started
     from tastemaker.serving.measuring.in_force import end_moved
     from tastemaker.serving.measuring.report import as_plain
-    from tastemaker.serving.shared.home import labels_home
 
-    with labels_home(folder, state) as (home, place):
+    with _shared(folder, state) as (home, place):
         end_moved(place, home=home)
         versions = (_version(folder, control, place), _version(folder, treatment, place))
         one = _new(
             name=name, control=control, treatment=treatment, versions=versions, share=share, holdout=holdout,
-            salt=secrets.token_hex(8), metric=metric, visitors=visitors, window=round(window * DAY),
+            salt=secrets.token_hex(8), metric=metric, visitors=visitors, window=round(window * DAY), began=home.now(),
         )  # fmt: skip
         change_experiments(place, lambda before: started(before, one), home=home)
     if as_json:
@@ -103,7 +104,7 @@ def list_(folder: ModelVersions, state: State = None, as_json: AsJson = False) -
 
     from tastemaker.serving.measuring.report import as_plain
 
-    experiments = _experiments(folder, state)
+    experiments, _ = _experiments(folder, state)
     if as_json:
         print_json({"experiments": [as_plain(one) for one in experiments]})
         return
@@ -133,9 +134,10 @@ def report(
     if not effect > 0:
         raise SettingProblem(f"--effect is {effect:g} %; it must be above 0.")
     outcomes = outcomes_in(events, state)
-    one = _named(_experiments(folder, state), name, folder)
+    experiments, now = _experiments(folder, state)
+    one = _named(experiments, name, folder)
     try:
-        found = report_from(outcomes, one, at=int(time.time() * 1_000_000), effect=effect / 100)
+        found = report_from(outcomes, one, at=now, effect=effect / 100)
     finally:
         outcomes.close()
     if as_json:
@@ -159,14 +161,13 @@ def stop(
     from tastemaker.serving.measuring.in_force import end_moved
     from tastemaker.serving.measuring.report import as_plain
     from tastemaker.serving.models.labels import change_labels
-    from tastemaker.serving.shared.home import labels_home
 
-    with labels_home(folder, state) as (home, place):
+    with _shared(folder, state) as (home, place):
         one = _named(end_moved(place, home=home), name, folder)
         if one.ended is not None:
             raise SettingProblem(f"the experiment {one.name!r} has ended: {one.why}; nothing was changed.")
         why = f"stopped, {one.treatment} promoted" if promote else "stopped"
-        now = int(time.time() * 1_000_000)
+        now = home.now()
         with home.together():
             experiments = change_experiments(
                 place, lambda before: ended(before, one.name, at=now, why=why), home=home
@@ -180,12 +181,29 @@ def stop(
     say(f"Experiment {one.name} {why}: {one.control} is version {answers} for everybody.")
 
 
-def _experiments(folder: Path, state: str | None) -> tuple[Experiment, ...]:
-    from tastemaker.serving.measuring.in_force import end_moved
+@contextmanager
+def _shared(folder: Path, state: str | None) -> Iterator[tuple[Home, Path]]:
+    """Yield what changes the experiments of a model, and where they are read; raise where that is a database that is not named."""
+    from tastemaker.serving.measuring.experiments import FILE
     from tastemaker.serving.shared.home import labels_home
+    from tastemaker.storage import kept_elsewhere
 
-    with labels_home(folder, state) as (home, place):
-        return end_moved(place, home=home)
+    label = kept_elsewhere(folder / FILE)
+    if state is None and label is not None:
+        raise SettingProblem(
+            f"hosts share the experiments of {folder} in {label}; name that with --state, or remove .{FILE}.shared when they no "
+            "longer do."
+        )
+    with labels_home(folder, state) as found:
+        yield found
+
+
+def _experiments(folder: Path, state: str | None) -> tuple[tuple[Experiment, ...], int]:
+    """Return the experiments of a model, and the moment by the clock of where they are kept."""
+    from tastemaker.serving.measuring.in_force import end_moved
+
+    with _shared(folder, state) as (home, place):
+        return end_moved(place, home=home), home.now()
 
 
 def _version(folder: Path, label: str, place: Path) -> int:
@@ -204,7 +222,7 @@ def _version(folder: Path, label: str, place: Path) -> int:
 def _new(**facts: Any) -> Experiment:
     from tastemaker.serving.measuring.experiments import Experiment
 
-    return Experiment(**facts, began=int(time.time() * 1_000_000))
+    return Experiment(**facts)
 
 
 def _named(experiments: tuple[Experiment, ...], name: str | None, folder: Path) -> Experiment:

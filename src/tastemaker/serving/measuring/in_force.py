@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,5 +109,5 @@ def end_moved(folder: Path, *, home: Home = IN_FOLDERS) -> tuple[Experiment, ...
     if not why:
         return experiments
     log.warning("the experiment %s of %s ends: %s.", running.name, folder.name, why)
-    at, name = int(time.time() * 1_000_000), running.name
+    at, name = home.now(), running.name
     return change_experiments(folder, lambda before: ended(before, name, at=at, why=why), home=home)

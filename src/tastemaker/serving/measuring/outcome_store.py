@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +79,8 @@ class Outcome:
 
     user: str
     kind: Kind
-    time: int
-    """Microseconds since 1970-01-01 UTC"""
+    time: int | None
+    """Microseconds since 1970-01-01 UTC; ``None`` for the moment when it is kept, by the clock of what keeps it"""
     product: str = ""
     list: str = ""
     """The id of the list; empty where nobody knows it"""
@@ -193,6 +194,7 @@ class Outcomes:
         An outcome of the same user, kind, product, list and time as a former one is the former. ``key`` and ``content`` are
         those of `Events.add`. Raises `EventsFull`, `KeyUsedOtherwise`, `EventsProblem`.
         """
+        now = time.time_ns() // 1_000
         with self._writing, said_plainly(self._file), in_transaction(self._writer) as connection:
             before = answered_before(connection, key, content, len(outcomes))
             if before is not None:
@@ -201,7 +203,8 @@ class Outcomes:
                 ADD,
                 [
                     (
-                        *(one.user, one.kind, one.product, one.list, one.time),
+                        *(one.user, one.kind, one.product, one.list),
+                        now if one.time is None else one.time,
                         *(one.quantity, one.price, one.margin),
                     )
                     for one in outcomes

@@ -79,6 +79,8 @@ class SharedDocuments:
         self._copies, self._mark = copies, copies / "state.json"
         self._seeds: dict[str, Path] = {}
         """Files of this host whose content is to be the database's where that has none"""
+        self._ahead = 0.0
+        """By how many seconds this host's clock was ahead of the database's when that was last asked"""
         self._last = -1
         """The number of the last content that this process knows to be in the copies"""
         self._listeners: list[Callable[[], None]] = []
@@ -170,8 +172,12 @@ class SharedDocuments:
         with self.together():
             cursor = self._within.cursor
             found = rows(cursor, CONTENT, (name,))
-            after = change(bytes(found[0][0]) if found else None)
-            cursor.execute(PUT, [name, after])
+            before = bytes(found[0][0]) if found else None
+            after = change(before)
+            if (
+                after != before
+            ):  # where several hosts do the same, such as end an experiment, the first has done it
+                cursor.execute(PUT, [name, after])
         return after
 
     @contextmanager
@@ -196,6 +202,10 @@ class SharedDocuments:
             ) from None
         self.catch_up()
 
+    def now(self) -> int:
+        """Return the time by the database's clock, as far as it was last known."""
+        return int((time.time() - self._ahead) * 1_000_000)
+
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call a function whenever copies have changed, in the thread that follows."""
         self._listeners.append(listener)
@@ -206,7 +216,7 @@ class SharedDocuments:
         self._thread.start()
 
     def _follow(self) -> None:
-        while not self._ended.wait(EVERY_SECONDS if not self.problem else 5 * EVERY_SECONDS):
+        while not self._ended.wait(EVERY_SECONDS):
             self.catch_up()
 
     def catch_up(self) -> None:
@@ -322,7 +332,7 @@ class SharedDocuments:
         )
 
     def _compare_clocks(self, now: float) -> None:
-        off = time.time() - now
+        off = self._ahead = time.time() - now
         if abs(off) <= CLOCK_SECONDS:
             self.clock = ""
             return

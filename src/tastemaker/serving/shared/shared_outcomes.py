@@ -19,18 +19,15 @@ from tastemaker.serving.shared.state_database import StateDatabase
 
 __all__ = ["SharedOutcomes", "answered_before", "make_tables", "open_outcomes", "outcomes_in"]
 
-SAME_KEY: Final = "SELECT pg_advisory_xact_lock(730832446, hashtext($1))"
-"""Two requests with the same key take turns; all others are kept side by side"""
-
 ONE_MAKER: Final = "SELECT pg_advisory_xact_lock(7308324466019656049)"
 """Two hosts that make the same table at once would be in each other's way"""
 
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS tastemaker_outcomes (
-        number BIGSERIAL PRIMARY KEY, user_id TEXT NOT NULL, kind TEXT NOT NULL, product_id TEXT NOT NULL, list TEXT NOT NULL,
-        moment BIGINT NOT NULL, quantity DOUBLE PRECISION NOT NULL, price DOUBLE PRECISION, margin DOUBLE PRECISION)""",
-    """CREATE UNIQUE INDEX IF NOT EXISTS tastemaker_outcomes_once
-        ON tastemaker_outcomes (user_id, moment, kind, product_id, list)""",
+        once BYTEA PRIMARY KEY, number BIGSERIAL, user_id TEXT NOT NULL, kind TEXT NOT NULL, product_id TEXT NOT NULL,
+        list TEXT NOT NULL, moment BIGINT NOT NULL, quantity DOUBLE PRECISION NOT NULL, price DOUBLE PRECISION,
+        margin DOUBLE PRECISION)""",
+    "CREATE INDEX IF NOT EXISTS tastemaker_outcomes_of_user ON tastemaker_outcomes (user_id, moment)",
     "CREATE INDEX IF NOT EXISTS tastemaker_outcomes_in_time ON tastemaker_outcomes (moment)",
     """CREATE TABLE IF NOT EXISTS tastemaker_answered (
         key TEXT PRIMARY KEY, content TEXT NOT NULL, accepted BIGINT NOT NULL, moment TIMESTAMPTZ NOT NULL DEFAULT now())""",
@@ -38,17 +35,32 @@ TABLES: Final = (
 )
 
 ADD: Final = """
-WITH added AS (
-    INSERT INTO tastemaker_outcomes (user_id, kind, product_id, list, moment, quantity, price, margin)
-    SELECT u, k, p, l, t, q, w, m
+WITH given AS (
+    SELECT u, k, p, l, coalesce(t, (extract(epoch FROM now()) * 1000000)::BIGINT) AS t, q, w, m
     FROM json_to_recordset($1::json) AS one (
         u TEXT, k TEXT, p TEXT, l TEXT, t BIGINT, q DOUBLE PRECISION, w DOUBLE PRECISION, m DOUBLE PRECISION)
-    ORDER BY u, t, k, p, l
-    ON CONFLICT DO NOTHING
+), added AS (
+    INSERT INTO tastemaker_outcomes (once, user_id, kind, product_id, list, moment, quantity, price, margin)
+    SELECT sha256(convert_to(json_build_array(u, t, k, p, l)::TEXT, 'UTF8')) AS once, u, k, p, l, t, q, w, m
+    FROM given ORDER BY once
+    ON CONFLICT (once) DO NOTHING
     RETURNING 1)
 SELECT count(*) FROM added
 """
-"""In the order of the unique index: two hosts that keep the same outcomes wait for each other, and not both for both"""
+"""``once`` is a checksum, since ids may be longer than PostgreSQL's indexes take. In its order: two hosts that keep the same
+outcomes wait for each other, and not both for both. An outcome without a time has the database's"""
+
+OLD_KEYS: Final = f"""
+DELETE FROM tastemaker_answered WHERE key IN (
+    SELECT key FROM tastemaker_answered WHERE moment < now() - interval '{KEPT_SECONDS} seconds' FOR UPDATE SKIP LOCKED)
+"""
+"""Those that another request deletes at this moment are its own to delete"""
+
+NOTE_KEY: Final = """
+WITH noted AS (
+    INSERT INTO tastemaker_answered (key, content, accepted) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING RETURNING 1)
+SELECT count(*) FROM noted
+"""
 
 VISITED: Final = """
 WITH first AS (
@@ -117,8 +129,6 @@ class SharedOutcomes:
         ]  # fmt: skip
         with self._asked() as cursor:
             make_tables(cursor)
-            if key is not None:
-                cursor.execute(SAME_KEY, [key])
             if answered_before(cursor, key, content, len(outcomes)) is not None:
                 return 0, True
             return int(rows(cursor, ADD, (json.dumps(table),))[0][0]), False
@@ -178,22 +188,21 @@ def make_tables(cursor: Any) -> None:
 
 
 def answered_before(cursor: Any, key: str | None, content: bytes, accepted: int) -> int | None:
-    """Return how many events or outcomes a request with this key had brought; note the key where there was none."""
+    """Return how many events or outcomes a request with this key had brought; note the key where there was none.
+
+    A request with the same key that another host is just keeping is waited for. Raises `KeyUsedOtherwise`.
+    """
     if key is None:
         return None
-    found = rows(cursor, "SELECT content, accepted FROM tastemaker_answered WHERE key = $1", (key,))
-    if found:
-        if found[0][0] != content.hex():
-            raise KeyUsedOtherwise("this idempotency key was used for another request; choose a new one.")
-        return int(found[0][1])
-    cursor.execute(
-        f"DELETE FROM tastemaker_answered WHERE moment < now() - interval '{KEPT_SECONDS} seconds'"
-    )
-    cursor.execute(
-        "INSERT INTO tastemaker_answered (key, content, accepted) VALUES ($1, $2, $3)",
-        [key, content.hex(), accepted],
-    )
-    return None
+    cursor.execute(OLD_KEYS)
+    if rows(cursor, NOTE_KEY, (key, content.hex(), accepted)) == [(1,)]:
+        return None
+    known, brought = rows(cursor, "SELECT content, accepted FROM tastemaker_answered WHERE key = $1", (key,))[
+        0
+    ]
+    if known != content.hex():
+        raise KeyUsedOtherwise("this idempotency key was used for another request; choose a new one.")
+    return int(brought)
 
 
 def open_outcomes(events: Events | None, state: str | None) -> KeptOutcomes | None:

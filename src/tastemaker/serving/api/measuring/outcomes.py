@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from msgspec import UNSET
 
 from tastemaker.serving.api.events import refuse_nul, written
@@ -26,8 +24,7 @@ async def add(request: RequestInfo, body: OutcomesBody) -> OutcomesAnswer:
             "this server takes no outcomes; start one with --events FILE.",
             missing="events",
         )
-    now = int(time.time() * 1_000_000)
-    outcomes = [_outcome(number, one, now) for number, one in enumerate(body.outcomes)]
+    outcomes = [_outcome(number, one) for number, one in enumerate(body.outcomes)]
     if request.service.settings.state is not None:
         refuse_nul(text for one in outcomes for text in (one.user, one.product))
     accepted, repeated = await written(
@@ -37,7 +34,7 @@ async def add(request: RequestInfo, body: OutcomesBody) -> OutcomesAnswer:
     return OutcomesAnswer(accepted, repeated, unknown)
 
 
-def _outcome(number: int, one: OutcomeBody, now: int) -> Outcome:
+def _outcome(number: int, one: OutcomeBody) -> Outcome:
     if one.product is UNSET and one.kind != "shown":
         raise Refusal(
             422, f"the outcome {number} is {one.kind} and names no product; only `shown` may be without one. Nothing was kept."
@@ -49,7 +46,7 @@ def _outcome(number: int, one: OutcomeBody, now: int) -> Outcome:
     return Outcome(
         str(one.user),
         one.kind,
-        now if one.time is UNSET else microseconds_of(one.time),
+        None if one.time is UNSET else microseconds_of(one.time),
         "" if one.product is UNSET else str(one.product),
         one.list_id if one.list_id is not UNSET and is_list_id(one.list_id) else "",
         one.quantity,
