@@ -46,18 +46,33 @@ def main() -> None:
 
 
 def tastemaker(arrays: Arrays, k: int, threads: int) -> tuple[Callable[[], Lists], str]:
+    """Rank from plain vectors: laying them out, and choosing how to rank, is timed."""
+    return _ours(arrays, k, threads, lambda: _laid_out(arrays, threads)), "tastemaker"
+
+
+def prepared(arrays: Arrays, k: int, threads: int) -> tuple[Callable[[], Lists], str]:
+    """Rank with vectors that were laid out before, as faiss's index is filled before."""
+    candidates = _laid_out(arrays, threads)
+    return _ours(arrays, k, threads, lambda: candidates), "tastemaker"
+
+
+def _laid_out(arrays: Arrays, threads: int) -> Any:
     import tastemaker as tm
     from tastemaker.ranking.index.narrowed import narrowed
 
+    return narrowed(tm.Candidates.of(arrays["products"]), arrays["products"], threads=threads)
+
+
+def _ours(arrays: Arrays, k: int, threads: int, candidates: Callable[[], Any]) -> Callable[[], Lists]:
+    import tastemaker as tm
+
     exclude = tm.Exclusions(arrays["offsets"], arrays["bought"])
 
-    def rank() -> Lists:  # from plain vectors to lists: packing them, and choosing how to rank, is timed
-        packed = tm.Candidates.of(arrays["products"])
-        candidates = narrowed(packed, arrays["products"], threads=threads)
-        lists = tm.top_k(arrays["users"], candidates, k, exclude=exclude, threads=threads)
+    def rank() -> Lists:
+        lists = tm.top_k(arrays["users"], candidates(), k, exclude=exclude, threads=threads)
         return lists.rows.reshape(-1, k), lists.scores.reshape(-1, k)
 
-    return rank, "tastemaker"
+    return rank
 
 
 def implicit(arrays: Arrays, k: int, threads: int) -> tuple[Callable[[], Lists], str]:
@@ -108,6 +123,7 @@ def product(arrays: Arrays, k: int, threads: int) -> tuple[Callable[[], Lists], 
 
 PEERS: dict[str, Callable[[Arrays, int, int], tuple[Callable[[], Lists], str]]] = {
     "tastemaker": tastemaker,
+    "prepared": prepared,
     "implicit": implicit,
     "faiss": faiss,
     "product": product,

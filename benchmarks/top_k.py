@@ -33,6 +33,7 @@ HERE = Path(__file__).parent
 OURS = "tastemaker"
 TITLES = {
     OURS: "tastemaker `top_k`",
+    "prepared": "the same, vectors laid out before",
     "implicit": "implicit `recommend`",
     "faiss": "faiss `IndexFlatIP.search`, filters nothing",
     "product": "the product of matrices alone (NumPy)",
@@ -91,9 +92,10 @@ def main() -> None:
         for name in names
     ]
     print(markdown(["", "seconds", "users a second", "times ours", "scores as ours"], rows))
+    peers = ", ".join(name for name in versions if name != OURS)
     print(
         f"\n{users:,} users × {len(model.products):,} products, D = {options.dimensions}, k = {options.k}, {options.threads} "
-        f"threads, {options.rounds} rounds; median (least–greatest). {', '.join(versions[1:])}. {machine()}"
+        f"threads, {options.rounds} rounds; median (least–greatest). {peers}. {machine()}"
     )
 
 
