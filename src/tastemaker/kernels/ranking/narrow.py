@@ -185,14 +185,6 @@ def leave_out_of_block(first: int, upper: Floats, lower: Floats, rows: Rows, pla
 
 
 @kernel(inline=True)
-def first_place(start_row: int, offsets: Offsets, rows: Rows, q: int) -> int:
-    """Return the place of the first of query q's ``rows`` from ``start_row`` on; 0 where no query has any."""
-    if offsets.shape[0] == 1:
-        return 0
-    return int(place_of(start_row, rows, offsets[q], offsets[q + 1]))
-
-
-@kernel(inline=True)
 def sum_block(codes: AnyArray, first: int, size: int, words: Rows, members: int, sums: Rows) -> None:
     """Set ``sums[i, :size]`` to Σ codes · query i of the candidates from ``first`` on; ``members`` of ``words`` are queries."""
     for group in range(0, size, GROUP):
@@ -208,9 +200,8 @@ def rows_above(upper: Floats, beat: np.float32, first: int, rows: Rows) -> int:
     """Set ``rows`` to those of candidates whose bound is above ``beat``, ascending from ``first`` on; return their count."""
     count = 0
     for start in range(0, upper.shape[0], WORD):
-        mine = upper[
-            start : start + WORD
-        ]  # LLVM compares 16 at a time only where it sees that they lie side by side
+        # a part of its own: LLVM compares 16 at a time only where it sees that they lie side by side
+        mine = upper[start : start + WORD]
         above = np.uint64(0)
         for c in range(WORD):
             above |= np.uint64(mine[c] > beat) << np.uint64(c)
