@@ -22,12 +22,6 @@ PARTED, DRAWN = 5_000, 6_000
 """Streams of draws, the first of a hundred for each member: how histories are parted, and what competes."""
 
 
-INPUTS = 0.5
-"""The share of a history that makes the query; the rest are its targets."""
-PARTED, DRAWN = 5_000, 6_000
-"""Streams of draws, the first for each member: how histories are parted, and what competes."""
-
-
 @dataclass(frozen=True, slots=True)
 class CosineMember:
     """One taste: tables that change in place."""

@@ -40,6 +40,7 @@ from tastemaker.training.selection.validation import (
     Weights,
     hold_out,
     ndcg,
+    nearly_best,
     taste_scores,
 )
 from tastemaker.types import Floats
@@ -277,10 +278,9 @@ def _choose_weights(
         return ndcg(validation, config, taste, tables, mixed, pool)
 
     tried = {weight: worth(weight) for weight in (SPECTRAL_WEIGHTS if given is None else (given,))}
-    enough = max(tried.values())
-    if given is None and enough < best * (1 + SPECTRAL_GAIN):
+    if given is None and max(tried.values()) < best * (1 + SPECTRAL_GAIN):
         return weights, best, 0.0
-    chosen = next(weight for weight, value in tried.items() if value >= enough * (1 - MODESTY))
+    chosen = nearly_best(list(tried), tried.__getitem__, MODESTY)
     return (
         (alone.memory.count_weight or 0.0, alone.memory.ridge_weight or 0.0, weights[2]),
         tried[chosen],
@@ -309,8 +309,7 @@ def _choose_sparse(
     best = [grid[0] for grid in grids]
     for part in (2, 0, 1, 0, 1, 2):
         tried = [[*best[:part], value, *best[part + 1 :]] for value in grids[part]]
-        enough = max(worth(*weights) for weights in tried) * (1 - MODESTY)
-        best = next(weights for weights in tried if worth(*weights) >= enough)
+        best = nearly_best(tried, lambda weights: worth(*weights), MODESTY)
     counts, ridge, trend = best
     return (counts, ridge, trend), worth(*best)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
@@ -14,7 +16,7 @@ from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.spectral import Spectrum, is_worth_trying
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.effort import Chosen
-from tastemaker.training.selection.validation import MEASURED_AT, Validation, ndcg, taste_scores
+from tastemaker.training.selection.validation import MEASURED_AT, Validation, ndcg, nearly_best, taste_scores
 
 __all__ = ["choose_cosine", "cosine_bytes", "with_cosine"]
 
@@ -96,19 +98,14 @@ def choose_cosine(
         whole = Taste(spectrum.outside, flat, baskets=spectrum.inside)
         computed = taste_scores(whole, validation, config, pool)
     scores = np.empty_like(cosines)
-    seen: dict[tuple[float, float], float] = {}
 
-    def worth(spectral: float, bias: float) -> float:
-        if (spectral, bias) not in seen:
-            np.multiply(computed, np.float32(spectral), out=scores)
-            scores[:] += cosines
-            scores[:] += taste.bias * np.float32(bias / (config.taste.bias_weight or 1.0))
-            seen[spectral, bias] = ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)
-        return seen[spectral, bias]
-
-    def first(tried: list[tuple[float, float]]) -> tuple[float, float]:
-        enough = max(worth(*weights) for weights in tried) * (1 - MODESTY)
-        return next(weights for weights in tried if worth(*weights) >= enough)
+    @cache
+    def worth(weights: tuple[float, float]) -> float:
+        spectral, bias = weights
+        np.multiply(computed, np.float32(spectral), out=scores)
+        scores[:] += cosines
+        scores[:] += taste.bias * np.float32(bias / (config.taste.bias_weight or 1.0))
+        return ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)
 
     spectrals = SPECTRAL_WEIGHTS if given is None else (given,)
     biases = (
@@ -116,15 +113,15 @@ def choose_cosine(
     )
     spectral, bias = spectrals[0], biases[0]
     for _ in range(2):
-        spectral, bias = first([(each, bias) for each in spectrals])
-        spectral, bias = first([(spectral, each) for each in biases])
+        spectral, bias = nearly_best([(each, bias) for each in spectrals], worth, MODESTY)
+        spectral, bias = nearly_best([(spectral, each) for each in biases], worth, MODESTY)
     told = {
         "held_out": validation.description,
         "users": len(validation.users),
         "measure": f"ndcg@{MEASURED_AT}",
-        "by_epoch": {str(epochs): worth(0.0, bias)},
-        "taste": worth(0.0, bias),
-        "with_memory": worth(spectral, bias),
+        "by_epoch": {str(epochs): worth((0.0, bias))},
+        "taste": worth((0.0, bias)),
+        "with_memory": worth((spectral, bias)),
     }
     width = config.taste.dimensions if spectral or given == 0 else sum(shares_of(config)[:-1])
     settled = config.changed(spectral_weight=spectral, bias_weight=bias, dimensions=width)

@@ -30,6 +30,7 @@ from tastemaker.training.selection.validation import (
     Weights,
     hold_out_repeats,
     ndcg,
+    nearly_best,
     taste_scores,
 )
 from tastemaker.types import Floats
@@ -154,6 +155,5 @@ def _best(
     best = tuple(grid[0] for grid in grids)
     for part in ORDER:
         tried = [(*best[:part], value, *best[part + 1 :]) for value in grids[part]]
-        enough = max(map(worth, tried)) * (1 - MODESTY)
-        best = next(values for values in tried if worth(values) >= enough)
+        best = nearly_best(tried, worth, MODESTY)
     return best, worth((0.0, 0.0, 0.0)), worth(best)

@@ -18,6 +18,7 @@ from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.choose_repeats import LearnedTables
 from tastemaker.training.selection.judge import MEASURED_AT, Judge
 from tastemaker.training.selection.trial import Trial, trial_of
+from tastemaker.training.selection.validation import nearly_best
 
 __all__ = ["choose_in_time", "has_more_than_pairs", "is_left_open", "steady", "tells_order"]
 
@@ -112,9 +113,7 @@ class Search:
         if not self.is_open(path):
             return config
         tried = [config.changed({path: value}) for value in grid]
-        worth = [self.judge.value(candidate) for candidate in tried]
-        enough = max(worth) * (1 - MODESTY)
-        return next(candidate for candidate, value in zip(tried, worth, strict=True) if value >= enough)
+        return nearly_best(tried, self.judge.value, MODESTY)
 
     def through(self, config: Config, steps: Sequence[str]) -> Config:
         """Choose one setting after another."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tastemaker.training.selection.choose_cosine import choose_cosine, with_cosi
 from tastemaker.training.selection.choose_repeats import LearnedTables
 from tastemaker.training.selection.effort import Chosen
 from tastemaker.training.selection.in_time import has_more_than_pairs, tells_order
-from tastemaker.training.selection.validation import MEASURED_AT, Validation, ndcg, taste_scores
+from tastemaker.training.selection.validation import MEASURED_AT, Validation, ndcg, nearly_best, taste_scores
 
 __all__ = ["choose_objective", "choose_spectral", "computed", "with_objective"]
 
@@ -101,35 +102,26 @@ def choose_spectral(validation: Validation, learner: Projected, pool: ThreadPool
     one product, and a table as much as that of the model.
     """
     config = learner.config
-    vectors, bias, nothing = (
-        learner.within(pool)[1],
-        learner.taste().bias,
-        no_memory(len(learner.taste().bias)),
-    )
-    spectrum = learner.within(pool)[0]
+    (spectrum, vectors), bias = learner.within(pool), learner.taste().bias
+    nothing = no_memory(len(bias))
     flat = Taste(spectrum.outside, np.zeros_like(bias), baskets=spectrum.inside)
     whole = taste_scores(flat, validation, config, pool)
-    scores, seen = np.empty_like(whole), dict[tuple[float, float], float]()
+    scores = np.empty_like(whole)
 
-    def worth(weight: float, trend: float) -> float:
+    @cache
+    def worth(weights: tuple[float, float]) -> float:
         """Divided by the weight, all scores rank alike."""
-        if (weight, trend) not in seen:
-            np.add(whole, bias / np.float32(weight), out=scores)
-            beside = (0.0, 0.0, trend / weight)
-            seen[weight, trend] = ndcg(validation, config, scores, None, beside, pool)
-        return seen[weight, trend]
-
-    def first(tried: list[tuple[float, float]]) -> tuple[float, float]:
-        enough = max(worth(*weights) for weights in tried) * (1 - MODESTY)
-        return next(weights for weights in tried if worth(*weights) >= enough)
+        weight, trend = weights
+        np.add(whole, bias / np.float32(weight), out=scores)
+        return ndcg(validation, config, scores, None, (0.0, 0.0, trend / weight), pool)
 
     given = config.memory.spectral_weight
     weights = SPECTRAL_WEIGHTS if not given else (given,)
     timed = config.trend.weight is None and validation.log.times is not None
     trends = TRENDS if timed else (config.trend.weight or 0.0,)
-    weight, trend = first([(weight, trends[0]) for weight in weights])
-    weight, trend = first([(weight, each) for each in trends])
-    weight, trend = first([(each, trend) for each in weights])
+    weight, trend = nearly_best([(each, trends[0]) for each in weights], worth, MODESTY)
+    weight, trend = nearly_best([(weight, each) for each in trends], worth, MODESTY)
+    weight, trend = nearly_best([(each, trend) for each in weights], worth, MODESTY)
     taste = Taste(vectors * np.float32(weight**0.5), bias)
     alone = ndcg(
         validation, config, taste_scores(taste, validation, config, pool), None, (0.0, 0.0, 0.0), pool
@@ -140,7 +132,7 @@ def choose_spectral(validation: Validation, learner: Projected, pool: ThreadPool
         "measure": f"ndcg@{MEASURED_AT}",
         "by_epoch": {"1": alone},
         "taste": alone,
-        "with_memory": worth(weight, trend),
+        "with_memory": worth((weight, trend)),
     }
     settled = config.changed(spectral_weight=weight, trend_weight=trend)
     table = learner.table(pool) if validation.by_time else None  # which choosing repeats goes on from

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,7 +22,18 @@ from tastemaker.training.memory.co_occurrence import no_memory
 from tastemaker.training.memory.trend import trend_of
 from tastemaker.types import Floats, Rows
 
-__all__ = ["MEASURED_AT", "Validation", "Weights", "hold_out", "hold_out_repeats", "ndcg", "taste_scores"]
+__all__ = [
+    "MEASURED_AT",
+    "Validation",
+    "Weights",
+    "hold_out",
+    "hold_out_repeats",
+    "ndcg",
+    "nearly_best",
+    "taste_scores",
+]
+
+T = TypeVar("T")
 
 MEASURED_AT = 100
 """Lists are judged by ndcg at this length."""
@@ -186,3 +199,14 @@ def ndcg(
 
     pool.run(measure, len(values))
     return float(values.mean())
+
+
+def nearly_best(tried: Sequence[T], worth: Callable[[T], float], modesty: float) -> T:
+    """Return the first of what was tried that ranks within this share of the best: the modest ones stand first.
+
+    >>> nearly_best([0, 1, 2], [0.5, 0.999, 1.0].__getitem__, 0.002)
+    1
+    """
+    values = [worth(one) for one in tried]
+    enough = max(values) * (1 - modesty)
+    return next(one for one, value in zip(tried, values, strict=True) if value >= enough)
