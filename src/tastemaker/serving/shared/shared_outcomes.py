@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from tastemaker.data.databases.held import rows
-from tastemaker.errors import DatabaseProblem, EventsProblem, KeyUsedOtherwise, SettingProblem
+from tastemaker.errors import EventsProblem, KeyUsedOtherwise, SettingProblem
 from tastemaker.serving.answering.event_store import KEPT_SECONDS, Events
 from tastemaker.serving.measuring.outcome_store import Counted, Done, KeptOutcomes, Outcome, Outcomes, Visited
-from tastemaker.serving.shared.state_database import StateDatabase
+from tastemaker.serving.shared.state_database import StateDatabase, has_table
 
 __all__ = ["SharedOutcomes", "answered_before", "make_tables", "open_outcomes", "outcomes_in"]
 
@@ -101,8 +100,9 @@ SELECT count(*) FILTER (WHERE kind = 'shown'), count(*) FILTER (WHERE kind = 'cl
 FROM tastemaker_outcomes WHERE moment >= $1 AND moment < $2
 """
 
-THERE: Final = "SELECT 1 FROM pg_class WHERE relname = 'tastemaker_outcomes' AND pg_table_is_visible(oid)"
-"""Not `to_regclass`, which within a transaction remembers that a table was not there"""
+OUTCOMES: Final = "tastemaker_outcomes"
+
+AWAY: Final = "Outcomes cannot be kept or read until it does."
 
 PATIENT: Final = "SET LOCAL statement_timeout = '15min'"
 """A report reads all visitors of an experiment."""
@@ -113,6 +113,8 @@ class SharedOutcomes:
 
     def __init__(self, uri: str) -> None:
         self._database = StateDatabase(uri)
+        self._has_tables = False
+        """Whether they are known to be there: to ask each time would be a question more; after a failure it is asked again"""
 
     def add(
         self, outcomes: Sequence[Outcome], *, key: str | None = None, content: bytes = b""
@@ -127,11 +129,14 @@ class SharedOutcomes:
              "q": one.quantity, "w": one.price, "m": one.margin}
             for one in outcomes
         ]  # fmt: skip
-        with self._asked() as cursor:
-            make_tables(cursor)
-            if answered_before(cursor, key, content, len(outcomes)) is not None:
-                return 0, True
-            return int(rows(cursor, ADD, (json.dumps(table),))[0][0]), False
+        known, self._has_tables = self._has_tables, False
+        with self._database.asked(AWAY) as cursor:
+            if not known:
+                make_tables(cursor)
+            repeated = answered_before(cursor, key, content, len(outcomes)) is not None
+            new = 0 if repeated else int(rows(cursor, ADD, (json.dumps(table),))[0][0])
+        self._has_tables = True
+        return new, repeated
 
     def visited(self, begin: int, end: int, window: int) -> Iterator[Visited]:
         """Yield the visitors of a time, and what they did, as `Outcomes.visited` does. Raises `EventsProblem`."""
@@ -156,21 +161,13 @@ class SharedOutcomes:
         return int(shown), int(clicked)
 
     def _read(self, statement: str, *values: int) -> list[tuple[Any, ...]]:
-        with self._asked() as cursor:
-            if not rows(cursor, THERE):
+        with self._database.asked(AWAY) as cursor:
+            if not has_table(cursor, OUTCOMES):
                 raise EventsProblem(
                     f"{self._database.label} holds no outcomes; a server with `--state` and this address keeps them there."
                 )
             cursor.execute(PATIENT)
             return rows(cursor, statement, values)
-
-    @contextmanager
-    def _asked(self) -> Iterator[Any]:
-        try:
-            with self._database.transaction() as cursor:
-                yield cursor
-        except DatabaseProblem as error:
-            raise EventsProblem(f"{error} Outcomes cannot be kept or read until it does.") from None
 
     def close(self) -> None:
         """Close the connection."""
@@ -179,10 +176,12 @@ class SharedOutcomes:
 
 def make_tables(cursor: Any) -> None:
     """Make what outcomes are kept in, where it is missing."""
-    if rows(cursor, THERE):
+    if has_table(cursor, OUTCOMES):
         return
     cursor.execute(ONE_MAKER)
-    if not rows(cursor, THERE):  # else another was quicker: making an index again would lock the table
+    if not has_table(
+        cursor, OUTCOMES
+    ):  # else another was quicker: making an index again would lock the table
         for statement in TABLES:
             cursor.execute(statement)
 

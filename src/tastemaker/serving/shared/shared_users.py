@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from tastemaker.data.databases.held import rows
-from tastemaker.errors import DatabaseProblem, EventsProblem
+from tastemaker.errors import EventsProblem
 from tastemaker.serving.shared.shared_outcomes import make_tables
-from tastemaker.serving.shared.state_database import StateDatabase
+from tastemaker.serving.shared.state_database import StateDatabase, has_table
 
 __all__ = ["ONE_WRITER", "SharedUsers", "count_of", "forget"]
 
 ONE_WRITER: Final = "SELECT pg_advisory_xact_lock(7308324466019656047)"
 """Writers of events take turns until they have committed, so that numbers are given in the order in which others see the rows"""
+
+AWAY: Final = "Nobody can be forgotten until it does."
 
 COUNT: Final = """
 SELECT (SELECT count(*) FROM tastemaker_events WHERE user_id = $1) + (SELECT count(*) FROM tastemaker_outcomes WHERE user_id = $1)
@@ -51,29 +51,21 @@ class SharedUsers:
     def __init__(self, uri: str) -> None:
         """Raise `EventsProblem` where the database is away, or no server has kept anything in it."""
         self._database = StateDatabase(uri)
-        with self._asked() as cursor:
-            if rows(cursor, "SELECT to_regclass('tastemaker_events')::TEXT") == [(None,)]:
+        with self._database.asked(AWAY) as cursor:
+            if not has_table(cursor, "tastemaker_events"):
                 raise EventsProblem(
                     f"{self._database.label} holds no live events; a server with `--state` and this address keeps them there."
                 )
 
     def count_of(self, user: str) -> int:
         """Return how many events and outcomes of a user there are. Raises `EventsProblem`."""
-        with self._asked() as cursor:
+        with self._database.asked(AWAY) as cursor:
             return count_of(cursor, user)
 
     def forget(self, user: str) -> int:
         """Delete the events and outcomes of a user, which all hosts follow, and return how many. Raises `EventsProblem`."""
-        with self._asked() as cursor:
+        with self._database.asked(AWAY) as cursor:
             return forget(cursor, user)
-
-    @contextmanager
-    def _asked(self) -> Iterator[Any]:
-        try:
-            with self._database.transaction() as cursor:
-                yield cursor
-        except DatabaseProblem as error:
-            raise EventsProblem(f"{error} Nobody can be forgotten until it does.") from None
 
     def close(self) -> None:
         """Close the connection."""

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from tastemaker.data.databases.address import address_of
 from tastemaker.data.databases.held import Held, rows
-from tastemaker.errors import StateProblem
+from tastemaker.errors import DatabaseProblem, EventsProblem, StateProblem
 
-__all__ = ["EVERY_SECONDS", "StateDatabase"]
+__all__ = ["EVERY_SECONDS", "StateDatabase", "has_table"]
 
 EVERY_SECONDS: Final = 0.2
 """How often a host asks for what others wrote"""
@@ -41,6 +41,15 @@ class StateDatabase:
         with self._held.transaction() as cursor:
             yield cursor
 
+    @contextmanager
+    def asked(self, until: str) -> Iterator[Any]:
+        """Yield a cursor as `transaction` does; where the database is away, raise `EventsProblem`, which ends with ``until``."""
+        try:
+            with self.transaction() as cursor:
+                yield cursor
+        except DatabaseProblem as error:
+            raise EventsProblem(f"{error} {until}") from None
+
     def joined(self, cursor: Any) -> str:
         """Return what tells this state from all others, made where there is none; raise `StateProblem` for one of a newer release.
 
@@ -65,3 +74,9 @@ class StateDatabase:
     def close(self) -> None:
         """Close the connection."""
         self._held.close()
+
+
+def has_table(cursor: Any, name: str) -> bool:
+    """Return whether there is a table; not by `to_regclass`, which within a transaction remembers that there was none."""
+    found = rows(cursor, "SELECT 1 FROM pg_class WHERE relname = $1 AND pg_table_is_visible(oid)", (name,))
+    return bool(found)
