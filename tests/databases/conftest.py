@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
-from database_servers import azure_server, mysql_server, new_database, postgresql_server, s3_server
+from database_servers import (
+    Crashing,
+    azure_server,
+    mysql_server,
+    new_database,
+    postgresql_server,
+    postgresql_that_crashes,
+    s3_server,
+)
+
+from tastemaker.data.databases.address import address_of
+from tastemaker.data.databases.held import Held
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +46,19 @@ def s3() -> Iterator[str]:
 def azure() -> Iterator[str]:
     with azure_server() as end:
         yield end
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Crashing]:
+    """A PostgreSQL of the file's own, which its tests may crash."""
+    with postgresql_that_crashes() as server:
+        yield server
+
+
+@pytest.fixture
+def uri(server: Crashing) -> str:
+    """An empty database, in which no hosts share anything yet."""
+    with contextlib.closing(Held(address_of(server.uri))) as database, database.transaction() as cursor:
+        for table in ("events", "answered", "gone", "state", "documents", "outcomes"):
+            cursor.execute(f"DROP TABLE IF EXISTS tastemaker_{table}")
+    return server.uri

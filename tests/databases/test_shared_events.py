@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from database_servers import postgresql_that_crashes
 
 sys.path.append(str(Path(__file__).parents[1] / "serving"))
 
@@ -25,21 +24,6 @@ from tastemaker.serving.shared.shared_events import SharedEvents
 from tastemaker.serving.shared.shared_users import ONE_WRITER
 
 EVENTS = "/api/v1/events"
-
-
-@pytest.fixture(scope="module")
-def server():
-    with postgresql_that_crashes() as server:
-        yield server
-
-
-@pytest.fixture
-def uri(server):
-    """An empty database."""
-    with contextlib.closing(Held(address_of(server.uri))) as database, database.transaction() as cursor:
-        for table in ("events", "answered", "gone", "state", "documents", "outcomes"):
-            cursor.execute(f"DROP TABLE IF EXISTS tastemaker_{table}")
-    return server.uri
 
 
 @pytest.fixture

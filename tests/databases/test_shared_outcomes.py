@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from database_servers import postgresql_that_crashes
 from typer.testing import CliRunner
 
 sys.path.append(str(Path(__file__).parents[1] / "serving"))
@@ -33,21 +32,6 @@ from tastemaker.serving.shared.shared_outcomes import SharedOutcomes
 
 OUTCOMES = "/api/v1/outcomes"
 HOUR = 3_600_000_000
-
-
-@pytest.fixture(scope="module")
-def server():
-    with postgresql_that_crashes() as server:
-        yield server
-
-
-@pytest.fixture
-def uri(server):
-    """An empty database."""
-    with contextlib.closing(Held(address_of(server.uri))) as database, database.transaction() as cursor:
-        for table in ("events", "answered", "gone", "state", "documents", "outcomes"):
-            cursor.execute(f"DROP TABLE IF EXISTS tastemaker_{table}")
-    return server.uri
 
 
 @pytest.fixture

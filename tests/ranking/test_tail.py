@@ -131,7 +131,8 @@ def test_the_curve_counts_whom_the_lists_show(model):
     assert point.ndcg == pytest.approx(found.metrics["ndcg@20"].mean)
 
 
-def test_the_curve_shows_what_the_tail_gains():
+def best_sellers_with_a_long_tail():
+    """Return a model that ranks by sales, few of which are of most products, and later purchases of all alike."""
     rng = np.random.default_rng(4)
     products = np.minimum(rng.zipf(1.5, 4_000) - 1, 199)
     frame = pl.DataFrame({"user_id": rng.integers(0, 300, 4_000), "product_id": products})
@@ -142,6 +143,11 @@ def test_the_curve_shows_what_the_tail_gains():
         model.users,
         model.products,
     ).purchases
+    return model, held
+
+
+def test_the_curve_shows_what_the_tail_gains():
+    model, held = best_sellers_with_a_long_tail()
     curve = tail_curve(model, held, k=20, tails=(0.0, 0.5, 1.0))
     assert [point.tail for point in curve] == [0.0, 0.5, 1.0]
     shares = [point.beyond_head for point in curve]
@@ -180,16 +186,7 @@ def test_the_best_dial_finds_most_of_those_that_surely_cost_less_than_a_hundredt
 
 
 def test_changes_are_of_the_same_users_and_none_is_0():
-    rng = np.random.default_rng(4)
-    products = np.minimum(rng.zipf(1.5, 4_000) - 1, 199)
-    frame = pl.DataFrame({"user_id": rng.integers(0, 300, 4_000), "product_id": products})
-    model = tm.best_sellers(tm.read_purchases(frame))
-    model = replace(model, product_bias=(0.5 * np.log(1 + buyers_of(model))).astype(np.float32))
-    held = tm.read_held_out(
-        pl.DataFrame({"user_id": np.arange(300), "product_id": np.arange(300) % 200}),
-        model.users,
-        model.products,
-    ).purchases
+    model, held = best_sellers_with_a_long_tail()
     first, same, other = tail_curve(model, held, k=20, tails=(0.0, 0.0, 1.0))
     assert first.ndcg_change == same.ndcg_change == Interval(0.0, 0.0, 0.0)
     assert other.ndcg_change.mean == pytest.approx(other.ndcg - first.ndcg)

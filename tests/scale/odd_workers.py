@@ -125,3 +125,13 @@ class AfterEach:
     @contextmanager
     def session(self):
         yield self
+
+
+def check_same_model(folder: Path) -> None:
+    """Fail unless the models ``here`` and ``there`` have the same files of the same bytes, the manifest aside."""
+    here, there = (
+        {file.name: file.read_bytes() for file in (folder / name).iterdir() if file.name != "manifest.json"}
+        for name in ("here", "there")
+    )
+    assert here == there
+    assert len(here) > 4

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from style_worlds import PRODUCTS, STYLES, USERS, purchases_of_styles
 
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config, preset
@@ -19,21 +19,12 @@ from tastemaker.training.selection import objective
 from tastemaker.training.selection.choose_cosine import cosine_bytes, with_cosine
 from tastemaker.training.train import Recovery, estimate_bytes, train
 
-STYLES, USERS, PRODUCTS = 8, 300, 640
 GIVEN = preset("default", effort="thorough").changed(dimensions=24, spectral_rank=10, trend_weight=0.0)
 
 
 @pytest.fixture(scope="module")
 def log() -> Purchases:
-    """Two of eight styles of 80 products, a seventh of which a user buys."""
-    rng = np.random.default_rng(1)
-    likes = np.zeros((USERS, STYLES), bool)
-    for user in range(USERS):
-        likes[user, rng.choice(STYLES, 2, replace=False)] = True
-    own = likes[:, np.arange(PRODUCTS) % STYLES]
-    users, products = np.nonzero(np.where(own, rng.random(own.shape) < 0.15, rng.random(own.shape) < 0.01))
-    names = Vocabulary.of(range(USERS), noun="user"), Vocabulary.of(range(PRODUCTS), noun="product")
-    return Purchases(*names, users.astype(np.int32), products.astype(np.int32))
+    return purchases_of_styles()
 
 
 @pytest.fixture(scope="module")
