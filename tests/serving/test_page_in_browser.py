@@ -109,8 +109,9 @@ def test_a_product_is_found_by_name_with_the_keyboard_alone(visit: Open, world: 
         page = seen.page
         page.keyboard.press("/")
         assert page.evaluate("document.activeElement.id") == "find"
-        page.keyboard.type(name[: len(name) - 2].upper())
-        page.wait_for_selector("#found [role=option]")
+        typed = name[: len(name) - 2].upper()
+        page.keyboard.type(typed)
+        wait_until(page, f"document.getElementById('found').dataset.text === {json.dumps(typed.strip())}")
         assert page.get_attribute("#find", "aria-expanded") == "true"
         page.keyboard.press("ArrowDown")
         active = page.get_attribute("#find", "aria-activedescendant")
@@ -120,6 +121,23 @@ def test_a_product_is_found_by_name_with_the_keyboard_alone(visit: Open, world: 
         assert page.url.endswith(f"#/product/{product}")
         assert page.evaluate("document.activeElement.tagName") == "H1"
         assert page.is_hidden("#found")
+
+
+def test_what_is_pointed_at_stays_so_when_a_later_answer_has_it_too(visit: Open, world: World) -> None:
+    name = world.about(world.best[8])["name"]
+    with visit() as seen:
+        page = seen.page
+        page.fill("#find", name)
+        wait_until(page, f"document.getElementById('found').dataset.text === {json.dumps(name)}")
+        page.keyboard.press("ArrowDown")
+        before = page.inner_text("#found [aria-selected=true]")
+        page.keyboard.press("Backspace")
+        wait_until(page, f"document.getElementById('found').dataset.text === {json.dumps(name[:-1].strip())}")
+        assert page.inner_text("#found [aria-selected=true]") == before
+        page.fill("#find", "c-00000")  # customers: the product is no longer there, and nothing is pointed at
+        wait_until(page, "document.getElementById('found').dataset.text === 'c-00000'")
+        assert page.locator("#found [aria-selected=true]").count() == 0
+        assert page.get_attribute("#find", "aria-activedescendant") is None
 
 
 def test_products_and_customers_are_found_by_the_beginning_of_an_id(visit: Open, world: World) -> None:

@@ -44,12 +44,12 @@ export function searchBox(place) {
     }
   }
 
-  function show(content, said, text) {
+  function show(content, said, text, kept = -1) {
     found.dataset.text = text;
     found.replaceChildren(...content);
     found.hidden = false;
     input.setAttribute("aria-expanded", "true");
-    activate(-1);
+    activate(kept);
     say(said);
   }
 
@@ -65,13 +65,15 @@ export function searchBox(place) {
         parts(), api.products(at(), text, 6, signal), api.users(at(), text, 4, signal),
       ]);
       if (signal.aborted) return undefined;
+      const pointed = options[active]?.address; // stays pointed at where a later answer has it too
       options = [
         ...products.products.map((one) => option(productOption(described(one, catalogue)), link("product", one.product))),
         ...users.users.map((one) => option(userOption(one), link("customer", one.user))),
       ].map((one, place) => (one.element.setAttribute("id", `found-${place}`), one));
       const nothing = h("li", { class: "none", role: "presentation" }, "Nothing is named or spelled like this.");
       const counts = `${format.many(products.products.length, "product")}, ${format.many(users.users.length, "customer")} found.`;
-      return show(options.length ? options.map((one) => one.element) : [nothing], options.length ? counts : "Nothing found.", text);
+      const kept = options.findIndex((one) => one.address === pointed);
+      return show(options.length ? options.map((one) => one.element) : [nothing], options.length ? counts : "Nothing found.", text, kept);
     } catch (trouble) {
       if (trouble.name === "AbortError") return undefined;
       options = [];
