@@ -59,6 +59,6 @@ def server() -> Iterator[Crashing]:
 def uri(server: Crashing) -> str:
     """An empty database, in which no hosts share anything yet."""
     with contextlib.closing(Held(address_of(server.uri))) as database, database.transaction() as cursor:
-        for table in ("events", "answered", "gone", "state", "documents", "outcomes"):
+        for table in ("events", "answered", "gone", "state", "documents", "outcomes", "lists"):
             cursor.execute(f"DROP TABLE IF EXISTS tastemaker_{table}")
     return server.uri

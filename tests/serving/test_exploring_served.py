@@ -18,7 +18,7 @@ from tastemaker.model.folder import save
 from tastemaker.ranking.exploring.swaps import chances
 from tastemaker.serving.answering.event_store import Events, copy_events
 from tastemaker.serving.front.settings import Settings
-from tastemaker.serving.measuring.served_lists import ServedList, ServedLists, read_served
+from tastemaker.serving.measuring.served_lists import ListsInFile, ServedList, ServedLists, read_served
 
 USER = "/api/v1/recommendations/users/"
 BASKET = "/api/v1/recommendations/basket"
@@ -253,7 +253,7 @@ def test_a_list_is_kept_once_and_what_cannot_be_written_is_written_later(tmp_pat
     import tastemaker.serving.measuring.served_lists as module
 
     with contextlib.closing(Events(tmp_path / "events.db")) as events:
-        log = ServedLists(events)
+        log = ServedLists(ListsInFile(events))
         log.note(example())
         log.note(example())
         log.flush()
@@ -278,7 +278,7 @@ def test_lists_beyond_what_may_wait_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "EVERY_SECONDS", 60)
     lost = []
     with contextlib.closing(Events(tmp_path / "events.db")) as events:
-        log = ServedLists(events, lost.append)
+        log = ServedLists(ListsInFile(events), lost.append)
         for number in range(5):
             log.note(example(number))
         log.close()
@@ -316,7 +316,6 @@ def test_what_was_logged_outlives_a_kill_and_another_server_shows_the_same_lists
     ("settings", "said"),
     [
         ({"explore": 0.1}, "give --events F"),
-        ({"explore": 0.1, "events": "e.db", "state": "postgresql://shop"}, "hosts with --state"),
         ({"explore": 0.7, "events": "e.db"}, "from 0"),
         ({"explore": -1.0, "events": "e.db"}, "from 0"),
     ],
@@ -328,7 +327,7 @@ def test_settings_that_cannot_explore_are_refused(tmp_path, settings, said):
 
 def test_a_spoilt_row_is_one_sentence(tmp_path):
     with contextlib.closing(Events(tmp_path / "events.db")) as events:
-        ServedLists(events).close()
+        ServedLists(ListsInFile(events)).close()
         with contextlib.closing(sqlite3.connect(tmp_path / "events.db")) as file:
             file.execute(
                 "INSERT INTO lists VALUES ('x', 'u', 'm', 1, 1, 0.1, 0, '[1]', '[\"a\"]', '[1]', '{}')"

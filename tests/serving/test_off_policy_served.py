@@ -18,7 +18,7 @@ from tastemaker.ranking.packed import product_candidates
 from tastemaker.ranking.rank import rank_users
 from tastemaker.serving.answering.event_store import Events
 from tastemaker.serving.front.api_keys import new_key
-from tastemaker.serving.measuring.served_lists import ServedList, ServedLists
+from tastemaker.serving.measuring.served_lists import ListsInFile, ServedList, ServedLists
 
 VISITORS = 1_500
 LOOK = 1 / np.log2(np.arange(10) + 2)
@@ -247,7 +247,7 @@ def test_a_purchase_without_a_list_belongs_to_the_last_click(shop, tmp_path):
     rows, _ = rank_users(model, np.array([1], np.int32), product_candidates(model), k=2)[0]
     best = tuple(str(model.products.ids[row]) for row in rows.tolist())
     with contextlib.closing(Events(tmp_path / "e.db")) as events:
-        log, outcomes = ServedLists(events), Outcomes(events)
+        log, outcomes = ServedLists(ListsInFile(events)), Outcomes(events)
         for number in (1, 2):
             listed = ServedList(
                 f"l{number}",

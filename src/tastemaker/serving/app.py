@@ -33,6 +33,7 @@ from tastemaker.serving.pages import routes as pages
 from tastemaker.serving.shared.home import home_of
 from tastemaker.serving.shared.shared_documents import SharedDocuments
 from tastemaker.serving.shared.shared_events import SharedEvents, open_events
+from tastemaker.serving.shared.shared_lists import open_lists
 from tastemaker.serving.shared.shared_outcomes import open_outcomes, outcomes_in
 from tastemaker.serving.tensorflow.routes import TensorFlowRoutes
 
@@ -113,7 +114,9 @@ def _running(
     measuring = Measuring(
         ExperimentsInForce(models),
         open_outcomes(events, settings.state),
-        exploring_of(settings.explore, events, metrics),
+        exploring_of(
+            settings.explore, open_lists(events, settings.state) if settings.explore else None, metrics
+        ),
         Figures(None if events is None else _outcomes_of(settings)),
     )
     home = models.home

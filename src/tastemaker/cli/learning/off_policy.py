@@ -23,11 +23,12 @@ FEW = 0.9
 """Below this share of lists that a version makes again, something else has changed since"""
 
 OffPolicyLog = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--off-policy",
         metavar="DB",
-        help="Estimate from the lists of `serve --explore` in this file of events what MODEL, and then CANDIDATE, would earn.",
+        help="Estimate from the lists of `serve --explore` in this file of events, or in the database of several hosts "
+        "(postgresql://…), what MODEL, and then CANDIDATE, would earn.",
         show_default=False,
     ),
 ]
@@ -47,7 +48,7 @@ def check_off_policy(others: dict[str, object]) -> None:
 
 
 def compare_off_policy(
-    events: Path,
+    log: str,
     models: list[Path],
     *,
     metric: str,
@@ -57,6 +58,7 @@ def compare_off_policy(
 ) -> None:
     """Estimate and print; the verdict is about ``metric``."""
     from tastemaker.serving.measuring.off_policy import METRICS, estimated
+    from tastemaker.serving.shared.as_file import log_at
 
     if metric not in METRICS:
         raise typer.BadParameter(
@@ -66,13 +68,14 @@ def compare_off_policy(
         raise typer.BadParameter(f"--window is {window:g} days; it must be above 0.")
     if len(set(models)) < len(models):
         raise typer.BadParameter("MODEL and CANDIDATE are the same; give another one, or one alone.")
-    found = estimated(
-        events,
-        models,
-        metric=metric,
-        window=round(window * DAY),
-        catalogue=None if products is None else Path(products),
-    )
+    with log_at(log) as events:
+        found = estimated(
+            events,
+            models,
+            metric=metric,
+            window=round(window * DAY),
+            catalogue=None if products is None else Path(products),
+        )
     if as_json:
         print_json(_plain(found))
     else:

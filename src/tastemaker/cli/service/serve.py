@@ -92,7 +92,7 @@ Explore = Annotated[
     typer.Option(
         metavar="CHANCE",
         help="Let each place of the API's lists show another product of the ranking with this chance, such as 0.02, and log it in "
-        "--events; `tastemaker compare --off-policy` tells from it what another model would earn.",
+        "--events (or --state); `tastemaker compare --off-policy` tells from it what another model would earn.",
     ),
 ]
 Poll = Annotated[float, typer.Option(help="Seconds between two looks for new versions.")]

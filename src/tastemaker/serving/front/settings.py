@@ -58,7 +58,7 @@ class Settings:
     state: str | None = None
     """The URI of the PostgreSQL database in which several hosts share live purchases; ``events`` is this host's copy"""
     explore: float = 0.0
-    """The chance with which a place of the API's lists shows another product of the ranking; such lists are logged in ``events``"""
+    """The chance with which a place of a list shows another product of the ranking; they are logged in ``state``, or ``events``"""
     scratch: Path | None = None
     """A folder for what the workers of one server share; made, and removed at the end, by `serve`"""
     log_requests: bool = True
@@ -116,10 +116,6 @@ class Settings:
             raise SettingProblem(f"port is {self.port}; it must be from 0 (any free one) to 65535.")
         trusts(self.trusted_proxies)
         check_rate(self.explore)
-        if self.explore and self.state is not None:
-            raise SettingProblem(
-                "lists that explore are logged in one host's file, and hosts with --state share no such log; leave out one of both."
-            )
         if self.explore and self.events is None:
             raise SettingProblem(
                 "lists that explore are logged in the file of events; give --events F beside --explore."

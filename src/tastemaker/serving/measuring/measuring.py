@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tastemaker.serving.answering.event_store import Events
 from tastemaker.serving.front.metrics import Metrics
 from tastemaker.serving.measuring.exploring import Exploring
 from tastemaker.serving.measuring.figures import Figures
 from tastemaker.serving.measuring.in_force import ExperimentsInForce
 from tastemaker.serving.measuring.outcome_store import KeptOutcomes
-from tastemaker.serving.measuring.served_lists import ServedLists
+from tastemaker.serving.measuring.served_lists import KeptLists, ServedLists
 
 __all__ = ["Measuring", "exploring_of"]
 
@@ -33,9 +32,9 @@ class Measuring:
             self.outcomes.close()
 
 
-def exploring_of(rate: float, events: Events | None, metrics: Metrics) -> Exploring | None:
-    """Return what explores at this rate, its lists logged in the file of the events; ``None`` where lists do not explore."""
-    if not rate or events is None:
+def exploring_of(rate: float, kept: KeptLists | None, metrics: Metrics) -> Exploring | None:
+    """Return what explores at this rate, its lists logged in ``kept``; ``None`` where lists do not explore."""
+    if kept is None:
         return None
     metrics.with_exploring()
-    return Exploring(rate, ServedLists(events, metrics.not_logged))
+    return Exploring(rate, ServedLists(kept, metrics.not_logged))

@@ -18,7 +18,7 @@ from tastemaker.serving.answering.event_store import (
     said_plainly,
 )
 
-__all__ = ["Became", "Counted", "Done", "KeptOutcomes", "Kind", "Outcome", "Outcomes", "Visited"]
+__all__ = ["Became", "Done", "KeptOutcomes", "Kind", "Outcome", "Outcomes", "Visited"]
 
 Kind: TypeAlias = Literal["shown", "clicked", "basket", "bought"]
 
@@ -47,15 +47,6 @@ SELECT
     sum(kind = 'shown'), sum(kind = 'clicked'), sum(kind = 'basket'), sum(kind = 'bought'),
     sum(CASE WHEN kind = 'bought' THEN coalesce(price, 0) * quantity ELSE 0 END)
 FROM outcomes WHERE time >= :begin AND time < :end GROUP BY user ORDER BY user
-"""
-
-BOUGHT = """
-SELECT bought.user, bought.time, coalesce(bought.price, 0) * bought.quantity, bought.list,
-    (SELECT clicked.list FROM outcomes AS clicked
-     WHERE clicked.user = bought.user AND clicked.kind = 'clicked' AND clicked.product = bought.product
-        AND clicked.time <= bought.time AND clicked.time > bought.time - :window
-     ORDER BY clicked.time DESC, clicked.number DESC LIMIT 1)
-FROM outcomes AS bought WHERE bought.kind = 'bought' AND bought.time >= :begin AND bought.time < :end
 """
 
 OF_LISTS = """
@@ -130,16 +121,6 @@ class Became:
     price: float
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What was bought in a time, and how much of it through a list."""
-
-    bought: int
-    revenue: float
-    attributed: int
-    attributed_revenue: float
-
-
 class KeptOutcomes(Protocol):
     """Where outcomes are kept: in a file of events (`Outcomes`), or where several hosts share them (`SharedOutcomes`)."""
 
@@ -150,9 +131,6 @@ class KeptOutcomes(Protocol):
 
     def visited(self, begin: int, end: int, window: int) -> Iterator[Visited]:
         """Yield the visitors who were first shown a list in a time, and what they did."""
-
-    def counted(self, begin: int, end: int, window: int) -> Counted:
-        """Return what was bought in a time, and how much of it through a list."""
 
     def done(self, begin: int, end: int) -> Iterator[Done]:
         """Yield what each visitor was shown and did in a time."""
@@ -224,23 +202,6 @@ class Outcomes:
                 clicked, basket, bought, revenue, margin = did
                 yield Visited(user, first, bool(clicked), bool(basket), bool(bought), revenue, margin)
 
-    def counted(self, begin: int, end: int, window: int) -> Counted:
-        """Return what was bought from ``begin`` until before ``end``, and how much of it through a list, by last touch.
-
-        A purchase belongs to the list that it names; without one, to the list of the visitor's last click on this product within
-        the ``window`` before. Raises `EventsProblem`.
-        """
-        bought = attributed = 0
-        revenue = through = 0.0
-        with self._reading, said_plainly(self._file):
-            for _, _, worth, named, clicked in self._reader.execute(
-                BOUGHT, {"begin": begin, "end": end, "window": window}
-            ):
-                bought, revenue = bought + 1, revenue + worth
-                if named or clicked is not None:
-                    attributed, through = attributed + 1, through + worth
-        return Counted(bought, revenue, attributed, through)
-
     def done(self, begin: int, end: int) -> Iterator[Done]:
         """Yield what each visitor was shown and did from ``begin`` until before ``end``. Raises `EventsProblem`."""
         with self._reading, said_plainly(self._file):
@@ -248,9 +209,11 @@ class Outcomes:
                 yield Done(*row)
 
     def of_lists(self, window: int) -> Iterator[Became]:
-        """Yield what became of lists: shown, clicked, and bought, by last touch as in `counted`.
+        """Yield what became of lists: shown, clicked, and bought, by last touch.
 
-        Raises `EventsProblem`, also for a price or a quantity that is no number, which another program has written.
+        A purchase belongs to the list that it names; without one, to the list of the visitor's last click on this product within
+        the ``window``, in microseconds, before. Raises `EventsProblem`, also for a price or a quantity that is no number, which
+        another program has written.
         """
         with self._reading, said_plainly(self._file):
             for row in self._reader.execute(OF_LISTS, {"window": window}):

@@ -1,4 +1,4 @@
-"""`ServedLists`: which lists explored and with which chances, in the file of live purchases, written beside the answers."""
+"""`ServedLists`: which lists explored and with which chances, written beside the answers; `ListsInFile`: in the file of events."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from sys import intern
-from typing import Any
+from typing import Any, Protocol
 
 from tastemaker.errors import EventsProblem
 from tastemaker.serving.answering.event_store import Events, connect, in_transaction, said_plainly
 
-__all__ = ["ServedList", "ServedLists", "read_served"]
+__all__ = ["KeptLists", "ListsInFile", "ServedList", "ServedLists", "read_served", "row_of"]
 
 log = logging.getLogger("tastemaker.exploring")
 
@@ -45,7 +45,7 @@ ADD = f"INSERT OR IGNORE INTO lists ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 
 
 EVERY_SECONDS = 0.2
 MOST_WAITING = 100_000
-"""Lists beyond these wait for no disk: they are dropped, and counted"""
+"""Lists beyond these wait for no disk and no database: they are dropped, and counted"""
 RECENT = 20_000
 """So many of the lists kept last are not written again"""
 
@@ -73,25 +73,55 @@ class ServedList:
     """What the request knew beside the user: ``basket``, ``context``, ``attributes``, ``viewed``"""
 
 
-class ServedLists:
-    """Keeps lists in a thread of its own, several in a transaction; no answer waits for it.
+class KeptLists(Protocol):
+    """Where lists are kept: in a file of events (`ListsInFile`), or where several hosts share them (`SharedLists`)."""
 
-    A process that is killed loses those of its last fifth of a second. Which they are does not depend on what was drawn, so that
-    no estimate is wrong by it.
-    """
+    def keep(self, lists: Sequence[ServedList]) -> int:
+        """Keep all of the lists or none, each once; return how many cannot be kept there, ever. Raises `EventsProblem`."""
 
-    def __init__(self, events: Events, lost: Callable[[int], None] = lambda count: None) -> None:
-        """Open the file, which ``events`` has prepared, and make the table; ``lost`` is told how many lists could not be kept."""
-        self._file, self._lost = events.file, lost
-        self._waiting: list[ServedList] = []
-        self._recent: dict[str, None] = {}
-        self._guard, self._writing, self._wake = threading.Lock(), threading.Lock(), threading.Event()
-        self._ended = False
+    def close(self) -> None:
+        """Close the file, or the connection."""
+
+
+class ListsInFile:
+    """The lists in a file of events."""
+
+    def __init__(self, events: Events) -> None:
+        """Open the file, which ``events`` has prepared, and make the table."""
+        self._file = events.file
         with said_plainly(self._file):
             self._writer = connect(self._file)
             self._writer.execute("PRAGMA synchronous = FULL")
             if not has_lists(self._writer):
                 self._writer.executescript(f"BEGIN IMMEDIATE;{TABLE}COMMIT;")
+
+    def keep(self, lists: Sequence[ServedList]) -> int:
+        """Keep all of the lists or none, each once; all can be kept. Raises `EventsFull` and `EventsProblem`."""
+        with said_plainly(self._file), in_transaction(self._writer) as connection:
+            connection.executemany(ADD, map(row_of, lists))
+        return 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()
+
+
+class ServedLists:
+    """Keeps lists in a thread of its own, several at once; no answer waits for it.
+
+    A process that is killed loses those of its last fifth of a second. Which they are does not depend on what was drawn, so that
+    no estimate is wrong by it.
+    """
+
+    def __init__(self, kept: KeptLists, lost: Callable[[int], None] = lambda count: None) -> None:
+        """Keep lists in ``kept``, which is closed at the end; ``lost`` is told how many could not be kept."""
+        self._kept, self._lost = kept, lost
+        self._waiting: list[ServedList] = []
+        self._recent: dict[str, None] = {}
+        self._guard, self._writing, self._wake = threading.Lock(), threading.Lock(), threading.Event()
+        self._ended = False
+        self._said = ""
+        """What kept the last lists from being written; empty once they are"""
         self._thread = threading.Thread(target=self._run, name="served lists", daemon=True)
         self._thread.start()
 
@@ -110,26 +140,26 @@ class ServedLists:
             self._lost(1)
 
     def flush(self) -> None:
-        """Write what waits; what cannot be written waits on. Raises `EventsFull` and `EventsProblem`."""
+        """Write what waits; what cannot be written now waits on. Raises `EventsProblem`."""
         with self._writing:
             with self._guard:
                 waiting, self._waiting = self._waiting, []
             try:
-                if waiting:
-                    with said_plainly(self._file), in_transaction(self._writer) as connection:
-                        connection.executemany(ADD, map(_row, waiting))
+                strange = self._kept.keep(waiting) if waiting else 0
             except BaseException:
                 with self._guard:
                     self._waiting = [*waiting, *self._waiting]
                 raise
+        if strange:
+            self._lost(strange)
 
     def close(self) -> None:
-        """Write what waits, end the thread and close the file."""
+        """Write what waits, end the thread and close what keeps lists."""
         self._ended = True
         self._wake.set()
         self._thread.join()
         self._flush_or_say()
-        self._writer.close()
+        self._kept.close()
         if self._waiting:
             self._lost(len(self._waiting))
 
@@ -142,7 +172,13 @@ class ServedLists:
         try:
             self.flush()
         except EventsProblem as error:
-            log.error("%s Lists that explored wait to be kept.", error)
+            if str(error) != self._said:
+                log.error("%s Lists that explored wait to be kept.", error)
+            self._said = str(error)
+        else:
+            if self._said:
+                log.warning("Lists that explored are kept again.")
+            self._said = ""
 
 
 def read_served(file: Path, *, model: str | None = None) -> Iterator[ServedList]:
@@ -171,7 +207,8 @@ def has_lists(connection: sqlite3.Connection) -> bool:
     )
 
 
-def _row(one: ServedList) -> tuple[object, ...]:
+def row_of(one: ServedList) -> tuple[object, ...]:
+    """Return the columns of a list, in their order; what holds several values is JSON."""
     return (
         *(one.list_id, one.user, one.model, one.version, one.time, one.rate, one.pinned),
         *(_json(part) for part in (one.shown, one.chances, one.ranking, one.asked)),

@@ -13,7 +13,7 @@ from typing import Any, Final
 from tastemaker.data.databases.held import rows
 from tastemaker.errors import EventsProblem, KeyUsedOtherwise, SettingProblem
 from tastemaker.serving.answering.event_store import KEPT_SECONDS, Events
-from tastemaker.serving.measuring.outcome_store import Counted, Done, KeptOutcomes, Outcome, Outcomes, Visited
+from tastemaker.serving.measuring.outcome_store import Done, KeptOutcomes, Outcome, Outcomes, Visited
 from tastemaker.serving.shared.state_database import StateDatabase, has_table
 
 __all__ = ["SharedOutcomes", "answered_before", "make_tables", "open_outcomes", "outcomes_in"]
@@ -86,15 +86,6 @@ SELECT
 FROM tastemaker_outcomes WHERE moment >= $1 AND moment < $2 GROUP BY user_id ORDER BY user_id COLLATE "C"
 """
 
-BOUGHT: Final = """
-SELECT coalesce(bought.price, 0) * bought.quantity, bought.list <> '' OR EXISTS (
-    SELECT FROM tastemaker_outcomes AS clicked
-    WHERE clicked.user_id = bought.user_id AND clicked.kind = 'clicked' AND clicked.product_id = bought.product_id
-        AND clicked.moment <= bought.moment AND clicked.moment > bought.moment - $3)
-FROM tastemaker_outcomes AS bought WHERE bought.kind = 'bought' AND bought.moment >= $1 AND bought.moment < $2
-ORDER BY bought.number
-"""
-
 SHOWN: Final = """
 SELECT count(*) FILTER (WHERE kind = 'shown'), count(*) FILTER (WHERE kind = 'clicked')
 FROM tastemaker_outcomes WHERE moment >= $1 AND moment < $2
@@ -143,12 +134,6 @@ class SharedOutcomes:
         for user, first, *did in self._read(VISITED, begin, end, window):
             clicked, basket, bought, revenue, margin = did
             yield Visited(user, first, bool(clicked), bool(basket), bool(bought), revenue, margin)
-
-    def counted(self, begin: int, end: int, window: int) -> Counted:
-        """Return what was bought in a time, and how much of it through a list, as `Outcomes.counted` does."""
-        found = self._read(BOUGHT, begin, end, window)
-        through = [worth for worth, attributed in found if attributed]
-        return Counted(len(found), sum(worth for worth, _ in found), len(through), sum(through))
 
     def done(self, begin: int, end: int) -> Iterator[Done]:
         """Yield what each visitor was shown and did in a time, as `Outcomes.done` does. Raises `EventsProblem`."""

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tastemaker.data.databases.held import rows
 from tastemaker.errors import EventsProblem
+from tastemaker.serving.shared.shared_lists import LISTS
 from tastemaker.serving.shared.shared_outcomes import make_tables
 from tastemaker.serving.shared.state_database import StateDatabase, has_table
 
@@ -27,22 +28,36 @@ WITH deleted AS (DELETE FROM tastemaker_events WHERE user_id = $1 RETURNING numb
 SELECT (SELECT count(*) FROM deleted) + (SELECT count(*) FROM unmeasured)
 """
 
+COUNT_LISTS: Final = f"SELECT count(*) FROM {LISTS} WHERE user_id = $1"
+
+FORGET_LISTS: Final = (
+    f"WITH deleted AS (DELETE FROM {LISTS} WHERE user_id = $1 RETURNING 1) SELECT count(*) FROM deleted"
+)
+
 
 def count_of(cursor: Any, user: str) -> int:
-    """Return how many events and outcomes of a user there are."""
+    """Return how many events, outcomes and logged lists of a user there are."""
     if "\0" in user:  # which PostgreSQL's texts cannot hold
         return 0
     make_tables(cursor)
-    return int(rows(cursor, COUNT, (user,))[0][0])
+    return _number(cursor, COUNT, user) + (
+        _number(cursor, COUNT_LISTS, user) if has_table(cursor, LISTS) else 0
+    )
 
 
 def forget(cursor: Any, user: str) -> int:
-    """Delete the events and outcomes of a user, note for all hosts that the events are gone, and return how many there were."""
+    """Delete the events, outcomes and logged lists of a user, note for all hosts that the events are gone, and return how many."""
     if "\0" in user:
         return 0
     cursor.execute(ONE_WRITER)
     make_tables(cursor)
-    return int(rows(cursor, FORGET, (user,))[0][0])
+    return _number(cursor, FORGET, user) + (
+        _number(cursor, FORGET_LISTS, user) if has_table(cursor, LISTS) else 0
+    )
+
+
+def _number(cursor: Any, statement: str, user: str) -> int:
+    return int(rows(cursor, statement, (user,))[0][0])
 
 
 class SharedUsers:
@@ -58,12 +73,15 @@ class SharedUsers:
                 )
 
     def count_of(self, user: str) -> int:
-        """Return how many events and outcomes of a user there are. Raises `EventsProblem`."""
+        """Return how many events, outcomes and logged lists of a user there are. Raises `EventsProblem`."""
         with self._database.asked(AWAY) as cursor:
             return count_of(cursor, user)
 
     def forget(self, user: str) -> int:
-        """Delete the events and outcomes of a user, which all hosts follow, and return how many. Raises `EventsProblem`."""
+        """Delete the events, outcomes and logged lists of a user, which all hosts follow; return how many.
+
+        Raises `EventsProblem`.
+        """
         with self._database.asked(AWAY) as cursor:
             return forget(cursor, user)
 
