@@ -104,6 +104,8 @@ class Watched:
     strangers: list[str] = field(default_factory=list)
     expected: tuple[str, ...] = ()
     """Beginnings of messages that a test provokes"""
+    asking: set[Any] = field(default_factory=set)
+    """Requests that are not answered yet"""
 
     def __post_init__(self) -> None:
         self.page.on("console", lambda message: self._hear(message.type, message.text))
@@ -112,15 +114,30 @@ class Watched:
             "dialog", lambda dialog: (self.said.append(f"dialog: {dialog.message}"), dialog.dismiss())
         )
         self.page.on("request", self._see)
+        for ended in ("requestfinished", "requestfailed"):
+            self.page.on(ended, lambda request: self.asking.discard(request))
 
     def _hear(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
             self.said.append(f"{kind}: {text}")
 
     def _see(self, request: Any) -> None:
+        self.asking.add(request)
         address = urlsplit(request.url)
         if address.scheme not in ("data", "blob") and address.netloc != self.host:
             self.strangers.append(request.url)
+
+    def settle(self) -> None:
+        """Wait until nothing is asked for and nothing has moved for a while, however slow the machine."""
+        still, before = 0, None
+        for _ in range(400):
+            self.page.wait_for_timeout(50)
+            now = self.page.evaluate(LAID_OUT)
+            still = still + 1 if now == before and not self.asking else 0
+            before = now
+            if still == 4:
+                return
+        raise AssertionError(f"the page does not come to rest: {[one.url for one in self.asking]}")
 
     def check(self) -> None:
         """Nothing was complained of, and nobody else was asked."""
@@ -162,6 +179,12 @@ def watched(
     finally:
         context.close()
 
+
+LAID_OUT = """() => [...document.querySelectorAll("body *")].map((one) => {
+  const box = one.getBoundingClientRect();
+  return `${Math.round(box.top)} ${Math.round(box.height)}`;
+}).join()"""
+"""Where everything stands"""
 
 SHIFTS = """
 window.shifted = 0;

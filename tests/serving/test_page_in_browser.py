@@ -663,8 +663,7 @@ def test_the_skip_link_leads_past_the_header(visit: Open) -> None:
         page.evaluate("document.activeElement.blur()")
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
-        page.wait_for_timeout(100)
-        assert page.evaluate("document.activeElement.id") == "main"
+        wait_until(page, "document.activeElement.id === 'main'")
         assert page.inner_text("h1") == "shop"
 
 
@@ -678,7 +677,7 @@ def test_what_was_found_is_told_to_screen_readers(visit: Open, world: World) -> 
 def test_the_page_stands_still_while_it_loads(visit: Open, world: World) -> None:
     for address in ("", f"#/product/{world.best[0]}", f"#/customer/{USER}"):
         with visit(address) as seen:
-            seen.page.wait_for_timeout(300)
+            seen.settle()
             assert seen.page.evaluate("window.shifted") < 0.02
 
 

@@ -267,7 +267,7 @@ def test_the_catalogue_is_filtered_sorted_and_saved(visit: Open, server: Server,
         page.wait_for_selector(f"#found-products:has-text('{len(wanted)} product')")
         page.select_option("[data-focus=sort]", "price")
         page.wait_for_selector("[data-focus=sort] >> visible=true")
-        page.wait_for_timeout(400)
+        seen.settle()
         assert [int(one) for one in ids(page, ".grid > li")] == sorted(
             wanted["product_id"].to_list(),
             key=lambda product: (world.about(product)["price"], world.best.index(product)),
@@ -344,7 +344,7 @@ def test_axe_core_finds_no_violation(
             else:
                 page.evaluate("address => { location.hash = address; }", address)
                 page.wait_for_selector(f"main[data-address='{address}']")
-            page.wait_for_timeout(250)
+            seen.settle()
             answer = axe.run(
                 page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
             )
@@ -420,7 +420,7 @@ def test_everything_that_can_be_operated_is_reached_by_tab_and_seen(
         ]:
             page.evaluate("address => { location.hash = address; }", address)
             page.wait_for_selector(f"main[data-address='{address}']")
-            page.wait_for_timeout(200)
+            seen.settle()
             page.evaluate("() => { document.activeElement.blur(); }")
             page.evaluate(
                 "() => { document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex'); }"
@@ -430,6 +430,7 @@ def test_everything_that_can_be_operated_is_reached_by_tab_and_seen(
         page.wait_for_selector("main[data-address='#/rules']")
         page.click("[data-focus=make]")
         page.wait_for_selector("dialog[open]")
+        seen.settle()
         page.evaluate("() => { document.querySelector('dialog').focus(); }")
         found["editor"] = walk(page)
     assert {address: faults for address, faults in found.items() if faults} == {}
