@@ -16,10 +16,13 @@ from serving_worlds import client_of
 from starlette.routing import Route
 
 from tastemaker.serving.app import create_app
+from tastemaker.serving.api.schemas import ListQuery
 from tastemaker.serving.front.problems import Refusal
+from tastemaker.serving.front.settings import Settings
 from tastemaker.serving.operations.endpoint import Endpoint
 from tastemaker.serving.operations.json_depth import check_depth
 from tastemaker.serving.operations.operation import LINES, Content, Operation
+from tastemaker.serving.operations.parsing import query_of
 from tastemaker.serving.operations.service import RequestInfo
 from tastemaker.serving.tensorflow.routes import TensorFlowOperation, TensorFlowRoutes
 
@@ -252,3 +255,15 @@ def test_depth_is_told_from_bytes_as_from_the_parsed_value(value, most):
     else:
         with pytest.raises(Refusal, match=f"deeper than {most}"):
             check_depth(body, most)
+
+
+def test_a_query_that_was_read_before_is_held_to_the_limits_of_each_server(tmp_path):
+    lax, strict = (Settings(models=tmp_path, most_k=most) for most in (50, 10))
+    assert query_of(b"k=20", ListQuery, lax).k == 20
+    with pytest.raises(Refusal, match="k is 20; it may be 10"):
+        query_of(b"k=20", ListQuery, strict)
+    assert query_of(b"k=20", ListQuery, lax).k == 20
+    assert query_of(b"k=20&deny=" + b"a" * 1000, ListQuery, lax).deny == ["a" * 1000]
+    for _ in range(2):
+        with pytest.raises(Refusal, match="no parameter 'kk'"):
+            query_of(b"kk=20", ListQuery, lax)

@@ -12,7 +12,7 @@ from api_worlds import api_world
 from serving_worlds import client_of, make_model, product_id
 
 from tastemaker.model.folder import save
-from tastemaker.serving.models.gc_freeze import GarbageFreezer
+from tastemaker.serving.models.gc_freeze import YOUNG, GarbageFreezer
 from tastemaker.serving.models.registry import Change
 
 
@@ -101,3 +101,11 @@ def test_what_became_garbage_while_it_was_frozen_is_freed_at_the_next_change(no_
     freezer.look()
     assert gone() is None
     freezer.close()
+
+
+def test_while_it_serves_a_collection_waits_for_more_young_objects_and_no_longer_after():
+    before = gc.get_threshold()
+    freezer = GarbageFreezer()
+    assert gc.get_threshold() == (YOUNG, *before[1:])
+    freezer.close()
+    assert gc.get_threshold() == before

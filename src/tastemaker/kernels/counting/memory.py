@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.marks import GROUP_SHIFT, SHIFT, bit_of, clear_marks, room_for_marks, take_marked
 from tastemaker.kernels.ranking.topk import keep_best, key_of
-from tastemaker.types import AnyArray, Booleans, Doubles, Floats, Offsets, Rows
+from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
 __all__ = ["add_up", "count_distinct", "partners_of", "solve_neighbours"]
 
@@ -174,21 +175,20 @@ def count_distinct(
     counts: Offsets,
 ) -> None:
     """Set ``counts[q]`` to how many distinct products the memory knows with the basket of each query ``low … high - 1``."""
-    seen: Booleans = np.zeros(products, np.bool_)
-    touched = np.empty(products, np.int32)
+    words, groups = room_for_marks(products)
     for q in range(low, high):
         found = 0
         for place in range(basket_offsets[q], basket_offsets[q + 1]):
             p = baskets[place]
             for entry in range(memory_offsets[p], memory_offsets[p + 1]):
                 row = memory_products[entry]
-                if not seen[row]:
-                    seen[row] = True
-                    touched[found] = row
+                word, bit = words[row >> SHIFT], bit_of(row)
+                if word & bit == np.uint64(0):
+                    words[row >> SHIFT] = word | bit
+                    groups[row >> GROUP_SHIFT] |= bit_of(row >> SHIFT)
                     found += 1
         counts[q] = found
-        for i in range(found):
-            seen[touched[i]] = False
+        clear_marks(words, groups)
 
 
 @kernel()
@@ -212,26 +212,22 @@ def add_up(
 
     Query q's products stand ascending in ``rows[offsets[q]:offsets[q + 1]]``, a space counted by `count_distinct`.
     """
-    total = np.zeros(products, np.float32)
-    seen: Booleans = np.zeros(products, np.bool_)
+    total = np.empty(products, np.float32)  # of a row that is not marked, nothing is read
+    words, groups = room_for_marks(products)
     for q in range(low, high):
-        # Add up the memory's rows of the basket in total[P], noting each product once; then read them in ascending order.
-        start = offsets[q]
-        found = start
+        # Add up the memory's rows of the basket in total[P], marking each product; then read them in ascending order.
         size = basket_offsets[q + 1] - basket_offsets[q]
         scale = np.float32(1) if size < 2 else np.float32(np.float64(size) ** -damping)
         for place in range(basket_offsets[q], basket_offsets[q + 1]):
             p = baskets[place]
             for entry in range(memory_offsets[p], memory_offsets[p + 1]):
                 row = memory_products[entry]
+                word, bit = words[row >> SHIFT], bit_of(row)
+                if word & bit == np.uint64(0):
+                    words[row >> SHIFT] = word | bit
+                    groups[row >> GROUP_SHIFT] |= bit_of(row >> SHIFT)
+                    total[row] = np.float32(0)
                 total[row] += memory_weights[entry]
-                if not seen[row]:
-                    seen[row] = True
-                    rows[found] = row
-                    found += 1
-        rows[start:found].sort()
-        for place in range(start, found):
-            row = rows[place]
-            scores[place] = scale * total[row]
-            total[row] = 0
-            seen[row] = False
+        found = take_marked(words, groups, rows, offsets[q])
+        for place in range(offsets[q], found):
+            scores[place] = scale * total[rows[place]]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.types import Booleans, Floats, Offsets, Rows
+from tastemaker.kernels.marks import GROUP_SHIFT, SHIFT, bit_of, room_for_marks, take_marked
+from tastemaker.types import Floats, Offsets, Rows
 
 __all__ = ["compose_bags", "recall_bags"]
 
@@ -43,23 +44,19 @@ def recall_bags(
 
     Query q's products stand ascending in ``rows[offsets[q]:offsets[q + 1]]``, a space counted by `count_distinct`.
     """
-    total = np.zeros(products, np.float32)
-    seen: Booleans = np.zeros(products, np.bool_)
+    total = np.empty(products, np.float32)  # of a row that is not marked, nothing is read
+    words, groups = room_for_marks(products)
     for q in range(low, high):
-        start = offsets[q]
-        found = start
         for place in range(bag_offsets[q], bag_offsets[q + 1]):
             p, weight = bags[place], bag_weights[place]
             for entry in range(memory_offsets[p], memory_offsets[p + 1]):
                 row = memory_products[entry]
+                word, bit = words[row >> SHIFT], bit_of(row)
+                if word & bit == np.uint64(0):
+                    words[row >> SHIFT] = word | bit
+                    groups[row >> GROUP_SHIFT] |= bit_of(row >> SHIFT)
+                    total[row] = np.float32(0)
                 total[row] += weight * memory_weights[entry]
-                if not seen[row]:
-                    seen[row] = True
-                    rows[found] = row
-                    found += 1
-        rows[start:found].sort()
-        for place in range(start, found):
-            row = rows[place]
-            scores[place] = total[row]
-            total[row] = 0
-            seen[row] = False
+        found = take_marked(words, groups, rows, offsets[q])
+        for place in range(offsets[q], found):
+            scores[place] = total[rows[place]]

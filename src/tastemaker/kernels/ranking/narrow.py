@@ -13,12 +13,10 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.marks import BRUIJN, PLACES, WORD
 from tastemaker.kernels.prefetch import prefetch_row
 from tastemaker.kernels.ranking.topk import (
-    BRUIJN,
     LOWEST,
-    PLACES,
-    WORD,
     just_below,
     keep_best,
     key_of,

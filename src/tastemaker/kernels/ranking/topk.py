@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.marks import BRUIJN, PLACES, WORD
 from tastemaker.types import AnyArray, Floats, Offsets, Rows
 
 __all__ = ["PANEL", "STEP", "pack_panels", "rank", "room_for_panels", "unpack_keys"]
@@ -27,20 +28,12 @@ SPANS = PANEL // SPAN
 HELD = 4
 """How many panels of scores are held for each query before the first candidate is kept: 16 KiB a query."""
 
-WORD = 64
-"""How many scores are compared at once; the result is a word with one bit for each score above the threshold."""
-
 LINE, PAGE = 64, 4096
 
 ROW = PANEL + 208
 """Floats from one row of scores to the next: a panel, and a fifth of a page in whole cache lines (see `room_for_scores`)."""
 
 LOWEST = np.float32(-np.inf)
-
-# The product of a power of two with this number has six leading bits that name the power (a de Bruijn sequence).
-BRUIJN = 0x03F79D71B4CB0A89
-PLACES = np.zeros(64, np.int64)
-PLACES[[((BRUIJN << place) & (2**64 - 1)) >> 58 for place in range(64)]] = np.arange(64)
 
 
 def room_for_panels(candidates: int, dimensions: int) -> Floats:

@@ -10,7 +10,7 @@ A ranking thread and the event loop pass Python's lock back and forth, which cos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar, cast
@@ -102,10 +102,9 @@ class Engine:
         finally:
             self._held -= 1
 
-    async def rank(self, how: Ranking, visitors: Sequence[Visitor], k: int) -> list[VisitorList]:
+    def rank(self, how: Ranking, visitors: Sequence[Visitor], k: int) -> Awaitable[list[VisitorList]]:
         """Return the k best products of each visitor; ``how`` is quick."""
-        found: list[VisitorList] = await self._ask((how, "visitor"), visitors, k)
-        return found
+        return self._ask((how, "visitor"), visitors, k)
 
     async def nearest(self, how: Ranking, products: Sequence[int], k: int) -> list[Ranked]:
         """Return the k products nearest, by dot product, to each product at these rows; rules hold for other lists."""

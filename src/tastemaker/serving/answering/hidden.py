@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from tastemaker.errors import ModelFolderProblem
@@ -37,8 +38,9 @@ class Hidden:
         file = self._files.get(served.folder)
         if file is None:
             file = self._files[served.folder] = str(served.folder / FILE)
-        mark = mark_of(file)
         before = self._read.get(name)
+        # most shops forget nobody, and that there is no file is told sooner than what a file is
+        mark = mark_of(file) if os.access(file, os.F_OK) else None
         if before is not None and before[0] == mark:
             return before[1]
         try:

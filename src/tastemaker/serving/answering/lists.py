@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -50,7 +50,7 @@ async def _found(visitors: Sequence[Visitor], how: Ranking, engine: Engine, k: i
         how = how.exactly()
     if how.approximate:
         return await _partly_by_index(visitors, how, engine, k)
-    return await _lists(visitors, how, engine, k)
+    return await _lists(visitors, how, engine, k) if visitors else []
 
 
 async def neighbours_for(
@@ -92,17 +92,15 @@ async def _partly_by_index(
     by_index = [visitor.is_learned and len(visitor.held) > 0 for visitor in visitors]
     known = [visitor for visitor, found in zip(visitors, by_index, strict=True) if found]
     others = [visitor for visitor, found in zip(visitors, by_index, strict=True) if not found]
-    found_lists = iter(await _lists(known, how, engine, k))
-    exact_lists = iter(await _lists(others, how.exactly(), engine, k))
+    found_lists = iter(await _lists(known, how, engine, k) if known else ())
+    exact_lists = iter(await _lists(others, how.exactly(), engine, k) if others else ())
     return [next(found_lists if found else exact_lists) for found in by_index]
 
 
-async def _lists(visitors: Sequence[Visitor], how: Ranking, engine: Engine, k: int) -> list[VisitorList]:
-    if not visitors:
-        return []
+def _lists(visitors: Sequence[Visitor], how: Ranking, engine: Engine, k: int) -> Awaitable[list[VisitorList]]:
     if how.is_quick and not _care_about_categories(visitors, how):
-        return await engine.rank(how, visitors, k)
-    return await engine.run(rank_alone, how, visitors, k)
+        return engine.rank(how, visitors, k)
+    return engine.run(rank_alone, how, visitors, k)
 
 
 def _care_about_categories(visitors: Sequence[Visitor], how: Ranking) -> bool:

@@ -128,13 +128,17 @@ def _visitor(
     history, times, held = NOTHING, None, NOTHING
     if row is not None:
         history, times = loaded.bought(row)
-    live, taken = standing_events(loaded, row, live)
-    history, times = _without(history, times, taken)
-    newer = _newer(loaded, history, [(event.product, event.time) for event in live if event.kind == PURCHASE])
-    others = _others(loaded, live)
-    if newer:
-        history, times = _longer(history, times, newer)
-    elif user is not None and row is None and not others:
+    newer: list[int] = []
+    taken: Mapping[int, int] = {}
+    others = False
+    if live:
+        live, taken = standing_events(loaded, row, live)
+        history, times = _without(history, times, taken)
+        bought = [(event.product, event.time) for event in live if event.kind == PURCHASE]
+        newer, others = _newer(loaded, history, bought), _others(loaded, live)
+        if newer:
+            history, times = _longer(history, times, newer)
+    if user is not None and row is None and not newer and not others:
         unknown.append(user)
     if user is None or len(basket):
         named["basket"] = list(basket)

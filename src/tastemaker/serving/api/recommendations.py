@@ -206,7 +206,8 @@ async def _lists(
         standing = standing_as(standing, model, replace(standing.candidates, bias=bias))
     if asked.objective == "revenue":
         standing = _valued(standing, asked.value_dial)
-    how = Ranking(standing, bool(book.include_purchased), approximate=True, book=book, explain=asked.why)
+    by_index = standing.index is not None
+    how = Ranking(standing, bool(book.include_purchased), approximate=by_index, book=book, explain=asked.why)
     exploring = service.measuring.exploring if explores and asked.is_as_learned else None
     reach = None if exploring is None else exploring.reach(asked.k)
     if exploring is not None and reach is not None:

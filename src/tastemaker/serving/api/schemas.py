@@ -190,7 +190,7 @@ class RulesOfModel(RulesBody):
     pin: Annotated[list[Id], Most, Meta(description="First of all, in this order.")] = []
 
 
-class ModelQuery(Struct, forbid_unknown_fields=True):
+class ModelQuery(Struct, forbid_unknown_fields=True, frozen=True):
     """Which model and version answers."""
 
     model: Name | UnsetType = UNSET
@@ -218,7 +218,7 @@ Tail = Annotated[
 ]
 
 
-class ListQuery(ModelQuery, kw_only=True):
+class ListQuery(ModelQuery, kw_only=True, frozen=True):
     """How a list is made."""
 
     k: Length = 10
@@ -267,7 +267,7 @@ class ListQuery(ModelQuery, kw_only=True):
         return self.is_plain and self.at is UNSET and self.objective == "likely" and not self.tail
 
 
-class BodyOfList(ModelQuery, kw_only=True):
+class BodyOfList(ModelQuery, kw_only=True, frozen=True):
     """What bodies that ask for lists have in common."""
 
     k: Length = 10
@@ -288,7 +288,7 @@ class BodyOfList(ModelQuery, kw_only=True):
         return plain and self.objective == "likely" and not self.tail
 
 
-class BasketBody(BodyOfList, kw_only=True):
+class BasketBody(BodyOfList, kw_only=True, frozen=True):
     """A basket, and perhaps the user who holds it."""
 
     basket: Annotated[list[Id], Some, Meta(description="Product ids; may be empty.")]
@@ -304,7 +304,7 @@ class BasketBody(BodyOfList, kw_only=True):
     viewed: Annotated[list[Id], Some, Meta(description="Products just viewed, the oldest first.")] = []
 
 
-class BatchBody(BodyOfList, kw_only=True):
+class BatchBody(BodyOfList, kw_only=True, frozen=True):
     """Several users or baskets; the answers stand in the same order, users first."""
 
     users: Annotated[list[Id], Many] = []
@@ -319,7 +319,7 @@ class EffectBody(Struct, forbid_unknown_fields=True):
     customers: Annotated[int, Meta(ge=1, le=2_000, description="How many customers are asked at most.")] = 300
 
 
-class SimilarQuery(ModelQuery, kw_only=True):
+class SimilarQuery(ModelQuery, kw_only=True, frozen=True):
     """How neighbours are sought."""
 
     k: Length = 10
@@ -333,7 +333,7 @@ class SimilarQuery(ModelQuery, kw_only=True):
     details: Details = False
 
 
-class SearchQuery(ModelQuery, kw_only=True):
+class SearchQuery(ModelQuery, kw_only=True, frozen=True):
     """What is searched for among the products."""
 
     search: Annotated[
@@ -346,7 +346,7 @@ class SearchQuery(ModelQuery, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=200)] = 20
 
 
-class HistoryQuery(ModelQuery, kw_only=True):
+class HistoryQuery(ModelQuery, kw_only=True, frozen=True):
     """How a user's history is shown."""
 
     details: Details = False

@@ -67,17 +67,19 @@ class Served:
     labels_problem: str | None = None
     """What is wrong with the file of labels; those last good hold, or none where there are none"""
 
-    @property
-    def default(self) -> int | None:
-        """Return the version of requests that name none: the one labelled ``stable``, and without that label the largest ready.
+    default: int | None = field(init=False)
+    """The version of requests that name none: the one labelled ``stable``, and without that label the largest ready.
 
-        Where the stable version is not ready, the largest before it answers, rather than a version that was never promoted.
-        """
+    Where the stable version is not ready, the largest before it answers, rather than a version that was never promoted.
+    """
+
+    def __post_init__(self) -> None:
         stable = self.labels.get(STABLE)
-        if stable in self.ready:
-            return stable
-        before = max((version for version in self.ready if version < (stable or 0)), default=None)
-        return max(self.ready, default=None) if before is None else before
+        default = stable if stable in self.ready else None
+        if default is None:
+            before = max((version for version in self.ready if version < (stable or 0)), default=None)
+            default = max(self.ready, default=None) if before is None else before
+        object.__setattr__(self, "default", default)
 
     def get(self, version: int | None = None, label: str | None = None) -> LoadedModel:
         """Return a ready version; raise `NotServed`."""

@@ -14,7 +14,7 @@ from tastemaker.serving.models.loaded_model import LoadedModel
 from tastemaker.serving.operations.operation import Content
 from tastemaker.types import Floats
 
-__all__ = ["etag_of", "send_content", "send_json", "spelled", "tag_of"]
+__all__ = ["etag_of", "send_bytes", "send_content", "send_json", "spelled", "tag_of"]
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -26,7 +26,7 @@ async def send_json(answer: Struct, scope: Scope, send: Send) -> None:
     loaded: LoadedModel | None = scope["state"].get("model")
     if loaded is not None:
         headers.append((b"model-version", loaded.label.encode()))
-    await _send(body, b"application/json", 200, headers, scope, send)
+    await send_bytes(body, b"application/json", 200, headers, scope, send)
 
 
 async def send_content(answer: Content, scope: Scope, send: Send) -> None:
@@ -34,12 +34,13 @@ async def send_content(answer: Content, scope: Scope, send: Send) -> None:
     headers = [
         (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()
     ]
-    await _send(answer.body, answer.media.encode("latin-1"), answer.status, headers, scope, send)
+    await send_bytes(answer.body, answer.media.encode("latin-1"), answer.status, headers, scope, send)
 
 
-async def _send(
+async def send_bytes(
     body: bytes, media: bytes, status: int, headers: list[tuple[bytes, bytes]], scope: Scope, send: Send
 ) -> None:
+    """Send a body; 304 without it where the headers have an ETag and the client has the same already."""
     known = header(scope, b"if-none-match")
     if known is not None and status == 200 and scope["method"] in ("GET", "HEAD") and _has(known, headers):
         status, body = 304, b""

@@ -15,7 +15,7 @@ from tastemaker.serving.operations.operation import Content, NoParameters, Opera
 from tastemaker.serving.operations.parsing import body_of, lines_of, query_of
 from tastemaker.serving.operations.service import RequestInfo, Service
 
-__all__ = ["Endpoint", "routes_of"]
+__all__ = ["Endpoint", "content_of", "routes_of"]
 
 
 def routes_of(operations: Iterable[Operation]) -> list[Route]:
@@ -53,7 +53,7 @@ class Endpoint:
             query_of(scope["query_string"], NoParameters, service.settings)
         content = b""
         if operation.body is not None:
-            content = await _content(receive)
+            content = await content_of(receive)
             media = header(scope, b"content-type")
             if operation.takes_lines:  # thousands of them: not between the requests of others
                 values["body"] = await run_in_threadpool(
@@ -76,7 +76,7 @@ class Endpoint:
             await send_json(answer, scope, send)
 
 
-async def _content(receive: Receive) -> bytes:
+async def content_of(receive: Receive) -> bytes:
     """Return the whole body; the middleware has read it already, and hands it on in one message."""
     message = await receive()
     content: bytes = message.get("body", b"")

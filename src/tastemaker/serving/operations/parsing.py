@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -25,6 +25,8 @@ REF = "#/components/schemas/{name}"
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 MOST_PARAMETERS = 5_000
+SHORT, MOST_KNOWN = 256, 1_024
+"""Bytes of a query string that is remembered with what it says, and how many are"""
 
 
 def components(types: list[type[Struct]]) -> dict[str, Any]:
@@ -40,6 +42,15 @@ def schema_of(kind: type[Struct]) -> dict[str, Any]:
 
 def query_of(text: bytes, kind: type[T], settings: Settings) -> T:
     """Return a query string as the declaration says; refuse (400) what is unknown, given twice or of another type."""
+    # most requests of a shop say the same beside their user
+    found = _parsed(text, kind) if len(text) <= SHORT else _parsed.__wrapped__(text, kind)
+    _check_limits(found, settings)
+    return cast("T", found)
+
+
+@lru_cache(MOST_KNOWN)
+def _parsed(text: bytes, kind: type[Struct]) -> Struct:
+    """Return what a query string says, which depends on nothing else, and is never changed."""
     fields = schema_of(kind)["properties"]
     values: dict[str, Any] = {}
     for name, value in _pairs(text):
@@ -52,7 +63,10 @@ def query_of(text: bytes, kind: type[T], settings: Settings) -> T:
             raise Refusal(400, f"the parameter {name} is given twice.", parameter=name)
         else:
             values[name] = _typed(name, value, fields[name].get("type"))
-    return _checked(kind, values, settings)
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise Refusal(400, f"the query does not fit: {str(error)[:300]}.") from None
 
 
 def body_of(body: bytes, media: bytes | None, kind: type[T], settings: Settings) -> T:
@@ -170,15 +184,6 @@ def _typed(name: str, text: str, kind: str | None) -> object:
         wanted = {"integer": "an integer", "number": "a number", "boolean": "true or false"}[kind]
         raise Refusal(400, f"the parameter {name} is {text[:100]!r}; it must be {wanted}.", parameter=name)
     return text
-
-
-def _checked(kind: type[T], values: dict[str, Any], settings: Settings) -> T:
-    try:
-        found = msgspec.convert(values, kind)
-    except msgspec.ValidationError as error:
-        raise Refusal(400, f"the query does not fit: {str(error)[:300]}.") from None
-    _check_limits(found, settings)
-    return found
 
 
 @cache

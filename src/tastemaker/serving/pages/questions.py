@@ -31,7 +31,7 @@ NEW = "a new customer"
 """The id under which the page shows what somebody gets whom the model does not know"""
 
 
-class UsersQuery(ModelQuery, kw_only=True):
+class UsersQuery(ModelQuery, kw_only=True, frozen=True):
     """Which users the page wants."""
 
     search: Annotated[str, Meta(max_length=200)] = ""
@@ -101,7 +101,7 @@ async def session(request: RequestInfo) -> Session:
     return Session(request.service.settings.keys is not None, request.role)
 
 
-class TrialBody(BasketBody, kw_only=True):
+class TrialBody(BasketBody, kw_only=True, frozen=True):
     """A list under rules that stand in the place of those in force."""
 
     instead: RulesOfModel

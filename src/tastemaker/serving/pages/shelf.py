@@ -27,7 +27,7 @@ CSV = "text/csv; charset=utf-8"
 MOST = 200
 
 
-class ShelfQuery(ModelQuery, kw_only=True):
+class ShelfQuery(ModelQuery, kw_only=True, frozen=True):
     """What of the catalogue is wanted."""
 
     search: Annotated[str, Meta(max_length=200)] = ""
@@ -37,7 +37,7 @@ class ShelfQuery(ModelQuery, kw_only=True):
     )
 
 
-class BrowseQuery(ShelfQuery, kw_only=True):
+class BrowseQuery(ShelfQuery, kw_only=True, frozen=True):
     """Which page of it."""
 
     page: Annotated[int, Meta(ge=1, le=10_000_000)] = 1

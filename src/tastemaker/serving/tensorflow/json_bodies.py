@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from starlette.responses import Response
 
-__all__ = ["json_answer"]
+__all__ = ["json_of"]
 
 
-def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a JSON response; NumPy arrays are lists, float32 in their shortest exact spelling."""
-    return Response(
-        orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), status, headers, "application/json"
-    )
+def json_of(value: Any) -> bytes:
+    """Return a value as JSON; NumPy arrays are lists, float32 in their shortest exact spelling."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)

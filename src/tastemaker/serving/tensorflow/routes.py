@@ -14,8 +14,6 @@ from functools import partial
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
@@ -25,9 +23,11 @@ from tastemaker.serving.front.api_keys import Need
 from tastemaker.serving.front.middleware import check_role
 from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.models.loaded_model import LoadedModel
+from tastemaker.serving.operations.answers import send_bytes
+from tastemaker.serving.operations.endpoint import content_of
 from tastemaker.serving.operations.json_depth import check_depth
 from tastemaker.serving.operations.service import Service
-from tastemaker.serving.tensorflow.json_bodies import json_answer
+from tastemaker.serving.tensorflow.json_bodies import json_of
 from tastemaker.serving.tensorflow.signatures import SIGNATURES, Call, Input, Signature, dtype_of, metadata
 from tastemaker.serving.tensorflow.tensors import checked, debug, is_base64, parse_object
 
@@ -56,7 +56,8 @@ class TensorFlowOperation:
     """How documentation, the log and the counters name these paths"""
     pattern: re.Pattern[str]
     """Its groups are the name, the version and the label"""
-    handler: Callable[[Request, Wanted], Awaitable[Response]]
+    handler: Callable[[Scope, Wanted, bytes], Awaitable[bytes]]
+    """Gets the body, too, and answers with JSON"""
     _: KW_ONLY
     role: Need
 
@@ -76,11 +77,10 @@ class TensorFlowRoutes(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; refusals are answered by the middleware around it."""
-        answer = await self._answer(Request(scope, receive))
-        await answer(scope, receive, send)
+        body = await content_of(receive) if scope["method"] == "POST" else b""
+        await send_bytes(await self._answer(scope, body), b"application/json", 200, [], scope, send)
 
-    async def _answer(self, request: Request) -> Response:
-        scope = request.scope
+    async def _answer(self, scope: Scope, body: bytes) -> bytes:
         method, path = scope["method"], (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
         state = scope["state"]
         state["route"] = self.path
@@ -89,7 +89,7 @@ class TensorFlowRoutes(BaseRoute):
             if found is not None:
                 state["route"] = operation.path
                 check_role(state["role"], operation.role)
-                return await operation.handler(request, _wanted(*found.groups()))
+                return await operation.handler(scope, _wanted(*found.groups()), body)
         raise Refusal(400, f"Malformed request: {method} {path[:1000]}")
 
 
@@ -108,10 +108,10 @@ def _number(version: str | None) -> int | None:
     return number
 
 
-def _find(request: Request, wanted: Wanted) -> LoadedModel:
+def _find(scope: Scope, wanted: Wanted) -> LoadedModel:
     """Return what a request is for, and note it for the log; refuse in the words of TensorFlow Serving."""
     name, version, label = wanted.name, wanted.version, wanted.label
-    service: Service = request.app.state.service
+    service: Service = scope["app"].state.service
     try:
         loaded = service.registry.get(name, version, label)
     except NotServed:
@@ -119,16 +119,16 @@ def _find(request: Request, wanted: Wanted) -> LoadedModel:
             raise Refusal(400, f"Unrecognized servable version label: {label}") from None
         which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         raise Refusal(404, f"Servable not found for request: {which}") from None
-    request.scope["state"]["model"] = loaded
+    scope["state"]["model"] = loaded
     return loaded
 
 
-async def _metadata(request: Request, wanted: Wanted) -> Response:
-    return json_answer(metadata(_find(request, wanted)))
+async def _metadata(scope: Scope, wanted: Wanted, _: bytes) -> bytes:
+    return json_of(metadata(_find(scope, wanted)))
 
 
-async def _status(request: Request, wanted: Wanted) -> Response:
-    service: Service = request.app.state.service
+async def _status(scope: Scope, wanted: Wanted, _: bytes) -> bytes:
+    service: Service = scope["app"].state.service
     name, version = wanted.name, wanted.version
     served = service.registry.models.get(name)
     if served is None:
@@ -139,7 +139,7 @@ async def _status(request: Request, wanted: Wanted) -> Response:
     states |= dict.fromkeys(served.ready, ("AVAILABLE", "OK", ""))
     if version is not None and version not in states:
         raise Refusal(404, f"Could not find version {version} of model {name}")
-    return json_answer(
+    return json_of(
         {
             "model_version_status": [
                 {
@@ -154,9 +154,8 @@ async def _status(request: Request, wanted: Wanted) -> Response:
     )
 
 
-async def _predict(verb: str, request: Request, wanted: Wanted) -> Response:
-    service: Service = request.app.state.service
-    body = await request.body()
+async def _predict(verb: str, scope: Scope, wanted: Wanted, body: bytes) -> bytes:
+    service: Service = scope["app"].state.service
     check_depth(body, service.settings.json_depth)
     document = parse_object(body)
     signature_name = document.get("signature_name", "serving_default")
@@ -165,7 +164,7 @@ async def _predict(verb: str, request: Request, wanted: Wanted) -> Response:
             400,
             f"JSON Value: {debug(document)} not formatted correctly. 'signature_name' key must be a string value.",
         )
-    loaded = _find(request, wanted)
+    loaded = _find(scope, wanted)
     signature = SIGNATURES.get(signature_name or "serving_default")
     if signature is None:
         raise Refusal(400, f'Serving signature name: "{signature_name[:1000]}" not found in signature def')
@@ -311,23 +310,23 @@ def _tensor(value: Any, declared: Input, dtype: str, deepest: int) -> Any:
     return [checked(child, dtype) for child in value]
 
 
-def _columns(signature: Signature, loaded: LoadedModel, single: bool, lists: list[Ranked]) -> Response:
+def _columns(signature: Signature, loaded: LoadedModel, single: bool, lists: list[Ranked]) -> bytes:
     ids, scores = signature.outputs
     products = [loaded.product_ids.at(rows) for rows, _ in lists]
     values = [score for _, score in lists]
     if single:
-        return json_answer({"outputs": {ids: products[0], scores: values[0]}})
-    return json_answer({"outputs": {ids: products, scores: values}})
+        return json_of({"outputs": {ids: products[0], scores: values[0]}})
+    return json_of({"outputs": {ids: products, scores: values}})
 
 
-def _rows(signature: Signature, loaded: LoadedModel, single: bool, lists: list[Ranked]) -> Response:
+def _rows(signature: Signature, loaded: LoadedModel, single: bool, lists: list[Ranked]) -> bytes:
     """Write predictions: one object for each instance, or, as TensorFlow Serving does, for each element of the one list."""
     ids, scores = signature.outputs
     if single:
         rows, values = lists[0]
         pairs = zip(loaded.product_ids.at(rows), values, strict=True)
-        return json_answer({"predictions": [{ids: product, scores: score} for product, score in pairs]})
-    return json_answer(
+        return json_of({"predictions": [{ids: product, scores: score} for product, score in pairs]})
+    return json_of(
         {"predictions": [{ids: loaded.product_ids.at(rows), scores: values} for rows, values in lists]}
     )
 
