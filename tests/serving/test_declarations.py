@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from serving_worlds import client_of
 from starlette.routing import Route
 
-from tastemaker.serving.app import create_app
 from tastemaker.serving.api.schemas import ListQuery
+from tastemaker.serving.app import create_app
 from tastemaker.serving.front.problems import Refusal
 from tastemaker.serving.front.settings import Settings
 from tastemaker.serving.operations.endpoint import Endpoint

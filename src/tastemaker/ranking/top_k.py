@@ -12,7 +12,7 @@ from tastemaker.kernels.ranking.narrow import BLOCK, rank_narrow
 from tastemaker.kernels.ranking.topk import PANEL, STEP, pack_panels, rank, room_for_panels, unpack_keys
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.ranking.lists import RankedLists
-from tastemaker.types import AnyArray, Booleans, Floats, Offsets, Rows
+from tastemaker.types import AnyArray, Booleans, Doubles, Floats, Offsets, Rows
 
 __all__ = ["ANY", "Candidates", "Exclusions", "ExtraScores", "Narrow", "no_extra", "padded", "top_k"]
 
@@ -36,10 +36,12 @@ class Narrow:
 
     vectors: Floats
     """``float32[C, D]``, the vectors themselves as rows"""
+    axes: Doubles
+    """``float64[D, N]``, orthonormal: the directions along which parts of them are kept"""
     codes: AnyArray
     """``uint8``, flat, as `kernels.ranking.whole_sums` reads them"""
     facts: Floats
-    """``float32[3, C]``: scale, norm, and norm of what is lost"""
+    """``float32[3, C]``: scale, and the norms of what is kept, and of what is outside the axes"""
     most: int = ANY
     """For up to this many queries at once the first pass was faster than scoring all"""
     longest: int = ANY
@@ -214,7 +216,7 @@ def _ranked_narrow(
             rank_narrow(
                 max(low - part * count, 0), min(high - part * count, count),
                 part * blocks // parts, (part + 1) * blocks // parts,
-                queries, narrow.vectors, narrow.codes, narrow.facts, bias,
+                queries, narrow.vectors, narrow.axes, narrow.codes, narrow.facts, bias,
                 exclude.offsets, exclude.rows, extra.offsets, extra.rows, extra.scores,
                 keys[part], counts[part], examined[part],
             )  # fmt: skip

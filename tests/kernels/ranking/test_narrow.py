@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tastemaker.kernels.ranking import whole_sums
 from tastemaker.kernels.ranking.narrow import BLOCK, rank_narrow
 from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE
-from tastemaker.ranking.index.narrowed import narrow_copies, narrowed
+from tastemaker.ranking.index.narrowed import main_axes, narrow_copies, narrowed
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
 
 few = settings(deadline=None, max_examples=25)
@@ -43,21 +43,37 @@ def test_sums_of_whole_numbers_are_exact_with_either_instruction(monkeypatch, vn
 
 
 def test_a_code_and_its_scale_give_a_vector_back_but_for_what_is_lost():
-    vectors = np.random.default_rng(1).normal(size=(150, 7)).astype(np.float32)
-    copies = narrow_copies(vectors)
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(150, 9)).astype(np.float32)
+    axes = np.linalg.qr(rng.normal(size=(9, 7)))[0]
+    copies = narrow_copies(vectors, axes=axes)
     codes = copies.codes.reshape(-1, 2, GROUP, QUAD).transpose(0, 2, 1, 3).reshape(-1, 8)[:150, :7]
     kept = (codes.astype(np.float64) - 128) * copies.facts[0][:, None]
-    for norms, found in ((kept, copies.facts[1]), (vectors - kept, copies.facts[2])):
+    along = vectors @ axes
+    for norms, found in ((kept, copies.facts[1]), (vectors - along @ axes.T, copies.facts[2])):
         exact = np.linalg.norm(norms, axis=1)
         assert (found >= exact).all()
         np.testing.assert_allclose(found, exact, rtol=1e-5)
-    assert (np.abs(vectors - kept) <= copies.facts[0][:, None] * 0.5001).all()
+    assert (np.abs(along - kept) <= copies.facts[0][:, None] * 0.5001).all()
 
 
-def both(vectors, bias, queries, k, *, exclude=None, extra=None, threads=1):
+def test_the_axes_of_copies_are_orthonormal_and_hold_most_of_the_vectors():
+    rng = np.random.default_rng(4)
+    vectors = (rng.normal(size=(5_000, 40)) * np.repeat([8.0, 2.0, 0.5], [10, 10, 20])).astype(np.float32)
+    axes = main_axes(vectors)
+    assert axes.shape == (40, 16)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(16), atol=1e-12)
+    held = np.square(vectors @ axes).sum() / np.square(vectors, dtype=np.float64).sum()
+    assert 0.9 <= held < 1
+    assert main_axes(rng.normal(size=(5_000, 40)).astype(np.float32)).shape == (40, 40)
+    vectors[7, 3] = np.inf
+    assert np.array_equal(main_axes(vectors), np.eye(40))
+
+
+def both(vectors, bias, queries, k, *, axes=None, exclude=None, extra=None, threads=1):
     """Return the lists with narrow copies and those without."""
     plain = Candidates.of(vectors, bias)
-    copies = replace(plain, narrow=narrow_copies(vectors))
+    copies = replace(plain, narrow=narrow_copies(vectors, axes=axes))
     return [top_k(queries, one, k, exclude=exclude, extra=extra, threads=threads) for one in (copies, plain)]
 
 
@@ -96,7 +112,9 @@ def test_lists_are_to_the_byte_those_of_scoring_all(seed, size, coarse):
     scores = ragged([rng.normal(size=len(rows)) * size for rows in more], np.float32)[1]
     extra = ExtraScores(*ragged(more, np.int32), scores)
     vectors, asked, bias = vectors.astype(np.float32), asked.astype(np.float32), bias.astype(np.float32)
-    assert same(both(vectors, bias, asked, k, exclude=exclude, extra=extra))
+    axes = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))[0][:, : int(rng.integers(0, 41))]
+    for along in (None, axes):
+        assert same(both(vectors, bias, asked, k, axes=along, exclude=exclude, extra=extra))
 
 
 @pytest.mark.parametrize("spoil", [np.nan, np.inf, -np.inf, 3e38])
@@ -133,7 +151,8 @@ def test_few_candidates_are_scored_exactly():
     none, rows, scores = np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)
     examined = np.empty(3, np.int64)
     rank_narrow(
-        0, 3, 0, -(-20_000 // BLOCK), rng.normal(size=(3, 32)).astype(np.float32), vectors, copies.codes, copies.facts, bias,
+        0, 3, 0, -(-20_000 // BLOCK), rng.normal(size=(3, 32)).astype(np.float32), vectors,
+        copies.axes, copies.codes, copies.facts, bias,
         none, rows, none, rows, scores, np.empty((3, 10), np.uint64), np.empty(3, np.int64), examined,
     )  # fmt: skip
     assert (examined >= 10).all()

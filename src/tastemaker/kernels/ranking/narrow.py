@@ -1,11 +1,14 @@
 """The k best candidates of each query by a first pass over narrow copies of the vectors, exact to the bit.
 
-A vector v is kept as whole numbers a of one byte and a scale s, so that v = s · a + e; a query q likewise, q = t · b + f. Then
+Of a vector v its part along a few axes is kept, E orthonormal columns, as whole numbers a of one byte and a scale s, so that
+v = E (s · a + e) + o with o at right angles to all axes; a query q likewise, q = E (t · b + f) + p. Then
 
-    q · v = s · t · (a · b) + f · s a + q · e,   |f · s a| <= |f| |s a|,   |q · e| <= |q| |e|
+    q · v = s · t · (a · b) + f · s a + (E' q) · e + p · o,
+    |f · s a| <= |f| |s a|,   |(E' q) · e| <= |q| s √N / 2,   |p · o| <= |p| |o|
 
-by Cauchy and Schwarz. The sum a · b is exact, and a quarter of the bytes is read. Only candidates whose upper bound reaches the
-k-th best lower bound are scored as `kernels.ranking.topk` scores them: the same sum in the same order.
+by Cauchy and Schwarz, N being the number of axes. The sum a · b is exact, and of the four bytes of a number at most one is read,
+fewer where the vectors lie along few axes. Those who promise most are scored as `kernels.ranking.topk` scores them, the same sum
+in the same order, and then all others whose upper bound reaches the k-th best of them.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from tastemaker.kernels.ranking.topk import (
     place_of,
 )
 from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE, sum_products, sum_products_of_tile
-from tastemaker.types import AnyArray, Floats, Offsets, Rows
+from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
 __all__ = ["BLOCK", "narrow_vectors", "rank_narrow"]
 
@@ -59,59 +62,96 @@ UP = 1 + 1e-6
 TINY = np.float32(1e-37)
 """Above what is lost where float32 has no digits left."""
 
+SLIP = 1e-12
+"""What rounding in float64 may add to the square of what is outside the axes, relative to the square of all"""
+
+SMALLEST = 2.0**-126
+"""The least number of float32 that has all its digits"""
+
 UNKNOWN = np.float32(np.inf)
 
 
-@kernel()
-def narrow_vectors(low: int, high: int, vectors: Floats, codes: AnyArray, facts: Floats) -> None:
-    """Set the codes and facts of the candidates ``low … high - 1`` of ``vectors[C, D]``.
+@kernel(inline=True)
+def project(vector: Floats, axes: Doubles, along: Doubles) -> tuple[float, float, float]:
+    """Set ``along[N]`` to the vector's part along ``axes[D, N]``; return the squares of both norms, and the part's greatest number.
 
-    ``codes``: ``uint8``, flat, as `sum_products` reads them. ``facts``: ``float32[3, C']``, of each candidate the scale, the
-    norm of scale · codes, and that of what is lost.
+    The latter without its sign.
     """
-    dimensions = vectors.shape[1]
-    quads = -(-dimensions // QUAD)
-    for c in range(low, high):
-        most = square = 0.0
-        for d in range(dimensions):
-            most = max(most, abs(np.float64(vectors[c, d])))
-            square += np.float64(vectors[c, d]) ** 2
-        known = np.isfinite(square)  # else nothing is known of its scores, and it is always scored exactly
-        scale = np.float64(np.float32(most / GREATEST)) if known else 0.0
-        norm = rest = 0.0
-        first = (c // GROUP) * GROUP * QUAD * quads + c % GROUP * QUAD
-        for d in range(dimensions):
-            value, code = np.float64(vectors[c, d]), 0.0
-            if scale > 0.0:
-                code = min(max(np.rint(value / scale), -127.0), 127.0)
-            codes[first + d // QUAD * GROUP * QUAD + d % QUAD] = np.uint8(code + MIDDLE)
-            norm += (scale * code) ** 2
-            rest += (value - scale * code) ** 2
-        facts[0, c] = scale
-        facts[1, c] = np.float32(np.sqrt(norm) * UP)
-        facts[2, c] = np.float32(np.sqrt(rest) * UP) if known else UNKNOWN
+    square = inside = most = 0.0
+    along[:] = 0.0
+    for d in range(axes.shape[0]):
+        value = np.float64(vector[d])
+        square += value * value
+        for n in range(axes.shape[1]):
+            along[n] += value * axes[d, n]
+    for n in range(axes.shape[1]):
+        inside += along[n] * along[n]
+        most = max(most, abs(along[n]))
+    return square, inside, most
 
 
 @kernel(inline=True)
-def narrow_query(query: Floats, codes: AnyArray, facts: Floats) -> int:
-    """Set ``codes``, ``int8[Q · 4]``, and ``facts[3]``: scale, |q| and |what is lost|; return what MIDDLE adds to each sum."""
-    most = 0.0
-    for d in range(query.shape[0]):
-        most = max(most, abs(np.float64(query[d])))
-    scale = np.float64(np.float32(most / GREATEST))
-    norm = rest = 0.0
+def scale_of(most: float) -> float:
+    """Return by what `GREATEST` is multiplied to give ``most``: a number of float32 with all its digits."""
+    return max(np.float64(np.float32(most / GREATEST)), SMALLEST) if most > 0.0 else 0.0
+
+
+@kernel(inline=True)
+def outside_of(square: float, inside: float) -> np.float32:
+    """Return the norm of what is at right angles to the axes, and no less."""
+    return np.float32(np.sqrt(max(square - inside, 0.0) + SLIP * square) * UP)
+
+
+@kernel()
+def narrow_vectors(
+    low: int, high: int, vectors: Floats, axes: Doubles, codes: AnyArray, facts: Floats
+) -> None:
+    """Set the codes and facts of the candidates ``low … high - 1`` of ``vectors[C, D]`` along ``axes[D, N]``.
+
+    ``codes``: ``uint8``, flat, as `sum_products` reads them. ``facts``: ``float32[3, C]``, of each candidate the scale, the
+    norm of scale · codes, and that of what is outside the axes.
+    """
+    quads = -(-axes.shape[1] // QUAD)
+    along = np.empty(axes.shape[1], np.float64)
+    for c in range(low, high):
+        square, inside, most = project(vectors[c], axes, along)
+        known = np.isfinite(square)  # else nothing is known of its scores, and it is always scored exactly
+        scale = scale_of(most) if known else 0.0
+        norm = 0.0
+        first = (c // GROUP) * GROUP * QUAD * quads + c % GROUP * QUAD
+        for n in range(axes.shape[1]):
+            code = 0.0
+            if scale > 0.0:
+                code = min(max(np.rint(along[n] / scale), -127.0), 127.0)
+            codes[first + n // QUAD * GROUP * QUAD + n % QUAD] = np.uint8(code + MIDDLE)
+            norm += (scale * code) ** 2
+        facts[0, c] = scale
+        facts[1, c] = np.float32(np.sqrt(norm) * UP) if known else UNKNOWN
+        facts[2, c] = outside_of(square, inside) if known else UNKNOWN
+
+
+@kernel(inline=True)
+def narrow_query(query: Floats, axes: Doubles, along: Doubles, codes: AnyArray, facts: Floats) -> int:
+    """Set ``codes``, ``int8[N]``, and ``facts[5]``; return what MIDDLE adds to each sum.
+
+    The facts: scale, |q|, the norm of what is lost along the ``axes[D, N]``, |q| √N / 2, and the norm of what is outside them.
+    """
+    square, inside, most = project(query, axes, along)
+    scale = scale_of(most)
+    rest = 0.0
     total = 0
-    for d in range(query.shape[0]):
-        value, code = np.float64(query[d]), 0.0
+    for n in range(axes.shape[1]):
+        code = 0.0
         if scale > 0.0:
-            code = min(max(np.rint(value / scale), -127.0), 127.0)
-        codes[d] = np.int8(code)
+            code = min(max(np.rint(along[n] / scale), -127.0), 127.0)
+        codes[n] = np.int8(code)
         total += int(code)
-        norm += value * value
-        rest += (value - scale * code) ** 2
+        rest += (along[n] - scale * code) ** 2
     facts[0] = scale
-    facts[1] = np.float32(np.sqrt(norm) * UP)
+    facts[1] = np.float32(np.sqrt(square) * UP)
     facts[2] = np.float32(np.sqrt(rest) * UP)
+    facts[3] = np.float32(np.sqrt(square * axes.shape[1]) / 2 * UP)
+    facts[4] = outside_of(square, inside)
     return MIDDLE * total
 
 
@@ -126,58 +166,59 @@ def bound_block(
     facts: Floats,
     bias: Floats,
     upper: Floats,
-    lower: Floats,
 ) -> None:
-    """Set ``upper`` and ``lower``, ``float32[BLOCK]``, to bounds of the scores of ``size`` candidates from ``first`` on.
+    """Set ``upper``, ``float32[BLOCK]``, to upper bounds of the scores of ``size`` candidates from ``first`` on.
 
     One that is in no list has the lowest.
     """
-    scale, length, lost = query[0], query[1], query[2]
-    by_norm, by_rest = lost + rounding * length, length + rounding * length
+    scale, more = query[0], rounding * query[1]
+    by_norm, by_scale, by_outside = query[2] + more, query[3] + rounding * query[3], query[4] + more
     starts, scales = bias[first : first + size], facts[0, first : first + size]
-    norms, rests = facts[1, first : first + size], facts[2, first : first + size]
+    norms, outsides = facts[1, first : first + size], facts[2, first : first + size]
     for c in range(size):
         middle = starts[c] + (scale * scales[c]) * np.float32(sums[c] - added)
-        error = norms[c] * by_norm + rests[c] * by_rest + (rounding * abs(starts[c]) + TINY)
-        above, below = middle + error, middle - error
+        error = norms[c] * by_norm + scales[c] * by_scale + outsides[c] * by_outside
+        error += rounding * abs(starts[c]) + TINY
+        above = middle + error
         above = above if above >= LOWEST else UNKNOWN  # no number where float32 overflows
         upper[c] = above if starts[c] > LOWEST else LOWEST
-        lower[c] = below if starts[c] > LOWEST else LOWEST
     for c in range(size, BLOCK):
         upper[c] = LOWEST
-        lower[c] = LOWEST
 
 
 @kernel(inline=True)
-def fold_greatest(values: Floats, width: int) -> None:
-    """Set ``values[:width]`` to the greatest of those ``width`` apart in ``values[BLOCK]``; both are powers of two."""
+def fold_greatest(values: Floats, width: int, greatest: Floats) -> None:
+    """Set ``greatest[:width]`` to the greatest of those ``width`` apart in ``values[BLOCK]``; both are powers of two.
+
+    ``greatest[BLOCK]`` has room for what is between.
+    """
     half = BLOCK // 2
-    while half >= width:
-        for c in range(half):
-            one, other = values[c], values[half + c]
-            values[c] = other if other > one else one
+    for c in range(BLOCK // 2):
+        one, other = values[c], values[BLOCK // 2 + c]
+        greatest[c] = other if other > one else one
+    while half > width:
         half //= 2
+        for c in range(half):
+            one, other = greatest[c], greatest[half + c]
+            greatest[c] = other if other > one else one
 
 
 @kernel(inline=True)
-def widen_by_extra(
-    first: int, upper: Floats, lower: Floats, rows: Rows, extra: Floats, place: int, end: int
-) -> int:
+def widen_by_extra(first: int, upper: Floats, rows: Rows, extra: Floats, place: int, end: int) -> int:
     """Add ``extra[place:end]`` to the bounds of those of the ascending ``rows`` in this block; return the place of the next."""
     while place < end and rows[place] < first + BLOCK:
         c, more = rows[place] - first, extra[place]
-        upper[c] = upper[c] + more + UNIT * (abs(upper[c]) + abs(more))
-        lower[c] = lower[c] + more - UNIT * (abs(lower[c]) + abs(more))
+        if upper[c] > LOWEST:
+            upper[c] = upper[c] + more + UNIT * (abs(upper[c]) + abs(more))
         place += 1
     return place
 
 
 @kernel(inline=True)
-def leave_out_of_block(first: int, upper: Floats, lower: Floats, rows: Rows, place: int, end: int) -> int:
-    """Give those of the ascending ``rows[place:end]`` in this block the lowest bounds; return the place of the next."""
+def leave_out_of_block(first: int, upper: Floats, rows: Rows, place: int, end: int) -> int:
+    """Give those of the ascending ``rows[place:end]`` in this block the lowest bound; return the place of the next."""
     while place < end and rows[place] < first + BLOCK:
         upper[rows[place] - first] = LOWEST
-        lower[rows[place] - first] = LOWEST
         place += 1
     return place
 
@@ -291,13 +332,13 @@ def bound_segment(
     next_extra: Offsets,
     width: int,
     sums: Rows,
-    lower: Floats,
+    room: Floats,
     upper: Floats,
     maxima: Floats,
 ) -> None:
     """Set ``upper[i]`` to the upper bounds, for the query ``low + i``, of the candidates of some blocks from ``segment`` on.
 
-    ``maxima[i]`` becomes the greatest of their lower bounds, ``width`` of each block, each that of one candidate.
+    ``maxima[i]`` becomes the greatest of them, ``width`` of each block, each that of one candidate.
     """
     exclude, add = excluded_offsets.shape[0] > 1, extra_offsets.shape[0] > 1
     for block in range(blocks):
@@ -307,19 +348,15 @@ def bound_segment(
             sum_block(codes, first, size, words[tile : tile + TILE], members - tile, sums)
             for i in range(tile, min(tile + TILE, members)):
                 mine = upper[i, block * BLOCK : (block + 1) * BLOCK]
-                bound_block(
-                    first, size, sums[i - tile], added[i], about[i], rounding, facts, bias, mine, lower
-                )
+                bound_block(first, size, sums[i - tile], added[i], about[i], rounding, facts, bias, mine)
                 if add:
                     end = extra_offsets[low + i + 1]
-                    next_extra[i] = widen_by_extra(
-                        first, mine, lower, extra_rows, extra_scores, next_extra[i], end
-                    )
+                    next_extra[i] = widen_by_extra(first, mine, extra_rows, extra_scores, next_extra[i], end)
                 if exclude:
                     end = excluded_offsets[low + i + 1]
-                    next_excluded[i] = leave_out_of_block(first, mine, lower, excluded, next_excluded[i], end)
-                fold_greatest(lower, width)
-                maxima[i, block * width : (block + 1) * width] = lower[:width]
+                    next_excluded[i] = leave_out_of_block(first, mine, excluded, next_excluded[i], end)
+                fold_greatest(mine, width, room)
+                maxima[i, block * width : (block + 1) * width] = room[:width]
 
 
 @kernel()
@@ -330,6 +367,7 @@ def rank_narrow(
     last_block: int,
     queries: Floats,
     vectors: Floats,
+    axes: Doubles,
     codes: AnyArray,
     facts: Floats,
     bias: Floats,
@@ -344,22 +382,23 @@ def rank_narrow(
 ) -> None:
     """Set ``keys[q, :counts[q]]`` to the best of some blocks of candidates for the queries ``low … high - 1``, best first.
 
-    As `kernels.ranking.topk.rank`, with ``vectors[C, D]`` as rows, and their ``codes`` and ``facts`` of `narrow_vectors`. The
-    queries must be finite. ``examined[q]`` becomes the number of candidates that were scored exactly.
+    As `kernels.ranking.topk.rank`, with ``vectors[C, D]`` as rows, and their ``codes`` and ``facts`` of `narrow_vectors` along
+    ``axes[D, N]``. The queries must be finite. ``examined[q]`` becomes the number of candidates that were scored exactly.
 
     Some queries take turns at each block of codes, which then lies in the L2 cache. After each segment of blocks the
     candidates that may be among the best are scored, so that bounds stay there, too, and later segments have a score to beat.
     """
     k, dimensions = keys.shape[1], vectors.shape[1]
-    quads = -(-dimensions // QUAD)
+    quads, along = -(-axes.shape[1] // QUAD), np.empty(axes.shape[1], np.float64)
     exclude, add = excluded_offsets.shape[0] > 1, extra_offsets.shape[0] > 1
     rounding = np.float32(2 * (dimensions + SLACK) * 2.0**-24)
     most, longest = min(SIDE_BY_SIDE, high - low), min(SEGMENT, last_block - first_block)
     width = 1  # maxima of a block
-    while width < BLOCK and width * longest < max(8 * k, MAXIMA):
+    while width < BLOCK // 2 and width * longest < max(8 * k, MAXIMA):
         width *= 2
-    narrow, about = np.zeros((SIDE_BY_SIDE, quads * QUAD), np.int8), np.empty((SIDE_BY_SIDE, 3), np.float32)
-    words, sums, lower = narrow.view(np.int32), np.empty((TILE, BLOCK), np.int32), np.empty(BLOCK, np.float32)
+    narrow, about = np.zeros((SIDE_BY_SIDE, quads * QUAD), np.int8), np.empty((SIDE_BY_SIDE, 5), np.float32)
+    words, sums = narrow.view(np.int32), np.empty((TILE, BLOCK), np.int32)
+    folded = np.empty(BLOCK, np.float32)
     added, beat = np.empty(SIDE_BY_SIDE, np.int32), np.empty(SIDE_BY_SIDE, np.float32)
     next_extra, next_excluded = np.zeros(SIDE_BY_SIDE, np.int64), np.zeros(SIDE_BY_SIDE, np.int64)
     maxima = np.empty((most, longest * width), np.float32)
@@ -370,7 +409,7 @@ def rank_narrow(
         members = min(SIDE_BY_SIDE, high - start)
         for i in range(members):
             q = start + i
-            added[i] = narrow_query(queries[q, :dimensions], narrow[i], about[i])
+            added[i] = narrow_query(queries[q, :dimensions], axes, along, narrow[i], about[i])
             if add:
                 next_extra[i] = place_of(
                     first_block * BLOCK, extra_rows, extra_offsets[q], extra_offsets[q + 1]
@@ -385,25 +424,33 @@ def rank_narrow(
             blocks = min(SEGMENT, last_block - segment)
             bound_segment(
                 start, members, segment, blocks, codes, words, about, added, rounding, facts, bias, excluded_offsets, excluded,
-                extra_offsets, extra_rows, extra_scores, next_excluded, next_extra, width, sums, lower, upper, maxima,
+                extra_offsets, extra_rows, extra_scores, next_excluded, next_extra, width, sums, folded, upper, maxima,
             )  # fmt: skip
             for i in range(members):
-                q = start + i
-                least = max(beat[i], least_to_beat(maxima[i, : blocks * width], room, k))
-                count = rows_above(upper[i, : blocks * BLOCK], least, segment * BLOCK, rows)
-                if count == 0:
-                    continue
-                place = end = 0
-                if add:
-                    end = extra_offsets[q + 1]
-                    place = place_of(rows[0], extra_rows, extra_offsets[q], end)
-                counts[q] = offer_exactly(
-                    queries[q, :dimensions], vectors, bias, rows, count,
-                    extra_rows, extra_scores, place, end, best[i], counts[q], k,
-                )  # fmt: skip
-                examined[q] += count
-                if counts[q] == k:
-                    beat[i] = just_below(kth_score(best[i], k))
+                q, mine = start + i, upper[i, : blocks * BLOCK]
+                promise = max(beat[i], least_to_beat(maxima[i, : blocks * width], room, k))
+                for least in (
+                    promise,
+                    LOWEST,
+                ):  # the k of the greatest bounds, then all others that may be better
+                    count = rows_above(mine, max(least, beat[i]), segment * BLOCK, rows)
+                    if count == 0:
+                        break
+                    place = end = 0
+                    if add:
+                        end = extra_offsets[q + 1]
+                        place = place_of(rows[0], extra_rows, extra_offsets[q], end)
+                    counts[q] = offer_exactly(
+                        queries[q, :dimensions], vectors, bias, rows, count,
+                        extra_rows, extra_scores, place, end, best[i], counts[q], k,
+                    )  # fmt: skip
+                    examined[q] += count
+                    if counts[q] == k:
+                        beat[i] = just_below(kth_score(best[i], k))
+                    if beat[i] >= least:
+                        break
+                    for done in rows[:count]:
+                        mine[done - segment * BLOCK] = LOWEST
         for i in range(members):
             ordered = np.sort(best[i, : counts[start + i]])
             keys[start + i, : counts[start + i]] = ordered[::-1]

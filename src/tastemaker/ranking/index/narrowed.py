@@ -14,9 +14,9 @@ from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.packed import product_candidates
 from tastemaker.ranking.top_k import Candidates, Narrow, top_k
-from tastemaker.types import Floats
+from tastemaker.types import Doubles, Floats
 
-__all__ = ["narrow_copies", "narrowed", "narrowed_products"]
+__all__ = ["main_axes", "narrow_copies", "narrowed", "narrowed_products"]
 
 FEWEST = 2_048
 """Of fewer candidates all are scored in no time."""
@@ -33,23 +33,49 @@ ROUNDS, ENOUGH = 3, 0.005
 FASTER = 0.9
 """The share of the time of scoring all that a first pass may take at most to be taken"""
 
+HELD = 0.9
+"""The share of the vectors' squares that the axes of a first pass hold: outside them, bounds are as wide as both norms allow"""
+
+AXES_AT_ONCE = 16
+
+SAMPLED = 1 << 14
+"""About how many vectors the axes are found by"""
+
 BLOCK = 1 << 14
 """Vectors that a thread narrows at once"""
 
 
-def narrow_copies(vectors: Floats, *, threads: int | None = None) -> Narrow:
-    """Return narrow copies of ``vectors[C, D]``."""
-    count, dimensions = vectors.shape
+def narrow_copies(vectors: Floats, *, axes: Doubles | None = None, threads: int | None = None) -> Narrow:
+    """Return narrow copies of ``vectors[C, D]`` along ``axes[D, N]``, by default those of `main_axes`."""
+    count = len(vectors)
     rows = np.ascontiguousarray(vectors, np.float32)
-    codes = np.zeros(-(-count // GROUP) * GROUP * -(-dimensions // QUAD) * QUAD, np.uint8)
+    axes = main_axes(rows) if axes is None else axes
+    codes = np.zeros(-(-count // GROUP) * GROUP * -(-axes.shape[1] // QUAD) * QUAD, np.uint8)
     facts = np.zeros((3, count), np.float32)
     with ThreadPool(threads) as pool:
         blocks = -(-count // BLOCK)
         pool.run(
-            lambda low, high: narrow_vectors(low * BLOCK, min(high * BLOCK, count), rows, codes, facts),
+            lambda low, high: narrow_vectors(low * BLOCK, min(high * BLOCK, count), rows, axes, codes, facts),
             blocks,
         )
-    return Narrow(rows, codes, facts)
+    return Narrow(rows, axes, codes, facts)
+
+
+def main_axes(vectors: Floats) -> Doubles:
+    """Return the orthonormal axes ``float64[D, N]`` that hold most of ``vectors[C, D]``: of their squares, `HELD`.
+
+    These are the leading eigenvectors of the sum of v v' over some of the vectors; N is a multiple of `AXES_AT_ONCE`, or D. Any
+    axes give the same lists, the better the sooner.
+    """
+    dimensions = vectors.shape[1]
+    some = vectors[:: max(1, len(vectors) // SAMPLED)].astype(np.float64)
+    if not np.isfinite(some).all():
+        return np.eye(dimensions)
+    squares, axes = np.linalg.eigh(some.T @ some)
+    held = np.cumsum(squares[::-1])
+    count = int(np.searchsorted(held, HELD * held[-1])) + 1 if dimensions else 0
+    count = min(-(-count // AXES_AT_ONCE) * AXES_AT_ONCE, dimensions)
+    return np.ascontiguousarray(axes[:, ::-1][:, :count])
 
 
 def narrowed(candidates: Candidates, vectors: Floats, *, threads: int | None = None) -> Candidates:

@@ -87,7 +87,8 @@ def _mapped(pack: Callable[[], Candidates], scratch: Path, key: str, vectors: Fl
     narrow = None
     if most and vectors is not None:
         rows = np.ascontiguousarray(vectors)
-        narrow = Narrow(rows, _array(path, "codes"), _array(path, "facts"), most, longest)
+        axes, codes, facts = (_array(path, name) for name in ("axes", "codes", "facts"))
+        narrow = Narrow(rows, axes, codes, facts, most, longest)
     return Candidates(panels, bias, count, dimensions, narrow)
 
 
@@ -123,6 +124,7 @@ def _write(packed: Candidates, path: Path) -> None:
         most = longest = 0
         if packed.narrow is not None:
             most, longest = packed.narrow.most, packed.narrow.longest
+            np.save(temporary / "axes.npy", packed.narrow.axes)
             np.save(temporary / "codes.npy", packed.narrow.codes)
             np.save(temporary / "facts.npy", packed.narrow.facts)
         np.save(temporary / "shape.npy", np.array([packed.count, packed.dimensions, most, longest]))
