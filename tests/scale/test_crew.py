@@ -110,6 +110,9 @@ def test_the_memory_is_worked_out_by_workers_to_the_same_bytes_and_one_killed_is
     assert marks == {"killed-common", "killed-neighbours", "killed-weights"}
     assert crew.tally.lost >= 3
     assert not list(tmp_path.glob("work/block-*"))
+    assert (
+        len(list(tmp_path.glob("work/*.npy"))) == 6
+    )  # what the vectors are learned from; no table of the memory
 
 
 def test_blocks_that_were_done_before_the_head_was_lost_are_not_done_again(pairs, tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
@@ -14,6 +16,8 @@ DAY = 86_400_000_000
 """Microseconds"""
 RECENT = 0.1
 """The last tenth of the time that the log spans is recent."""
+LINES_AT_ONCE = 1 << 24
+"""About how many lines are sorted together where no times are"""
 
 
 def times_bought(log: Purchases) -> Counts | None:
@@ -28,6 +32,8 @@ def times_bought(log: Purchases) -> Counts | None:
     >>> times_bought(read_purchases(frame)).tolist()
     [2, 1]
     """
+    if log.times is None:
+        return _lines_of_pairs(log)
     pairs = _pairs(log)
     if len(distinct(pairs)) == len(pairs):
         return None
@@ -42,12 +48,35 @@ def bought_again(log: Purchases) -> Counts:
 
     Of late is the last tenth of the time that the log spans. Two lines of one day are one purchase.
     """
+    if log.times is None and (log.product_rows.max(initial=-1) < len(log.products)):
+        lines, pairs = (
+            np.bincount(rows, minlength=len(log.products))
+            for rows in (log.product_rows, log.histories().products)
+        )
+        return (lines - pairs).astype(np.int32)
     visits, again = _visits(log)
     chosen = visits[again]
     if log.times is not None and len(log):
         start, end = int(log.times.min()), int(log.times.max())
         chosen = chosen[log.times[chosen] >= end - RECENT * (end - start)]
     return np.bincount(log.product_rows[chosen], minlength=len(log.products)).astype(np.int32)
+
+
+def _lines_of_pairs(log: Purchases) -> Counts | None:
+    """Return how many lines each pair has, a range of users after another; ``None`` where all have one."""
+    histories = log.histories()
+    if len(histories.products) == len(log):
+        return None
+    wanted = np.arange(LINES_AT_ONCE, len(histories.products), LINES_AT_ONCE)
+    borders = distinct(np.concatenate(([0], np.searchsorted(histories.offsets, wanted), [len(histories)])))
+    width, counts = _width(log), list[Counts]()
+    for low, high in pairwise(borders.tolist()):
+        mine = (log.user_rows >= low) & (log.user_rows < high)
+        pairs = pair_keys(log.user_rows[mine], log.product_rows[mine], width)
+        pairs.sort()
+        starts = np.flatnonzero(~_as_before(pairs))
+        counts.append(np.diff(np.append(starts, len(pairs))).astype(np.int32))
+    return np.concatenate(counts)
 
 
 def _visits(log: Purchases) -> tuple[AnyArray, Booleans]:
@@ -66,8 +95,12 @@ def _visits(log: Purchases) -> tuple[AnyArray, Booleans]:
 
 
 def _pairs(log: Purchases) -> Offsets:
-    width = max(len(log.products), int(log.product_rows.max(initial=0)) + 1)
-    return pair_keys(log.user_rows, log.product_rows, width)
+    return pair_keys(log.user_rows, log.product_rows, _width(log))
+
+
+def _width(log: Purchases) -> int:
+    """Return the number of products; unknown ones are numbered beyond P."""
+    return max(len(log.products), int(log.product_rows.max(initial=0)) + 1)
 
 
 def _as_before(values: Offsets) -> Booleans:

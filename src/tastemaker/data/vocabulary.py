@@ -21,7 +21,7 @@ MOST_ONE_BY_ONE = 64
 """The most ids that are looked up one by one; more are joined, which hashes the whole vocabulary."""
 
 RARE = 16
-"""Sorted ids are bisected where at most one in this many is wanted; hashing them all would cost more."""
+"""Sorted ids are bisected where at most one in this many is wanted, or those wanted ascend; else hashing them all costs less."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -78,7 +78,7 @@ class Vocabulary:
         Text is accepted for integer ids and the reverse, so that a command line and a CSV meet a Parquet file.
         """
         wanted = self._coerce(ids)
-        if self.is_sorted and RARE * len(wanted) <= len(self):
+        if self.is_sorted and (RARE * len(wanted) <= len(self) or (len(self) > 0 and wanted.is_sorted())):
             return self._bisect(wanted)
         if len(wanted) <= MOST_ONE_BY_ONE:
             return pl.Series("row", [self._find_one(value) for value in wanted.to_list()], dtype=pl.Int32)

@@ -137,8 +137,12 @@ def _put_together(target: Path, count: int, files: tuple[str, ...]) -> None:
 
 def _vocabulary(parts: Sequence[Path], noun: Noun, form: Any) -> Vocabulary:
     ids = pl.Series("id", [], dtype=_ids(parts[0], noun).dtype)
+    waiting: list[pl.Series] = []
     for part in parts:
-        ids = pl.concat([ids, _ids(part, noun)]).unique()
+        waiting.append(_ids(part, noun))
+        if part is parts[-1] or sum(map(len, waiting)) >= len(ids):  # so that none is looked at too often
+            ids = pl.concat([ids, *waiting]).unique()
+            waiting.clear()
     return Vocabulary(sorted_ids(ids, form).alias("id"), noun, form, form != "integers and text")
 
 

@@ -23,7 +23,7 @@ from tastemaker.training.sharded.crew import Crew
 from tastemaker.training.sharded.work_folder import mapped
 from tastemaker.types import AnyArray, Floats, Offsets, Rows
 
-__all__ = ["by_blocks"]
+__all__ = ["PRODUCTS_AT_ONCE", "by_blocks", "growing"]
 
 PRODUCTS_AT_ONCE = 1 << 12
 
@@ -73,12 +73,9 @@ def by_blocks(
     Of a large table, what blocks found goes to temporary files and is mapped from there: the table never stands in memory twice,
     and the system may drop its pages. The workers of a `Crew` do blocks where there are several.
     """
-    spooled = products * most * 8 > LARGE
+    entries = products * most
     counts = [np.zeros(0, np.int64)]
-    rows, values = (
-        (Spooled if spooled else Gathered)(np.int32),
-        (Spooled if spooled else Gathered)(np.float32),
-    )
+    rows, values = growing(np.int32, entries), growing(np.float32, entries)
     borders = [*range(0, products, PRODUCTS_AT_ONCE), products]
     if isinstance(pool, Crew) and len(borders) > 2:
         blocks = _elsewhere(work, arguments, borders, most, pool)
@@ -112,8 +109,12 @@ def _found(
 def _elsewhere(
     work: Work, arguments: tuple[AnyArray | Plain, ...], borders: list[int], most: int, crew: Crew
 ) -> Iterator[Found]:
-    """Yield what workers found of each block; blocks that a training has done that ended early are taken from its folder."""
+    """Yield what workers found of each block; blocks that a training has done that ended early are taken from its folder.
+
+    Arrays that are written for these blocks are removed after the last one: a table of a million products has gigabytes.
+    """
     folder, path = crew.folder, crew.folder.path
+    before = {file.name for file in path.glob("*.npy")}
     kept = tuple(Kept(folder.keep(one)) if isinstance(one, np.ndarray) else one for one in arguments)
     name = hashlib.sha256(repr((work, kept, most)).encode()).hexdigest()[:32]
     tasks = [
@@ -127,6 +128,9 @@ def _elsewhere(
         with np.load(path / task.file, allow_pickle=False) as found:
             yield found["counts"], found["rows"], found["values"]
         (path / task.file).unlink()
+    for one in kept:
+        if isinstance(one, Kept) and one.file not in before:
+            (path / one.file).unlink(missing_ok=True)
 
 
 def find_block(task: Block) -> None:
@@ -137,6 +141,11 @@ def find_block(task: Block) -> None:
         counts, rows, values = _found(task.work, arguments, task.low, task.high, task.most, pool)
     with writing(folder / task.file) as temporary, temporary.open("wb") as file:
         np.savez(file, counts=counts, rows=rows, values=values)
+
+
+def growing(dtype: type[np.generic], entries: int) -> Gathered | Spooled:
+    """Return an empty array for at most so many entries of a table: in memory, or in a file where the table is large."""
+    return Spooled(dtype) if entries * 8 > LARGE else Gathered(dtype)
 
 
 class Gathered:

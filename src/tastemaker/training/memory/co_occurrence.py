@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from tastemaker.data.purchases import Histories
-from tastemaker.data.ragged import offsets_of, owners_of, pair_keys
+from tastemaker.data.ragged import distinct, offsets_of, owners_of, pair_keys
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
-from tastemaker.training.memory.blocks import by_blocks
+from tastemaker.training.memory.blocks import by_blocks, growing
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
 __all__ = [
@@ -27,6 +28,9 @@ __all__ = [
 
 LONGEST = 5_000
 """Users with more distinct products say nothing about which of them go together; they are passed over."""
+
+ENTRIES_AT_ONCE = 1 << 23
+"""About how many entries of a table are weighed or added together."""
 
 RIDGE_POOL = 1_000
 """A product's neighbours, and the purchases they have in common, are looked up among at most this many of its partners."""
@@ -93,8 +97,11 @@ def count_memory(
     evened = (buyers ** -float(power)).astype(np.float32)
     shares = user_shares(histories, damping, sum_bits)
     offsets, rows, co_occurrence = partners_among(histories, products, shares, evened, partners, pool)
-    sources = np.repeat(evened, np.diff(offsets))
-    return Memory(offsets, rows, co_occurrence * sources * evened[rows])
+    weights = growing(np.float32, len(rows))
+    for low, high in _spans(offsets):
+        part, lengths = slice(offsets[low], offsets[high]), np.diff(offsets[low : high + 1])
+        weights.add(co_occurrence[part] * np.repeat(evened[low:high], lengths) * evened[rows[part]])
+    return Memory(offsets, rows, weights.whole())
 
 
 def ridge_memory(
@@ -127,31 +134,57 @@ def ridge_memory(
     arguments = (offsets, rows, co_occurrence, diagonal, penalty)
     targets, near, strength = by_blocks("neighbours", arguments, products, min(neighbours, products), pool)
     candidates = owners_of(targets)
-    order = np.lexsort(
-        (candidates, near)
-    )  # from candidates and their neighbours to baskets and what they say
+    order = np.argsort(near, kind="stable")  # from candidates and their neighbours to baskets
     borders = offsets_of(np.bincount(near, minlength=products))
     return Memory(borders, candidates[order], strength[order])
 
 
 def added(parts: list[tuple[float, Memory]], products: int) -> Memory | None:
-    """Return the weighted sum of some memories; ``None`` when every weight is 0."""
+    """Return the weighted sum of some memories, some products after others; ``None`` when every weight is 0."""
     parts = [(weight, memory) for weight, memory in parts if weight]
     if not parts:
         return None
+    lengths = np.zeros(products, np.int64)
+    together: Offsets = np.sum([memory.offsets for _, memory in parts], axis=0)
+    rows, weights = growing(np.int32, int(together[-1])), growing(np.float32, int(together[-1]))
+    for low, high in _spans(together):
+        counts, *found = _added_between(parts, low, high, products)
+        lengths[low:high] = counts
+        rows.add(found[0])
+        weights.add(found[1])
+    return Memory(offsets_of(lengths), rows.whole(), weights.whole())
+
+
+def _added_between(
+    parts: list[tuple[float, Memory]], low: int, high: int, products: int
+) -> tuple[Offsets, Rows, Floats]:
+    """Return how many products those of ``low … high - 1`` speak of, which, and with which weights."""
+    cuts = [slice(memory.offsets[low], memory.offsets[high]) for _, memory in parts]
+    owners = [owners_of(memory.offsets[low : high + 1]) for _, memory in parts]
     keys = np.concatenate(
-        [pair_keys(owners_of(memory.offsets), memory.products, products) for _, memory in parts]
+        [
+            pair_keys(own, memory.products[cut], products)
+            for own, cut, (_, memory) in zip(owners, cuts, parts, strict=True)
+        ]
     )
-    weights = np.concatenate([memory.weights * np.float32(weight) for weight, memory in parts])
-    if len(parts) == 1 and np.all(keys[1:] > keys[:-1]):  # nothing to sort, and no pair to add up
-        return Memory(parts[0][1].offsets, parts[0][1].products, weights)
+    weights = np.concatenate(
+        [memory.weights[cut] * np.float32(weight) for cut, (weight, memory) in zip(cuts, parts, strict=True)]
+    )
     order = np.argsort(keys, kind="stable")
     keys, weights = keys[order], weights[order]
-    first = np.concatenate(([True], keys[1:] != keys[:-1])) if len(keys) else np.zeros(0, bool)
+    first = np.ones(len(keys), bool)
+    first[1:] = keys[1:] != keys[:-1]
     total = np.add.reduceat(weights, np.flatnonzero(first)) if len(keys) else weights
     sources, rows = np.divmod(keys[first], max(products, 1))
-    offsets = offsets_of(np.bincount(sources, minlength=products))
-    return Memory(offsets, rows.astype(np.int32), total.astype(np.float32))
+    counts = np.bincount(sources, minlength=high - low)
+    return counts, rows.astype(np.int32), total.astype(np.float32)
+
+
+def _spans(offsets: Offsets) -> list[tuple[int, int]]:
+    """Return ranges of products whose lists together have about `ENTRIES_AT_ONCE` entries."""
+    wanted = np.arange(ENTRIES_AT_ONCE, offsets[-1], ENTRIES_AT_ONCE)
+    borders = distinct(np.concatenate(([0], np.searchsorted(offsets, wanted), [len(offsets) - 1])))
+    return list(pairwise(borders.tolist()))
 
 
 def buyers_of(histories: Histories, products: int) -> tuple[Offsets, Rows]:
