@@ -26,9 +26,12 @@ from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.spectral import spectral_bytes
 from tastemaker.training.progress import Watcher
 from tastemaker.training.progress_bar import AnyProgress, shown_progress
-from tastemaker.training.selection.choose import choose_settings
+from tastemaker.training.selection.choose import settle
 from tastemaker.training.selection.choose_cosine import cosine_bytes
+from tastemaker.training.selection.choose_repeats import Kept
 from tastemaker.training.selection.effort import widest
+from tastemaker.training.selection.sampled import is_long
+from tastemaker.training.selection.validation import MOST_OF_LONG
 from tastemaker.training.sharded.crew import Workers, hired
 from tastemaker.training.warm_start import as_before, check_old, first_epoch, warm_settings
 
@@ -136,17 +139,33 @@ def _trained(
     with hire() as pool:
         run = EpochRun(pool, watch, keep_interrupted=recovery.keep_interrupted)
         if resumed is None:
-            settled, metrics = choose_settings(purchases, config, seed, pool=pool, watch=watch)
-            learner = kind_of(settled).start(purchases, settled, seed)
-            begin = Checkpoint(plan, settled, metrics, (), {})
+            settled = settle(purchases, config, seed, pool=pool, watch=watch)
+            learner = kind_of(settled.config).start(purchases, settled.config, seed)
+            begin = Checkpoint(plan, settled.config, settled.metrics, (), {})
             if start_from is not None:
                 learner.warm_from(start_from, watch=watch, pool=pool)
+            elif settled.kept is not None:
+                begin = _going_on(learner, begin, settled.kept, valid, pool)
+            del settled  # and what it keeps
         else:
             begin = resumed
             learner = kind_of(begin.config).start(purchases, begin.config, seed)
             learner.restore(begin.arrays)
         record = _learn(learner, begin, run, valid=valid, old=start_from, checkpoints=recovery.checkpoints)
         return learner.finish(record, pool)
+
+
+def _going_on(
+    learner: Learner, begin: Checkpoint, kept: Kept, valid: Purchases | None, pool: ThreadPool
+) -> Checkpoint:
+    """Give a learner what was learned while settings were chosen; return where it then stands."""
+    learner.restore(kept.state)
+    *course, last = kept.course
+    if valid:
+        loss, accuracy = learner.measure(valid, last.epoch, pool)
+        last = dataclasses.replace(last, valid_loss=loss, valid_accuracy=accuracy)
+    metrics = {**begin.metrics, "unseen": kept.unseen}
+    return dataclasses.replace(begin, course=(*course, last), metrics=metrics)
 
 
 def _learn(
@@ -206,6 +225,8 @@ def estimate_bytes(purchases: Purchases, config: Config) -> int:
     """Return about how many bytes training will need at most: the log, its histories, the tables and a copy to write."""
     dimensions = widest(config)
     width = -(-dimensions // LANES) * LANES
+    if is_long(purchases) and config.taste.query == "composed":
+        return _bytes_of_long(purchases, config, width)
     table_rows = len(purchases.users) + len(purchases.products)
     per_purchase = (
         28
@@ -213,12 +234,34 @@ def estimate_bytes(purchases: Purchases, config: Config) -> int:
         + (0 if purchases.times is None else 8)
         + (0 if purchases.quantities is None else 4)
     )
-    ids = sum(int(vocabulary.ids.estimated_size()) for vocabulary in (purchases.users, purchases.products))
     return (
         4 * table_rows * (width + dimensions)
         + per_purchase * len(purchases)
-        + 2 * ids
+        + 2 * _bytes_of_ids(purchases)
         + spectral_bytes(purchases, config.memory)
         + cosine_bytes(purchases, config)
         + (120 << 20)
     )
+
+
+def _bytes_of_long(purchases: Purchases, config: Config, width: int) -> int:
+    """Return what a long log needs: users have no vectors, and tables of the memory and a partition's arrays lie in files.
+
+    A purchase: the rows and the history of what is learned from, and one number of eight bytes while it is counted. A product: its
+    vectors as they are learned, as the state that is kept, and three times as a taste; sums of squares; the regression.
+    """
+    rows = 12 if purchases.kept_histories is None else 0
+    per_product = 4 * width * 5 + 2 * 20 * config.taste.members + 16 * config.memory.ridge_neighbours
+    return (
+        (20 + rows) * len(purchases)
+        + 40 * len(purchases.users)
+        + per_product * len(purchases.products)
+        + 4 * MOST_OF_LONG
+        + 2 * _bytes_of_ids(purchases)
+        + spectral_bytes(purchases, config.memory)
+        + (120 << 20)
+    )
+
+
+def _bytes_of_ids(purchases: Purchases) -> int:
+    return sum(int(vocabulary.ids.estimated_size()) for vocabulary in (purchases.users, purchases.products))

@@ -42,6 +42,11 @@ def chosen_lines(record: TrainingRecord) -> Iterator[str]:
         f"{config.taste.epochs} epochs ({metrics['taste']:.4f} with taste alone), then {_memory_in_words(config)} "
         f"({metrics['with_memory']:.4f} in all)."
     )
+    if "unseen" in metrics:
+        yield (
+            f"Learned once, since the log is long: the vectors have not seen {metrics['unseen']:,} purchases of the users that "
+            "settings were chosen by; all else knows them."
+        )
     if "questions" in metrics:  # the held-out part was lived through
         yield _age_in_words(config)
         if config.live.rate:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from tastemaker.training.memory.co_occurrence import memories
 from tastemaker.training.memory.spectral import is_worth_trying, spectral_memory
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.choose_cosine import choose_cosine
-from tastemaker.training.selection.choose_repeats import LearnedTables, choose_repeats, never_again
+from tastemaker.training.selection.choose_repeats import Kept, LearnedTables, choose_repeats, never_again
 from tastemaker.training.selection.effort import Chosen, quick, quick_spectral, search
 from tastemaker.training.selection.in_time import (
     choose_in_time,
@@ -45,7 +46,7 @@ from tastemaker.training.selection.validation import (
 )
 from tastemaker.types import Floats
 
-__all__ = ["choose_settings", "decay_for", "horizon_for"]
+__all__ = ["Settled", "choose_settings", "decay_for", "horizon_for", "settle"]
 
 LOOKS = 8
 """How often the ranking is measured over the horizon; from FIRST_LOOK of it on."""
@@ -70,16 +71,35 @@ def decay_for(log: Purchases) -> float:
     return float(0.07 * min(1.0, (10 * users / max(len(log), 1)) ** 0.5))
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What choosing comes to."""
+
+    config: Config
+    """Nothing left to choose"""
+    metrics: Mapping[str, Any]
+    """What was measured on the way"""
+    kept: Kept | None = None
+    """Of a long log, what was learned and need not be learned again"""
+
+
 def choose_settings(
     log: Purchases, config: Config, seed: int, *, pool: ThreadPool, watch: Watcher
 ) -> tuple[Config, Mapping[str, Any]]:
-    """Return the settings with nothing left to choose, and what was measured on the way.
+    """Return the settings with nothing left to choose, and what was measured on the way (`settle`)."""
+    settled = settle(log, config, seed, pool=pool, watch=watch)
+    return settled.config, settled.metrics
+
+
+def settle(log: Purchases, config: Config, seed: int, *, pool: ThreadPool, watch: Watcher) -> Settled:
+    """Choose all that is left to choose.
 
     A fifth of the users' purchases, or the last tenth of the days where there are times, is held out of the log; a model is
     learned from the rest and looked at now and then; the epoch that ranks the held-out products best is taken, and then the weights
     of the memory and the trend, one after the other, and the spectral part where histories are long. What repeats weigh is chosen
     last (`choose_repeats`) and changes none of that. A log too small to hold anything out gets medium settings. A quick
-    training leaves less to choose, and a thorough one tries several tastes in this way (`effort`).
+    training leaves less to choose, and a thorough one tries several tastes in this way (`effort`). Of a long log without times a
+    sample of users is held out of; the taste that is chosen has then been learned, and is kept (`Settled.kept`).
     """
     decay_is_given = config.taste.decay is not None
     if config.effort == "quick":
@@ -93,6 +113,7 @@ def choose_settings(
     config = with_objective(log, config)
     told: dict[str, Any] = {}
     learned: LearnedTables | None = None
+    repeats: Validation | None = None
     horizon = config.taste.horizon or config.taste.epochs or horizon_for(len(log))
     more = has_more_than_pairs(log, config)
     if config.taste.objective in ("spectral", "cosine"):
@@ -105,29 +126,43 @@ def choose_settings(
         validation = hold_out(log, seed)
         if validation is None:
             settled = _settled(_unmeasured(config), horizon, horizon, (0.0, 0.0, 0.0))
-            return never_again(steady(settled)), {"chosen": "nothing could be held out of so small a log"}
+            small = {"chosen": "nothing could be held out of so small a log"}
+            return Settled(never_again(steady(settled)), small)
 
         def learn(open_settings: Config) -> Chosen:
             run = (seed, pool, watch)
             return _choose_learned(validation, open_settings, horizon, run, decay_is_given=decay_is_given)
 
-        if config.taste.objective == "softmax":
-            config, told, learned = learn(config)
-        elif config.taste.objective == "spectral":
-            config, told, learned = choose_spectral(validation, computed(validation, config, seed), pool)
-        elif config.taste.objective == "cosine":
-            config, told, learned = choose_cosine(validation, config, seed, pool=pool, watch=watch)
-        else:
-            config, told, learned = choose_objective(validation, config, seed, learn, pool=pool, watch=watch)
-        learned = learned if validation.by_time else None
+        config, told, learned = _choose_taste(validation, config, seed, learn, pool=pool, watch=watch)
+        repeats = validation.repeats
+        learned = learned if validation.by_time or repeats else None
     config = steady(config)
     if config.chooses_repeats:
-        config, repeats = choose_repeats(log, config, seed, learned, pool=pool, watch=watch)
-        told = {**told, **repeats}
+        config, more_told = choose_repeats(log, config, seed, learned, repeats, pool=pool, watch=watch)
+        told = {**told, **more_told}
     if log.weights is not None and log.times is None:
         why = "since ratings and quantities weigh dated purchases, and the log has no times"
         told = {**told, "weight": {"kept": False, "why": why}}
-    return config, told
+    return Settled(config, told, None if learned is None else learned.kept)
+
+
+def _choose_taste(
+    validation: Validation,
+    config: Config,
+    seed: int,
+    learn: Callable[[Config], Chosen],
+    *,
+    pool: ThreadPool,
+    watch: Watcher,
+) -> Chosen:
+    """Choose for the objective of the settings, or the objective, too."""
+    if config.taste.objective == "softmax":
+        return learn(config)
+    if config.taste.objective == "spectral":
+        return choose_spectral(validation, computed(validation, config, seed), pool)
+    if config.taste.objective == "cosine":
+        return choose_cosine(validation, config, seed, pool=pool, watch=watch)
+    return choose_objective(validation, config, seed, learn, pool=pool, watch=watch)
 
 
 def _quick(log: Purchases, config: Config) -> Config:
@@ -214,8 +249,9 @@ def _choose(
     """Choose the epochs and then the weights, for settings as planned and as given."""
     planned, given = asked
     wanted = None if given.taste.epochs is None else planned.taste.epochs
-    epoch, curve, learned = _choose_epoch(validation, planned, wanted, seed, pool, watch)
-    whole = LearnedTables(learned, *tables)
+    curve, learned, kept = _choose_epoch(validation, planned, wanted, seed, pool, watch)
+    epoch = learned.epoch
+    whole = LearnedTables(learned.taste, *tables, kept)
     weights, best, weight = _choose_weights(validation, planned, whole, pool)
     told = {
         "held_out": validation.description,
@@ -228,14 +264,25 @@ def _choose(
     return _settled(given, planned.taste.horizon, epoch, weights, weight), told, whole
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the learner has at the end of an epoch."""
+
+    value: float
+    epoch: int
+    taste: Taste
+    state: Mapping[str, Floats] | None
+    """Kept where next to nothing was held out"""
+
+
 def _choose_epoch(
     validation: Validation, config: Config, wanted: int | None, seed: int, pool: ThreadPool, watch: Watcher
-) -> tuple[int, dict[str, float], Taste]:
-    """Return the epoch that ranks best, or the one wanted, what each look measured, and the taste at that epoch."""
+) -> tuple[dict[str, float], Look, Kept | None]:
+    """Return what each look measured, and the one of the epoch that ranks best, or that is wanted."""
     learner = kind_of(config).start(validation.log, config, seed)
     horizon = config.taste.epochs or 1
     curve: dict[str, float] = {}
-    best: list[tuple[float, int, Taste]] = []
+    best: list[Look] = []
     every = max(1, horizon // LOOKS)
 
     def look(epoch: int) -> None:
@@ -247,11 +294,16 @@ def _choose_epoch(
             validation, config, taste_scores(taste, validation, config, pool), None, (0.0, 0.0, 0.0), pool
         )
         curve[str(epoch)] = value
-        if epoch == wanted or (wanted is None and (not best or value > best[0][0])):
-            best[:] = [(value, epoch, taste)]
+        if epoch == wanted or (wanted is None and (not best or value > best[0].value)):
+            best.clear()  # before the next state is copied
+            state = None if validation.unseen is None else learner.state()
+            best.append(Look(value, epoch, taste, state))
 
-    run_epochs(learner, epochs=horizon, run=EpochRun(pool, watch, stage="choosing"), after=look)
-    return best[0][1], curve, best[0][2]
+    run = EpochRun(pool, watch, stage="choosing")
+    course, _ = run_epochs(learner, epochs=horizon, run=run, after=look)
+    state, unseen = best[0].state, validation.unseen
+    kept = None if state is None or unseen is None else Kept(state, tuple(course[: best[0].epoch]), unseen)
+    return curve, best[0], kept
 
 
 def _choose_weights(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from tastemaker.data.ragged import gather_lists
 from tastemaker.data.repeats import bought_again, times_bought
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
+from tastemaker.model.record import Epoch
 from tastemaker.model.settings import RepeatSettings
 from tastemaker.model.taste_model import Memory
 from tastemaker.training.cosine.learner import Cosine
@@ -35,7 +36,7 @@ from tastemaker.training.selection.validation import (
 )
 from tastemaker.types import Floats
 
-__all__ = ["LearnedTables", "choose_repeats", "never_again"]
+__all__ = ["Kept", "LearnedTables", "choose_repeats", "never_again"]
 
 GRIDS = (
     (0.0, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0),
@@ -49,6 +50,15 @@ MODESTY = 0.001
 """The first that ranks within this share of the best is taken."""
 
 
+class Kept(NamedTuple):
+    """A learner of all but a few purchases, at the epoch chosen: the model goes on from it."""
+
+    state: Mapping[str, Floats]
+    course: tuple[Epoch, ...]
+    unseen: int
+    """How many purchases it has not learned from"""
+
+
 @dataclass(frozen=True, slots=True)
 class LearnedTables:
     """What was learned from the log of a validation."""
@@ -57,6 +67,8 @@ class LearnedTables:
     tables: tuple[Memory, Memory]
     """Common purchases and regression, unweighted."""
     spectral: Memory | None = None
+    kept: Kept | None = None
+    """Where a sample was held out of a long log"""
 
     def weighed(self, config: Config) -> tuple[tuple[Memory, Memory], Weights]:
         """Return two tables and the weights by which they and the trend add up to what the settings say."""
@@ -84,21 +96,23 @@ def choose_repeats(
     log: Purchases,
     config: Config,
     seed: int,
-    by_time: LearnedTables | None,
+    earlier: LearnedTables | None,
+    held_out: Validation | None = None,
     *,
     pool: ThreadPool,
     watch: Watcher,
 ) -> tuple[Config, Mapping[str, Any]]:
     """Return the settings with nothing left to choose about repeats, and what was measured.
 
-    All other settings stand already and stay. ``by_time`` is what was learned to choose them, if the last part of the time was held
-    out; it serves here too. Without it a model is learned for this. Where nothing can be held out, all weights are 0.
+    All other settings stand already and stay. ``earlier`` is what was learned to choose them, if the last part of the time was held
+    out, or a sample of users with those of ``held_out``; it serves here too. Without it a model is learned for this. Where nothing
+    can be held out, all weights are 0.
     """
-    validation = hold_out_repeats(log, seed)
+    validation = held_out or hold_out_repeats(log, seed)
     if validation is None:
         return never_again(config), {}
-    earlier = by_time if validation.by_time else None
-    learned = earlier or _learn(validation, config, seed, pool, watch)
+    serves = validation.by_time or held_out is not None
+    learned = (earlier if serves else None) or _learn(validation, config, seed, pool, watch)
     taste = taste_scores(learned.taste, validation, config, pool)
     chosen, before, after = _best(validation, config, taste, learned, pool)
     settled = config.changed(repeats=RepeatSettings(weight=chosen[0], sales=chosen[1], level=chosen[2]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -20,10 +20,12 @@ from tastemaker.model.taste_model import Memory
 from tastemaker.training.learners.learner import Taste
 from tastemaker.training.memory.co_occurrence import no_memory
 from tastemaker.training.memory.trend import trend_of
+from tastemaker.training.selection.sampled import is_long, sampled, with_users_anew
 from tastemaker.types import Floats, Rows
 
 __all__ = [
     "MEASURED_AT",
+    "MOST_OF_LONG",
     "Validation",
     "Weights",
     "hold_out",
@@ -39,6 +41,8 @@ MEASURED_AT = 100
 """Lists are judged by ndcg at this length."""
 MOST_SCORES = 60_000_000
 """How many scores (users x products, 4 bytes each) are held at most while weights are tried."""
+MOST_OF_LONG = 240_000_000
+"""Of a long log, which has large catalogues"""
 MOST_USERS, FEWEST_USERS = 3_000, 30
 SHARE = 0.2
 """The share of each user's products, or lines, that is held out where times do not decide."""
@@ -61,11 +65,20 @@ class Validation:
     """Whether the last part of the time was held out."""
     own: Floats
     """``float32[total]``, what is added to the score of each product of ``baskets``: -inf leaves it out."""
+    unseen: int | None = None
+    """Of a long log, the purchases of a sample of users that ``log`` lacks: so few that what is learned from it is kept"""
+    repeats: Validation | None = None
+    """Of a long log, what judges lists with what users bought, held out of the same ``log``"""
 
 
 def hold_out(log: Purchases, seed: int) -> Validation | None:
-    """Hold out what judges lists without what users bought; ``None`` when the log is too small."""
+    """Hold out what judges lists without what users bought; ``None`` when the log is too small.
+
+    The last part of the time, or a fifth of the products of each user; of a long log without times, of a sample of users only.
+    """
     rng = np.random.default_rng([seed, 3])
+    if is_long(log):
+        return _hold_out_sample(log, rng)
     parts = _by_time(log)
     if parts is not None:
         validation = _validation(parts, rng, by_time=True)
@@ -84,6 +97,9 @@ def hold_out_repeats(log: Purchases, seed: int) -> Validation | None:
     By time as `hold_out` does, or the last fifth of each user's lines: unlike a fifth of the products, it holds out some purchases
     of a pair and leaves others. ``None`` also where the repeated lines mostly stand side by side: theirs is no order in time.
     """
+    if is_long(log):
+        validation = hold_out(log, seed)
+        return None if validation is None else validation.repeats
     rng = np.random.default_rng([seed, 4])
     parts = _by_time(log)
     if parts is not None:
@@ -95,6 +111,28 @@ def hold_out_repeats(log: Purchases, seed: int) -> Validation | None:
         return None
     validation = _validation(parts, rng, repeats=True)
     return validation if len(validation.users) else None
+
+
+def _hold_out_sample(log: Purchases, rng: np.random.Generator) -> Validation | None:
+    """Hold out a fifth of the products of some users, and the last fifth of the lines of some others."""
+    samples = sampled(log, rng)
+    parts, again = _at_random(samples.first, rng), _last_lines(samples.second)
+    if parts is None:
+        return None
+    seconds = samples.second if again is None else again.train
+    rest = with_users_anew(log, samples, (parts.train, seconds))
+    users, unseen = len(distinct(samples.first.user_rows)), len(log) - len(rest)
+    what = (
+        f"Held out: {SHARE:.0%} of the products of {users:,} users, and the last {SHARE:.0%} of the lines of as many others; "
+        f"{unseen:,} of {len(log):,} purchases."
+    )
+    whole = _validation(parts, rng, of=rest)
+    if not len(whole.users):
+        return None
+    repeats = None
+    if again is not None:
+        repeats = replace(_validation(again, rng, repeats=True, of=rest), description=what)
+    return replace(whole, description=what, unseen=unseen, repeats=repeats)
 
 
 def _last_lines(log: Purchases) -> Split | None:
@@ -131,26 +169,36 @@ def _at_random(log: Purchases, rng: np.random.Generator) -> Split | None:
 
 
 def _validation(
-    parts: Split, rng: np.random.Generator, *, repeats: bool = False, by_time: bool = False
+    parts: Split,
+    rng: np.random.Generator,
+    *,
+    repeats: bool = False,
+    by_time: bool = False,
+    of: Purchases | None = None,
 ) -> Validation:
-    """Judge users with a history by what somebody had bought before, and by what they had bought themselves only if ``repeats``."""
+    """Judge users with a history by what somebody had bought before, and by what they had bought themselves only if ``repeats``.
+
+    ``of`` is the log of all users, where the parts are of some.
+    """
     histories, later = parts.train.histories(), parts.held_out.histories()
-    products = len(parts.train.products)
+    log, products = of or parts.train, len(parts.train.products)
+    whole = histories if of is None else of.histories()
     users = later.owners()
-    bought = np.bincount(histories.products, minlength=products) > 0
+    bought = np.bincount(whole.products, minlength=products) > 0
     wanted = bought[later.products] & (np.diff(histories.offsets) > 0)[users]
     if not repeats:
         wanted &= ~np.isin(later.keys(products), histories.keys(products))
     judged = distinct(users[wanted])
-    most = max(FEWEST_USERS, min(MOST_USERS, MOST_SCORES // max(products, 1)))
+    scores = MOST_SCORES if of is None else MOST_OF_LONG
+    most = max(FEWEST_USERS, min(MOST_USERS, scores // max(products, 1)))
     if len(judged) > most:
         judged = np.sort(rng.choice(judged, most, replace=False))
     wanted &= np.isin(users, judged)
     held_offsets = offsets_of(np.bincount(users[wanted], minlength=len(later))[judged])
     offsets, places = gather_lists(histories.offsets, judged)
     return Validation(
-        parts.train,
-        histories,
+        log,
+        whole,
         judged.astype(np.int32),
         Histories(offsets, histories.products[places]),
         Histories(held_offsets, later.products[wanted]),
