@@ -207,6 +207,11 @@ def rivals(log: tm.Purchases, options: argparse.Namespace) -> Iterator[Rival]:
         yield Rival(
             effort, of_model(lambda log, _, settings=settings: tm.train(log, settings, threads=threads))
         )
+    if not timed:
+        without = tm.preset("default").changed({"number_weight": 0.0})
+        yield Rival(
+            "default without numbers", of_model(lambda log, _: tm.train(log, without, threads=threads))
+        )
     if timed:
         without = tm.preset("default").changed({"trend_weight": 0.0})
         yield Rival("default without trend", of_model(lambda log, _: tm.train(log, without, threads=threads)))

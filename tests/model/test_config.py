@@ -67,7 +67,7 @@ def test_settings_go_to_json_and_back(name):
 
 
 def test_a_setting_is_changed_by_its_path_by_its_short_name_by_keyword_or_with_its_part():
-    wanted = MemorySettings(count_weight=4.0, damping=0.5, directed_weight=None)
+    wanted = MemorySettings(count_weight=4.0, damping=0.5, number_weight=None, directed_weight=None)
     default = preset("default").changed(ridge_weight=0.0, spectral_weight=0.0)
     for changed in (
         default.changed({"memory.count_weight": "4", "memory.damping": "0.5"}),

@@ -292,7 +292,9 @@ DEFAULT = Config(
         damping=0.5,
         objective=None,
     ),
-    memory=MemorySettings(count_weight=None, ridge_weight=None, spectral_weight=None, directed_weight=None),
+    memory=MemorySettings(
+        count_weight=None, ridge_weight=None, spectral_weight=None, number_weight=None, directed_weight=None
+    ),
     trend=TrendSettings(weight=None),
     repeats=RepeatSettings(weight=None, sales=None, level=None),
     order=OrderSettings(

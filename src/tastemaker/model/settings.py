@@ -170,6 +170,9 @@ class MemorySettings:
         A weight is multiplied by (buyers found / buyers in the basket)^tilt. Larger: best sellers are found more often.
     spectral_passes
         Passes over the purchases that find the vectors. Larger: closer to the true ones. Smaller: faster.
+    number_weight
+        The weight of neighbours by number, where the ids of products are numbers. Larger: lists follow what is listed together.
+        0: none. None: chosen on a held-out part (``auto`` as text), for logs of bare pairs with short histories and no times.
     directed_weight
         The weight of steps: how often a product was bought after another, for logs with times. Larger: lists follow the order of
         buying. 0: none. None: chosen on a held-out part (``auto`` as text).
@@ -196,6 +199,7 @@ class MemorySettings:
     spectral_product_power: float = 0.4
     spectral_tilt: float = 0.15
     spectral_passes: int = 6
+    number_weight: float | None = 0.0
     directed_weight: float | None = 0.0
     directed_fade: float = 0.7
     sum_bits: int = 0
@@ -204,7 +208,7 @@ class MemorySettings:
         weights = (
             "damping", "count_weight", "count_power", "count_damping", "ridge_weight", "ridge_damping",
             "spectral_weight", "spectral_user_power", "spectral_product_power", "spectral_tilt",
-            "directed_weight", "directed_fade",
+            "number_weight", "directed_weight", "directed_fade",
         )  # fmt: skip
         counts = dict.fromkeys(
             ("partners", "ridge_neighbours", "spectral_rank", "spectral_passes"),

@@ -90,7 +90,7 @@ def _purchases_of(histories: Histories, times: AnyArray | None, past: Past | Non
 def _memory(model: TasteModel, histories: Histories, past: Past | None, pool: ThreadPool) -> Memory | None:
     record, count = model.record, len(model.products)
     if record.config is not None:
-        return remember(histories, count, record.config.memory, pool, past=past)
+        return remember(histories, model.products, record.config.memory, pool, past=past)
     if record.metrics.get("baseline") == "co_purchase":
         how: dict[str, Any] = {name: record.metrics[name] for name in ("power", "damping", "partners")}
         return count_memory(histories, count, pool=pool, **how)

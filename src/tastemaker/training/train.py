@@ -23,6 +23,7 @@ from tastemaker.training.learners.kinds import kind_of
 from tastemaker.training.learners.learner import Learner
 from tastemaker.training.learners.tables import LANES
 from tastemaker.training.loop import EpochRun, run_epochs
+from tastemaker.training.memory.numbers import number_bytes
 from tastemaker.training.memory.spectral import spectral_bytes
 from tastemaker.training.progress import Watcher
 from tastemaker.training.progress_bar import AnyProgress, shown_progress
@@ -239,6 +240,7 @@ def estimate_bytes(purchases: Purchases, config: Config) -> int:
         + per_purchase * len(purchases)
         + 2 * _bytes_of_ids(purchases)
         + spectral_bytes(purchases, config.memory)
+        + number_bytes(purchases.products, config.memory)
         + cosine_bytes(purchases, config)
         + (120 << 20)
     )

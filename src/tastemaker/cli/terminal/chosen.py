@@ -47,6 +47,8 @@ def chosen_lines(record: TrainingRecord) -> Iterator[str]:
             f"Learned once, since the log is long: the vectors have not seen {metrics['unseen']:,} purchases of the users that "
             "settings were chosen by; all else knows them."
         )
+    if "without_numbers" in metrics:
+        yield _numbers_in_words(config, metrics)
     if "questions" in metrics:  # the held-out part was lived through
         yield _age_in_words(config)
         if config.live.rate:
@@ -88,6 +90,7 @@ def _memory_in_words(config: Config) -> str:
         "common purchases": memory.count_weight,
         "a regression among products": memory.ridge_weight,
         "a spectral part": memory.spectral_weight,
+        "neighbours by number": memory.number_weight,
         "steps in the order of time": memory.directed_weight,
     }
     weighed = [f"{name} (weight {weight:g})" for name, weight in parts.items() if weight]
@@ -95,6 +98,17 @@ def _memory_in_words(config: Config) -> str:
     if config.live.rate:
         return f"{memory_said} and live rates of sales"
     return f"{memory_said} and {f'trend (weight {trend:g})' if trend else 'no trend'}"
+
+
+def _numbers_in_words(config: Config, metrics: Mapping[str, Any]) -> str:
+    """Return what ids that are numbers bring: they are used beside the purchases, and whoever compares models must know."""
+    if not config.memory.number_weight:
+        return "The ids of products are numbers; neighbours by number rank no better by 2%, and are left out."
+    gain = metrics["with_memory"] / metrics["without_numbers"] - 1 if metrics["without_numbers"] else 0.0
+    return (
+        f"The ids of products are numbers; neighbours by number bring {gain:+.1%} of {metrics['measure']} there. "
+        "--set memory.number_weight=0 leaves them out."
+    )
 
 
 def _age_in_words(config: Config) -> str:

@@ -212,7 +212,7 @@ class Cosine:
 
     def finish(self, record: TrainingRecord, pool: ThreadPool) -> TasteModel:
         """Return the model; its memory holds what the spectral part says beyond the computed directions."""
-        products, settings = len(self.log.products), self.config.memory
+        products, settings = self.log.products, self.config.memory
         memory = remember(self.histories, products, settings, pool, spectral=self.table)
         return self.projected.composed.with_memory(memory, record, pool, self.taste())
 

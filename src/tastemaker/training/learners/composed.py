@@ -302,8 +302,8 @@ class Composed:
 
     def finish(self, record: TrainingRecord, pool: ThreadPool) -> TasteModel:
         """Return the model: the taste, the trend in its bias, the memory, and what repeats weigh."""
-        past, products = past_of(self.log), len(self.log.products)
-        memory = remember(self.histories, products, self.config.memory, pool, past=past)
+        past = past_of(self.log)
+        memory = remember(self.histories, self.log.products, self.config.memory, pool, past=past)
         return self.with_memory(memory, record, pool)
 
     def with_memory(

@@ -123,7 +123,7 @@ class Projected:
 
     def finish(self, record: TrainingRecord, pool: ThreadPool) -> TasteModel:
         """Return the model; its memory holds what the spectral part says beyond the vectors, if anything."""
-        products, settings = len(self.log.products), self.config.memory
+        products, settings = self.log.products, self.config.memory
         if not settings.spectral_partners:
             settings = dataclasses.replace(settings, spectral_weight=0.0)
         memory = remember(self.composed.histories, products, settings, pool, spectral=self.table)

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
+from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
 from tastemaker.training.memory.co_occurrence import added, memories
 from tastemaker.training.memory.directed import step_memory
+from tastemaker.training.memory.numbers import number_memory, numbers_of
 from tastemaker.training.memory.spectral import spectral_memory
 
 __all__ = ["remember"]
@@ -18,17 +20,18 @@ __all__ = ["remember"]
 
 def remember(
     histories: Histories,
-    products: int,
+    catalogue: Vocabulary,
     settings: MemorySettings,
     pool: ThreadPool,
     *,
     past: Past | None = None,
     spectral: Callable[[ThreadPool], Memory] | None = None,
 ) -> Memory | None:
-    """Return common purchases, regression, spectral part and steps, weighted and added; ``None`` when none of them weighs.
+    """Return common purchases, regression, spectral part, numbers and steps, weighted and added; ``None`` when none weighs.
 
     ``spectral`` makes the spectral part where it is not the whole one, since vectors say some of it.
     """
+    products = len(catalogue)
     counts, ridge = memories(
         histories,
         products,
@@ -41,6 +44,9 @@ def remember(
     if settings.spectral_weight:
         table = spectral(pool) if spectral else spectral_memory(histories, products, settings, pool)
         parts.append((settings.spectral_weight, table))
+    numbers = numbers_of(catalogue) if settings.number_weight else None
+    if settings.number_weight and numbers is not None:
+        parts.append((settings.number_weight, number_memory(histories, numbers)))
     if settings.directed_weight and past is not None:
         steps = step_memory(past, products, fade=settings.directed_fade, partners=settings.partners)
         parts.append((settings.directed_weight, steps))

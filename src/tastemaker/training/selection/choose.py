@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.data.repeats import times_bought
+from tastemaker.errors import SettingProblem
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
 from tastemaker.model.taste_model import Memory
 from tastemaker.training.learners.kinds import kind_of
 from tastemaker.training.learners.learner import Taste
 from tastemaker.training.loop import EpochRun, run_epochs
-from tastemaker.training.memory.co_occurrence import memories
+from tastemaker.training.memory.co_occurrence import added, memories, no_memory
+from tastemaker.training.memory.numbers import are_a_shops_own, number_memory, numbers_of
 from tastemaker.training.memory.spectral import is_worth_trying, spectral_memory
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.choose_cosine import choose_cosine
@@ -57,6 +60,10 @@ MODESTY = 0.005
 SPECTRAL_WEIGHTS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 SPECTRAL_GAIN = 0.01
 """The spectral part must rank better than counts and ridge by at least this share, since it costs more."""
+NUMBER_WEIGHTS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+"""At 1 a lift counts as the logarithm of a likelihood, which it is."""
+NUMBER_GAIN = 0.02
+"""Numbers must rank better than without them by at least this share, since they are no purchases."""
 TRENDS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
@@ -96,7 +103,8 @@ def settle(log: Purchases, config: Config, seed: int, *, pool: ThreadPool, watch
 
     A fifth of the users' purchases, or the last tenth of the days where there are times, is held out of the log; a model is
     learned from the rest and looked at now and then; the epoch that ranks the held-out products best is taken, and then the weights
-    of the memory and the trend, one after the other, and the spectral part where histories are long. What repeats weigh is chosen
+    of the memory and the trend, one after the other, and the spectral part where histories are long, or else that of catalogue
+    numbers. What repeats weigh is chosen
     last (`choose_repeats`) and changes none of that. A log too small to hold anything out gets medium settings. A quick
     training leaves less to choose, and a thorough one tries several tastes in this way (`effort`). Of a long log without times a
     sample of users is held out of; the taste that is chosen has then been learned, and is kept (`Settled.kept`).
@@ -110,7 +118,7 @@ def settle(log: Purchases, config: Config, seed: int, *, pool: ThreadPool, watch
         config = never_again(config)
     if config.memory.spectral_weight is None and not is_worth_trying(log):
         config = config.changed(spectral_weight=0.0)
-    config = with_objective(log, config)
+    config = with_numbers(log, with_objective(log, config))
     told: dict[str, Any] = {}
     learned: LearnedTables | None = None
     repeats: Validation | None = None
@@ -125,7 +133,7 @@ def settle(log: Purchases, config: Config, seed: int, *, pool: ThreadPool, watch
     if config.chooses:
         validation = hold_out(log, seed)
         if validation is None:
-            settled = _settled(_unmeasured(config), horizon, horizon, (0.0, 0.0, 0.0))
+            settled = _settled(_unmeasured(config), horizon, horizon, config)
             small = {"chosen": "nothing could be held out of so small a log"}
             return Settled(never_again(steady(settled)), small)
 
@@ -163,6 +171,31 @@ def _choose_taste(
     if config.taste.objective == "cosine":
         return choose_cosine(validation, config, seed, pool=pool, watch=watch)
     return choose_objective(validation, config, seed, learn, pool=pool, watch=watch)
+
+
+def with_numbers(log: Purchases, config: Config) -> Config:
+    """Return the settings with no weight for numbers where it is left open and nothing could be chosen.
+
+    Open it stays for learned vectors, on logs of bare pairs with short histories and no times, whose ids are a shop's own numbers
+    and whose other weights are open, too. Raises `SettingProblem` for a weight that was given where ids are no numbers.
+    """
+    memory, given = config.memory, config.memory.number_weight
+    if given == 0:
+        return config
+    numbers = numbers_of(log.products)
+    if given is not None:
+        if numbers is None:
+            raise SettingProblem(
+                f"memory.number_weight is {given:g}, but not every product's id is a number (at most 18 digits); leave it at 0."
+            )
+        return config
+    is_open = memory.count_weight is None and memory.ridge_weight is None and not memory.spectral_weight
+    is_bare = (
+        log.times is None and not has_more_than_pairs(log, config) and config.taste.objective == "softmax"
+    )
+    if is_open and is_bare and numbers is not None and are_a_shops_own(numbers) and not is_worth_trying(log):
+        return config
+    return config.changed(number_weight=0.0)
 
 
 def _quick(log: Purchases, config: Config) -> Config:
@@ -226,22 +259,23 @@ def _choose_in_time(
     return search(config, choose, decay_is_given=decay_is_given)
 
 
-def _tables(
-    validation: Validation, config: Config, pool: ThreadPool
-) -> tuple[tuple[Memory, Memory], Memory | None]:
-    """Return the parts of the memory that may weigh something: counts and regression, and the spectral part."""
-    counts, ridge = config.memory.count_weight != 0, config.memory.ridge_weight != 0
-    histories, products = validation.histories, len(validation.log.products)
-    tables = memories(histories, products, config.memory, pool, counts=counts, ridge=ridge)
-    if config.memory.spectral_weight == 0:
-        return tables, None
-    return tables, spectral_memory(histories, products, config.memory, pool)
+def _tables(validation: Validation, config: Config, pool: ThreadPool) -> Callable[..., LearnedTables]:
+    """Return what puts a taste beside the parts of the memory that may weigh something, which no taste changes."""
+    memory, histories, catalogue = config.memory, validation.histories, validation.log.products
+    counts, ridge = memory.count_weight != 0, memory.ridge_weight != 0
+    tables = memories(histories, len(catalogue), memory, pool, counts=counts, ridge=ridge)
+    spectral = (
+        None if memory.spectral_weight == 0 else spectral_memory(histories, len(catalogue), memory, pool)
+    )
+    numbers = None if memory.number_weight == 0 else numbers_of(catalogue)
+    by_number = None if numbers is None else number_memory(histories, numbers)
+    return partial(LearnedTables, tables=tables, spectral=spectral, numbers=by_number)
 
 
 def _choose(
     validation: Validation,
     asked: tuple[Config, Config],
-    tables: tuple[tuple[Memory, Memory], Memory | None],
+    tables: Callable[..., LearnedTables],
     seed: int,
     pool: ThreadPool,
     watch: Watcher,
@@ -251,17 +285,17 @@ def _choose(
     wanted = None if given.taste.epochs is None else planned.taste.epochs
     curve, learned, kept = _choose_epoch(validation, planned, wanted, seed, pool, watch)
     epoch = learned.epoch
-    whole = LearnedTables(learned.taste, *tables, kept)
-    weights, best, weight = _choose_weights(validation, planned, whole, pool)
+    whole = tables(learned.taste, kept=kept)
+    weighed, worth = _choose_weights(validation, planned, whole, pool)
     told = {
         "held_out": validation.description,
         "users": len(validation.users),
         "measure": f"ndcg@{MEASURED_AT}",
         "by_epoch": curve,
         "taste": curve[str(epoch)],
-        "with_memory": best,
+        **worth,
     }
-    return _settled(given, planned.taste.horizon, epoch, weights, weight), told, whole
+    return _settled(given, planned.taste.horizon, epoch, weighed), told, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,21 +342,27 @@ def _choose_epoch(
 
 def _choose_weights(
     validation: Validation, config: Config, learned: LearnedTables, pool: ThreadPool
-) -> tuple[Weights, float, float]:
-    """Return the best weights of counts, ridge and trend, the ndcg with them, and the weight of the spectral part.
+) -> tuple[Config, dict[str, Any]]:
+    """Return the settings with the best weights of the memory and the trend, and the ndcg with them.
 
     Where histories are long, the spectral part is tried in the place of counts and ridge, not beside them: held-out parts flatter
     a sum of many parts.
     """
     taste = taste_scores(learned.taste, validation, config, pool)
-    if learned.spectral is None:
-        return *_choose_sparse(validation, config, taste, learned.tables, pool), 0.0
-    given = config.memory.spectral_weight
     weights, best = _choose_sparse(validation, config, taste, learned.tables, pool)
+    found = config.changed(
+        count_weight=weights[0], ridge_weight=weights[1], trend_weight=weights[2], number_weight=0.0
+    )
+    if learned.numbers is not None and learned.spectral is None:
+        return _choose_number(validation, config, found.changed(spectral_weight=0.0), learned, taste, pool)
+    if learned.spectral is None:
+        return found.changed(spectral_weight=0.0), {"with_memory": best}
+    given = config.memory.spectral_weight
     alone = config.changed(
         count_weight=config.memory.count_weight or 0.0,
         ridge_weight=config.memory.ridge_weight or 0.0,
         trend_weight=weights[2],
+        number_weight=config.memory.number_weight or 0.0,
     )
 
     def worth(spectral: float) -> float:
@@ -331,13 +371,37 @@ def _choose_weights(
 
     tried = {weight: worth(weight) for weight in (SPECTRAL_WEIGHTS if given is None else (given,))}
     if given is None and max(tried.values()) < best * (1 + SPECTRAL_GAIN):
-        return weights, best, 0.0
+        return found.changed(spectral_weight=0.0), {"with_memory": best}
     chosen = nearly_best(list(tried), tried.__getitem__, MODESTY)
-    return (
-        (alone.memory.count_weight or 0.0, alone.memory.ridge_weight or 0.0, weights[2]),
-        tried[chosen],
-        chosen,
-    )
+    return alone.changed(spectral_weight=chosen), {"with_memory": tried[chosen]}
+
+
+def _choose_number(
+    validation: Validation,
+    config: Config,
+    found: Config,
+    learned: LearnedTables,
+    taste: Floats,
+    pool: ThreadPool,
+) -> tuple[Config, dict[str, Any]]:
+    """Return ``found``, whose other weights are chosen, with the best weight of numbers, and the ndcg without and with them."""
+    products, given = taste.shape[1], config.memory.number_weight
+    parts = [
+        (found.memory.count_weight or 0.0, learned.tables[0]),
+        (found.memory.ridge_weight or 0.0, learned.tables[1]),
+    ]
+    others, numbers = added(parts, products) or no_memory(products), learned.numbers or no_memory(products)
+
+    def worth(number: float) -> float:
+        weights = (1.0, number, found.trend.weight or 0.0)
+        return ndcg(validation, config, taste, (others, numbers), weights, pool)
+
+    tried = {weight: worth(weight) for weight in (NUMBER_WEIGHTS if given is None else (0.0, given))}
+    chosen = nearly_best(list(tried), tried.__getitem__, MODESTY) if given is None else given
+    if given is None and tried[chosen] < tried[0.0] * (1 + NUMBER_GAIN):
+        chosen = 0.0
+    told = {"with_memory": tried[chosen], "without_numbers": tried[0.0]}
+    return found.changed(number_weight=chosen), told
 
 
 def _choose_sparse(
@@ -370,13 +434,17 @@ def _grid(given: float | None, grid: tuple[float, ...]) -> tuple[float, ...]:
     return grid if given is None else (given,)
 
 
-def _settled(config: Config, horizon: int, epochs: int, weights: Weights, spectral: float = 0.0) -> Config:
-    counts, ridge, trend = weights
-    return config.changed(
+def _settled(given: Config, horizon: int, epochs: int, found: Config) -> Config:
+    """Return the settings with what was found for each that was left open, and 0 where nothing was."""
+    memory, better = given.memory, found.memory
+    return given.changed(
         horizon=horizon,
-        epochs=config.taste.epochs or epochs,
-        count_weight=counts if config.memory.count_weight is None else config.memory.count_weight,
-        ridge_weight=ridge if config.memory.ridge_weight is None else config.memory.ridge_weight,
-        trend_weight=trend if config.trend.weight is None else config.trend.weight,
-        spectral_weight=spectral if config.memory.spectral_weight is None else config.memory.spectral_weight,
+        epochs=given.taste.epochs or epochs,
+        count_weight=(better.count_weight or 0.0) if memory.count_weight is None else memory.count_weight,
+        ridge_weight=(better.ridge_weight or 0.0) if memory.ridge_weight is None else memory.ridge_weight,
+        trend_weight=(found.trend.weight or 0.0) if given.trend.weight is None else given.trend.weight,
+        spectral_weight=(better.spectral_weight or 0.0)
+        if memory.spectral_weight is None
+        else memory.spectral_weight,
+        number_weight=(better.number_weight or 0.0) if memory.number_weight is None else memory.number_weight,
     )

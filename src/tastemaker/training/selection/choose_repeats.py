@@ -23,6 +23,7 @@ from tastemaker.training.learners.learner import Taste
 from tastemaker.training.learners.projected import Projected
 from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.co_occurrence import added, memories, no_memory
+from tastemaker.training.memory.numbers import number_memory, numbers_of
 from tastemaker.training.memory.spectral import spectral_memory
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.validation import (
@@ -69,15 +70,20 @@ class LearnedTables:
     spectral: Memory | None = None
     kept: Kept | None = None
     """Where a sample was held out of a long log"""
+    numbers: Memory | None = None
 
     def weighed(self, config: Config) -> tuple[tuple[Memory, Memory], Weights]:
         """Return two tables and the weights by which they and the trend add up to what the settings say."""
         memory, trend = config.memory, config.trend.weight or 0.0
         counts, ridge = memory.count_weight or 0.0, memory.ridge_weight or 0.0
+        number, products = memory.number_weight or 0.0, len(self.tables[0].offsets) - 1
+        beside = [] if self.numbers is None else [(number, self.numbers)]
         if self.spectral is None or not memory.spectral_weight:
-            return self.tables, (counts, ridge, trend)
-        products = len(self.spectral.offsets) - 1
-        others = added([(counts, self.tables[0]), (ridge, self.tables[1])], products)
+            if not beside or not number:
+                return self.tables, (counts, ridge, trend)
+            both = added([(ridge, self.tables[1]), *beside], products) or no_memory(products)
+            return (self.tables[0], both), (counts, 1.0, trend)
+        others = added([(counts, self.tables[0]), (ridge, self.tables[1]), *beside], products)
         return (self.spectral, others or no_memory(products)), (memory.spectral_weight, 1.0, trend)
 
 
@@ -140,7 +146,9 @@ def _learn(
         spectral = learner.table(pool)
     elif config.memory.spectral_weight:
         spectral = spectral_memory(validation.histories, products, config.memory, pool)
-    return LearnedTables(learner.taste(), tables, spectral)
+    numbers = numbers_of(validation.log.products) if config.memory.number_weight else None
+    by_number = None if numbers is None else number_memory(validation.histories, numbers)
+    return LearnedTables(learner.taste(), tables, spectral, numbers=by_number)
 
 
 def _best(

@@ -23,8 +23,9 @@ FACTORS = (0.5, 2.0)
 """The factors by which a thorough training multiplies each decay."""
 WIDE = 2
 """A wide taste has this many times the members and dimensions, so that each member keeps its width."""
-GAIN = 0.005
-"""Another taste must rank better by at least this share, since it is one of several that were tried."""
+GAIN, LOSS = 0.02, 0.005
+"""Another decay must rank better by at least this share, since one of several is better by chance among a few thousand users; more
+members steady what is learned, so that a wide taste is taken unless it ranks worse by more than this share."""
 
 
 def quick_spectral(config: Config) -> Config:
@@ -82,7 +83,8 @@ def search(
         for more in step:
             found = choose(before | more)
             tried.append({"settings": before | more, "with_memory": found[1]["with_memory"]})
-            if found[1]["with_memory"] > best[1]["with_memory"] * (1 + GAIN):
+            enough = 1 - LOSS if "members" in more else 1 + GAIN
+            if found[1]["with_memory"] > best[1]["with_memory"] * enough:
                 best, changes = found, before | more
     return best[0], best[1] | {"tried": tried}, best[2]
 
