@@ -5,14 +5,16 @@ users and 10,000 products, and with ``--largest 10`` or ``100`` ten and a hundre
 by ``tastemaker train`` in a fresh process, compiled before; then all users get lists of ten by ``recommend --workers local:2``.
 ``--catalogues`` keeps 1 million purchases of 100,000 users and lets the catalogue grow alone, from 10,000 to 1,000,000 products:
 what of the cost is the catalogue's. ``--serve`` saves a model of 10 million users and a million products, untrained, and starts a
-server, beside one of a thousand users, whose memory is that of the software; with ``--largest 0`` nothing is learned. 10 million
-purchases take about ten minutes; 100 million need 16 GiB of memory, 4 GB of disk and two hours.
+server, beside one of a thousand users, whose memory is that of the software, and one whose users' ids are text; with
+``--largest 0`` nothing is learned. 10 million purchases take about ten minutes; 100 million need 16 GiB of memory, 4 GB of disk
+and two hours.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -149,12 +151,14 @@ from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.model.record import TrainingRecord
 users, products, dimensions, each = int(sys.argv[2]), int(sys.argv[3]), 64, 5
+ids = pl.Series("id", np.arange(users) + 10**8)  # as text they ascend, too
+ids = ids.cast(pl.String) + "-customer" if sys.argv[4] == "text" else ids
 rng = np.random.default_rng(0)
 vectors = rng.standard_normal((products, dimensions), dtype=np.float32)
 steps = rng.integers(1, products // each, (users, each), dtype=np.int32)  # ascending, none twice
 bought = (steps.cumsum(axis=1, dtype=np.int32) - 1).ravel()
 model = tm.TasteModel(
-    users=Vocabulary(pl.Series("id", np.arange(users)), "user"),
+    users=Vocabulary(ids, "user"),
     products=Vocabulary(pl.Series("id", np.arange(products)), "product"),
     histories=Histories(np.arange(users + 1, dtype=np.int64) * each, bought),
     product_vectors=vectors, product_bias=np.zeros(products, np.float32), user_vectors=None, basket_vectors=vectors,
@@ -171,18 +175,18 @@ ASKED = 200
 def served(folder: Path, environment: dict[str, str]) -> None:
     """Start servers of a thousand and of 10 million users; print what start and memory are."""
     rows, software = [], 0
-    few, many = (1_000, 5_000), (10 * MILLION, MILLION)
-    for number, (users, products) in enumerate((few, few, many, many)):
-        models = folder / f"models-{users}"
+    few, many = (1_000, 5_000, "numbers"), (10 * MILLION, MILLION, "numbers")
+    for number, (users, products, ids) in enumerate((few, few, many, many, (*many[:2], "text"))):
+        models = folder / f"models-{users}-{ids}"
         if not models.exists():
             (models / "recommender").mkdir(parents=True)
-            target = str(models / "recommender" / "1")
-            made = subprocess.run(
-                [sys.executable, "-c", SAVE, target, str(users), str(products)], stdout=subprocess.DEVNULL
-            )
-            if made.returncode:
+            command = ["-c", SAVE, str(models / "recommender" / "1"), str(users), str(products), ids]
+            if subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL).returncode:
                 raise SystemExit("the model could not be saved.")
-        seconds, first, held, mapped = serving(models, users, environment)
+        ending = "-customer" if ids == "text" else ""
+        seconds, first, held, mapped = serving(models, users, ending, environment)
+        if number == 3:
+            shutil.rmtree(models)  # a gigabyte
         if not number:
             continue  # that server compiled the kernels
         software = software or held
@@ -190,17 +194,20 @@ def served(folder: Path, environment: dict[str, str]) -> None:
         told = "" if users == 1_000 else f"{(held - software) / vectors:.2f}"
         parts = ", ".join(f"{name} {size / MIB:,.0f}" for name, size in mapped.items() if size > 5 * MIB)
         rows.append(
-            [f"{users:,}", f"{seconds:.1f}", f"{1000 * first:.0f}", f"{held / MIB:,.0f}", told, parts]
+            [f"{users:,}", ids, f"{seconds:.1f}", f"{1000 * first:.0f}", f"{held / MIB:,.0f}", told, parts]
         )
-    names = ["users", "ready after, s", "first list, ms", "memory of all processes, MiB"]
+    names = ["users", "ids", "ready after, s", "first list, ms", "memory of all processes, MiB"]
     more = ["beyond the first row, times the vectors", "of which files, MiB"]
     print(f"\nServing, two workers, after {ASKED} lists:\n\n{markdown([*names, *more], rows)}", flush=True)
 
 
 def serving(
-    models: Path, users: int, environment: dict[str, str]
+    models: Path, users: int, ending: str, environment: dict[str, str]
 ) -> tuple[float, float, int, dict[str, int]]:
-    """Return the seconds until a server was ready and of its first list, its memory in bytes, and that of each array it maps."""
+    """Return the seconds until a server was ready and of its first list, its memory in bytes, and that of each array it maps.
+
+    Users' ids are numbers from 100,000,000 on, with an ``ending``.
+    """
     began = time.perf_counter()
     command = ["-m", "tastemaker", "serve", str(models), "--port", "8877", "--workers", "2"]
     server = subprocess.Popen(
@@ -214,7 +221,7 @@ def serving(
         seconds, asked = time.perf_counter() - began, []
         for number in range(ASKED):
             start = time.perf_counter()
-            user = number * 7_654_321 % users
+            user = f"{10**8 + number * 7_654_321 % users}{ending}"
             address = f"http://127.0.0.1:8877/api/v1/recommendations/users/{user}"
             with urllib.request.urlopen(address) as answer:
                 answer.read()

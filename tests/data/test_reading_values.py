@@ -19,7 +19,7 @@ from tastemaker.cli import main
 from tastemaker.data.identifiers import python_values, sorted_ids, typed_ids
 from tastemaker.data.purchases import Purchases
 from tastemaker.errors import ColumnProblem, DataError, SettingProblem
-from tastemaker.serving.models.id_lookup import IdLookup
+from tastemaker.serving.models.ids.id_lookup import IdLookup
 
 
 def written(path: Path, text: str) -> Path:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -46,6 +46,7 @@ __all__ = [
     "save",
     "seal",
     "versions_of",
+    "vocabulary_in",
     "write_file",
 ]
 
@@ -127,16 +128,16 @@ def load(folder: str | Path, *, verify: bool = True) -> TasteModel:
     looks at every value that a kernel trusts: offsets, rows, and that numbers are finite. Raises `DamagedModel`, `NewerFormat`,
     `ModelFolderProblem`.
     """
-    return load_with(read_ids, folder, verify=verify)
+    return load_with(vocabulary_in, folder, verify=verify)
 
 
-def load_with(ids: Callable[[Path], pl.Series], folder: str | Path, *, verify: bool) -> TasteModel:
-    """Read a model as `load` does, its ids by a function of their file, which is `read_ids` or gives the same."""
+def load_with(read: VocabularyReader, folder: str | Path, *, verify: bool) -> TasteModel:
+    """Read a model as `load` does, its ids by a function that is `vocabulary_in` or gives the same."""
     path = Path(folder)
     manifest = read_manifest(path)
     try:
         arrays = _arrays(path, manifest, verify)
-        vocabularies = {noun: _vocabulary(path, manifest, noun, verify, ids) for noun in NOUNS}
+        vocabularies = {noun: read(path, manifest, noun, verify) for noun in NOUNS}
         return _model(manifest, arrays, vocabularies)
     except (KeyError, TypeError, ValueError, AttributeError, OSError, SettingProblem) as error:
         raise DamagedModel(f"{path} cannot be read as a model ({error}); train the model again.") from error
@@ -253,10 +254,21 @@ def _arrays(path: Path, manifest: dict[str, Any], verify: bool) -> dict[str, Any
     return arrays
 
 
-def _vocabulary(
-    path: Path, manifest: dict[str, Any], noun: Noun, verify: bool, read: Callable[[Path], pl.Series]
+VocabularyReader: TypeAlias = Callable[[Path, dict[str, Any], Noun, bool], Vocabulary]
+"""Reads the vocabulary of one noun in a folder with this manifest, and verifies its file if it shall"""
+
+
+def vocabulary_in(
+    path: Path,
+    manifest: dict[str, Any],
+    noun: Noun,
+    verify: bool,
+    read: Callable[[Path], pl.Series] = read_ids,
 ) -> Vocabulary:
-    """Return the ids of a folder: as many as the manifest counts, text or whole numbers, none of them twice or missing."""
+    """Return the ids of a folder: as many as the manifest counts, text or whole numbers, none of them twice or missing.
+
+    ``read`` gives the ids in a file as `read_ids` does.
+    """
     file, facts = path / f"{noun}s.arrow", manifest["ids"][noun]
     check_file(file, manifest["files"][file.name], verify)
     try:

@@ -38,7 +38,7 @@ HELD = 0.9
 
 AXES_AT_ONCE = 16
 
-SAMPLED = 1 << 14
+SAMPLED = 1 << 12
 """About how many vectors the axes are found by"""
 
 BLOCK = 1 << 14

@@ -21,16 +21,15 @@ from tastemaker.model.folder import load_with, read_manifest
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.index.approximate import AnyCandidates, Approximate
 from tastemaker.ranking.index.index_folder import index_folder, load_index
-from tastemaker.ranking.index.narrowed import narrowed
 from tastemaker.ranking.new_products import describes_products, with_new
-from tastemaker.ranking.packed import PackedModel, product_candidates
+from tastemaker.ranking.packed import PackedModel
 from tastemaker.ranking.queries import basket_queries, user_queries
 from tastemaker.ranking.rank import nearest, rank_users
 from tastemaker.ranking.top_k import Candidates, top_k
-from tastemaker.serving.models.id_lookup import IdLookup
+from tastemaker.serving.models.ids.id_lookup import IdLookup
 from tastemaker.serving.models.neighbour_table import NeighbourTable
-from tastemaker.serving.models.private_copy import private_copy, version_key
-from tastemaker.serving.models.shared_pages import shared, shared_ids
+from tastemaker.serving.models.private_copy import private_copy
+from tastemaker.serving.models.shared_pages import shared_products, shared_vocabulary, version_key
 from tastemaker.types import AnyArray, Counts, Floats, Rows
 
 __all__ = ["LoadedModel", "load_version"]
@@ -164,21 +163,15 @@ def load_version(
     if scratch is not None:
         source, verified = private_copy(folder, scratch)
     manifest = read_manifest(source)
-    ids = partial(shared_ids, scratch=scratch, key=version_key(manifest))
-    model = load_with(ids, source, verify=not verified)
+    read = partial(shared_vocabulary, scratch=scratch, key=version_key(manifest))
+    model = load_with(read, source, verify=not verified)
     products = model.products
     table = empty_table(products) if catalogue is None else read_product_table(catalogue, products)
     added = ""
     if catalogue is not None:
         _warn_of_strange(catalogue, table, f"{name}/{version}")
         model, table, added = _with_new(model, table, catalogue)
-    vectors = np.asarray(model.product_vectors)
-    candidates = shared(
-        lambda: narrowed(product_candidates(model), vectors),
-        scratch,
-        version_key(manifest) + added,
-        vectors=vectors,
-    )
+    candidates = shared_products(model, scratch, version_key(manifest) + added)
     index = _index(folder, model, candidates) if approximate and not added else None
     loaded = LoadedModel(name, version, source, manifest, model, candidates, table, index, added=added)
     _try(loaded)

@@ -16,10 +16,11 @@ from typing import Any
 from tastemaker.errors import DamagedModel, TryLater
 from tastemaker.model.layout import open_regular
 from tastemaker.model.manifest import MANIFEST, read_manifest
+from tastemaker.serving.models.shared_pages import made_for, version_key
 from tastemaker.serving.models.tryout import can_try, try_version
 from tastemaker.storage import locked, mark_of, replace_text, writing_folder
 
-__all__ = ["COPY", "private_copy", "version_key"]
+__all__ = ["COPY", "private_copy"]
 
 COPY = ".copy"
 """Suffix of a copy's name; the name begins with the version's key, by which the copy is removed."""
@@ -29,11 +30,6 @@ VERDICT = ".tried"
 
 AT_ONCE = 64 << 20
 """Bytes copied by one call"""
-
-
-def version_key(manifest: dict[str, Any]) -> str:
-    """Return what names the content of a version, and begins the name of every file that is kept for it."""
-    return str(manifest["sha256"])[:32]
 
 
 def private_copy(folder: Path, scratch: Path) -> tuple[Path, bool]:
@@ -55,7 +51,8 @@ def private_copy(folder: Path, scratch: Path) -> tuple[Path, bool]:
             if not verdict.exists() and can_try(scratch):
                 problem = try_version(scratch, target) or ""
                 if problem:
-                    shutil.rmtree(target)
+                    for made in (target, *made_for(scratch, version_key(manifest))):
+                        shutil.rmtree(made)
                 replace_text(verdict, problem)
                 if problem:
                     raise DamagedModel(problem)

@@ -7,18 +7,33 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import DamagedModel
-from tastemaker.model.folder import read_ids
+from tastemaker.model.folder import read_ids, vocabulary_in
+from tastemaker.model.taste_model import TasteModel
+from tastemaker.ranking.index.narrowed import narrowed
+from tastemaker.ranking.packed import product_candidates
 from tastemaker.ranking.top_k import Candidates, Narrow
+from tastemaker.serving.models.ids.id_files import IdFiles, VocabularyInFiles, write_ids
 from tastemaker.storage import writing_folder
 from tastemaker.types import AnyArray, Floats
 
-__all__ = ["forget", "shared", "shared_ids"]
+__all__ = [
+    "forget",
+    "made_for",
+    "shared",
+    "shared_ids",
+    "shared_products",
+    "shared_vocabulary",
+    "version_key",
+]
 
 log = logging.getLogger("tastemaker.shared")
 
@@ -46,6 +61,32 @@ def shared(
         return pack()
 
 
+def shared_products(model: TasteModel, scratch: Path | None, key: str) -> Candidates:
+    """Return a model's products, packed, with narrow copies where those pay, as `shared` does."""
+    vectors = np.asarray(model.product_vectors)
+    return shared(lambda: narrowed(product_candidates(model), vectors), scratch, key, vectors=vectors)
+
+
+def shared_vocabulary(
+    folder: Path, manifest: dict[str, Any], noun: Noun, verify: bool, *, scratch: Path | None, key: str
+) -> Vocabulary:
+    """Return what `vocabulary_in` does; of many users each process looks up a few ids in files that the first has written."""
+    read = partial(shared_ids, scratch=scratch, key=key)
+    if scratch is None or noun != "user" or manifest["counts"]["users"] < FEWEST_IDS:
+        return vocabulary_in(folder, manifest, noun, verify, read)
+    if verify:
+        vocabulary_in(folder, manifest, noun, verify)
+    file, facts, path = folder / "users.arrow", manifest["ids"]["user"], scratch / f"{key}.users"
+    try:
+        with _alone(scratch, key):
+            if not path.is_dir():
+                write_ids(file, path, is_sorted=facts["sorted"])
+        return VocabularyInFiles(file, IdFiles(path), noun, facts["form"], facts["sorted"])
+    except OSError as error:
+        log.warning("cannot share ids in %s: %s", scratch, error)
+        return vocabulary_in(folder, manifest, noun, verify)
+
+
 def shared_ids(file: Path, *, scratch: Path | None, key: str) -> pl.Series:
     """Return the ids in a file of a model's folder; many whole numbers lie in a file that all processes map.
 
@@ -65,6 +106,11 @@ def shared_ids(file: Path, *, scratch: Path | None, key: str) -> pl.Series:
     except OSError as error:
         log.warning("cannot share ids in %s: %s", scratch, error)
         return read_ids(file)
+
+
+def made_for(scratch: Path, key: str) -> list[Path]:
+    """Return the folders of what is shared of a version."""
+    return [path for path in scratch.glob(f"{key}.*") if path.is_dir()]
 
 
 def forget(scratch: Path, key: str) -> None:
@@ -103,6 +149,11 @@ def _write_ids(file: Path, count: int, path: Path) -> None:
             if part.null_count():
                 raise DamagedModel(f"{file} holds an id that is missing; train the model again.")
             ids[low : low + IDS_AT_ONCE] = part.to_numpy()
+
+
+def version_key(manifest: dict[str, Any]) -> str:
+    """Return what names the content of a version, and begins the name of every file that is kept for it."""
+    return str(manifest["sha256"])[:32]
 
 
 @contextmanager

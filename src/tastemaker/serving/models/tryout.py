@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -226,16 +227,19 @@ def _try(folder: Path, writing: int) -> int:
 def _probe(folder: Path) -> None:
     """Do what a worker will do with a version: load it, and rank for users and products spread over all.
 
-    Products are packed once for all lists: of a million, that takes longer than the lists.
+    Of a copy in the scratch folder, what workers map and read beside it is made here: packed products with narrow copies, and the
+    ids of many users. So no worker ever needs the memory for making it.
     """
     import numpy as np
 
-    from tastemaker.model.folder import load
-    from tastemaker.ranking.packed import product_candidates
+    from tastemaker.model.folder import load_with, read_manifest
     from tastemaker.ranking.rank import nearest, rank_users
+    from tastemaker.serving.models.shared_pages import shared_products, shared_vocabulary, version_key
 
-    model = load(folder)
-    candidates = product_candidates(model)
+    scratch = folder.parent if can_try(folder.parent) else None
+    key = version_key(read_manifest(folder))
+    model = load_with(partial(shared_vocabulary, scratch=scratch, key=key), folder, verify=True)
+    candidates = shared_products(model, scratch, key)
 
     def some(count: int) -> Any:
         return np.unique(np.linspace(0, max(count - 1, 0), PROBES).astype(np.int32))[:count]

@@ -12,6 +12,7 @@ import polars as pl
 
 from tastemaker.data.identifiers import python_values
 from tastemaker.data.vocabulary import Vocabulary
+from tastemaker.serving.models.ids.id_files import VocabularyInFiles
 from tastemaker.types import AnyArray
 
 __all__ = ["IdLookup"]
@@ -32,12 +33,13 @@ class IdLookup:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self.is_text = vocabulary.ids.dtype == pl.String
+        self._files = vocabulary.files if isinstance(vocabulary, VocabularyInFiles) else None
+        self.is_text = self._files.dtype is None if self._files else vocabulary.ids.dtype == pl.String
         self.is_mixed = vocabulary.form == "integers and text"
         self._few: list[Any] | None = None
         self._rows: dict[Any, int] = {}
-        self._numbers: AnyArray | None = None if self.is_text else vocabulary.ids.to_numpy()
-        if len(vocabulary) <= MOST_AS_OBJECTS:
+        self._numbers: AnyArray | None = None if self.is_text or self._files else vocabulary.ids.to_numpy()
+        if self._files is None and len(vocabulary) <= MOST_AS_OBJECTS:
             self._few = python_values(vocabulary.ids, vocabulary.form)
             self._rows = {asked: row for row, asked in enumerate(self._few)}
 
@@ -47,12 +49,19 @@ class IdLookup:
 
         Integers mixed with a few texts are ``DT_VARIANT``: numbers and texts are both accepted.
         """
-        if self._numbers is None:
+        if self.is_text:
             return "DT_VARIANT" if self.is_mixed else "DT_STRING"
-        numbers = self._numbers
-        if not len(numbers) or (numbers.min() >= -(2**31) and numbers.max() < 2**31):
+        dtype, least, greatest = self._bounds()
+        if least >= -(2**31) and greatest < 2**31:
             return "DT_INT32"
-        return "DT_UINT64" if numbers.dtype == np.uint64 else "DT_INT64"
+        return "DT_UINT64" if dtype == np.uint64 else "DT_INT64"
+
+    def _bounds(self) -> tuple[np.dtype[Any], int, int]:
+        """Return the type of whole numbers, the least and the greatest."""
+        if self._files is not None:
+            return np.dtype(self._files.dtype), self._files.least or 0, self._files.greatest or 0
+        numbers = np.zeros(0, np.int64) if self._numbers is None else self._numbers
+        return numbers.dtype, int(numbers.min(initial=0)), int(numbers.max(initial=0))
 
     def row(self, asked: object) -> int | None:
         """Return the row of an id, ``None`` when it is not known or not of the type of ids here."""
@@ -62,6 +71,8 @@ class IdLookup:
             return None
         if self._few is not None:
             return self._rows.get(asked)
+        if self._files is not None:
+            return self._files.row(asked)
         if self._numbers is not None:
             return self._row_of_number(self._numbers, asked)
         return self._row_of_text(asked)
@@ -80,7 +91,10 @@ class IdLookup:
             return self._few[row]
         if self._numbers is not None:
             return self._numbers[row].item()
-        return python_values(self._vocabulary.ids[row : row + 1], self._vocabulary.form)[0]
+        if self._files is None:
+            return python_values(self._vocabulary.ids[row : row + 1], self._vocabulary.form)[0]
+        found = self._files.one(row)
+        return python_values(pl.Series([found]), self._vocabulary.form)[0] if self.is_mixed else found
 
     def at(self, rows: AnyArray) -> Sequence[Any] | AnyArray:
         """Return the ids at these rows: an array of integers or a list of texts, which `orjson` writes either way."""
@@ -89,6 +103,8 @@ class IdLookup:
         if self._few is not None:
             few = self._few
             return [few[row] for row in rows.tolist()]
+        if self._files is not None:
+            return [self.one(row) for row in rows.tolist()]
         return python_values(self._vocabulary.at(rows), self._vocabulary.form)
 
     def _row_of_mixed(self, asked: object) -> int | None:
@@ -96,7 +112,7 @@ class IdLookup:
         if type(asked) not in (int, str):
             return None
         if self._few is None:
-            return self._row_of_text(str(asked))
+            return self._row_of_text(str(asked)) if self._files is None else self._files.row(str(asked))
         found = self._rows.get(asked)
         if found is None and isinstance(asked, str) and _INTEGER.fullmatch(asked):
             found = self._rows.get(int(asked))
