@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from tastemaker.kernels.learning.composed import learn_batches
+from tastemaker.kernels.learning.composed import learn_batches, make_ready
 from tastemaker.kernels.prefetch import prefetch, prefetch_row
 
 
@@ -24,5 +24,6 @@ def test_asking_changes_nothing_and_is_one_instruction_for_each_kind():
     assert code.count("call void @llvm.prefetch") >= 2
 
 
-def test_learning_asks_for_the_rows_of_a_batch():
-    assert {"prefetch", "prefetch_row"} <= set(learn_batches.py_func.__code__.co_names)
+def test_learning_asks_for_the_rows_of_a_batch_before_its_turn():
+    assert {"prefetch", "prefetch_row"} <= set(make_ready.py_func.__code__.co_names)
+    assert "make_ready" in learn_batches.py_func.__code__.co_names

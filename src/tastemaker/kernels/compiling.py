@@ -29,12 +29,12 @@ def kernel(*, fast: bool = False, inline: bool = False) -> Callable[[F], F]:
 
     A kernel that other kernels call must be ``inline``: it then becomes a part of each of them. Otherwise a process that compiles
     calls the one copy, a process that reads its cache calls another, LLVM optimises the two apart, and the last bits of a sum
-    differ.
+    differ. The cache keeps no copy of its own of an inline kernel, so Python code calls none.
     """
     options: dict[str, Any] = {
         "nopython": True,
         "nogil": True,
-        "cache": True,
+        "cache": not inline,
         "fastmath": FAST if fast else CONTRACT,
         "error_model": "numpy",
     }

@@ -14,47 +14,25 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils as untyped_cgutils
 from numba.extending import intrinsic
+
+from tastemaker.kernels.lanes import (
+    I32,
+    I64,
+    LANES,
+    NUMBER,
+    at,
+    cgutils,
+    fuse,
+    load_line,
+    spread_over,
+    store_line,
+)
 
 __all__ = ["LANES", "add_row", "add_rows", "dot_rows"]
 
-cgutils: Any = untyped_cgutils
-
-LANES = 16
-
-F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-WIDE = ir.VectorType(F32, LANES)
-NOTHING = ir.Constant(WIDE, ir.Undefined)
-LINE, NUMBER = 64, 4
-
-
-def _at(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
-    """Return the address of a number of an array, counted from its beginning."""
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [place])
-
-
-def _load(builder: Any, where: Any, block: int, align: int) -> Any:
-    place = builder.gep(where, [ir.Constant(I64, LANES * block)])
-    loaded = builder.load(builder.bitcast(place, WIDE.as_pointer()))
-    loaded.align = align
-    return loaded
-
-
-def _store(builder: Any, value: Any, where: Any, block: int, align: int) -> None:
-    place = builder.gep(where, [ir.Constant(I64, LANES * block)])
-    builder.store(value, builder.bitcast(place, WIDE.as_pointer())).align = align
-
-
-def _multiply_add(builder: Any, one: Any, other: Any, total: Any) -> Any:
-    kind = ir.FunctionType(WIDE, [WIDE, WIDE, WIDE])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.v16f32")
-    return builder.call(function, [one, other, total])
-
-
-def _spread(builder: Any, value: Any) -> Any:
-    first = builder.insert_element(NOTHING, value, ir.Constant(I32, 0))
-    return builder.shuffle_vector(first, NOTHING, ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
+LINE = 64
+"""The alignment of a row in bytes"""
 
 
 def _row(builder: Any, table: Any, row: Any, blocks: int) -> Any:
@@ -87,19 +65,19 @@ def _dot_rows(
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         kinds, count = signature.args, len(blocks)
-        asked = _at(context, builder, kinds[0], given[0], given[1])
-        base = _at(context, builder, kinds[2], given[2], ir.Constant(I64, 0))
-        named = _at(context, builder, kinds[3], given[3], given[4])
-        parts = [_load(builder, asked, block, NUMBER) for block in range(count)]
+        asked = at(context, builder, kinds[0], given[0], given[1])
+        base = at(context, builder, kinds[2], given[2], ir.Constant(I64, 0))
+        named = at(context, builder, kinds[3], given[3], given[4])
+        parts = [load_line(builder, asked, block, NUMBER) for block in range(count)]
         sums = []
         for lane in range(LANES):
             row = _row(builder, base, builder.load(builder.gep(named, [ir.Constant(I64, lane)])), count)
-            total = builder.fmul(parts[0], _load(builder, row, 0, LINE))
+            total = builder.fmul(parts[0], load_line(builder, row, 0, LINE))
             for block in range(1, count):
-                total = _multiply_add(builder, parts[block], _load(builder, row, block, LINE), total)
+                total = fuse(builder, parts[block], load_line(builder, row, block, LINE), total)
             sums.append(total)
-        written = _at(context, builder, kinds[6], given[6], given[7])
-        _store(builder, _folded(builder, sums), written, 0, NUMBER)
+        written = at(context, builder, kinds[6], given[6], given[7])
+        store_line(builder, _folded(builder, sums), written, 0, NUMBER)
         return context.get_dummy_value()
 
     return types.void(query, types.int64, table, rows, types.int64, blocks, out, types.int64), build
@@ -122,22 +100,22 @@ def _add_rows(
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         kinds, width = signature.args, len(blocks)
-        written = _at(context, builder, kinds[0], given[0], given[1])
-        weighed = _at(context, builder, kinds[2], given[2], given[3])
-        base = _at(context, builder, kinds[5], given[5], ir.Constant(I64, 0))
-        named = _at(context, builder, kinds[6], given[6], given[7])
+        written = at(context, builder, kinds[0], given[0], given[1])
+        weighed = at(context, builder, kinds[2], given[2], given[3])
+        base = at(context, builder, kinds[5], given[5], ir.Constant(I64, 0))
+        named = at(context, builder, kinds[6], given[6], given[7])
         sums = [
-            cgutils.alloca_once_value(builder, _load(builder, written, block, NUMBER))
+            cgutils.alloca_once_value(builder, load_line(builder, written, block, NUMBER))
             for block in range(width)
         ]
         with cgutils.for_range(builder, given[4]) as loop:
             row = _row(builder, base, builder.load(builder.gep(named, [loop.index])), width)
-            weight = _spread(builder, builder.load(builder.gep(weighed, [loop.index])))
+            weight = spread_over(builder, builder.load(builder.gep(weighed, [loop.index])))
             for block, total in enumerate(sums):
-                more = _multiply_add(builder, weight, _load(builder, row, block, LINE), builder.load(total))
+                more = fuse(builder, weight, load_line(builder, row, block, LINE), builder.load(total))
                 builder.store(more, total)
         for block, total in enumerate(sums):
-            _store(builder, builder.load(total), written, block, NUMBER)
+            store_line(builder, builder.load(total), written, block, NUMBER)
         return context.get_dummy_value()
 
     return types.void(
@@ -152,13 +130,13 @@ def _add_row(typing: Any, table: Any, row: Any, weight: Any, source: Any, place:
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         kinds, width = signature.args, len(blocks)
         length = ir.Constant(I64, LANES * width)
-        changed = _at(context, builder, kinds[0], given[0], builder.mul(given[1], length))
-        read = _at(context, builder, kinds[3], given[3], given[4])
-        factor = _spread(builder, given[2])
+        changed = at(context, builder, kinds[0], given[0], builder.mul(given[1], length))
+        read = at(context, builder, kinds[3], given[3], given[4])
+        factor = spread_over(builder, given[2])
         for block in range(width):
-            before = _load(builder, changed, block, LINE)
-            after = _multiply_add(builder, factor, _load(builder, read, block, NUMBER), before)
-            _store(builder, after, changed, block, LINE)
+            before = load_line(builder, changed, block, LINE)
+            after = fuse(builder, factor, load_line(builder, read, block, NUMBER), before)
+            store_line(builder, after, changed, block, LINE)
         return context.get_dummy_value()
 
     return types.void(table, types.int64, types.float32, source, types.int64, blocks), build

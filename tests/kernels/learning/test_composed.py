@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import twins
 from tastemaker.kernels.learning.composed import ALL, IN_BATCH, SHARED, draw_negatives, learn_batches
-from tastemaker.kernels.multiply import multiply_add
 from tastemaker.training.learners.draws import draws_by_popularity
 
 EPSILON = 1e-6
@@ -302,41 +299,6 @@ def test_a_long_history_is_sampled_evenly_and_another_batch_samples_others():
         assert (np.diff(sorted(targets)) == 10).all()
         picked.append(min(targets))
     assert set(picked) == set(range(10))
-
-
-# --- multiply_add ------------------------------------------------------------------------------------------------------------
-
-
-@given(
-    rows=st.integers(0, 9),
-    inner=st.integers(0, 9),
-    width=st.integers(0, 19),
-    spare=st.tuples(st.integers(0, 3), st.integers(0, 3)),
-)
-@settings(deadline=None, max_examples=150)
-def test_multiply_add_adds_the_product_of_any_shapes(rows, inner, width, spare):
-    """Whole numbers make every sum exact; what lies beyond ``rows`` and ``inner`` is not touched and takes no part."""
-    rng = np.random.default_rng(rows * 100 + inner * 10 + width)
-    a, b, c = (
-        rng.integers(-9, 10, shape).astype(np.float32)
-        for shape in (
-            (rows + spare[0], inner + spare[1]),
-            (inner + spare[1], width),
-            (rows + spare[0], width),
-        )
-    )
-    expected = c.copy()
-    expected[:rows] += a[:rows, :inner] @ b[:inner]
-    multiply_add(a, b, c, rows, inner)
-    assert c.tolist() == expected.tolist()
-
-
-def test_multiply_add_of_fractions_is_numpys_to_a_few_roundings():
-    rng = np.random.default_rng(1)
-    a, b = (rng.normal(size=shape).astype(np.float32) for shape in ((131, 67), (67, 50)))
-    c = np.zeros((131, 50), np.float32)
-    multiply_add(a, b, c, 131, 67)
-    np.testing.assert_allclose(c, a.astype(np.float64) @ b, rtol=0, atol=2e-5)
 
 
 # --- The logQ correction -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.multiply import multiply_add
+from tastemaker.kernels.products import multiply_add
 from tastemaker.kernels.ranking.topk import keep_best, key_of
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 

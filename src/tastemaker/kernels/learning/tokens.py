@@ -13,7 +13,7 @@ from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.learning.composed import compose_queries, draw_negatives
 from tastemaker.kernels.learning.sampling import GOLDEN_64, mix64
 from tastemaker.kernels.learning.softmax import exponentials
-from tastemaker.kernels.multiply import multiply_add
+from tastemaker.kernels.products import multiply_add
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = ["learn_token_batches"]

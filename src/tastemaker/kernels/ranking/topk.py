@@ -101,14 +101,20 @@ def key_of(bits: np.int32, row: int) -> np.uint64:
 
 
 @kernel(inline=True)
-def unpack_keys(keys: AnyArray, rows: Rows, scores: Floats) -> None:
-    """Turn keys of `key_of` back into rows and scores."""
+def split_keys(keys: AnyArray, rows: Rows, scores: Floats) -> None:
+    """Turn keys of `key_of` back into rows and scores, within a kernel."""
     bits = scores.view(np.int32)
     for i in range(keys.shape[0]):
         high = np.uint32(keys[i] >> np.uint64(32))
         positive = (high & np.uint32(0x80000000)) != np.uint32(0)
         bits[i] = np.int32(high ^ (np.uint32(0x80000000) if positive else np.uint32(0xFFFFFFFF)))
         rows[i] = np.int32(np.uint32(0xFFFFFFFF) - np.uint32(keys[i] & np.uint64(0xFFFFFFFF)))
+
+
+@kernel()
+def unpack_keys(keys: AnyArray, rows: Rows, scores: Floats) -> None:
+    """Turn keys of `key_of` back into rows and scores."""
+    split_keys(keys, rows, scores)
 
 
 @kernel(inline=True)
@@ -205,7 +211,7 @@ def kth_score(keys: AnyArray, k: int) -> np.float32:
     for i in range(1, k):
         worst[0] = min(worst[0], keys[i])
     row, score = np.empty(1, np.int32), np.empty(1, np.float32)
-    unpack_keys(worst, row, score)
+    split_keys(worst, row, score)
     return np.float32(score[0])
 
 
