@@ -248,7 +248,8 @@ def test_weights_are_chosen_on_the_taste_of_the_best_epoch_or_of_the_epochs_that
         (looks if tables is None else weighed).append(taste)
         return 1 / len(looks)
 
-    monkeypatch.setattr(choose, "ndcg", ndcg)
+    for module in (choose, validation):
+        monkeypatch.setattr(module, "ndcg", ndcg)
     settled, told = chosen(timed, {} if epochs is None else {"epochs": epochs})
     assert len(looks) == 7
     wanted = looks[0 if epochs is None else -1]
@@ -271,7 +272,8 @@ def weights_by(monkeypatch, log, worth, changes=None):
     def ndcg(validation, config, taste, tables, weights, pool):
         return 0.1 if tables is None else worth(*weights)
 
-    monkeypatch.setattr(choose, "ndcg", ndcg)
+    for module in (choose, validation):
+        monkeypatch.setattr(module, "ndcg", ndcg)
     settled, told = chosen(log, changes)
     return (settled.count_weight, settled.ridge_weight, settled.trend_weight), told
 

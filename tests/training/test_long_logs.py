@@ -10,8 +10,10 @@ import pytest
 
 from tastemaker.cli.terminal.chosen import chosen_lines
 from tastemaker.data.purchases import Purchases
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import preset
 from tastemaker.training import loop
+from tastemaker.training.learners.composed import Composed
 from tastemaker.training.selection import sampled, validation
 from tastemaker.training.train import estimate_bytes, train
 
@@ -61,6 +63,28 @@ def test_the_rest_has_the_histories_of_its_purchases(log):
     assert rest.histories().offsets.tolist() == afresh.offsets.tolist()
     assert rest.histories().products.tolist() == afresh.products.tolist()
     assert rest.histories().products.dtype == np.int32
+
+
+def test_more_users_judge_the_epochs_than_have_all_their_scores_held(log, monkeypatch):
+    made = validation.hold_out(log, 1)
+    monkeypatch.setattr(validation, "FEWEST_USERS", 5)
+    monkeypatch.setattr(validation, "MOST_OF_LONG", 7 * len(log.products))
+    few = validation.hold_out(log, 1)
+    assert made.wide is None
+    assert few.wide.users.tolist() == made.users.tolist()
+    assert len(few.users) == len(few.repeats.users) == 7
+    places = [made.users.tolist().index(user) for user in few.users.tolist()]
+    for part in ("baskets", "held_out"):
+        whole = getattr(made, part)
+        assert [row.tolist() for row in map(getattr(few, part).of, range(7))] == [
+            whole.of(place).tolist() for place in places
+        ]
+    assert len(few.own) == len(few.baskets.products)
+    config = preset("default").changed(SMALL, epochs=2, decay=0.01)
+    taste = Composed.start(few.log, config, 1).taste()
+    with ThreadPool(1) as pool:
+        found = [validation.ndcg_of_taste(each, config, taste, pool) for each in (made, few)]
+    assert found[0] == pytest.approx(found[1])
 
 
 def test_a_log_with_times_or_not_so_long_is_held_out_of_as_ever(log, split, monkeypatch):

@@ -37,8 +37,11 @@ def chosen_lines(record: TrainingRecord) -> Iterator[str]:
     if "tried" in metrics:
         tastes = f"{config.taste.dimensions} dimensions, decay {config.taste.decay:.3g}, rare decay {config.taste.rare_decay:.3g}"
         yield f"The best of {len(metrics['tried'])} tastes there: {tastes}."
+    users = f"{metrics['users']:,} users"
+    if "users_of_epochs" in metrics:
+        users += f", {metrics['users_of_epochs']:,} for the epochs"
     yield (
-        f"Chosen on a part held out of the log ({metrics['users']:,} users), by {metrics['measure']}: "
+        f"Chosen on a part held out of the log ({users}), by {metrics['measure']}: "
         f"{config.taste.epochs} epochs ({metrics['taste']:.4f} with taste alone), then {_memory_in_words(config)} "
         f"({metrics['with_memory']:.4f} in all)."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,7 @@ from tastemaker.training.selection.validation import (
     Weights,
     hold_out,
     ndcg,
+    ndcg_of_taste,
     nearly_best,
     taste_scores,
 )
@@ -295,6 +296,9 @@ def _choose(
         "taste": curve[str(epoch)],
         **worth,
     }
+    if validation.wide is not None:  # more users looked at the epochs than choose weights
+        alone = ndcg_of_taste(replace(validation, wide=None), planned, learned.taste, pool)
+        told |= {"taste": alone, "users_of_epochs": len(validation.wide.users)}
     return _settled(given, planned.taste.horizon, epoch, weighed), told, whole
 
 
@@ -324,9 +328,7 @@ def _choose_epoch(
         if not last and (epoch % every or epoch < FIRST_LOOK * horizon):
             return
         taste = learner.taste()
-        value = ndcg(
-            validation, config, taste_scores(taste, validation, config, pool), None, (0.0, 0.0, 0.0), pool
-        )
+        value = ndcg_of_taste(validation, config, taste, pool)
         curve[str(epoch)] = value
         if epoch == wanted or (wanted is None and (not best or value > best[0].value)):
             best.clear()  # before the next state is copied

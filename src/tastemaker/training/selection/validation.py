@@ -21,7 +21,7 @@ from tastemaker.training.learners.learner import Taste
 from tastemaker.training.memory.co_occurrence import no_memory
 from tastemaker.training.memory.trend import trend_of
 from tastemaker.training.selection.sampled import is_long, sampled, with_users_anew
-from tastemaker.types import Floats, Rows
+from tastemaker.types import AnyArray, Floats, Rows
 
 __all__ = [
     "MEASURED_AT",
@@ -31,6 +31,7 @@ __all__ = [
     "hold_out",
     "hold_out_repeats",
     "ndcg",
+    "ndcg_of_taste",
     "nearly_best",
     "taste_scores",
 ]
@@ -69,6 +70,18 @@ class Validation:
     """Of a long log, the purchases of a sample of users that ``log`` lacks: so few that what is learned from it is kept"""
     repeats: Validation | None = None
     """Of a long log, what judges lists with what users bought, held out of the same ``log``"""
+    wide: Validation | None = None
+    """Of a long log, more users, ranked a part of them at a time where once is enough: they judge tastes alone"""
+
+    def some(self, places: AnyArray) -> Validation:
+        """Return what judges by the users at these places alone."""
+        (baskets, bought), (held_out, asked) = (
+            gather_lists(lists.offsets, places) for lists in (self.baskets, self.held_out)
+        )
+        return replace(
+            self, users=self.users[places], baskets=Histories(baskets, self.baskets.products[bought]),
+            held_out=Histories(held_out, self.held_out.products[asked]), own=self.own[bought],
+        )  # fmt: skip
 
 
 def hold_out(log: Purchases, seed: int) -> Validation | None:
@@ -126,13 +139,21 @@ def _hold_out_sample(log: Purchases, rng: np.random.Generator) -> Validation | N
         f"Held out: {SHARE:.0%} of the products of {users:,} users, and the last {SHARE:.0%} of the lines of as many others; "
         f"{unseen:,} of {len(log):,} purchases."
     )
-    whole = _validation(parts, rng, of=rest)
-    if not len(whole.users):
+    wide = _validation(parts, rng, of=rest)
+    if not len(wide.users):
         return None
     repeats = None
     if again is not None:
-        repeats = replace(_validation(again, rng, repeats=True, of=rest), description=what)
-    return replace(whole, description=what, unseen=unseen, repeats=repeats)
+        repeats = replace(_narrowed(_validation(again, rng, repeats=True, of=rest)), description=what)
+    narrow = replace(_narrowed(wide), description=what, unseen=unseen, repeats=repeats)
+    return replace(narrow, wide=wide) if len(narrow.users) < len(wide.users) else narrow
+
+
+def _narrowed(validation: Validation) -> Validation:
+    """Return what judges by as many users as may have all scores of theirs held at once."""
+    most = max(FEWEST_USERS, MOST_OF_LONG // max(len(validation.log.products), 1))
+    count = min(most, len(validation.users))
+    return validation.some(np.arange(count) * len(validation.users) // max(count, 1))
 
 
 def _last_lines(log: Purchases) -> Split | None:
@@ -189,8 +210,7 @@ def _validation(
     if not repeats:
         wanted &= ~np.isin(later.keys(products), histories.keys(products))
     judged = distinct(users[wanted])
-    scores = MOST_SCORES if of is None else MOST_OF_LONG
-    most = max(FEWEST_USERS, min(MOST_USERS, scores // max(products, 1)))
+    most = max(FEWEST_USERS, min(MOST_USERS, MOST_SCORES // max(products, 1))) if of is None else MOST_USERS
     if len(judged) > most:
         judged = np.sort(rng.choice(judged, most, replace=False))
     wanted &= np.isin(users, judged)
@@ -247,6 +267,20 @@ def ndcg(
 
     pool.run(measure, len(values))
     return float(values.mean())
+
+
+def ndcg_of_taste(validation: Validation, config: Config, taste: Taste, pool: ThreadPool) -> float:
+    """Return the mean ndcg of a taste alone, of as many users as there are to judge it by."""
+    nothing = (0.0, 0.0, 0.0)
+    wide, at_once = validation.wide, len(validation.users)
+    if wide is None:
+        return ndcg(validation, config, taste_scores(taste, validation, config, pool), None, nothing, pool)
+    total = 0.0
+    for low in range(0, len(wide.users), at_once):
+        part = wide.some(np.arange(low, min(low + at_once, len(wide.users))))
+        scores = taste_scores(taste, part, config, pool)
+        total += ndcg(part, config, scores, None, nothing, pool) * len(part.users)
+    return total / len(wide.users)
 
 
 def nearly_best(tried: Sequence[T], worth: Callable[[T], float], modesty: float) -> T:
