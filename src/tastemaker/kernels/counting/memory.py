@@ -123,7 +123,10 @@ def solve_neighbours(
     most = neighbours.shape[1]
     matrix = np.zeros((most, most), np.float64)
     right = np.zeros(most, np.float64)
-    place_of = np.full(products, -1, np.int32)
+    place_of = np.empty(products, np.int32)
+    marked = np.zeros(
+        (products >> 6) + 1, np.uint64
+    )  # a bit a product, for caches hold no place_of of a million
     keys = np.empty(partners.shape[0] if products == 0 else np.max(offsets[1:] - offsets[:-1]), np.uint64)
     value = np.empty(1, np.float32)
     bits = value.view(np.int32)
@@ -146,20 +149,23 @@ def solve_neighbours(
             right[i] = co_occurrence[start + chosen[i]]
             chosen[i] = partners[start + chosen[i]]
             place_of[chosen[i]] = i
+            marked[chosen[i] >> 6] |= np.uint64(1) << np.uint64(chosen[i] & 63)
         # 3. G_NN + penalty · I, matrix[n, n], from the lists of the neighbours themselves.
         for i in range(kept):
             q = chosen[i]
             matrix[i, i] = diagonal[q] + penalty
             for entry in range(offsets[q], offsets[q + 1]):
-                j = place_of[partners[entry]]
-                if j >= 0 and j != i:
-                    matrix[i, j] = co_occurrence[entry]
-                    matrix[j, i] = co_occurrence[entry]
-        # 4. Solve, write, and clear place_of.
+                row = partners[entry]
+                if (marked[row >> 6] >> np.uint64(row & 63)) & np.uint64(1):
+                    j = place_of[row]
+                    if j != i:
+                        matrix[i, j] = co_occurrence[entry]
+                        matrix[j, i] = co_occurrence[entry]
+        # 4. Solve, write, and clear the marks.
         solve_symmetric(matrix, right, kept)
         for i in range(kept):
             weights[p - low, i] = right[i]
-            place_of[chosen[i]] = -1
+            marked[chosen[i] >> 6] = 0
         counts[p - low] = kept
 
 
