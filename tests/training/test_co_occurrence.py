@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tastemaker.data.purchases import Histories
+from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.settings import MemorySettings
 from tastemaker.model.taste_model import Memory
@@ -245,17 +246,24 @@ def test_added_memories_know_what_either_knows(world):
 
 def test_a_memory_of_the_settings_is_both_tables_by_their_weights():
     bought, settings = log_of(), MemorySettings(count_weight=2.0, ridge_weight=0.5)
-    histories = histories_of(bought)
+    histories, catalogue = (
+        histories_of(bought),
+        Vocabulary.of([f"p{p:02}" for p in range(14)], noun="product"),
+    )
     with ThreadPool(2) as pool:
-        found = dense(remember(histories, 14, settings, pool), 14)
+        found = dense(remember(histories, catalogue, settings, pool), 14)
         by_count, by_ridge = (dense(table, 14) for table in memories(histories, 14, settings, pool))
         expected = 2 * np.nan_to_num(by_count) + 0.5 * np.nan_to_num(by_ridge)
         np.testing.assert_allclose(np.nan_to_num(found), expected, rtol=1e-6, atol=1e-7)
-        only = dense(remember(histories, 14, dataclasses.replace(settings, count_weight=0.0), pool), 14)
+        only = dense(
+            remember(histories, catalogue, dataclasses.replace(settings, count_weight=0.0), pool), 14
+        )
         np.testing.assert_array_equal(only, np.float32(0.5) * by_ridge.astype(np.float32))
         for nothing in (0.0, None):
             assert (
-                remember(histories, 14, MemorySettings(count_weight=nothing, ridge_weight=nothing), pool)
+                remember(
+                    histories, catalogue, MemorySettings(count_weight=nothing, ridge_weight=nothing), pool
+                )
                 is None
             )
 
