@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,11 +12,13 @@ from hypothesis import strategies as st
 from serving_worlds import client_of, make_model
 
 from tastemaker.data.identifiers import is_integer_text
+from tastemaker.data.purchases import Histories
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import DamagedModel
-from tastemaker.model.folder import save
+from tastemaker.model.folder import load, save
 from tastemaker.serving.models import shared_pages
-from tastemaker.serving.models.ids import id_files
+from tastemaker.serving.models.ids import history_files, id_files
+from tastemaker.serving.models.ids.history_files import HistoryFiles
 from tastemaker.serving.models.ids.id_files import IdFiles, VocabularyInFiles, write_ids
 from tastemaker.serving.models.ids.id_lookup import IdLookup
 
@@ -88,11 +92,36 @@ def test_an_id_that_is_missing_is_damage_and_ids_stay_readable_when_their_folder
     assert IdLookup(vocabulary).row("b") == 1
 
 
+def test_histories_that_are_read_are_those_that_are_mapped(tmp_path, monkeypatch):
+    model = make_model(1)
+    loaded = load(save(model, tmp_path / "1"))
+    assert HistoryFiles.of(loaded) is None, "few users"
+    monkeypatch.setattr(history_files, "MANY", 3)
+    assert HistoryFiles.of(model) is None, "no file"
+    files = HistoryFiles.of(loaded)
+    times = (
+        np.ones(len(model.histories.products), np.int32)
+        if model.history_times is None
+        else model.history_times
+    )
+    for user in range(len(model.users)):
+        part = slice(model.histories.offsets[user], model.histories.offsets[user + 1])
+        rows, often = files.bought(user)
+        assert rows.dtype == np.int32
+        assert rows.flags.writeable
+        assert rows.tolist() == model.histories.products[part].tolist()
+        assert (often is None) == (model.history_times is None)
+        assert often is None or often.tolist() == times[part].tolist()
+    part = replace(loaded, histories=Histories(loaded.histories.offsets, loaded.histories.products[:-1]))
+    assert HistoryFiles.of(part) is None, "a part of a file begins elsewhere"
+
+
 def test_a_server_of_many_users_holds_none_of_their_ids_and_answers_as_before(tmp_path, monkeypatch):
     models = tmp_path / "models"
     save(make_model(1), models / "recommender" / "1")
     paths = [f"/api/v1/recommendations/users/u{user:03}" for user in (0, 7, 29)]
     paths += ["/api/v1/recommendations/users/nobody", "/api/page/users?search=u01"]
+    paths += [f"/api/v1/users/u{user:03}/history" for user in (0, 7)]
 
     def answers(scratch):
         with client_of(models, scratch=scratch) as client:
@@ -103,6 +132,7 @@ def test_a_server_of_many_users_holds_none_of_their_ids_and_answers_as_before(tm
     assert before[0] is Vocabulary
     assert before[1][0]["source"] == "personal"
     monkeypatch.setattr(shared_pages, "FEWEST_IDS", 3)
+    monkeypatch.setattr(history_files, "MANY", 3)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     assert answers(scratch) == (VocabularyInFiles, before[1])

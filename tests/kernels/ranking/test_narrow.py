@@ -61,11 +61,11 @@ def test_the_axes_of_copies_are_orthonormal_and_hold_most_of_the_vectors():
     rng = np.random.default_rng(4)
     vectors = (rng.normal(size=(5_000, 40)) * np.repeat([8.0, 2.0, 0.5], [10, 10, 20])).astype(np.float32)
     axes = main_axes(vectors)
-    assert axes.shape == (40, 16)
-    np.testing.assert_allclose(axes.T @ axes, np.eye(16), atol=1e-12)
+    assert axes.shape == (40, 12)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(12), atol=1e-12)
     held = np.square(vectors @ axes).sum() / np.square(vectors, dtype=np.float64).sum()
     assert 0.9 <= held < 1
-    assert main_axes(rng.normal(size=(5_000, 40)).astype(np.float32)).shape == (40, 40)
+    assert main_axes(rng.normal(size=(5_000, 38)).astype(np.float32)).shape == (38, 36)
     vectors[7, 3] = np.inf
     assert np.array_equal(main_axes(vectors), np.eye(40))
 

@@ -36,8 +36,6 @@ FASTER = 0.9
 HELD = 0.9
 """The share of the vectors' squares that the axes of a first pass hold: outside them, bounds are as wide as both norms allow"""
 
-AXES_AT_ONCE = 16
-
 SAMPLED = 1 << 12
 """About how many vectors the axes are found by"""
 
@@ -64,7 +62,7 @@ def narrow_copies(vectors: Floats, *, axes: Doubles | None = None, threads: int 
 def main_axes(vectors: Floats) -> Doubles:
     """Return the orthonormal axes ``float64[D, N]`` that hold most of ``vectors[C, D]``: of their squares, `HELD`.
 
-    These are the leading eigenvectors of the sum of v v' over some of the vectors; N is a multiple of `AXES_AT_ONCE`, or D. Any
+    These are the leading eigenvectors of the sum of v v' over some of the vectors; N is a multiple of `QUAD`, or D. Any
     axes give the same lists, the better the sooner.
     """
     dimensions = vectors.shape[1]
@@ -74,7 +72,7 @@ def main_axes(vectors: Floats) -> Doubles:
     squares, axes = np.linalg.eigh(some.T @ some)
     held = np.cumsum(squares[::-1])
     count = int(np.searchsorted(held, HELD * held[-1])) + 1 if dimensions else 0
-    count = min(-(-count // AXES_AT_ONCE) * AXES_AT_ONCE, dimensions)
+    count = min(-(-count // QUAD) * QUAD, dimensions)
     return np.ascontiguousarray(axes[:, ::-1][:, :count])
 
 

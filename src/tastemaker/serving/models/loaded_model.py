@@ -26,6 +26,7 @@ from tastemaker.ranking.packed import PackedModel
 from tastemaker.ranking.queries import basket_queries, user_queries
 from tastemaker.ranking.rank import nearest, rank_users
 from tastemaker.ranking.top_k import Candidates, top_k
+from tastemaker.serving.models.ids.history_files import HistoryFiles
 from tastemaker.serving.models.ids.id_lookup import IdLookup
 from tastemaker.serving.models.neighbour_table import NeighbourTable
 from tastemaker.serving.models.private_copy import private_copy
@@ -104,6 +105,8 @@ class LoadedModel:
 
     def bought(self, user: int) -> tuple[Rows, Counts | None]:
         """Return what the user at this row bought, ``int32[n]``, and how often; ``None`` means once."""
+        if self.history_files is not None:
+            return self.history_files.bought(user)
         offsets, products, times = self._purchases
         low, high = offsets[user], offsets[user + 1]
         return products[low:high], None if times is None else times[low:high]
@@ -119,6 +122,11 @@ class LoadedModel:
         return PackedModel(
             self.model, self.catalogue, self.index or self.candidates, {"dot": self.index_by_dot}
         )
+
+    @cached_property
+    def history_files(self) -> HistoryFiles | None:
+        """Return where the histories of many users are read."""
+        return HistoryFiles.of(self.model)
 
     @cached_property
     def _purchases(self) -> tuple[AnyArray, Rows, Counts | None]:
@@ -240,7 +248,7 @@ def _try(loaded: LoadedModel) -> None:
     model = loaded.model
     if not len(model.products):
         raise DamagedModel(f"{loaded.folder} knows no product; there is nothing to recommend.")
-    loaded.user_ids, loaded.product_ids  # noqa: B018  (made now, not by the first request)
+    loaded.user_ids, loaded.product_ids, loaded.history_files  # noqa: B018  (made now, not by the first request)
     some = np.unique(np.linspace(0, max(len(model.users) - 1, 0), 8).astype(np.int32))[: len(model.users)]
     answers = [rank_users(model, some, loaded.candidates, k=10, include_purchased=True, threads=1)]
     if len(some):

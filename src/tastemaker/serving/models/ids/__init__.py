@@ -1,1 +1,1 @@
-"""Ids of users and products, as requests need them: a few at a time."""
+"""Ids and histories of a few users and products, as requests need them, without holding those of all."""

@@ -1,13 +1,11 @@
 """`IdFiles`: millions of ids in files that are read a block at a time, so that no process holds them.
 
 The ids lie in ascending order, text as one text after another with the places where each begins. Every `BLOCK`-th is held in
-memory: a look-up bisects these, reads one block and bisects that. Files are read and not mapped: of a mapped file the system
-counts the 16 pages around each byte that was ever looked at.
+memory: a look-up bisects these, reads one block and bisects that.
 """
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from tastemaker.data.identifiers import IdForm
 from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import DamagedModel
 from tastemaker.model.folder import read_ids
+from tastemaker.serving.models.ids.files import ReadFile
 from tastemaker.storage import writing_folder
 from tastemaker.types import AnyArray
 
@@ -47,10 +46,10 @@ class IdFiles:
         self.least: int | None = facts["least"]
         self.greatest: int | None = facts["greatest"]
         self._marks: list[Any] = orjson.loads((folder / "marks.json").read_bytes())
-        self._ids = _File(folder / "ids")
-        self._starts = None if self.dtype else _File(folder / "starts")
+        self._ids = ReadFile(folder / "ids")
+        self._starts = None if self.dtype else ReadFile(folder / "starts")
         self._rows, self._places = (
-            None if facts["sorted"] else _File(folder / name) for name in ("rows", "places")
+            None if facts["sorted"] else ReadFile(folder / name) for name in ("rows", "places")
         )
 
     def row(self, asked: Any) -> int | None:
@@ -93,22 +92,6 @@ class _Texts(Sequence[bytes]):
 
     def __getitem__(self, place: Any) -> Any:
         return self._content[self._starts[place] : self._starts[place + 1]]
-
-
-class _File:
-    """A file that is read at any place, by several threads at once."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def read(self, place: int, length: int) -> bytes:
-        return os.pread(self._descriptor, length, place)
-
-    def array(self, dtype: np.dtype[Any], low: int, count: int) -> AnyArray:
-        return np.frombuffer(self.read(low * dtype.itemsize, count * dtype.itemsize), dtype)
-
-    def __del__(self) -> None:
-        os.close(self._descriptor)
 
 
 def write_ids(file: Path, folder: Path, *, is_sorted: bool) -> None:
