@@ -17,7 +17,7 @@ import tastemaker as tm
 
 LOG = "dsf_asos_train_with_alphanumeric_dummy_ids.parquet"
 MEASURES = ("recall@10", "recall@100", "ndcg@100")
-TASTE = {"count_weight": 0.0, "ridge_weight": 0.0, "trend_weight": 0.0}
+TASTE = {"count_weight": 0.0, "ridge_weight": 0.0, "number_weight": 0.0, "trend_weight": 0.0}
 STEPS = {
     "taste: one member, uniform negatives, no decay of rare products": {
         "members": 1,
@@ -47,7 +47,11 @@ def main() -> None:
     models[f"memory of counts, weight {config.memory.count_weight:g}"] = tm.train(
         split.train, default.changed({**fixed, **counts})
     )
-    models[f"ridge, weight {config.memory.ridge_weight:g}: the default"] = chosen
+    pairs = counts | {"ridge_weight": config.memory.ridge_weight}
+    models[f"ridge, weight {config.memory.ridge_weight:g}"] = tm.train(
+        split.train, default.changed({**fixed, **pairs})
+    )
+    models[f"catalogue numbers, weight {config.memory.number_weight:g}: the default"] = chosen
     print("| model | " + " | ".join(MEASURES) + " |\n|---|" + "--:|" * len(MEASURES))
     for name, model in models.items():
         report = tm.evaluate(model, split.held_out)

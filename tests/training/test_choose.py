@@ -156,6 +156,20 @@ def test_so_many_products_that_few_users_fit_still_judge_by_thirty(timed, monkey
     assert len(validation.hold_out(timed, 1).users) == 30
 
 
+def test_a_thorough_training_judges_by_four_times_as_many_users(untimed, monkeypatch):
+    asked = []
+    whole = validation.hold_out
+    monkeypatch.setattr(choose, "hold_out", lambda *log, many: asked.append(many) or whole(*log, many=many))
+    for effort in ("standard", "thorough"):
+        train(untimed, preset("default", effort=effort).changed(SMALL, epochs=1), progress=False)
+    assert asked == [False, True]
+    monkeypatch.setattr(validation, "MOST_USERS", 35)
+    monkeypatch.setattr(validation, "MANY_USERS", 140)
+    assert len(whole(untimed, 1).users) == 35
+    assert 35 < len(whole(untimed, 1, many=True).users) <= 140
+    assert validation.many_bytes(untimed) == 4 * min(140, len(untimed.users)) * len(untimed.products)
+
+
 def test_times_of_one_moment_or_with_too_few_users_at_their_end_are_passed_over(timed, splits):
     one_moment = dataclasses.replace(timed, times=np.zeros(len(timed), np.int64))
     late_few = timed.times.copy()

@@ -107,7 +107,7 @@ def test_a_search_takes_no_decay_that_is_hardly_better_and_more_members_unless_t
         found = search(config, ranked(worth)[0], decay_is_given=False)[0]
         return found.taste.decay, found.taste.rare_decay, found.taste.members
 
-    assert chosen(lambda changes: 0.5 + 0.008 * ("decay" in changes)) == (None, 3.5, 4)
+    assert chosen(lambda changes: 0.5 + 0.004 * ("decay" in changes)) == (None, 3.5, 4)
     assert chosen(lambda changes: 0.5 - 0.002 * ("members" in changes)) == (None, 3.5, 4)
     assert chosen(lambda changes: 0.5 - 0.003 * ("members" in changes)) == (None, 3.5, 2)
 

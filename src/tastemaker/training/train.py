@@ -32,7 +32,7 @@ from tastemaker.training.selection.choose_cosine import cosine_bytes
 from tastemaker.training.selection.choose_repeats import Kept
 from tastemaker.training.selection.effort import widest
 from tastemaker.training.selection.sampled import is_long
-from tastemaker.training.selection.validation import MOST_OF_LONG
+from tastemaker.training.selection.validation import MOST_OF_LONG, many_bytes
 from tastemaker.training.sharded.crew import Workers, hired
 from tastemaker.training.warm_start import as_before, check_old, first_epoch, warm_settings
 
@@ -241,6 +241,7 @@ def estimate_bytes(purchases: Purchases, config: Config) -> int:
         + 2 * _bytes_of_ids(purchases)
         + spectral_bytes(purchases, config.memory)
         + number_bytes(purchases.products, config.memory)
+        + (many_bytes(purchases) if config.effort == "thorough" and config.chooses else 0)
         + cosine_bytes(purchases, config)
         + (120 << 20)
     )
@@ -261,6 +262,7 @@ def _bytes_of_long(purchases: Purchases, config: Config, width: int) -> int:
         + 4 * MOST_OF_LONG
         + 2 * _bytes_of_ids(purchases)
         + spectral_bytes(purchases, config.memory)
+        + number_bytes(purchases.products, config.memory)
         + (120 << 20)
     )
 

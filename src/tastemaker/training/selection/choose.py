@@ -132,7 +132,8 @@ def settle(log: Purchases, config: Config, seed: int, *, pool: ThreadPool, watch
         if found is not None:
             config, told, learned = found
     if config.chooses:
-        validation = hold_out(log, seed)
+        many = config.effort == "thorough" and config.taste.objective == "softmax"
+        validation = hold_out(log, seed, many=many)
         if validation is None:
             settled = _settled(_unmeasured(config), horizon, horizon, config)
             small = {"chosen": "nothing could be held out of so small a log"}

@@ -23,7 +23,7 @@ FACTORS = (0.5, 2.0)
 """The factors by which a thorough training multiplies each decay."""
 WIDE = 2
 """A wide taste has this many times the members and dimensions, so that each member keeps its width."""
-GAIN, LOSS = 0.02, 0.005
+GAIN, LOSS = 0.01, 0.005
 """Another decay must rank better by at least this share, since one of several is better by chance among a few thousand users; more
 members steady what is learned, so that a wide taste is taken unless it ranks worse by more than this share."""
 

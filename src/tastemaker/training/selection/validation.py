@@ -30,6 +30,7 @@ __all__ = [
     "Weights",
     "hold_out",
     "hold_out_repeats",
+    "many_bytes",
     "ndcg",
     "ndcg_of_taste",
     "nearly_best",
@@ -43,8 +44,10 @@ MEASURED_AT = 100
 MOST_SCORES = 60_000_000
 """How many scores (users x products, 4 bytes each) are held at most while weights are tried."""
 MOST_OF_LONG = 240_000_000
-"""Of a long log, which has large catalogues"""
+"""Of a long log, which has large catalogues, and where many users judge"""
 MOST_USERS, FEWEST_USERS = 3_000, 30
+MANY_USERS = 12_000
+"""A thorough training judges by so many users, since it compares tastes that differ little."""
 SHARE = 0.2
 """The share of each user's products, or lines, that is held out where times do not decide."""
 
@@ -84,23 +87,24 @@ class Validation:
         )  # fmt: skip
 
 
-def hold_out(log: Purchases, seed: int) -> Validation | None:
+def hold_out(log: Purchases, seed: int, *, many: bool = False) -> Validation | None:
     """Hold out what judges lists without what users bought; ``None`` when the log is too small.
 
     The last part of the time, or a fifth of the products of each user; of a long log without times, of a sample of users only.
+    ``many`` judges up to four times as many users.
     """
     rng = np.random.default_rng([seed, 3])
     if is_long(log):
         return _hold_out_sample(log, rng)
     parts = _by_time(log)
     if parts is not None:
-        validation = _validation(parts, rng, by_time=True)
+        validation = _validation(parts, rng, by_time=True, many=many)
         if len(validation.users) >= FEWEST_USERS:
             return validation
     parts = _at_random(log, rng)
     if parts is None:
         return None
-    validation = _validation(parts, rng)
+    validation = _validation(parts, rng, many=many)
     return validation if len(validation.users) else None
 
 
@@ -124,6 +128,11 @@ def hold_out_repeats(log: Purchases, seed: int) -> Validation | None:
         return None
     validation = _validation(parts, rng, repeats=True)
     return validation if len(validation.users) else None
+
+
+def many_bytes(log: Purchases) -> int:
+    """Return how many bytes the scores of many judged users take at most."""
+    return 4 * min(MOST_OF_LONG, min(MANY_USERS, len(log.users)) * len(log.products))
 
 
 def _hold_out_sample(log: Purchases, rng: np.random.Generator) -> Validation | None:
@@ -195,6 +204,7 @@ def _validation(
     *,
     repeats: bool = False,
     by_time: bool = False,
+    many: bool = False,
     of: Purchases | None = None,
 ) -> Validation:
     """Judge users with a history by what somebody had bought before, and by what they had bought themselves only if ``repeats``.
@@ -210,7 +220,10 @@ def _validation(
     if not repeats:
         wanted &= ~np.isin(later.keys(products), histories.keys(products))
     judged = distinct(users[wanted])
-    most = max(FEWEST_USERS, min(MOST_USERS, MOST_SCORES // max(products, 1))) if of is None else MOST_USERS
+    most = MOST_USERS
+    if of is None:
+        asked, scores = (MANY_USERS, MOST_OF_LONG) if many else (MOST_USERS, MOST_SCORES)
+        most = max(FEWEST_USERS, min(asked, scores // max(products, 1)))
     if len(judged) > most:
         judged = np.sort(rng.choice(judged, most, replace=False))
     wanted &= np.isin(users, judged)
