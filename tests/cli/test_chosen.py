@@ -54,6 +54,17 @@ def test_what_numbers_bring_is_said_and_that_they_were_left_out():
     assert said({"memory.number_weight": 0.0}, {"without_numbers": 0.2})[1].endswith("and are left out.")
 
 
+def test_the_dial_of_the_long_tail_is_said_and_that_none_is_free():
+    curve = [
+        {"tail": 0.0, "change": 0, "low": 0, "high": 0},
+        {"tail": 0.1, "change": 0.001, "low": -0.004, "high": 0.006},
+    ]
+    assert said({"popularity.tail": 0.1}, {"tail": curve})[1] == (
+        "The dial of the long tail is 0.1: it changes ndcg@100 by +0.1% (-0.4% to +0.6%) there, and shows more that few bought."
+    )
+    assert said({"popularity.tail": 0.0}, {"tail": curve})[1].endswith("it stays at 0.")
+
+
 def test_rates_are_said():
     living = {
         "live.rate": 1.0,

@@ -21,6 +21,7 @@ from tastemaker.training.train import train
 PAIRS_ALONE = {
     "directed_weight": 0.0,
     "number_weight": 0.0,
+    "popularity_tail": 0.0,
     **dict.fromkeys(
         ("taste_places", "taste_days", "memory_places", "memory_days", "taste_strength", "memory_strength"),
         0.0,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tastemaker.data.purchases import Purchases
+from tastemaker.data.purchases import Histories, Purchases
 from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.model.config import EFFORTS, Config, preset
-from tastemaker.training.selection import choose
+from tastemaker.training.selection import choose, effort
 from tastemaker.training.selection.effort import quick, search, widest
 from tastemaker.training.train import estimate_bytes, train
 from tastemaker.training.warm_start import warm_settings
@@ -34,8 +35,8 @@ def long_histories() -> Purchases:
 
 
 def test_the_effort_goes_to_json_and_back_and_an_older_manifest_without_one_is_standard():
-    for effort in EFFORTS:
-        config = preset("default", effort=effort)
+    for each in EFFORTS:
+        config = preset("default", effort=each)
         assert Config.from_json(config.to_json()) == config
     older = {name: value for name, value in preset("default").to_json().items() if name != "effort"}
     assert Config.from_json(older) == preset("default", effort="standard")
@@ -127,6 +128,42 @@ def test_a_thorough_model_is_no_worse_by_the_part_held_out_and_tells_what_was_tr
     assert tried[0] == {"settings": {}, "with_memory": standard.record.metrics["with_memory"]}
     assert model.record.metrics["with_memory"] >= 0.995 * standard.record.metrics["with_memory"]
     assert model.record.config.effort == "thorough"
+
+
+def test_the_greatest_dial_of_the_tail_is_taken_that_costs_nothing_on_the_part_held_out(monkeypatch):
+    """By the users' changes: .05 gains, .1 gains in the mean, .15 loses, and .2 gains with an interval that reaches below -1 %."""
+    sway = np.where(np.arange(400) % 2, 1.0, -1.0)
+    changes = iter([0.0, 0.001, 0.0002 + 0.01 * sway, -0.0001, 0.001 + 0.2 * sway])
+    histories = Histories.from_lists([[0, 1], [1], [1, 2]])
+    seen = []
+
+    def each(validation, config, scores, tables, weights, pool):
+        seen.append(scores.copy())
+        return 0.5 + np.zeros(400) + next(changes)
+
+    monkeypatch.setattr(effort, "taste_scores", lambda *_: np.zeros((1, 4), np.float32))
+    monkeypatch.setattr(effort, "ndcg_of_each", each)
+    learned = SimpleNamespace(taste=None, weighed=lambda config: (None, (0.0, 0.0, 0.0)))
+    chosen = preset("default"), {"with_memory": 0.5}, learned
+    config, told, _ = effort.choose_tail(SimpleNamespace(histories=histories), chosen, None)
+    assert config.popularity.tail == 0.1
+    assert [point["tail"] for point in told["tail"]] == [0.0, 0.05, 0.1, 0.15, 0.2]
+    assert told["tail"][2]["change"] == pytest.approx(0.0004)
+    assert told["tail"][2]["low"] == pytest.approx(0.0004 - 1.96 * 0.01 / 20 / 0.5)
+    for scores, dial in zip(seen, (0.0, 0.05, 0.1, 0.15, 0.2), strict=True):
+        np.testing.assert_allclose(scores[0], -dial * np.log([2, 4, 2, 1]), atol=1e-6)
+
+
+def test_a_dial_that_was_given_stays_and_only_a_thorough_training_looks_for_one(untimed):
+    config = preset("default", effort="thorough").changed(SMALL, epochs=1)
+    metrics = train(untimed, config, seed=1, progress=False).record.metrics
+    assert len(metrics["tail"]) == 5
+    given = train(untimed, config.changed(popularity_tail=0.3), seed=1, progress=False).record
+    assert given.config.popularity.tail == 0.3
+    assert "tail" not in given.metrics
+    standard = train(untimed, preset("default").changed(SMALL, epochs=1), seed=1, progress=False).record
+    assert standard.config.popularity.tail == 0
+    assert "tail" not in standard.metrics
 
 
 def test_the_parts_of_the_memory_are_counted_once_for_all_tastes(untimed, monkeypatch):

@@ -296,6 +296,7 @@ DEFAULT = Config(
         count_weight=None, ridge_weight=None, spectral_weight=None, number_weight=None, directed_weight=None
     ),
     trend=TrendSettings(weight=None),
+    popularity=PopularitySettings(tail=None),
     repeats=RepeatSettings(weight=None, sales=None, level=None),
     order=OrderSettings(
         taste_places=None,

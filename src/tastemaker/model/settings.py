@@ -240,14 +240,15 @@ class PopularitySettings:
 
     tail
         From 0 to 1: the part of log(1 + buyers) that is taken from every score. Larger: the long tail gets more places. 0: lists
-        rank as learned. A dial above 0 that is given with a request takes its place.
+        rank as learned. A dial above 0 that is given with a request takes its place. None: chosen on a held-out part by
+        ``effort="thorough"`` (``auto`` as text), for learned vectors and logs of bare pairs; else 0.
     """
 
-    tail: float = 0.0
+    tail: float | None = 0.0
 
     def __post_init__(self) -> None:
         _check("popularity", self, {"tail": ZERO_OR_MORE})
-        if self.tail > 1:
+        if self.tail is not None and self.tail > 1:
             raise SettingProblem(f"popularity.tail is {self.tail}; it must be from 0 to 1.")
 
 

@@ -169,7 +169,7 @@ def tail_scores(model: TasteModel, tail: float) -> Floats:
             "which takes away all that sales say."
         )
     config = model.record.config
-    trained = 0.0 if config is None else config.popularity.tail
+    trained = 0.0 if config is None else config.popularity.tail or 0.0
     before = trained if model.live is None else model.live.tail
     return ((before - tail) * known_sales(model)).astype(np.float32)
 

@@ -52,6 +52,8 @@ def chosen_lines(record: TrainingRecord) -> Iterator[str]:
         )
     if "without_numbers" in metrics:
         yield _numbers_in_words(config, metrics)
+    if "tail" in metrics:
+        yield _tail_in_words(config, metrics)
     if "questions" in metrics:  # the held-out part was lived through
         yield _age_in_words(config)
         if config.live.rate:
@@ -111,6 +113,18 @@ def _numbers_in_words(config: Config, metrics: Mapping[str, Any]) -> str:
     return (
         f"The ids of products are numbers; neighbours by number bring {gain:+.1%} of {metrics['measure']} there. "
         "--set memory.number_weight=0 leaves them out."
+    )
+
+
+def _tail_in_words(config: Config, metrics: Mapping[str, Any]) -> str:
+    """Return the dial of the long tail and what it changes on the part held out."""
+    dial = config.popularity.tail or 0.0
+    point = next(point for point in metrics["tail"] if point["tail"] == dial)
+    if not dial:
+        return f"Every dial of the long tail lowers {metrics['measure']} there: it stays at 0."
+    return (
+        f"The dial of the long tail is {dial:g}: it changes {metrics['measure']} by {point['change']:+.1%} "
+        f"({point['low']:+.1%} to {point['high']:+.1%}) there, and shows more that few bought."
     )
 
 

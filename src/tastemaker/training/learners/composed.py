@@ -317,7 +317,7 @@ class Composed:
             bias = bias_at_end(live, log)
         elif config.trend.weight:
             bias = bias + np.float32(config.trend.weight) * trend_of(log)
-        tail = config.popularity.tail
+        tail = config.popularity.tail or 0.0
         if tail:
             buyers = np.bincount(self.histories.products, minlength=len(log.products))
             bias = (bias - tail * np.log1p(buyers)).astype(np.float32)

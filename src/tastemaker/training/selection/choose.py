@@ -24,7 +24,7 @@ from tastemaker.training.memory.spectral import is_worth_trying, spectral_memory
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.choose_cosine import choose_cosine
 from tastemaker.training.selection.choose_repeats import Kept, LearnedTables, choose_repeats, never_again
-from tastemaker.training.selection.effort import Chosen, quick, quick_spectral, search
+from tastemaker.training.selection.effort import Chosen, choose_tail, quick, quick_spectral, search
 from tastemaker.training.selection.in_time import (
     choose_in_time,
     has_more_than_pairs,
@@ -137,7 +137,7 @@ def settle(log: Purchases, config: Config, seed: int, *, pool: ThreadPool, watch
         if validation is None:
             settled = _settled(_unmeasured(config), horizon, horizon, config)
             small = {"chosen": "nothing could be held out of so small a log"}
-            return Settled(never_again(steady(settled)), small)
+            return Settled(_with_tail(never_again(steady(settled))), small)
 
         def learn(open_settings: Config) -> Chosen:
             run = (seed, pool, watch)
@@ -153,7 +153,12 @@ def settle(log: Purchases, config: Config, seed: int, *, pool: ThreadPool, watch
     if log.weights is not None and log.times is None:
         why = "since ratings and quantities weigh dated purchases, and the log has no times"
         told = {**told, "weight": {"kept": False, "why": why}}
-    return Settled(config, told, None if learned is None else learned.kept)
+    return Settled(_with_tail(config), told, None if learned is None else learned.kept)
+
+
+def _with_tail(config: Config) -> Config:
+    """Return the settings with the dial of the long tail at 0 where it was left open."""
+    return config.changed(popularity_tail=config.popularity.tail or 0.0)
 
 
 def _choose_taste(
@@ -234,7 +239,7 @@ def _choose_learned(
         return _choose(validation, asked, tables, *run)
 
     if config.effort == "thorough":
-        return search(config, choose, decay_is_given=decay_is_given)
+        return choose_tail(validation, search(config, choose, decay_is_given=decay_is_given), run[1])
     return choose({})
 
 

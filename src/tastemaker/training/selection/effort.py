@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from tastemaker.data.purchases import Purchases
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import DEFAULT, Config
 from tastemaker.training.memory.spectral import is_worth_trying
 from tastemaker.training.selection.choose_repeats import LearnedTables
+from tastemaker.training.selection.validation import Validation, ndcg_of_each, taste_scores
 
-__all__ = ["Chosen", "quick", "quick_spectral", "search", "widest"]
+__all__ = ["Chosen", "choose_tail", "quick", "quick_spectral", "search", "widest"]
 
 Chosen = tuple[Config, dict[str, Any], LearnedTables | None]
 """Settings with nothing left to choose, what was measured, and what was learned on the way if that serves again."""
@@ -26,6 +30,10 @@ WIDE = 2
 GAIN, LOSS = 0.01, 0.005
 """Another decay must rank better by at least this share, since one of several is better by chance among a few thousand users; more
 members steady what is learned, so that a wide taste is taken unless it ranks worse by more than this share."""
+
+TAILS = (0.0, 0.05, 0.1, 0.15, 0.2)
+MOST_LOSS = 0.01
+"""A dial of the long tail may cost the mean ndcg nothing, and the low end of the interval of 95 % this share."""
 
 
 def quick_spectral(config: Config) -> Config:
@@ -87,6 +95,32 @@ def search(
             if found[1]["with_memory"] > best[1]["with_memory"] * enough:
                 best, changes = found, before | more
     return best[0], best[1] | {"tried": tried}, best[2]
+
+
+def choose_tail(validation: Validation, chosen: Chosen, pool: ThreadPool) -> Chosen:
+    """Return what was chosen with the greatest dial of the long tail at which the same users' lists rank no worse.
+
+    A greater dial finds more of middle and tail. It costs nothing where the mean ndcg is not below that without it, and its change
+    surely not below -1 %.
+    """
+    config, told, learned = chosen
+    if config.popularity.tail is not None or learned is None:
+        return chosen
+    tables, weights = learned.weighed(config)
+    scores = taste_scores(learned.taste, validation, config, pool)
+    sales = np.log1p(np.bincount(validation.histories.products, minlength=scores.shape[1])).astype(np.float32)
+    before, best, curve = np.zeros(0), 0.0, []
+    for i, tail in enumerate(TAILS):
+        scores -= np.float32(tail - TAILS[max(i - 1, 0)]) * sales
+        values = ndcg_of_each(validation, config, scores, tables, weights, pool)
+        before = before if i else values
+        change, whole = values - before, max(float(before.mean()), 1e-12)
+        error = 1.96 * float(change.std()) / len(change) ** 0.5
+        mean, low, high = (float(change.mean() + end) / whole for end in (0.0, -error, error))
+        curve.append({"tail": tail, "change": mean, "low": low, "high": high})
+        if mean >= 0 and low >= -MOST_LOSS:
+            best = tail
+    return config.changed(popularity_tail=best), told | {"tail": curve}, learned
 
 
 def widest(config: Config) -> int:

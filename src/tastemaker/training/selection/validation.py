@@ -21,7 +21,7 @@ from tastemaker.training.learners.learner import Taste
 from tastemaker.training.memory.co_occurrence import no_memory
 from tastemaker.training.memory.trend import trend_of
 from tastemaker.training.selection.sampled import is_long, sampled, with_users_anew
-from tastemaker.types import AnyArray, Floats, Rows
+from tastemaker.types import AnyArray, Doubles, Floats, Rows
 
 __all__ = [
     "MEASURED_AT",
@@ -32,6 +32,7 @@ __all__ = [
     "hold_out_repeats",
     "many_bytes",
     "ndcg",
+    "ndcg_of_each",
     "ndcg_of_taste",
     "nearly_best",
     "taste_scores",
@@ -265,7 +266,19 @@ def ndcg(
     weights: Weights,
     pool: ThreadPool,
 ) -> float:
-    """Return the mean ndcg of the judged users, of taste alone or with the two tables of the memory and the trend."""
+    """Return the mean of `ndcg_of_each`."""
+    return float(ndcg_of_each(validation, config, taste, tables, weights, pool).mean())
+
+
+def ndcg_of_each(
+    validation: Validation,
+    config: Config,
+    taste: Floats,
+    tables: tuple[Memory, Memory] | None,
+    weights: Weights,
+    pool: ThreadPool,
+) -> Doubles:
+    """Return the ndcg of each judged user, of taste alone or with the two tables of the memory and the trend, ``float64[Q]``."""
     nothing = no_memory(taste.shape[1])
     counts, ridge = tables or (nothing, nothing)
     trend = trend_of(validation.log) if weights[2] else np.zeros(taste.shape[1], np.float32)
@@ -279,7 +292,7 @@ def ndcg(
         )  # fmt: skip
 
     pool.run(measure, len(values))
-    return float(values.mean())
+    return values
 
 
 def ndcg_of_taste(validation: Validation, config: Config, taste: Taste, pool: ThreadPool) -> float:
