@@ -13,9 +13,10 @@ from tastemaker.data.purchases import Purchases
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import preset
 from tastemaker.training import loop
+from tastemaker.training.checkpoint import Checkpoints
 from tastemaker.training.learners.composed import Composed
 from tastemaker.training.selection import sampled, validation
-from tastemaker.training.train import estimate_bytes, train
+from tastemaker.training.train import Recovery, estimate_bytes, train
 
 SMALL = {"dimensions": 8, "negatives": 24, "horizon": 6, "ridge_neighbours": 10}
 USERS = 60
@@ -111,6 +112,15 @@ def test_what_choosing_learned_is_the_model_and_the_memory_is_of_all_purchases(l
         assert model.memory.weights.tobytes() == of_log.memory.weights.tobytes()
     assert model.record.metrics["unseen"] == len(log) - len(rest)
     assert any(f"not seen {len(log) - len(rest):,} purchases" in line for line in chosen_lines(model.record))
+
+
+def test_a_checkpoint_of_what_choosing_learned_is_gone_on_from_without_an_epoch(log, monkeypatch, tmp_path):
+    config, kept = preset("default").changed(SMALL), tmp_path / "kept"
+    model = train(log, config, seed=1, recovery=Recovery(checkpoints=Checkpoints(kept, 1_000)))
+    monkeypatch.setattr(loop, "_one_epoch", None)
+    again = train(log, config, seed=1, recovery=Recovery(resume=kept))
+    assert again.product_vectors.tobytes() == model.product_vectors.tobytes()
+    assert again.record == model.record
 
 
 def test_held_out_purchases_are_measured_once_and_change_no_byte(log, split):

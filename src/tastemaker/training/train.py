@@ -182,11 +182,13 @@ def _learn(
     course, plan = list(begin.course), begin.plan
     first = course[-1].epoch + 1 if course else 1 if old is None else first_epoch(learner.config)
 
-    def keep(epoch: int) -> None:
-        if checkpoints is not None and epoch % checkpoints.every == 0:
+    def keep(epoch: int, *, always: bool = False) -> None:
+        if checkpoints is not None and (always or epoch % checkpoints.every == 0):
             state = Checkpoint(plan, learner.config, begin.metrics, tuple(course), learner.state())
             write_checkpoint(state, checkpoints.folder)
 
+    if course and not begin.arrays:  # all was learned while settings were chosen
+        keep(course[-1].epoch, always=True)
     try:
         _, interrupted = run_epochs(
             learner,
@@ -235,16 +237,8 @@ def estimate_bytes(purchases: Purchases, config: Config) -> int:
         + (0 if purchases.times is None else 8)
         + (0 if purchases.quantities is None else 4)
     )
-    return (
-        4 * table_rows * (width + dimensions)
-        + per_purchase * len(purchases)
-        + 2 * _bytes_of_ids(purchases)
-        + spectral_bytes(purchases, config.memory)
-        + number_bytes(purchases.products, config.memory)
-        + (many_bytes(purchases) if config.effort == "thorough" and config.chooses else 0)
-        + cosine_bytes(purchases, config)
-        + (120 << 20)
-    )
+    vectors = 4 * table_rows * (width + dimensions)
+    return vectors + per_purchase * len(purchases) + _bytes_beside(purchases, config)
 
 
 def _bytes_of_long(purchases: Purchases, config: Config, width: int) -> int:
@@ -260,12 +254,18 @@ def _bytes_of_long(purchases: Purchases, config: Config, width: int) -> int:
         + 40 * len(purchases.users)
         + per_product * len(purchases.products)
         + 4 * MOST_OF_LONG
-        + 2 * _bytes_of_ids(purchases)
-        + spectral_bytes(purchases, config.memory)
-        + number_bytes(purchases.products, config.memory)
-        + (120 << 20)
+        + _bytes_beside(purchases, config)
     )
 
 
-def _bytes_of_ids(purchases: Purchases) -> int:
-    return sum(int(vocabulary.ids.estimated_size()) for vocabulary in (purchases.users, purchases.products))
+def _bytes_beside(purchases: Purchases, config: Config) -> int:
+    """Return what ids, the parts of the memory that are not always there, and the software need."""
+    ids = sum(int(vocabulary.ids.estimated_size()) for vocabulary in (purchases.users, purchases.products))
+    return (
+        2 * ids
+        + spectral_bytes(purchases, config.memory)
+        + number_bytes(purchases.products, config.memory)
+        + (many_bytes(purchases) if config.effort == "thorough" and config.chooses else 0)
+        + cosine_bytes(purchases, config)
+        + (120 << 20)
+    )
