@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -110,10 +110,11 @@ class Lesson:
     decay: Floats
     """``float32[P]``"""
 
-    @property
-    def purchases(self) -> int:
-        """Return how many purchases an epoch learns from, repeats not counted."""
-        return int(np.minimum(np.diff(self.offsets), LONGEST).sum())
+    purchases: int = field(init=False)
+    """How many an epoch learns from, repeats not counted; summed over the users once, since each step tells a part of it"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "purchases", int(np.minimum(np.diff(self.offsets), LONGEST).sum()))
 
     def course(self, epoch: int, member: int, shard: int | None = None) -> Course:
         """Return the order of the users (of a shard), the borders of the batches in it, and the key of the draws."""
