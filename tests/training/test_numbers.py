@@ -54,6 +54,33 @@ def test_ids_are_numbers_where_all_of_them_are_digits():
     assert numbers_of(catalogue([7, 10])).tolist() == [7, 10]
     for ids in (["7", "10a"], ["7", "-10"], ["7", "1.0"], ["7", "1" * 19], [7, -10], [7, 2**62], ["٧", "8"]):
         assert numbers_of(catalogue(ids)) is None
+        assert sorted(numbers_of(catalogue([*range(20, 40), *ids])).tolist()[20:])[0] == -1
+
+
+def test_products_without_a_number_are_passed_over_and_the_others_say_what_they_say_without_them():
+    lists = [[0, 1, 2], [1, 3], [0, 3, 4], [2, 4]]
+    numbered = np.array([70, 3, 90, 71, 4])
+    beside = [[0, 1, 2, 5], [1, 3], [0, 3, 4, 6], [2, 4], [5, 6]]
+    some = np.append(numbered, [-1, -1])
+    np.testing.assert_array_equal(
+        lifts(Histories.from_lists(lists), numbered), lifts(Histories.from_lists(beside), some)
+    )
+    alone, table = (
+        number_memory(Histories.from_lists(given), each)
+        for given, each in ((lists, numbered), (beside, some))
+    )
+    assert len(alone.products)
+    assert table.offsets.tolist() == [*alone.offsets.tolist(), alone.offsets[-1], alone.offsets[-1]]
+    assert table.products.tolist() == alone.products.tolist()
+    assert table.weights.tobytes() == alone.weights.tobytes()
+
+
+def test_a_warm_start_takes_the_weight_though_a_new_product_has_no_number():
+    old = train(shop(listed()), preset("default").changed(SMALL), seed=1, progress=False)
+    ids = [*map(str, listed()[:-1]), "gift-card"]
+    new = train(shop(ids), start_from=old, seed=1, progress=False)
+    assert new.record.config.memory.number_weight == old.record.config.memory.number_weight > 0
+    assert new.memory.offsets[-1] > 0
 
 
 def test_numbers_are_a_shops_own_where_they_are_many_and_have_gaps():
@@ -152,7 +179,7 @@ def test_a_weight_that_is_given_stays_and_needs_numbers():
     assert model.record.config.memory.number_weight == 0.75
     assert model.memory.products.tobytes() == table.products.tobytes()
     np.testing.assert_array_equal(model.memory.weights, table.weights * np.float32(0.75))
-    with pytest.raises(SettingProblem, match=r"memory.number_weight is 0.75, but not every product's id is"):
+    with pytest.raises(SettingProblem, match=r"memory.number_weight is 0.75, but fewer than nine in ten"):
         train(shop([f"p{number}" for number in listed()]), given, progress=False)
 
 

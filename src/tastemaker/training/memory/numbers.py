@@ -21,22 +21,23 @@ LONGEST, MOST_USERS = 50, 200_000
 POWERS = 63
 FEWEST, GAPS = 256, 2
 """Numbers are a shop's own where there are so many of them, spread over at least this many times as many."""
+MOST_WITHOUT = 0.1
+"""The share of the products that may have ids of another form: nothing is said of them."""
 AT_ONCE = 1 << 16
 
 
 def numbers_of(products: Vocabulary) -> AnyArray | None:
-    """Return the ids as numbers, ``int64[P]``; ``None`` where one of them is not made of up to 18 digits.
+    """Return the ids as numbers, ``int64[P]``, -1 for one that is not made of up to 18 digits; ``None`` where many are not.
 
     >>> numbers_of(Vocabulary.of(["10", "7"], noun="product")), numbers_of(Vocabulary.of(["a1", "7"], noun="product"))
     (array([10,  7]), None)
     """
     ids = products.ids
-    if ids.dtype == pl.String and not ids.str.contains(r"^[0-9]{1,18}$").all():
-        return None
-    numbers = ids.cast(pl.Int64, strict=False)  # beyond 2^63 there is none
-    if numbers.null_count() or not numbers.is_between(0, 10**18 - 1).all():
-        return None
-    return numbers.to_numpy()
+    if ids.dtype == pl.String:
+        ids = ids.set(~ids.str.contains(r"^[0-9]{1,18}$"), None)
+    found = ids.cast(pl.Int64, strict=False)  # beyond 2^63 there is none
+    numbers = found.set(~found.is_between(0, 10**18 - 1), None).fill_null(-1).to_numpy()
+    return None if np.count_nonzero(numbers < 0) > MOST_WITHOUT * len(numbers) else numbers
 
 
 def are_a_shops_own(numbers: AnyArray) -> bool:
@@ -45,6 +46,7 @@ def are_a_shops_own(numbers: AnyArray) -> bool:
     Numbers without gaps were given by whoever made the file, often in the order of the rows, and may tell what only that order
     tells, such as which purchases were one user's.
     """
+    numbers = numbers[numbers >= 0]
     if len(numbers) < FEWEST:
         return False
     return int(numbers.max()) - int(numbers.min()) + 1 >= GAPS * len(numbers)
@@ -66,15 +68,16 @@ def lifts(histories: Histories, numbers: AnyArray) -> Doubles:
     lift_k = log((pairs_k + 1) / (expected_k + 1))
 
     ``pairs`` are of products of one user, in a history of n each weighs 1 / (n - 1), so that every purchase counts once;
-    ``expected`` has as many pairs, which meet by how often each product was bought.
+    ``expected`` has as many pairs, which meet by how often each product was bought. Products without a number
+    are passed over.
     """
-    sizes = np.diff(histories.offsets)
+    owners, numbered = histories.owners(), numbers[histories.products] >= 0
+    sizes = np.bincount(owners[numbered], minlength=len(histories.offsets) - 1)
     users = np.flatnonzero((sizes > 1) & (sizes <= LONGEST))
     users = users[:: max(1, -(-len(users) // MOST_USERS))]
     chosen = np.zeros(len(sizes), bool)
     chosen[users] = True
-    owners = histories.owners()
-    kept = chosen[owners]
+    kept = chosen[owners] & numbered
     owners, rows = owners[kept], histories.products[kept]
     found, shares = np.zeros(POWERS), 1 / np.maximum(sizes - 1, 1)
     order = np.lexsort((numbers[rows], owners))
@@ -97,16 +100,19 @@ def number_memory(histories: Histories, numbers: AnyArray) -> Memory:
     weight(p, r) = the lift at |number_p - number_r|, in a straight line between the middles of `lifts`' powers of two
     """
     lift, products = lifts(histories, numbers), len(numbers)
-    order = np.argsort(numbers, kind="stable")
-    place, ascending = np.empty(products, np.int64), numbers[order]
-    place[order] = np.arange(products)
+    by_number = np.argsort(numbers, kind="stable")
+    place = np.empty(products, np.int64)
+    place[by_number] = np.arange(products)
+    without = np.count_nonzero(numbers < 0)
+    order, place = by_number[without:], place - without
+    ascending = numbers[order]
     steps = np.concatenate([np.arange(-NEAR, 0), np.arange(1, NEAR + 1)])
     middles = np.arange(POWERS) + 0.5
     found, weights, counts = [], [], []
     for low in range(0, products, AT_ONCE):
         places = place[low : low + AT_ONCE, None] + steps
-        inside = (places >= 0) & (places < products)
-        places = np.clip(places, 0, products - 1)
+        inside = (places >= 0) & (places < len(order)) & (numbers[low : low + AT_ONCE, None] >= 0)
+        places = np.clip(places, 0, len(order) - 1)
         apart = np.abs(ascending[places] - numbers[low : low + AT_ONCE, None])
         value = np.interp(np.log2(np.maximum(apart, 1)), middles, lift).astype(np.float32)
         rows = np.where(inside & (value > 0), order[places], products)  # what says nothing stands last
@@ -130,7 +136,7 @@ def _powers(apart: AnyArray) -> AnyArray:
 
 def _by_chance(buyers: Doubles, numbers: AnyArray) -> Doubles:
     """Return Σ over pairs of buyers_p · buyers_r by their distance, in powers of two."""
-    order = np.argsort(numbers, kind="stable")
+    order = np.argsort(numbers, kind="stable")[np.count_nonzero(numbers < 0) :]
     ascending, weights = numbers[order].astype(np.float64), buyers[order]
     before = np.concatenate(([0.0], np.cumsum(weights)))
     places = np.arange(len(ascending)) + 1

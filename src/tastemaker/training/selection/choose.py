@@ -193,7 +193,7 @@ def with_numbers(log: Purchases, config: Config) -> Config:
     if given is not None:
         if numbers is None:
             raise SettingProblem(
-                f"memory.number_weight is {given:g}, but not every product's id is a number (at most 18 digits); leave it at 0."
+                f"memory.number_weight is {given:g}, but fewer than nine in ten ids of products are numbers; leave it at 0."
             )
         return config
     is_open = memory.count_weight is None and memory.ridge_weight is None and not memory.spectral_weight
