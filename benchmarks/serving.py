@@ -5,7 +5,8 @@ drawn at random, and nothing is cached. Constant answers of the same bytes, by t
 with the real ones: a share is of the constant answer beside it. Then fresh servers: the time from their start until they are
 ready, and the memory of one worker and of four, after they have answered all kinds of requests.
 
-Without ``--model`` a model of the ASOS purchases (or of ``--synthetic``) is trained first.
+Without ``--model`` a model of the ASOS purchases (or of ``--synthetic``) is trained first. ``--before FOLDER`` starts a server of
+another version, too, from its checkout, and compares nothing but what an answer costs in both, in turns.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def main() -> None:
         return
     parser = parser_of(__doc__, rounds=4, seconds=2, connections=16, workers=1, starts=3)
     parser.add_argument("--model", type=Path, help="a model's version folder")
+    parser.add_argument("--before", type=Path, help="a checkout of another version")
     add_data_options(parser)
     options = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -74,9 +76,12 @@ def main() -> None:
         models = Path(scratch) / "models"
         put_model(models, options)
         draw_requests(models, Path(scratch))
-        print_throughput(models, Path(scratch), options)
-        print()
-        print_start_and_memory(models, Path(scratch), options)
+        if options.before is not None:
+            print_pairs(models, Path(scratch), options)
+        else:
+            print_throughput(models, Path(scratch), options)
+            print()
+            print_start_and_memory(models, Path(scratch), options)
     print(f"\n{machine()}")
 
 
@@ -143,6 +148,33 @@ def print_throughput(models: Path, folder: Path, options: argparse.Namespace) ->
         "in turns; median (least–greatest). Processor time is that of all threads of the server, in brackets for a constant "
         "answer. Every answer was of status 200."
     )
+
+
+def print_pairs(models: Path, folder: Path, options: argparse.Namespace) -> None:
+    """Print the processor time an answer of this version and of another, whose servers take turns."""
+    names = [name for kind in KINDS for name in (f"constant-{kind.name}", kind.name)]
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    before = {"PYTHONPATH": str(options.before.resolve() / "src")}
+    command = [sys.executable, __file__, "--serve", str(models), str(options.workers), str(folder)]
+    with serving(command, folder) as mine, serving(command, folder, before) as other:
+        for _, process in (mine, other):
+            wait_for_neighbours(process)
+        for kind in KINDS:
+            write_constant(mine[0], folder, kind)
+        for number in range(options.rounds + 1):
+            for name in names:
+                costs = {}
+                for address, process in (mine, other) if number % 2 else (other, mine):
+                    start = processor_seconds(process.pid)
+                    run = load(address, folder / f"{name}.tsv", options.connections, options.seconds)
+                    costs[address] = (processor_seconds(process.pid) - start) / run["requests"] * 1e6
+                if number:
+                    found[name].append((costs[mine[0]], costs[other[0]]))
+    rows = []
+    for name, pairs in found.items():
+        now, then = ([pair[place] for pair in pairs] for place in (0, 1))
+        rows.append([name, spread(now, 0), spread(then, 0), spread(ratios(now, then))])
+    print(markdown(["processor µs an answer", "this version", "the other", "ratio"], rows))
 
 
 HEADER = (
@@ -261,11 +293,14 @@ def fetch(url: str, body: str | None = None) -> bytes:
 
 
 @contextmanager
-def serving(command: list[str], folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run a server; yield its address once it says that it serves."""
+def serving(
+    command: list[str], folder: Path, environment: dict[str, str] | None = None
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run a server, with some variables of its own; yield its address once it says that it serves."""
     log = folder / "server.log"
+    own = os.environ | (environment or {})
     with log.open("a") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=own)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()

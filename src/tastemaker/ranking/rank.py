@@ -95,9 +95,11 @@ class VisitorLists:
     def of(self, q: int, *, k: int | None = None) -> VisitorList:
         """Return the list of one visitor, or the beginning of it."""
         rows, scores = self.lists[q]
+        if k is not None and k < len(rows):
+            rows, scores = rows[:k], scores[:k]
         purchased = () if self.purchased is None else (Removal("purchased", int(self.purchased[q])),)
         return VisitorList(
-            rows[:k], scores[:k], SOURCES[self.sources[q]], int(self.pinned[q]), int(self.filled[q]),
+            rows, scores, SOURCES[self.sources[q]], int(self.pinned[q]), int(self.filled[q]),
             purchased if self.capped is None else (*purchased, *self.capped[q]),
             self.lists.exact,
             None if self.reasons is None else self.reasons[q][:k],

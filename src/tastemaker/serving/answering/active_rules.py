@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -112,12 +113,14 @@ class RulesInForce:
 
     def compiled(self, loaded: LoadedModel, stated: tuple[Rules, ...], *, at: int | None = None) -> RuleBook:
         """Return what these rules come to for a version; raise `RulesProblem` where they cannot hold."""
-        if any(rule_set.named for rule_set in stated):
+        rules = _that_say_something(stated)
+        if any(rule_set.named for rule_set in rules):
             moment = datetime.now(UTC) if at is None else datetime.fromtimestamp(at / 1e6, UTC)
-            stated = tuple(rule_set.standing(moment) for rule_set in stated)
-        rules = tuple(rule_set for rule_set in stated if rule_set is not NO_RULES and rule_set != NO_RULES)
+            rules = _that_say_something([rule_set.standing(moment) for rule_set in rules])
         with self._lock:
-            books = self._books.setdefault(loaded, OrderedDict())
+            books = self._books.get(loaded)
+            if books is None:
+                books = self._books[loaded] = OrderedDict()
             found = books.get(rules)
             if found is not None:
                 books.move_to_end(rules)
@@ -145,3 +148,7 @@ class RulesInForce:
         if served is not None and served.default is not None:
             loaded = served.get()
             compile_rules([rules.always()], loaded.model.products, loaded.catalogue)
+
+
+def _that_say_something(stated: Iterable[Rules]) -> tuple[Rules, ...]:
+    return tuple([rule_set for rule_set in stated if rule_set is not NO_RULES and rule_set != NO_RULES])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cache, lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -43,14 +43,19 @@ def schema_of(kind: type[Struct]) -> dict[str, Any]:
 def query_of(text: bytes, kind: type[T], settings: Settings) -> T:
     """Return a query string as the declaration says; refuse (400) what is unknown, given twice or of another type."""
     # most requests of a shop say the same beside their user
-    found = _parsed(text, kind) if len(text) <= SHORT else _parsed.__wrapped__(text, kind)
-    _check_limits(found, settings)
+    found, limited = _parsed(text, kind) if len(text) <= SHORT else _parsed.__wrapped__(text, kind)
+    for name, value, schema in limited:
+        _check_limit(name, value, schema, settings)
     return cast("T", found)
 
 
+Limited: TypeAlias = list[tuple[str, object, dict[str, Any]]]
+"""The names and values of what is held to a limit that the operator set, and their schemas"""
+
+
 @lru_cache(MOST_KNOWN)
-def _parsed(text: bytes, kind: type[Struct]) -> Struct:
-    """Return what a query string says, which depends on nothing else, and is never changed."""
+def _parsed(text: bytes, kind: type[Struct]) -> tuple[Struct, Limited]:
+    """Return what a query string says, which depends on nothing else and is never changed, and what of it has a limit."""
     fields = schema_of(kind)["properties"]
     values: dict[str, Any] = {}
     for name, value in _pairs(text):
@@ -64,9 +69,10 @@ def _parsed(text: bytes, kind: type[Struct]) -> Struct:
         else:
             values[name] = _typed(name, value, fields[name].get("type"))
     try:
-        return msgspec.convert(values, kind)
+        found = msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         raise Refusal(400, f"the query does not fit: {str(error)[:300]}.") from None
+    return found, _limited(found)
 
 
 def body_of(body: bytes, media: bytes | None, kind: type[T], settings: Settings) -> T:
@@ -199,14 +205,19 @@ def _limits_of(kind: type[Struct]) -> list[tuple[str, dict[str, Any]]]:
 
 def _check_limits(value: Struct, settings: Settings) -> None:
     """Refuse (400) what exceeds a limit that the operator set; the schema carries its name."""
+    for name, found, schema in _limited(value):
+        _check_limit(name, found, schema, settings)
+
+
+def _limited(value: Struct) -> Limited:
+    limited: Limited = []
     for name, schema in _limits_of(type(value)):
         found = getattr(value, name)
-        if found is UNSET or found == []:
-            continue
         if isinstance(found, Struct):
-            _check_limits(found, settings)
-        else:
-            _check_limit(name, found, schema, settings)
+            limited += _limited(found)
+        elif found is not UNSET and found != []:
+            limited.append((name, found, schema))
+    return limited
 
 
 def _check_limit(name: str, found: object, schema: dict[str, Any], settings: Settings) -> None:
