@@ -3,7 +3,8 @@
 One member learns ASOS's purchases (or ``--log``) on one thread, an epoch in turns with the same epoch of the version whose ``src``
 folder is given, each in a process of its own with compiled kernels of its own. Processor time, since other jobs of the machine
 change it little; a ratio is of neighbours in time. Without ``--beside`` this version is measured alone. Then the products of
-matrices that learning is made of, beside NumPy's on one thread. Two minutes.
+matrices that learning is made of, beside NumPy's on one thread. Last, ``--threads`` threads at one member beside one thread, which
+needs a machine with nothing else to do; the busiest thread's processor time is told, too. Three minutes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ SHAPES = (
 
 
 def main() -> None:
-    parser = parser_of(__doc__, rounds=7)
+    parser = parser_of(__doc__, rounds=7, threads=2)
     add_data_options(parser)
     parser.add_argument("--log", type=Path, help="purchases to learn from, in place of ASOS's")
     parser.add_argument("--beside", type=Path, metavar="SRC", help="the src folder of another version")
@@ -72,10 +73,18 @@ def main() -> None:
                 row += [spread(taken["before"], 3), spread(ratios(taken["before"], taken["now"]))]
             rows.append(row)
         multiplied = workers["now"].ask(products=options.rounds)["rows"]
+        several = [
+            workers["now"].ask(together=options.threads, rounds=options.rounds, shape=shape)["row"]
+            for shape in SETTINGS
+        ]
     heads = ["D", "purchases a batch", "negatives", "seconds an epoch"]
     print(markdown([*heads, *(["before", "times"] if options.beside is not None else [])], rows))
     print()
     print(markdown(["product", "shape", "10⁹ operations a second", "NumPy"], multiplied))
+    print()
+    heads = ["D", "purchases a batch", "negatives", "one thread, seconds", f"{options.threads} threads", "times",
+             "by processor time"]  # fmt: skip
+    print(markdown(heads, several))
     print(
         f"\nOne thread, processor time, {options.rounds} rounds in turns; median (least–greatest). {machine()}"
     )
@@ -93,29 +102,21 @@ def worker(src: Path, stack: ExitStack) -> Worker:
 def work(options: Any) -> None:
     """Learn the epochs that are asked for; answer how much processor time each took."""
     import tastemaker as tm
-    from tastemaker.model.config import DEFAULT
-    from tastemaker.training.learners.composed import Composed
     from tastemaker.training.sharded.lesson import Tables
 
     log = read_log(options) if options.log is None else tm.read_purchases(options.log)
     with questions() as (ask, answer):
-        started: dict[tuple[int, int, int], Composed] = {}
+        started: dict[tuple[int, ...], Any] = {}
         while question := ask():
+            if "together" in question:
+                answer(row=together(log, question["shape"], question["together"], question["rounds"]))
+                continue
             if "products" in question:
                 answer(rows=products(question["products"]))
                 continue
-            shape = width, batch, negatives = tuple(
-                question[name] for name in ("width", "batch", "negatives")
-            )
+            shape = tuple(question[name] for name in ("width", "batch", "negatives"))
             if shape not in started:
-                settings = {
-                    "dimensions": width,
-                    "batch": batch,
-                    "negatives": negatives,
-                    "members": 1,
-                    "decay": 0.04,
-                }
-                started[shape] = Composed.start(log, DEFAULT.changed(settings, epochs=8, horizon=8), 0)
+                started[shape] = begin(log, shape)
             (member,), lesson = started[shape].members, started[shape].lesson()
             tables, epoch = Tables(member.vectors, member.bias, member.squares), question["epoch"] + 1
             course, sums = lesson.course(epoch, 0), np.zeros(3)
@@ -123,6 +124,46 @@ def work(options: Any) -> None:
             began = time.thread_time()
             lesson.learn(tables, course, (0, course.batches), epoch, sums)
             answer(seconds=time.thread_time() - began)
+
+
+def begin(log: Any, shape: Sequence[int]) -> Any:
+    """Return a member of this width before its first epoch."""
+    from tastemaker.model.config import DEFAULT
+    from tastemaker.training.learners.composed import Composed
+
+    width, batch, negatives = shape
+    settings = {"dimensions": width, "batch": batch, "negatives": negatives, "members": 1, "decay": 0.04}
+    return Composed.start(log, DEFAULT.changed(settings, epochs=8, horizon=8), 0)
+
+
+def together(log: Any, shape: Sequence[int], threads: int, rounds: int) -> list[str]:
+    """Return what an epoch takes one thread and several, in turns on tables of their own."""
+    from tastemaker.kernels.threads import ThreadPool
+    from tastemaker.training.sharded.lesson import Tables
+
+    seconds: dict[int, list[float]] = {1: [], threads: []}
+    busiest: dict[int, list[float]] = {1: [], threads: []}
+    learners = {count: begin(log, shape) for count in seconds}
+    with ThreadPool(threads) as pool:
+        for epoch in range(1, rounds + 2):
+            for count, learner in learners.items():
+                (member,), lesson = learner.members, learner.lesson()
+                tables, course = Tables(member.vectors, member.bias, member.squares), lesson.course(epoch, 0)
+                part, sums, busy = (0, course.batches), np.zeros(3), [0.0] * count
+                joint = lesson.joint(tables, course, part, count)
+
+                def learn(low: int, _: int) -> None:
+                    began = time.thread_time()
+                    lesson.learn(tables, course, part, epoch, sums, thread=low, joint=joint)  # noqa: B023
+                    busy[low] = time.thread_time() - began  # noqa: B023
+
+                began = time.perf_counter()
+                pool.run(learn, count)
+                seconds[count].append(time.perf_counter() - began)
+                busiest[count].append(max(busy))
+    one, several = ({name: values[1:] for name, values in found.items()} for found in (seconds, busiest))
+    told = [spread(one[1], 3), spread(one[threads], 3)]
+    return [*map(str, shape), *told, *(spread(ratios(found[1], found[threads])) for found in (one, several))]
 
 
 def products(rounds: int) -> list[list[str]]:

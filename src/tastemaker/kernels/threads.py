@@ -67,6 +67,11 @@ class ThreadPool:
             inbox.put(None)
         self._inboxes.clear()
 
+    @property
+    def running(self) -> int:
+        """Return how many parts run at the same time: 1 outside of the pool's block."""
+        return len(self._inboxes) + 1
+
     def run(self, task: Task, parts: int) -> None:
         """Do the parts 0 … parts - 1, each thread a contiguous share; raise what a part raised, after all have ended."""
         members = max(1, min(len(self._inboxes) + 1, parts))

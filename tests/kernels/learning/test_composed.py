@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 import twins
-from tastemaker.kernels.learning.composed import ALL, IN_BATCH, SHARED, draw_negatives, learn_batches
+from tastemaker.kernels.learning.composed import (
+    ALL,
+    IN_BATCH,
+    SHARED,
+    common_room,
+    draw_negatives,
+    learn_batches,
+    own_room,
+)
+from tastemaker.kernels.meeting import MEETING
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.training.learners.draws import draws_by_popularity
 
 EPSILON = 1e-6
@@ -150,16 +162,31 @@ class World:
     def batches(self):
         return len(self.starts) - 1
 
-    def kernel(self, *parts):
+    def kernel(self, *parts, threads=1):
         """Learn the batches of each (first, last) part; return vectors, bias, squares and sums."""
         vectors, bias = self.vectors.copy(), self.bias.copy()
         squares, sums = [part.copy() for part in self.squares], np.zeros(3)
         for first, last in parts or [(0, self.batches)]:
-            learn_batches(
-                first, last, self.order, self.starts, self.offsets, self.flat, self.longest, vectors, bias, *squares,
-                self.decay, self.sampling, self.negatives, self.chances, self.aliases, self.corrections,
-                self.damping, self.rate, np.uint64(self.key), sums,
-            )  # fmt: skip
+            starts = self.starts[first : last + 1]
+            sizes = np.minimum(np.diff(self.offsets), self.longest)[self.order]
+            room = max((int(sizes[low:high].sum()) for low, high in pairwise(starts)), default=0)
+            most = int(np.diff(starts).max(initial=0))
+            common = common_room(room, self.negatives, vectors.shape[1])
+            for array in common:
+                array[:] = np.nan  # so that nothing is read before it is written
+            own = [own_room(room, most, self.negatives, vectors) for _ in range(threads)]
+            meeting = np.zeros(MEETING, np.int64)
+
+            def learn(thread, _):
+                learn_batches(
+                    thread, threads, meeting, common, own[thread],  # noqa: B023
+                    first, last, self.order, self.starts, self.offsets, self.flat, self.longest, vectors, bias,  # noqa: B023
+                    *squares, self.decay, self.sampling, self.negatives, self.chances, self.aliases, self.corrections,
+                    self.damping, self.rate, np.uint64(self.key), sums,
+                )  # fmt: skip
+
+            with ThreadPool(threads) as pool:
+                pool.run(learn, threads)
         return vectors, bias, squares, sums
 
     def twin(self):
@@ -261,6 +288,17 @@ def test_batches_learned_in_several_calls_give_the_same_bytes_as_in_one():
         return [array.tobytes() for array in (vectors, bias, *squares, sums)]
 
     assert learned() == learned((0, 1), (1, 1), (1, 5), (5, world.batches))
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_threads_that_learn_together_give_the_bytes_of_one(name):
+    def learned(threads):
+        vectors, bias, squares, sums = WORLDS[name].kernel(threads=threads)
+        return [array.tobytes() for array in (vectors, bias, *squares, sums)]
+
+    one = learned(1)
+    for threads in (2, 3, 8):
+        assert learned(threads) == one
 
 
 def test_rows_that_take_no_part_are_not_touched():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import twins
-from tastemaker.kernels.learning.composed import ALL, learn_batches
+from tastemaker.kernels.learning.composed import ALL, common_room, learn_batches, own_room
 from tastemaker.kernels.learning.tokens import learn_token_batches
+from tastemaker.kernels.meeting import MEETING
 
 PRODUCTS, DIMENSIONS, TOKENS = 7, 16, 5
 OFFSETS = np.array([0, 3, 4, 6], np.int64)
@@ -108,7 +109,9 @@ def test_without_tokens_products_learn_as_they_do_alone():
     run(vectors, tokens, bias, query_bags=NO_BAGS, product_bags=NO_PRODUCT_BAGS, rate=0.3, squares=0.0)
     alone, _, alone_bias = tables()
     zeros = [np.zeros(PRODUCTS, np.float32) for _ in range(3)]
+    common, own = common_room(6, PRODUCTS, DIMENSIONS), own_room(6, 3, PRODUCTS, alone)
     learn_batches(
+        0, 1, np.zeros(MEETING, np.int64), common, own,
         0, 1, np.arange(3, dtype=np.int32), np.array([0, 3]), OFFSETS, HISTORIES, 100, alone, alone_bias, *zeros,
         np.zeros(PRODUCTS, np.float32), ALL, PRODUCTS, np.ones(PRODUCTS, np.float32), np.arange(PRODUCTS, dtype=np.int32),
         np.zeros(PRODUCTS, np.float32), 0.5, 0.3, np.uint64(5), np.zeros(3),

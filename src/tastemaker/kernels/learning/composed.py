@@ -6,6 +6,8 @@ scores of a batch come from the vectors as they stood when it began; then every 
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
@@ -27,17 +29,35 @@ from tastemaker.kernels.lanes import (
     total,
 )
 from tastemaker.kernels.learning.sampling import GOLDEN_64, draw_row, mix64
+from tastemaker.kernels.meeting import meet
 from tastemaker.kernels.prefetch import prefetch, prefetch_row
 from tastemaker.kernels.products import add_product, turn_over
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
-__all__ = ["ALL", "IN_BATCH", "SHARED", "draw_negatives", "learn_batches"]
+__all__ = [
+    "ALL",
+    "IN_BATCH",
+    "SHARED",
+    "Common",
+    "Own",
+    "common_room",
+    "draw_negatives",
+    "learn_batches",
+    "own_room",
+]
 
 SHARED, IN_BATCH, ALL = 0, 1, 2
 """How a batch gets its negatives: drawn by popularity, taken from its own purchases, or the whole catalogue (no sampling)."""
 
 EPSILON = np.float32(1e-6)
 """Keeps the first step of a row with no gradient yet finite."""
+
+SCALE, SHARE, ERROR, OWN, HIGHEST, SUM, WINS, NUMBERS = 0, 1, 2, 3, 4, 5, 6, 7
+"""What a target has: the scale of its query, what makes its exponentials a softmax, its own less 1, its score, the highest, the sum
+of all exponentials, and whether it wins"""
+BIAS, TARGET, BASKET, SET, OTHERS = 0, 1, 2, 3, 4
+"""What a row has beside gradients of its vector: that of its bias, how often it was a target, and a part of baskets, and whether
+the first gradient is set"""
 
 
 @kernel(fast=True, inline=True)
@@ -62,15 +82,15 @@ def take_histories(
 
 @kernel(inline=True)
 def compose_queries(
-    vectors: Floats, count: int, ends: Offsets, targets: Rows, damping: float, queries: Floats, scales: Floats
-) -> None:
-    """Set ``queries[m, D]`` to the damped sum of the user's other products, and ``scales[m]`` to (n - 1)^-damping.
+    vectors: Floats, first: int, last: int, ends: Offsets, targets: Rows, damping: float, queries: Floats, scales: Floats
+) -> None:  # fmt: skip
+    """Set ``queries[m, D]`` of some users to the damped sum of their other products, and ``scales[m]`` to (n - 1)^-damping.
 
     A user with a single product has no other: query and scale are zero, and only the bias learns.
     """
     dimensions = vectors.shape[1]
-    start = 0
-    for i in range(count):
+    start = 0 if first == 0 else ends[first - 1]
+    for i in range(first, last):
         end = ends[i]
         scale = np.float32(0) if end - start < 2 else np.float32(np.float64(end - start - 1) ** -damping)
         for j in range(start, end):
@@ -140,84 +160,98 @@ def make_ready(
 
 
 @kernel(inline=True)
-def softmax_rows(
-    m: int, targets: Rows, drawn: Rows, corrections: Floats, vectors: Floats, bias: Floats, queries: Floats,
-    logits: Floats, own: Floats, highest: Floats, rest: Floats,
-) -> float:  # fmt: skip
-    """Turn ``logits[m, S]`` into exp(logit - highest), an accidental hit's into almost 0; return how many targets win.
+def share_of_users(ends: Offsets, users: int, part: int, parts: int) -> int:
+    """Return the user with whom the part ``part`` of so many begins: parts are of whole users, and about as many purchases."""
+    if part == 0 or part == parts:
+        return 0 if part == 0 else users
+    border, user = ends[users - 1] * part, 0
+    while user < users and ends[user] * parts <= border:
+        user += 1
+    before = 0 if user == 0 else ends[user - 1]
+    closer = user < users and ends[user] * parts - border < border - before * parts
+    return user + 1 if closer else user
 
-    Sets ``own[m]``, the targets' own scores, ``highest[m]`` of all, and ``rest[m]``, the sums. A target wins when it scores above
-    every negative, uncorrected. ``drawn[S']`` and ``corrections[S']`` are padded, and the logits of what was added are -1e30.
+
+@kernel(inline=True)
+def softmax_rows(
+    low: int, high: int, targets: Rows, drawn: Rows, corrections: Floats, vectors: Floats, bias: Floats, queries: Floats,
+    logits: Floats, by_target: Floats, part: Floats,
+) -> None:  # fmt: skip
+    """Turn ``logits[low:high, S]`` into exp(logit - highest), an accidental hit's into almost 0; set SHARE … WINS of these targets.
+
+    A target wins when it scores above every negative, uncorrected. ``drawn[S']`` and ``corrections[S']`` are padded, and the logits
+    of what was added are -1e30. ``part[NUMBERS, m]`` is scratch, padded to whole values, as other threads write to ``by_target``.
     """
-    dimensions, lanes, wins = vectors.shape[1], drawn.shape[0], 0.0
-    for i in range(m):
+    dimensions, lanes, size = vectors.shape[1], drawn.shape[0], part.shape[1]
+    for i in range(low, high):
         row, target, score = i * lanes, targets[i], nothing()
         for d in range(0, dimensions, LANES):
             vector = load(vectors, np.int64(target) * dimensions + d)
             score = fused(load(queries, i * dimensions + d), vector, score)
-        own[i] = bias[target] + total(score)
-        top, plain = spread(own[i]), spread(np.float32(-1e30))
+        own = bias[target] + total(score)
+        top, plain = spread(own), spread(np.float32(-1e30))
         for k in range(0, lanes, LANES):
             value = hidden(load(logits, row + k), drawn, k, target)
             store(logits, row + k, value)
             top, plain = greater(value, top), greater(minus(value, load(corrections, k)), plain)
-        highest[i] = greatest(top)
-        wins += 0.0 if greatest(plain) >= own[i] else 1.0
-        top, sums = spread(highest[i]), nothing()
+        highest = greatest(top)
+        part[OWN, i - low], part[HIGHEST, i - low] = own, highest
+        part[WINS, i - low] = np.float32(0) if greatest(plain) >= own else np.float32(1)
+        top, sums = spread(highest), nothing()
         for k in range(0, lanes, LANES):
             value = exponential(minus(load(logits, row + k), top))
             store(logits, row + k, value)
             sums = plus(sums, value)
-        rest[i] = total(sums)
-    return wins
+        part[SUM, i - low] = total(sums)
+    for i in range(0, high - low, LANES):
+        mine = exponential(minus(load(part, OWN * size + i), load(part, HIGHEST * size + i)))
+        whole = plus(load(part, SUM * size + i), mine)
+        share = over(spread(np.float32(1)), whole)
+        store(part, SUM * size + i, whole)
+        store(part, SHARE * size + i, share)
+        store(part, ERROR * size + i, minus(times(mine, share), spread(np.float32(1))))
+    for number in range(SHARE, WINS + 1):
+        for i in range(low, high):
+            by_target[number, i] = part[number, i - low]
 
 
 @kernel(inline=True)
-def shares_of_rows(
-    m: int, own: Floats, highest: Floats, rest: Floats, shares: Floats, errors: Floats
-) -> float:
-    """Set ``shares[m]`` to what makes exponentials a softmax, ``errors[m]`` to the targets' own less 1; return the loss.
+def add_losses(m: int, by_target: Floats, sums: Doubles) -> None:
+    """Add the loss Σ log(sum) + highest - own, the wins and the number of the targets to ``sums[3]``.
 
-    All arrays are padded to whole values. The loss is Σ log(sum) + highest - own; the sums are multiplied, and one logarithm is
-    taken of many, before their product leaves the range of float64.
+    The sums are multiplied, and one logarithm is taken of many, before their product leaves the range of float64.
     """
-    for i in range(0, m, LANES):
-        mine = exponential(minus(load(own, i), load(highest, i)))
-        whole = plus(load(rest, i), mine)
-        share = over(spread(np.float32(1)), whole)
-        store(rest, i, whole)
-        store(shares, i, share)
-        store(errors, i, minus(times(mine, share), spread(np.float32(1))))
     loss, product = 0.0, 1.0
     for i in range(m):
-        loss += np.float64(highest[i]) - np.float64(own[i])
-        product *= np.float64(rest[i])
+        loss += np.float64(by_target[HIGHEST, i]) - np.float64(by_target[OWN, i])
+        product *= np.float64(by_target[SUM, i])
         if product > 1e200:
             loss += np.log(product)
             product = 1.0
-    return float(loss + np.log(product))
+        sums[1] += by_target[WINS, i]
+    sums[0] += loss + np.log(product)
+    sums[2] += m
 
 
 @kernel(inline=True)
 def turn_to_baskets(
-    users: int, ends: Offsets, targets: Rows, vectors: Floats, shares: Floats, errors: Floats, scales: Floats,
-    pulls: Floats,
-) -> None:  # fmt: skip
-    """Turn ``pulls[m, D]``, what the negatives pull each query by, into what each product gets as a part of baskets.
+    first: int, last: int, ends: Offsets, targets: Rows, vectors: Floats, by_target: Floats, pulls: Floats
+) -> None:
+    """Turn ``pulls[m, D]``, what the negatives pull these users' queries by, into what each product gets as a part of baskets.
 
     Completed by the target's own pull and scaled, they are the gradients by the sums of the user's other products; so a product
     gets the sum of the user's pulls less its own.
     """
     dimensions = vectors.shape[1]
-    start = 0
-    for u in range(users):
+    start = 0 if first == 0 else ends[first - 1]
+    for u in range(first, last):
         end = ends[u]
         for d in range(0, dimensions, LANES):
             whole = nothing()
             for i in range(start, end):
-                own = times(spread(errors[i]), load(vectors, np.int64(targets[i]) * dimensions + d))
-                pull = fused(spread(shares[i]), load(pulls, i * dimensions + d), own)
-                pull = times(spread(scales[i]), pull)
+                own = times(spread(by_target[ERROR, i]), load(vectors, np.int64(targets[i]) * dimensions + d))
+                pull = fused(spread(by_target[SHARE, i]), load(pulls, i * dimensions + d), own)
+                pull = times(spread(by_target[SCALE, i]), pull)
                 store(pulls, i * dimensions + d, pull)
                 whole = plus(whole, pull)
             for i in range(start, end):
@@ -226,66 +260,109 @@ def turn_to_baskets(
 
 
 @kernel(inline=True)
-def gather_by_row(
-    m: int, targets: Rows, drawn: Rows, errors: Floats, scales: Floats, queries: Floats, pushes: Floats,
-    pulls: Floats, falls: Floats, slots: Rows, used: Rows, gradients: Floats, others: Floats,
-) -> int:  # fmt: skip
-    """Sum the gradients of each row that takes part, first as a negative, then as a target; return how many rows do.
+def place_rows(
+    m: int, targets: Rows, drawn: Rows, slots: Rows, used: Rows, of_drawn: Rows, of_targets: Rows
+) -> tuple[int, int]:
+    """Give each row that takes part a slot, first the negatives, then the targets; return how many were drawn, how many there are.
 
-    Row ``used[j]`` gets ``gradients[j, 2D]``, as what is found and as a part of baskets, and ``others[j, 3]``: the bias's gradient,
-    and how often it was a target, and a part of baskets. Where that is never, the second half is not set. ``slots`` is -1 again.
+    Slot j is that of the row ``used[j]``; ``slots[P]``, which says each row's, is -1 again at the end.
     """
-    dimensions, count = queries.shape[1], 0
+    count = 0
     for k in range(drawn.shape[0]):
-        slot = int(slots[drawn[k]])
-        fresh = slot < 0
-        if fresh:
-            slot = count
-            slots[drawn[k]], used[slot] = slot, drawn[k]
-            others[slot, 0], others[slot, 1], others[slot, 2] = 0, 0, 0
+        if slots[drawn[k]] < 0:
+            slots[drawn[k]], used[count] = count, drawn[k]
             count += 1
-        others[slot, 0] += falls[k]
-        for d in range(0, dimensions, LANES):
-            place, value = slot * 2 * dimensions + d, load(pushes, k * dimensions + d)
-            store(gradients, place, value if fresh else plus(load(gradients, place), value))
+        of_drawn[k] = slots[drawn[k]]
+    fresh = count
     for i in range(m):
-        slot = int(slots[targets[i]])
-        fresh = slot < 0
-        if fresh:
-            slot = count
-            slots[targets[i]], used[slot] = slot, targets[i]
-            others[slot, 0], others[slot, 1], others[slot, 2] = 0, 0, 0
+        if slots[targets[i]] < 0:
+            slots[targets[i]], used[count] = count, targets[i]
             count += 1
-        others[slot, 0] += errors[i]
-        others[slot, 1] += 1
-        error = spread(errors[i])
+        of_targets[i] = slots[targets[i]]
+    for j in range(count):
+        slots[used[j]] = -1
+    return fresh, count
+
+
+@kernel(inline=True)
+def push_negatives(
+    m: int, low: int, high: int, of_drawn: Rows, logits: Floats, scaled: Floats, by_target: Floats, pushes: Floats,
+    falls: Floats, gradients: Floats, others: Floats,
+) -> None:  # fmt: skip
+    """Sum the gradients of the slots ``low … high - 1`` as negatives: logits[m, S].T @ scaled[m, D], and the bias's.
+
+    Rows get their slots in the order in which they are drawn, so that most draws of these slots stand together.
+    """
+    dimensions, lanes, negatives = scaled.shape[1], logits.shape[1], of_drawn.shape[0]
+    first = 0
+    while first < negatives:
+        last = first
+        while last < negatives and low <= of_drawn[last] < high:
+            last += 1
+        for place in range(first * dimensions, last * dimensions, LANES):
+            store(pushes, place, nothing())
+        add_product(
+            pushes, first * dimensions, dimensions, last - first, dimensions, logits, first, 1, lanes, scaled, 0, dimensions, m
+        )  # fmt: skip
+        for k in range(first, last, LANES):
+            fall = nothing()
+            for i in range(m):
+                fall = fused(spread(by_target[SHARE, i]), load(logits, i * lanes + k), fall)
+            store(falls, k, fall)
+        for k in range(first, last):
+            slot = np.int64(of_drawn[k])
+            fresh = others[slot, SET] == 0
+            others[slot, SET] = 1
+            others[slot, BIAS] += falls[k]
+            for d in range(0, dimensions, LANES):
+                place, value = slot * 2 * dimensions + d, load(pushes, k * dimensions + d)
+                store(gradients, place, value if fresh else plus(load(gradients, place), value))
+        first = max(last, first + 1)
+
+
+@kernel(inline=True)
+def pull_targets(
+    m: int, mine: tuple[int, int, int, int], of_targets: Rows, by_target: Floats, queries: Floats, pulls: Floats,
+    gradients: Floats, others: Floats,
+) -> None:  # fmt: skip
+    """Add the gradients of the slots of ``mine``, two ranges, as targets, and sum those as parts of baskets.
+
+    A slot has ``gradients[2D]``, as what is found and as a part of baskets, which is not set where it is none; and ``others[4]``.
+    """
+    dimensions = queries.shape[1]
+    for i in range(m):
+        slot = np.int64(of_targets[i])
+        if not (mine[0] <= slot < mine[1] or mine[2] <= slot < mine[3]):
+            continue
+        fresh = others[slot, SET] == 0
+        others[slot, SET] = 1
+        others[slot, BIAS] += by_target[ERROR, i]
+        others[slot, TARGET] += 1
+        error = spread(by_target[ERROR, i])
         for d in range(0, dimensions, LANES):
             place = slot * 2 * dimensions + d
             before = nothing() if fresh else load(gradients, place)
             store(gradients, place, fused(error, load(queries, i * dimensions + d), before))
-        if scales[i] > 0:
-            fresh = others[slot, 2] == 0
-            others[slot, 2] += 1
+        if by_target[SCALE, i] > 0:
+            fresh = others[slot, BASKET] == 0
+            others[slot, BASKET] += 1
             for d in range(0, dimensions, LANES):
                 place, value = (slot * 2 + 1) * dimensions + d, load(pulls, i * dimensions + d)
                 store(gradients, place, value if fresh else plus(load(gradients, place), value))
-    for j in range(count):
-        slots[used[j]] = -1
-    return count
 
 
 @kernel(inline=True)
 def step_rows(
-    count: int, used: Rows, gradients: Floats, others: Floats, vectors: Floats, bias: Floats,
+    low: int, high: int, used: Rows, gradients: Floats, others: Floats, vectors: Floats, bias: Floats,
     target_squares: Floats, basket_squares: Floats, bias_squares: Floats, decay: Floats, rate: np.float32,
 ) -> None:  # fmt: skip
-    """Make one step of Adagrad for each row that took part."""
+    """Make one step of Adagrad for each row of the slots ``low … high - 1``."""
     dimensions = vectors.shape[1]
-    for j in range(count):
+    for j in range(low, high):
         row = np.int64(used[j])
         vector, found, part = row * dimensions, j * 2 * dimensions, (j * 2 + 1) * dimensions
-        baskets = others[j, 2] > 0
-        pull, square = spread(decay[row] * others[j, 1]), nothing()
+        baskets = others[j, BASKET] > 0
+        pull, square = spread(decay[row] * others[j, TARGET]), nothing()
         for d in range(0, dimensions, LANES):
             gradient = fused(pull, load(vectors, vector + d), load(gradients, found + d))
             square = fused(gradient, gradient, square)
@@ -293,7 +370,7 @@ def step_rows(
         target_squares[row] += total(square)
         step = spread(-rate / np.sqrt(target_squares[row] + EPSILON))
         if baskets:
-            pull, square = spread(decay[row] * others[j, 2]), nothing()
+            pull, square = spread(decay[row] * others[j, BASKET]), nothing()
             for d in range(0, dimensions, LANES):
                 gradient = fused(pull, load(vectors, vector + d), load(gradients, part + d))
                 square = fused(gradient, gradient, square)
@@ -307,12 +384,62 @@ def step_rows(
             for d in range(0, dimensions, LANES):
                 moved = fused(step, load(gradients, found + d), load(vectors, vector + d))
                 store(vectors, vector + d, moved)
-        bias_squares[row] += others[j, 0] * others[j, 0]
-        bias[row] -= rate / np.sqrt(bias_squares[row] + EPSILON) * others[j, 0]
+        bias_squares[row] += others[j, BIAS] * others[j, BIAS]
+        bias[row] -= rate / np.sqrt(bias_squares[row] + EPSILON) * others[j, BIAS]
+
+
+Common: TypeAlias = tuple[Floats, Floats, Floats, Floats, Floats]
+Own: TypeAlias = tuple[tuple[Floats, ...], tuple[Rows, ...], tuple[Offsets, Offsets]]
+
+
+def common_room(room: int, negatives: int, width: int) -> Common:
+    """Return what the threads share for batches of at most ``room`` purchases, as `learn_batches` takes it.
+
+    By target: queries, the same times their shares, pulls ``[m, D]``, logits ``[m, S]``, and numbers ``[NUMBERS, m]``.
+    """
+    queries, scaled, pulls = np.empty((3, room, width), np.float32)
+    # one row more than there are targets, since whole values are read
+    logits, by_target = (
+        np.empty((room + 1, padded(negatives)), np.float32),
+        np.empty((NUMBERS, room), np.float32),
+    )
+    return queries, scaled, pulls, logits, by_target
+
+
+def own_room(room: int, users: int, negatives: int, table: Floats) -> Own:
+    """Return what a thread has alone for batches of at most so many purchases and users: floats, rows, and offsets.
+
+    Of this batch and the next, in turns: targets[2, m], drawn[2, S], the users' ends, and how many targets there are. A row that
+    takes part has a slot, in which its gradients gather; slots[P] says which, -1 for none.
+    """
+    lanes, (products, width) = padded(negatives), table.shape
+    floats = (
+        np.zeros((NUMBERS, padded(room)), np.float32),
+        np.zeros((lanes, width), np.float32), np.zeros((width, lanes), np.float32),  # sampled, turned
+        np.empty((lanes, width), np.float32), np.empty((1, lanes + LANES), np.float32),  # pushes, falls
+        np.full((1, lanes), -1e30, np.float32), np.zeros((1, lanes), np.float32),  # tilts, corrections: what is added never wins
+        np.empty((room + lanes, 2 * width), np.float32), np.empty((room + lanes + LANES, OTHERS), np.float32),
+    )  # fmt: skip
+    rows = (
+        np.empty((2, room), np.int32), np.full((2, lanes), -1, np.int32), np.empty((1, negatives), np.int32),  # and coins
+        np.full((1, products), -1, np.int32), np.empty((1, room + lanes), np.int32),  # slots, used
+        np.empty((1, negatives), np.int32), np.empty((1, room), np.int32),  # slots of the drawn, of the targets
+    )  # fmt: skip
+    return floats, rows, (np.empty((2, users), np.int64), np.zeros((1, 2), np.int64))
+
+
+def padded(count: int) -> int:
+    """Return a count rounded up to whole values."""
+    return count + -count % LANES
 
 
 @kernel()
 def learn_batches(
+    thread: int,
+    threads: int,
+    meeting: Offsets,
+    common: Common,
+    own: Own,
     first_batch: int,
     last_batch: int,
     order: Rows,
@@ -347,43 +474,24 @@ def learn_batches(
 
         squares += |g|²,  v -= learning_rate · g / √squares,  g holding decay[row] · v for every time the row was bought
 
+    Thread ``thread`` of ``threads``, which meet twice a batch, does its share: of the users, whose targets it scores, and then of
+    the rows, which it moves. Every sum is taken by one thread in a fixed order, so that the bytes do not depend on ``threads``.
+    ``common`` is of `common_room`, ``own`` of `own_room`.
+
     Adds the batch's loss, hits (the target scores above every negative, uncorrected) and purchases to ``sums[3]``.
     Source: J. DUCHI, E. HAZAN, Y. SINGER 2011 (Adagrad); Y. BENGIO, J. SENÉCAL 2008 (sampled softmax with logQ correction).
     """
-    # D is padded to whole cache lines; m below is the purchases of a batch, at most `room`; u its users, at most `most`.
-    dimensions, products = vectors.shape[1], vectors.shape[0]
-    room, most = 0, 0
-    for b in range(first_batch, last_batch):
-        size = 0
-        for place in range(batch_starts[b], batch_starts[b + 1]):
-            size += min(offsets[order[place] + 1] - offsets[order[place]], longest)
-        room = max(room, size)
-        most = max(most, batch_starts[b + 1] - batch_starts[b])
-    room += -room % LANES  # whole values
-    lanes = negatives + -negatives % LANES  # S likewise; what is added never wins and never moves
-    # Of this batch and the next, in turns: what is learned from, targets[2, m], user i's end before ends[2, i]; the negatives.
-    targets, ends = np.empty((2, room), np.int32), np.empty((2, most), np.int64)
-    drawn, coins, sizes = (
-        np.full((2, lanes), -1, np.int32),
-        np.empty(negatives, np.int32),
-        np.zeros(2, np.int64),
-    )
-    queries, scaled, pulls = (
-        np.empty((room, dimensions), np.float32),
-        np.empty((room, dimensions), np.float32),
-        np.empty((room, dimensions), np.float32),
-    )
-    sampled, turned = np.zeros((lanes, dimensions), np.float32), np.zeros((dimensions, lanes), np.float32)
-    pushes, falls = np.empty((lanes, dimensions), np.float32), np.empty(lanes, np.float32)
-    logits = np.empty((room, lanes), np.float32)
-    tilts, corrected = np.full(lanes, np.float32(-1e30)), np.zeros(lanes, np.float32)
-    # By target: the scale of its query, its own score, the highest and the sum of all, what makes that a softmax, its error.
-    scales, own, highest = np.zeros(room, np.float32), np.zeros(room, np.float32), np.zeros(room, np.float32)
-    rest, shares, errors = np.ones(room, np.float32), np.zeros(room, np.float32), np.zeros(room, np.float32)
-    # A row that takes part in the batch has a slot, in which its gradients gather; slots[P] says which, -1 for none.
-    slots, used = np.full(products, -1, np.int32), np.empty(room + lanes, np.int32)
-    gradients = np.empty((room + lanes, 2 * dimensions), np.float32)
-    others = np.empty((room + lanes, 3), np.float32)
+    # D is padded to whole cache lines; m below is the purchases of a batch.
+    dimensions = vectors.shape[1]
+    queries, scaled, pulls, logits, by_target = common
+    floats, rows, (ends, counts) = own
+    part, sampled, turned, pushes, falls, gradients, others = (
+        floats[0], floats[1], floats[2], floats[3], floats[4][0], floats[7], floats[8]
+    )  # fmt: skip
+    tilts, corrected, sizes, lanes = floats[5][0], floats[6][0], counts[0], logits.shape[1]
+    targets, drawn, coins, slots, used, of_drawn, of_targets = (
+        rows[0], rows[1], rows[2][0], rows[3][0], rows[4][0], rows[5][0], rows[6][0]
+    )  # fmt: skip
     numbers = (bias, corrections, decay, target_squares, basket_squares, bias_squares)
     rate = np.float32(learning_rate)
 
@@ -400,9 +508,7 @@ def learn_batches(
             continue
         m, users = sizes[b & 1], batch_starts[b + 1] - batch_starts[b]
         bought, until, rivals = targets[b & 1], ends[b & 1], drawn[b & 1]
-        # 2. A query for each target, composed of the user's others: queries[m, D], scales[m]; the negatives' vectors as rows
-        #    sampled[S, D] and as columns turned[D, S], their bias and logQ correction tilts[S].
-        compose_queries(vectors, users, until, bought, damping, queries, scales)
+        # 2. The negatives' vectors as rows sampled[S, D] and as columns turned[D, S], their bias and logQ correction tilts[S].
         for k in range(negatives):
             row = np.int64(rivals[k])
             corrected[k] = corrections[row]
@@ -410,64 +516,46 @@ def learn_batches(
             for d in range(0, dimensions, LANES):
                 store(sampled, k * dimensions + d, load(vectors, row * dimensions + d))
         turn_over(sampled, turned)
-        # 3. Scores of the negatives: logits[m, S] = tilts[S] + queries[m, D] @ turned[D, S]; then softmax over target and
-        #    negatives. logits[m, S] become exponentials, which shares[m] make the loss's gradients by the negatives' scores.
-        for i in range(m):
+        # 3. This thread's share of the users, and of their targets low … high: for each a query composed of the user's others,
+        #    and the negatives' scores, logits = tilts[S] + queries[m, D] @ turned[D, S]; then softmax over target and negatives.
+        first = share_of_users(until, users, thread, threads)
+        last = share_of_users(until, users, thread + 1, threads)
+        low, high = 0 if first == 0 else until[first - 1], 0 if last == 0 else until[last - 1]
+        compose_queries(vectors, first, last, until, bought, damping, queries, by_target[SCALE])
+        for i in range(low, high):
             for k in range(0, lanes, LANES):
                 store(logits, i * lanes + k, load(tilts, k))
-        add_product(logits, 0, lanes, m, lanes, queries, 0, dimensions, 1, turned, 0, lanes, dimensions)
-        sums[1] += softmax_rows(
-            m, bought, rivals, corrected, vectors, bias, queries, logits, own, highest, rest
-        )
-        sums[0] += shares_of_rows(m, own, highest, rest, shares, errors)
-        sums[2] += m
-        # 4. Gradients by the queries, pulls[m, D] = logits[m, S] @ sampled[S, D]; by the negatives' vectors,
-        #    pushes[S, D] = logits[m, S].T @ (shares[m] · queries[m, D]); and by their bias, falls[S].
-        for i in range(m):
-            share = spread(shares[i])
+        add_product(
+            logits, low * lanes, lanes, high - low, lanes, queries, low * dimensions, dimensions, 1,
+            turned, 0, lanes, dimensions,
+        )  # fmt: skip
+        softmax_rows(low, high, bought, rivals, corrected, vectors, bias, queries, logits, by_target, part)
+        # 4. Gradients by the queries, pulls[m, D] = logits[m, S] @ sampled[S, D], and through them by the baskets.
+        for i in range(low, high):
+            share = spread(by_target[SHARE, i])
             for d in range(0, dimensions, LANES):
                 store(scaled, i * dimensions + d, times(share, load(queries, i * dimensions + d)))
                 store(pulls, i * dimensions + d, nothing())
-        for k in range(0, lanes, LANES):
-            fall = nothing()
-            for i in range(m):
-                fall = fused(spread(shares[i]), load(logits, i * lanes + k), fall)
-            store(falls, k, fall)
-            for d in range(0, LANES * dimensions, LANES):
-                store(pushes, k * dimensions + d, nothing())
         add_product(
-            pulls, 0, dimensions, m, dimensions, logits, 0, lanes, 1, sampled, 0, dimensions, negatives
-        )
-        add_product(
-            pushes, 0, dimensions, negatives, dimensions, logits, 0, 1, lanes, scaled, 0, dimensions, m
-        )
-        # 5. Through the queries to the baskets, all gradients summed by row, and one step for each row that took part.
-        turn_to_baskets(users, until, bought, vectors, shares, errors, scales, pulls)
-        count = gather_by_row(
-            m,
-            bought,
-            rivals[:negatives],
-            errors,
-            scales,
-            queries,
-            pushes,
-            pulls,
-            falls,
-            slots,
-            used,
-            gradients,
-            others,
-        )
-        step_rows(
-            count,
-            used,
-            gradients,
-            others,
-            vectors,
-            bias,
-            target_squares,
-            basket_squares,
-            bias_squares,
-            decay,
-            rate,
-        )
+            pulls, low * dimensions, dimensions, high - low, dimensions, logits, low * lanes, lanes, 1,
+            sampled, 0, dimensions, negatives,
+        )  # fmt: skip
+        turn_to_baskets(first, last, until, bought, vectors, by_target, pulls)
+        fresh, count = place_rows(m, bought, rivals[:negatives], slots, used, of_drawn, of_targets)
+        meet(meeting, threads)
+        # 5. This thread's share of the rows, of the drawn and of the others: all their gradients, summed, and one step for each.
+        a, z = fresh * thread // threads, fresh * (thread + 1) // threads
+        c, e = (count - fresh) * thread // threads, (count - fresh) * (thread + 1) // threads
+        c, e = c + fresh, e + fresh
+        for begin, end in ((a, z), (c, e)):
+            for place in range(begin * OTHERS, end * OTHERS, LANES):  # and some beyond, which are not in use
+                store(others, place, nothing())
+        push_negatives(m, a, z, of_drawn, logits, scaled, by_target, pushes, falls, gradients, others)
+        pull_targets(m, (a, z, c, e), of_targets, by_target, queries, pulls, gradients, others)
+        for begin, end in ((a, z), (c, e)):
+            step_rows(
+                begin, end, used, gradients, others, vectors, bias, target_squares, basket_squares, bias_squares, decay, rate
+            )  # fmt: skip
+        if thread == 0:
+            add_losses(m, by_target, sums)
+        meet(meeting, threads)

@@ -344,7 +344,7 @@ def learn_token_batches(
                 target_slots[i] = slots[row]
             else:
                 drawn_slots[i - m] = slots[row]
-        compose_queries(local, users.shape[0], ends, target_slots, damping, queries, scales)
+        compose_queries(local, 0, users.shape[0], ends, target_slots, damping, queries, scales)
         for i in range(m):
             first, last = query_offsets[pairs[i]], query_offsets[pairs[i] + 1]
             add_weighted(first, last, query_tokens, query_weights, tokens, i, queries)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from tastemaker.training.learners.extras import (
     tokens_of,
 )
 from tastemaker.training.learners.learner import Step, Taste
+from tastemaker.training.learners.pace import Pace
 from tastemaker.training.learners.sampled import sampled_loss
 from tastemaker.training.learners.tables import trimmed, zero_table
 from tastemaker.training.loop import EpochRun, run_epochs
@@ -42,7 +44,7 @@ from tastemaker.training.memory.repeats import repeat_bias
 from tastemaker.training.memory.trend import trend_of
 from tastemaker.training.progress import Watcher
 from tastemaker.training.sharded.crew import Crew, learn_by_crew
-from tastemaker.training.sharded.lesson import LONGEST, Course, Lesson, Tables, Terms
+from tastemaker.training.sharded.lesson import LONGEST, Course, Joint, Lesson, Tables, Terms
 from tastemaker.training.sharded.rounds import learn_in_rounds
 from tastemaker.training.sharded.shards import shard_of
 from tastemaker.training.warm_start import (
@@ -90,7 +92,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """The members being trained and what they learn from. Each member is learned by one thread, alone."""
+    """The members being trained and what they learn from. Members are learned side by side, each by one thread or by several."""
 
     log: Purchases
     histories: Histories
@@ -110,6 +112,8 @@ class Composed:
     """Attributes and contexts, where the log has some that are learned from"""
     shards: Rows | None = None
     """``int32[U]``, the shard of each user; ``None`` where all learn in one piece"""
+    pace: Pace = field(default_factory=Pace)
+    """How many threads learn a member"""
 
     @staticmethod
     def start(log: Purchases, config: Config, seed: int) -> Composed:
@@ -224,14 +228,29 @@ class Composed:
         calls = lesson.calls(courses, at_once)
         for call in range(calls):
             sums = np.zeros((len(self.members), 3))
+            each = self.pace.threads(pool.running // len(self.members)) if self.beside is None else 1
+            parts = [course.part(call, calls) for course in courses]
+            joints = self._joints(lesson, courses, parts, each)
 
             def learn(low: int, high: int) -> None:
-                for m in range(low, high):
-                    part = courses[m].part(call, calls)  # noqa: B023
-                    self._learn_part(lesson, m, courses[m], part, epoch, sums[m])  # noqa: B023
+                for number in range(low, high):
+                    m, thread = divmod(number, each)  # noqa: B023
+                    work = lesson, m, courses[m], parts[m], epoch, sums[m]  # noqa: B023
+                    self._learn_part(*work, seat=(thread, joints[m]))  # noqa: B023
 
-            pool.run(learn, len(self.members))
+            began = time.perf_counter()
+            pool.run(learn, len(self.members) * each)
+            self.pace.tell(each, time.perf_counter() - began)
             yield lesson.step(call, calls, sums)
+
+    def _joints(
+        self, lesson: Lesson, courses: list[Course], parts: list[tuple[int, int]], threads: int
+    ) -> list[Joint | None]:
+        """Return what the threads of each member share, ``None`` where members are learned otherwise."""
+        if self.beside is not None:
+            return [None] * len(courses)
+        given = zip(self._tables(), courses, parts, strict=True)
+        return [lesson.joint(tables, course, part, threads) for tables, course, part in given]
 
     def measure(self, held_out: Purchases, epoch: int, pool: ThreadPool) -> tuple[float, float]:
         """Return the mean loss and accuracy on held-out purchases among uniformly drawn candidates."""
@@ -350,11 +369,13 @@ class Composed:
         )
 
     def _learn_part(
-        self, lesson: Lesson, m: int, course: Course, part: tuple[int, int], epoch: int, sums: Doubles
-    ) -> None:
+        self, lesson: Lesson, m: int, course: Course, part: tuple[int, int], epoch: int, sums: Doubles, *,
+        seat: tuple[int, Joint | None] = (0, None),
+    ) -> None:  # fmt: skip
         beside, member = self.beside, self.members[m]
         if beside is None:
-            lesson.learn(Tables(member.vectors, member.bias, member.squares), course, part, epoch, sums)
+            tables = Tables(member.vectors, member.bias, member.squares)
+            lesson.learn(tables, course, part, epoch, sums, thread=seat[0], joint=seat[1])
             return
         table, terms = beside.tables[m], lesson.terms
         learn_token_batches(

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tastemaker.kernels.learning.composed import learn_batches
+from tastemaker.kernels.learning.composed import Common, Own, common_room, learn_batches, own_room
 from tastemaker.kernels.learning.sampling import stream_key
+from tastemaker.kernels.meeting import CALLED_OFF, MEETING
 from tastemaker.training.learners.learner import Step
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
-__all__ = ["LONGEST", "Course", "Lesson", "Tables", "Terms"]
+__all__ = ["LONGEST", "Course", "Joint", "Lesson", "Tables", "Terms"]
 
 MEMBER_STREAM = 1_000
 
@@ -91,6 +92,17 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
+class Joint:
+    """What the threads share that learn some batches of a member together."""
+
+    threads: int
+    meeting: Offsets
+    common: Common
+    own: tuple[Own, ...]
+    """Of each thread"""
+
+
+@dataclass(frozen=True, slots=True)
 class Lesson:
     """What learning reads and never changes."""
 
@@ -134,13 +146,36 @@ class Lesson:
         key = stream_key(self.terms.seed, epoch, MEMBER_STREAM * (1 + stream) + member)
         return Course(order, starts, np.uint64(key))
 
-    def learn(self, tables: Tables, course: Course, part: tuple[int, int], epoch: int, sums: Doubles) -> None:
-        """Learn from some batches of a course, changing the tables and adding loss, hits and purchases to ``sums[3]``."""
-        learn_batches(
-            part[0], part[1], course.order, course.starts, self.offsets, self.products, LONGEST,
-            tables.vectors, tables.bias, *tables.squares, self.decay, self.terms.sampling, self.terms.negatives,
-            self.chances, self.aliases, self.corrections, self.terms.damping, self.terms.rate(epoch), course.key, sums,
-        )  # fmt: skip
+    def joint(self, tables: Tables, course: Course, part: tuple[int, int], threads: int = 1) -> Joint:
+        """Return what so many threads share that learn some batches of a course."""
+        starts, negatives = course.starts[part[0] : part[1] + 1], self.terms.negatives
+        users = course.order[starts[0] : starts[-1]]
+        bought = np.append(0, np.cumsum(np.minimum(self.offsets[users + 1] - self.offsets[users], LONGEST)))
+        room = int(np.diff(bought[starts - starts[0]]).max(initial=0))
+        most = int(np.diff(starts).max(initial=0))
+        own = tuple(own_room(room, most, negatives, tables.vectors) for _ in range(threads))
+        common = common_room(room, negatives, tables.vectors.shape[1])
+        return Joint(threads, np.zeros(MEETING, np.int64), common, own)
+
+    def learn(
+        self, tables: Tables, course: Course, part: tuple[int, int], epoch: int, sums: Doubles, *,
+        thread: int = 0, joint: Joint | None = None,
+    ) -> None:  # fmt: skip
+        """Learn from some batches of a course, changing the tables and adding loss, hits and purchases to ``sums[3]``.
+
+        With ``joint`` as one of several threads, which must all run at the same time: they wait for each other.
+        """
+        joint = joint or self.joint(tables, course, part)
+        try:
+            learn_batches(
+                thread, joint.threads, joint.meeting, joint.common, joint.own[thread],
+                part[0], part[1], course.order, course.starts, self.offsets, self.products, LONGEST,
+                tables.vectors, tables.bias, *tables.squares, self.decay, self.terms.sampling, self.terms.negatives,
+                self.chances, self.aliases, self.corrections, self.terms.damping, self.terms.rate(epoch), course.key, sums,
+            )  # fmt: skip
+        except BaseException:
+            joint.meeting[CALLED_OFF] = 1  # the others would wait forever
+            raise
 
     def calls(self, courses: list[Course], at_once: int) -> int:
         """Return in how many parts an epoch in one piece is learned, about ``at_once`` purchases each."""
