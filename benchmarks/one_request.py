@@ -110,7 +110,7 @@ def requests(products: int, dimensions: int, threads: int, k: int) -> dict[str, 
     from tastemaker.ranking.rules.rule_book import compile_rules
     from tastemaker.ranking.rules.rules import NO_RULES, Rules
     from tastemaker.ranking.visitors import Visitor, Visitors
-    from tastemaker.serving.models.id_lookup import IdLookup
+    from tastemaker.serving.models.ids.id_lookup import IdLookup
 
     rng = np.random.default_rng(7)
     model, table = shop(rng, products, dimensions)

@@ -223,6 +223,22 @@ def test_a_function_takes_eight_parameters_at_most():
 # The program --------------------------------------------------------------------------------------------------
 
 
+def test_what_benchmarks_and_examples_import_is_there():
+    """They import late, so that ``--help`` is quick: a name that has moved would be found only by who runs one."""
+    lost = []
+    for file in sorted([*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "examples").rglob("*.py")]):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] != "tastemaker":
+                continue
+            for one in node.names:
+                try:
+                    if not hasattr(importlib.import_module(str(node.module)), one.name):
+                        importlib.import_module(f"{node.module}.{one.name}")
+                except ImportError:
+                    lost.append(f"{file.name}:{node.lineno} {node.module}.{one.name}")
+    assert lost == []
+
+
 def test_the_program_runs_as_a_module():
     ran = subprocess.run(
         [sys.executable, "-m", "tastemaker"], capture_output=True, text=True, check=False, timeout=60
