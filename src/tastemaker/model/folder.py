@@ -8,6 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
 from io import BufferedReader
@@ -52,8 +53,6 @@ __all__ = [
 
 REMEDY = (" unless overwrite=True: choose a new folder or version.", ": choose a new folder or version.")
 """What to do about a folder that is there, in Python and on the command line."""
-
-NOUNS: tuple[Noun, Noun] = ("user", "product")
 
 
 def save(
@@ -136,8 +135,13 @@ def load_with(read: VocabularyReader, folder: str | Path, *, verify: bool) -> Ta
     path = Path(folder)
     manifest = read_manifest(path)
     try:
-        arrays = _arrays(path, manifest, verify)
-        vocabularies = {noun: read(path, manifest, noun, verify) for noun in NOUNS}
+        with ThreadPoolExecutor(1) as beside:  # the ids of many users take as long as all arrays
+            users = beside.submit(read, path, manifest, "user", verify)
+            arrays = _arrays(path, manifest, verify)
+            vocabularies: dict[Noun, Vocabulary] = {
+                "user": users.result(),
+                "product": read(path, manifest, "product", verify),
+            }
         return _model(manifest, arrays, vocabularies)
     except (KeyError, TypeError, ValueError, AttributeError, OSError, SettingProblem) as error:
         raise DamagedModel(f"{path} cannot be read as a model ({error}); train the model again.") from error

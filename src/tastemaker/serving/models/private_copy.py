@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ VERDICT = ".tried"
 
 AT_ONCE = 64 << 20
 """Bytes copied by one call"""
+
+COPIED_AT_ONCE = 2
+"""Files: the system copies each on one processor"""
 
 
 def private_copy(folder: Path, scratch: Path) -> tuple[Path, bool]:
@@ -79,9 +83,8 @@ def _mark_of_files(folder: Path, manifest: dict[str, Any]) -> str:
 
 
 def _copy_all(folder: Path, target: Path, names: tuple[str, ...]) -> None:
-    with writing_folder(target, durable=False) as temporary:
-        for name in names:
-            _copy(folder / name, temporary / name)
+    with writing_folder(target, durable=False) as temporary, ThreadPoolExecutor(COPIED_AT_ONCE) as pool:
+        list(pool.map(lambda name: _copy(folder / name, temporary / name), names))
 
 
 def _copy(source: Path, target: Path) -> None:
