@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tastemaker.errors import UnknownId, WorkersLost
+from tastemaker.ranking.export.blocks import Block
 from tastemaker.scale.local import ThisProcess
 from tastemaker.training.sharded.crew import Share
 
@@ -57,9 +58,11 @@ def hang_on_doomed_host(task: Task) -> int:
 
 
 def work_or_be_killed(task, *, work, marks):
-    """Do a task of a training; be killed before, once in the third round of each epoch and once in each table of the memory."""
+    """Do a task; be killed before, once in the third round of each epoch, in each table of the memory, in each model's lists."""
     if isinstance(task, Share):
         mark = f"killed-{task.epoch}" if (task.done, task.shard, task.member) == (2, 1, 0) else None
+    elif isinstance(task, Block):
+        mark = f"killed-{Path(task.folder).parent.name}" if task.users[0] else None
     else:
         mark = f"killed-{task.work}" if task.low else None
     if mark and not Path(marks, mark).exists():
@@ -70,7 +73,7 @@ def work_or_be_killed(task, *, work, marks):
 
 @dataclass
 class Deadly:
-    """Workers of another executor, of whom one is killed in each epoch of a training, and one in each table of the memory."""
+    """Workers of another executor, some of whom are killed: see `work_or_be_killed`."""
 
     executor: object
     marks: str

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 import pytest
+from odd_workers import Deadly
 
 import tastemaker as tm
 from tastemaker.evaluation.evaluate import evaluate_ranked
@@ -17,6 +18,7 @@ from tastemaker.ranking.export import blocks
 from tastemaker.ranking.export.blocks import rank_blocks
 from tastemaker.scale.executor import Tally
 from tastemaker.scale.local import Processes, ThisProcess
+from tastemaker.training.sharded.crew import Crew
 
 
 def test_a_report_on_lists_of_two_processes_is_that_of_one(model_folder, split, monkeypatch):
@@ -28,6 +30,36 @@ def test_a_report_on_lists_of_two_processes_is_that_of_one(model_folder, split, 
     assert found.to_json() == wanted.to_json()
     assert all(np.array_equal(found.values[name], wanted.values[name]) for name in wanted.values)
     assert sum(tally.workers.values()) == -(-wanted.users // 100)
+
+
+def test_blocks_of_a_killed_worker_are_ranked_again_to_the_same_report(
+    model_folder, split, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(blocks, "LINES_A_BLOCK", 2_000)
+    model, tally = tm.load(model_folder), Tally()
+    deadly = Deadly(Processes(2), str(tmp_path))
+    rank = partial(rank_blocks, folder=model_folder, executor=deadly, tally=tally)
+    found = evaluate_ranked(model, split.held_out, rank, at=(5, 20), seed=3)
+    assert found.to_json() == tm.evaluate(model, split.held_out, at=(5, 20), seed=3).to_json()
+    assert [mark.name for mark in tmp_path.iterdir()] == ["killed-recommender"]
+    assert tally.lost >= 1
+
+
+def test_a_comparison_whose_workers_are_killed_finds_the_numbers_of_one_process(split, monkeypatch, tmp_path):
+    monkeypatch.setattr(blocks, "LINES_A_BLOCK", 5_000)
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    crew = Crew(Deadly(Processes(2), str(marks)), tmp_path / "work")
+    here, there = (
+        tm.compare(
+            split.train, split.held_out, models=["best-sellers", "co-purchase"], at=20, workers=workers
+        )
+        for workers in (None, crew)
+    )
+    for one, other in zip(here.entries, there.entries, strict=True):
+        assert one.report.to_json() == other.report.to_json()
+    assert len(list(marks.iterdir())) == len(here.entries)
+    assert crew.tally.lost >= len(here.entries)
 
 
 def test_a_worker_sees_when_another_model_stands_in_the_folder(model_folder, workshop_model, tmp_path):

@@ -117,6 +117,38 @@ def test_what_cannot_work_is_said_before_anything_is_ranked(model_folder, tmp_pa
         assert not (tmp_path / "out").exists()
 
 
+NEIGHBOURS = """
+import resource, sys
+import numpy as np
+from tastemaker.ranking.packed import _of_length_one
+from tastemaker.ranking.rank import nearest
+from tastemaker.ranking.top_k import Candidates
+
+def most():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+vectors = np.random.default_rng(0).standard_normal((60_000, 128), dtype=np.float32)
+few = np.arange(300, dtype=np.int32)
+nearest((vectors, Candidates.of(_of_length_one(vectors[:3_000]))), few, k=100, threads=2)  # compiles
+before = most()
+space = _of_length_one(vectors)
+scaled = most()
+space = space, Candidates.of(space)
+packed = most()
+nearest(space, np.arange(8_192, dtype=np.int32), k=100, threads=2)
+print(vectors.nbytes / 2**20, scaled - before, packed - before, most() - packed)
+"""
+
+
+def test_neighbours_of_very_many_products_take_no_memory_beyond_their_vectors_and_lists(python):
+    ran = python(NEIGHBOURS)
+    assert ran.returncode == 0, ran.stderr
+    vectors, scaled, packed, ranked = map(float, ran.stdout.split())
+    assert scaled < 2 * vectors + 16
+    assert packed < 3 * vectors + 16
+    assert ranked < 64  # lists of 13 MiB; a block of 8,192 queries by 60,000 scores would be 1,875
+
+
 def test_the_commands_write_parts_and_say_who_did_them(tastemaker, model_folder, tmp_path):
     ran = tastemaker(
         "recommend",

@@ -38,6 +38,9 @@ Similarity = Literal["dot", "cosine"]
 Space: TypeAlias = tuple[Floats, AnyCandidates]
 """Product vectors, ``float32[P, D]``, and the same packed: where neighbours are sought"""
 
+SCALED_AT_ONCE = 1 << 14
+"""Vectors that are scaled together, so that their doubles take little memory"""
+
 
 @dataclass(eq=False)
 class PackedModel:
@@ -201,8 +204,17 @@ def similarity_candidates(model: TasteModel, similarity: Similarity = "dot") -> 
     """Return the product vectors among which neighbours are sought, scaled to length 1 for cosine, and packed."""
     vectors = np.asarray(model.product_vectors)
     if similarity == "cosine":
-        lengths = np.sqrt(np.einsum("pd,pd->p", vectors, vectors, dtype=np.float64))
-        vectors = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]).astype(np.float32)
+        vectors = _of_length_one(vectors)
     elif similarity != "dot":
         raise SettingProblem(f"similarity is {similarity!r}; it must be 'dot' or 'cosine'.")
     return vectors, Candidates.of(vectors)
+
+
+def _of_length_one(vectors: Floats) -> Floats:
+    """Return ``vectors[P, D]`` divided by their lengths; a vector of zeros stays one."""
+    scaled = np.empty(vectors.shape, np.float32)
+    for low in range(0, len(vectors), SCALED_AT_ONCE):
+        some = vectors[low : low + SCALED_AT_ONCE]
+        lengths = np.sqrt(np.einsum("pd,pd->p", some, some, dtype=np.float64))
+        scaled[low : low + len(some)] = some / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
+    return scaled
