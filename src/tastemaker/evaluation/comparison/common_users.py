@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.ragged import distinct, pair_keys
+from tastemaker.data.ragged import distinct, held_sorted, pair_keys
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import NoPurchases
 from tastemaker.model.taste_model import TasteModel
@@ -41,7 +41,11 @@ def learned_from(model: TasteModel) -> Purchases:
 def share_seen(train: Purchases, held_out: Purchases) -> float:
     """Return the share of the distinct (user, product) pairs held out that train holds, too; rows are of the same vocabularies."""
     width = int(max(len(train.products), held_out.product_rows.max(initial=0) + 1))
-    known, asked = (
-        distinct(pair_keys(part.user_rows, part.product_rows, width)) for part in (train, held_out)
-    )
-    return float(np.isin(asked, known).mean()) if len(asked) else 0.0
+    asked = distinct(pair_keys(held_out.user_rows, held_out.product_rows, width))
+    if not len(asked):
+        return 0.0
+    about: Booleans = np.zeros(int(max(len(train.users), held_out.user_rows.max() + 1)), np.bool_)
+    about[held_out.user_rows] = True
+    mine = about[train.user_rows]  # a log of millions of users, few of whom are asked about, is not sorted
+    known = distinct(pair_keys(train.user_rows[mine], train.product_rows[mine], width))
+    return float(held_sorted(known, asked).mean())
