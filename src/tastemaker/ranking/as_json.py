@@ -6,7 +6,7 @@ The command line writes the names of its files' columns in the place of some of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -202,12 +202,11 @@ def list_json(
     )
 
 
-def products_json(ids: Ids, scores: Iterable[float]) -> list[Product]:
+def products_json(ids: Ids, scores: Sequence[float]) -> list[Product]:
     """Return products with rank, from 1, and score."""
-    return [
-        Product(product, rank, score)
-        for rank, (product, score) in enumerate(zip(_listed(ids), scores, strict=True), start=1)
-    ]
+    products = _listed(ids)
+    assert len(products) == len(scores)
+    return list(map(Product, products, range(1, len(products) + 1), scores))
 
 
 def rules_json(book: RuleBook, removals: Sequence[Removal]) -> RulesSaid:

@@ -31,8 +31,8 @@ class RankedLists:
 
     def __getitem__(self, query: int) -> tuple[Rows, Floats]:
         """Return the candidate rows and the scores of one query."""
-        part = slice(self.offsets[query], self.offsets[query + 1])
-        return self.rows[part], self.scores[part]
+        low, high = self.offsets[query : query + 2].tolist()
+        return self.rows[low:high], self.scores[low:high]
 
     def __iter__(self) -> Iterator[tuple[Rows, Floats]]:
         return (self[query] for query in range(len(self)))

@@ -6,11 +6,12 @@ why each product is in it. `rank_neighbours` is the same for products near a pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
+from msgspec import Struct
 
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import flat_lists, gather_lists, offsets_of
@@ -51,9 +52,8 @@ __all__ = [
 USERS_AT_ONCE = 1 << 14
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class VisitorList:
-    """The list of one visitor, and how it came about."""
+class VisitorList(Struct, frozen=True, eq=False):
+    """The list of one visitor, and how it came about: a struct, since a server makes thousands a second."""
 
     rows: Rows
     """``int32[n]``, product rows: the pinned ones, then the others, best first"""
@@ -92,18 +92,26 @@ class VisitorLists:
     def __len__(self) -> int:
         return len(self.lists)
 
-    def of(self, q: int, *, k: int | None = None) -> VisitorList:
-        """Return the list of one visitor, or the beginning of it."""
-        rows, scores = self.lists[q]
-        if k is not None and k < len(rows):
-            rows, scores = rows[:k], scores[:k]
-        purchased = () if self.purchased is None else (Removal("purchased", int(self.purchased[q])),)
-        return VisitorList(
-            rows, scores, SOURCES[self.sources[q]], int(self.pinned[q]), int(self.filled[q]),
-            purchased if self.capped is None else (*purchased, *self.capped[q]),
-            self.lists.exact,
-            None if self.reasons is None else self.reasons[q][:k],
-        )  # fmt: skip
+    def of(self, q: int) -> VisitorList:
+        """Return the list of one visitor."""
+        return next(self.each([len(self.lists.rows)], first=q))
+
+    def each(self, lengths: Sequence[int], *, first: int = 0) -> Iterator[VisitorList]:
+        """Yield the lists of some visitors, from the first on, or their beginnings: of at most so many products each."""
+        here = slice(first, first + len(lengths))
+        borders = self.lists.offsets[first : first + len(lengths) + 1].tolist()
+        sources, pinned, filled = (part[here].tolist() for part in (self.sources, self.pinned, self.filled))
+        removed = None if self.purchased is None else self.purchased[here].tolist()
+        for place, k in enumerate(lengths):
+            low, high = borders[place], min(borders[place + 1], borders[place] + k)
+            removals = () if removed is None else (Removal("purchased", removed[place]),)
+            if self.capped is not None:
+                removals = (*removals, *self.capped[first + place])
+            yield VisitorList(
+                self.lists.rows[low:high], self.lists.scores[low:high],
+                SOURCES[sources[place]], pinned[place], filled[place], removals, self.lists.exact,
+                None if self.reasons is None else self.reasons[first + place][:k],
+            )  # fmt: skip
 
     @staticmethod
     def joined(parts: Sequence[VisitorLists]) -> VisitorLists:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+import msgspec
 import numpy as np
 import polars as pl
+from msgspec import Struct
 
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import gather_lists
@@ -47,9 +49,10 @@ Categories: TypeAlias = tuple[str, ...]
 NOTHING: Rows = np.zeros(0, np.int32)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Visitor:
+class Visitor(Struct, frozen=True, eq=False):
     """Whom one list is for: what was named, and what the model, the log since, and the catalogue know of it.
+
+    A struct, which is made sooner than a dataclass: a server makes one for each list.
 
     Whatever else is to be known of a visitor (the time of asking, events of other kinds, context, attributes) is one more field
     here and one more column of `Visitors`.
@@ -57,17 +60,17 @@ class Visitor:
 
     user: int | None = None
     """The row of a user whom the model knows"""
-    history: Rows = field(default_factory=lambda: NOTHING)
+    history: Rows = msgspec.field(default_factory=lambda: NOTHING)
     """What they bought, ``int32[n]``, ascending; newer purchases included"""
     times: Counts | None = None
     """``int32[n]``, how often each was bought; ``None`` means once"""
-    basket: Rows = field(default_factory=lambda: NOTHING)
+    basket: Rows = msgspec.field(default_factory=lambda: NOTHING)
     """What is in the basket now, ``int32[m]``, ascending"""
     categories: Categories = ()
     """What they care about where the model knows none of their products"""
     live: bool = False
     """Whether the history holds purchases that the model has not learned from"""
-    named: Mapping[str, Any] = field(default_factory=dict)
+    named: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """``user`` and ``basket`` as an answer repeats them"""
     unknown: tuple[str | int, ...] = ()
     """The ids, and the contexts and attributes, among them that the model does not know"""
@@ -134,14 +137,13 @@ class Visitors:
     def of(visitors: Sequence[Visitor]) -> Visitors:
         """Put visitors together, in their order."""
         lists = [visitor.held for visitor in visitors]
+        categories = [visitor.categories for visitor in visitors]
         return Visitors(
             Histories.from_lists(lists),
             np.array([-1 if visitor.user is None else visitor.user for visitor in visitors], np.int32),
             _times(visitors, lists),
             np.array([len(visitor.history) > 0 for visitor in visitors], np.bool_),
-            tuple(visitor.categories for visitor in visitors)
-            if any(visitor.categories for visitor in visitors)
-            else None,
+            tuple(categories) if any(categories) else None,
             _askings(visitors, lists),
         )
 
@@ -205,9 +207,9 @@ def _askings(visitors: Sequence[Visitor], lists: Sequence[Rows]) -> Asking | Non
 
 
 def _times(visitors: Sequence[Visitor], lists: Sequence[Rows]) -> Counts | None:
-    if all(visitor.times is None for visitor in visitors):
-        return None
     each = [visitor.held_times for visitor in visitors]
+    if all(times is None for times in each):
+        return None
     return np.concatenate(
         [
             np.ones(len(rows), np.int32) if times is None else times

@@ -77,20 +77,26 @@ class RulesInForce:
 
     def of(self, name: str) -> Rules:
         """Return the rules of a model's file, those last good where it is not."""
+        file = self._file_of(name)
+        return NO_RULES if file is None else file.rules
+
+    def _file_of(self, name: str) -> RulesFile | None:
         file = self._files.get(name)
         if file is None and name in self._registry.models:
             self.look()  # the model has just come, and no request shall see it without its rules
             file = self._files.get(name)
-        return NO_RULES if file is None else file.rules
+        return file
 
     def in_force(self, name: str) -> Rules:
         """Return the rules that lists of a model obey; raise `RulesLost` where nobody knows them."""
-        rules = self.of(name)
-        if self.lost(name):
+        file = self._file_of(name)
+        if file is None:
+            return NO_RULES
+        if file.lost and not self._without:
             raise RulesLost(
                 f"the rules of {name} cannot be read, and no good ones are known; mend its {FILE}, remove it, or put rules anew."
             )
-        return rules
+        return file.rules
 
     def lost(self, name: str) -> bool:
         """Return whether lists of a model are refused because its rules are not known."""
@@ -109,7 +115,13 @@ class RulesInForce:
 
         Rules with a schedule are those of now, or of a moment ``at``, in microseconds since 1970.
         """
-        return self.compiled(loaded, (self.in_force(loaded.name), request), at=at)
+        rules = self.in_force(loaded.name)
+        if request is not NO_RULES or rules.named:
+            return self.compiled(loaded, (rules, request), at=at)
+        kept = loaded.book  # of most requests, which bring no rules
+        if kept is None or kept[0] is not rules:
+            kept = loaded.book = (rules, self.compiled(loaded, (rules,)))
+        return kept[1]
 
     def compiled(self, loaded: LoadedModel, stated: tuple[Rules, ...], *, at: int | None = None) -> RuleBook:
         """Return what these rules come to for a version; raise `RulesProblem` where they cannot hold."""

@@ -10,10 +10,11 @@ A ranking thread and the event loop pass Python's lock back and forth, which cos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar, cast
+from itertools import islice
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -32,9 +33,11 @@ Ranked: TypeAlias = tuple[Rows, Floats]
 """The product rows and the scores of neighbours, nearest first"""
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """How queries are ranked; one call can rank only queries with the same options."""
+class Ranking(NamedTuple):
+    """How queries are ranked; one call can rank only queries with the same options.
+
+    A tuple, since each request makes one and looks up those that wait for the same.
+    """
 
     loaded: LoadedModel
     include_own: bool = False
@@ -73,7 +76,7 @@ BRIEF = 1 << 26
 """Most multiplications of a call for which the event loop stops: about two milliseconds"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Ask:
     """One request: its queries, and where its lists go."""
 
@@ -185,12 +188,12 @@ class Engine:
         return asks
 
     def _rank_here(self, group: Group, asks: list[_Ask]) -> None:
-        done: Future[list[list[Any]]] = Future()
+        found: list[list[Any]] | Exception
         try:
-            done.set_result(_rank(group, asks))
+            found = _rank(group, asks)
         except Exception as error:
-            done.set_exception(error)
-        self._finish(asks, done)
+            found = error
+        self._finish(asks, found)
 
     def _rank_aside(self, group: Group, asks: list[_Ask]) -> None:
         loop = asyncio.get_running_loop()
@@ -201,42 +204,38 @@ class Engine:
 
     def _finish_aside(self, asks: list[_Ask], done: Future[list[list[Any]]]) -> None:
         self._free += 1
-        self._finish(asks, done)
-
-    def _finish(self, asks: list[_Ask], done: Future[list[list[Any]]]) -> None:
         error = done.exception()
+        self._finish(asks, done.result() if error is None else error)
+
+    def _finish(self, asks: list[_Ask], found: list[list[Any]] | BaseException) -> None:
         for number, ask in enumerate(asks):
             if ask.answer.done():
                 continue
-            if error is not None:
-                ask.answer.set_exception(error)
+            if isinstance(found, BaseException):
+                ask.answer.set_exception(found)
             else:
-                ask.answer.set_result(done.result()[number])
+                ask.answer.set_result(found[number])
         self._start_soon()
 
 
 def rank_alone(how: Ranking, visitors: Sequence[Visitor], k: int) -> list[VisitorList]:
     """Return the lists of the visitors of one request, ranked alone."""
-    lists = _visitor_lists(how, visitors, k)
-    return [lists.of(q) for q in range(len(lists))]
+    return list(_visitor_lists(how, visitors, k).each([k] * len(visitors)))
 
 
 def _rank(group: Group, asks: list[_Ask]) -> list[list[Any]]:
     """Rank the queries of several requests in one call; a shorter list is the beginning of a longer one."""
     how, kind = group
-    queries, k = [query for ask in asks for query in ask.queries], max(ask.k for ask in asks)
-    cut: Callable[[int, int], Any]
+    queries = [query for ask in asks for query in ask.queries]
+    lengths = [ask.k for ask in asks for _ in ask.queries]
+    found: Iterable[Any]
     if kind == "visitor":
-        visitor_lists = _visitor_lists(how, queries, k)
-        cut = lambda q, most: visitor_lists.of(q, k=most)  # noqa: E731
+        found = _visitor_lists(how, queries, max(lengths, default=1)).each(lengths)
     else:
-        neighbours = _neighbours(how, queries, k)
-        cut = lambda q, most: tuple(part[:most] for part in neighbours[q])  # noqa: E731
-    answers, place = [], 0
-    for ask in asks:
-        answers.append([cut(q, ask.k) for q in range(place, place + len(ask.queries))])
-        place += len(ask.queries)
-    return answers
+        neighbours = _neighbours(how, queries, max(lengths, default=1))
+        found = [(rows[:k], scores[:k]) for k, (rows, scores) in zip(lengths, neighbours, strict=True)]
+    lists = iter(found)
+    return [list(islice(lists, len(ask.queries))) for ask in asks]
 
 
 def _visitor_lists(how: Ranking, visitors: Sequence[Visitor], k: int) -> VisitorLists:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from tastemaker.ranking.packed import Similarity
 from tastemaker.ranking.rank import VisitorList, rank_neighbours
@@ -25,9 +25,11 @@ async def lists_for(
     all others are exact.
     """
     lists = await _found(visitors, how, engine, k)
+    name = how.loaded.name
     for found in lists:
-        metrics.fallback(how.loaded.name, found.source)
-        metrics.empty_answers(how.loaded.name, int(not len(found.rows)))
+        metrics.fallback(name, found.source)
+        if not len(found.rows):
+            metrics.empty_answers(name)
     return lists
 
 
@@ -45,12 +47,12 @@ async def lists_and_rankings(
     return [(replace(one, rows=one.rows[:k], scores=one.scores[:k]), one) for one in rankings]
 
 
-async def _found(visitors: Sequence[Visitor], how: Ranking, engine: Engine, k: int) -> list[VisitorList]:
+def _found(
+    visitors: Sequence[Visitor], how: Ranking, engine: Engine, k: int
+) -> Awaitable[list[VisitorList]]:
     if how.approximate and (how.loaded.index is None or how.explain or not how.has_no_rules):
         how = how.exactly()
-    if how.approximate:
-        return await _partly_by_index(visitors, how, engine, k)
-    return await _lists(visitors, how, engine, k) if visitors else []
+    return (_partly_by_index if how.approximate else _lists)(visitors, how, engine, k)
 
 
 async def neighbours_for(
@@ -105,8 +107,9 @@ def _lists(visitors: Sequence[Visitor], how: Ranking, engine: Engine, k: int) ->
 
 def _care_about_categories(visitors: Sequence[Visitor], how: Ranking) -> bool:
     """Return whether any visitor gets best sellers of categories: a shorter list needs less filling than a longer one."""
-    nobody = [visitor for visitor in visitors if not len(visitor.held)]
-    if not nobody:
-        return False
-    demanded = how.book is not None and bool(demanded_categories(how.book, how.loaded.catalogue))
-    return demanded or any(visitor.categories for visitor in nobody)
+    for visitor in visitors:
+        if not len(visitor.history) and not len(visitor.basket):
+            demanded = how.book is not None and demanded_categories(how.book, how.loaded.catalogue)
+            if demanded or visitor.categories:
+                return True
+    return False

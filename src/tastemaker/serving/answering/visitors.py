@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -34,8 +33,7 @@ Bought: TypeAlias = list[tuple[str, int]]
 """Live purchases: the product and the time, in microseconds since 1970"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(NamedTuple):
     """What holds for every visitor of a request."""
 
     loaded: LoadedModel
@@ -44,6 +42,12 @@ class _Asked:
     """When they ask, in microseconds"""
     clock: int | None
     """The time of the shop's latest event, where time moves anything"""
+
+    @property
+    def asks_more(self) -> bool:
+        """Return whether more than products bought and held says something."""
+        facts = self.facts
+        return not self.loaded.model.is_plain or bool(facts.context or facts.attributes or facts.viewed)
 
     def when(self, live: Sequence[Event]) -> int | None:
         """Return when one asks who did this since training: by default after it, and after all that the shop knows."""
@@ -62,6 +66,8 @@ async def visitor_of(
     at: int | None = None,
 ) -> Visitor:
     """Return what is known of a user (``None`` for none), of a basket and beside them; unknown ids are no error."""
+    if state.events is None:
+        return _visitor(_Asked(loaded, facts, at, None), *_known(state, loaded, user), basket, ())
     return (await visitors_of(state, loaded, [(user, basket)], facts, at=at))[0]
 
 
@@ -90,23 +96,23 @@ def _visitors(
     facts: Facts,
     at: int | None,
 ) -> list[Visitor]:
-    rows = [_row(state, loaded, user) for user, _ in asked]
-    ids = [
-        user if row is None else loaded.user_ids.one(row) for (user, _), row in zip(asked, rows, strict=True)
-    ]
-    live = _live(state, [str(user) for user in ids if user is not None])
+    known = [_known(state, loaded, user) for user, _ in asked]
+    live = _live(state, [str(user) for user, _ in known if user is not None])
     shop = None if loaded.model.live is None else state.shop(loaded)
     how = _Asked(loaded, facts, at, None if shop is None else shop.clock)
     return [
-        _visitor(how, user, row, basket, live.get(str(user), []) if user is not None else [])
-        for user, row, (_, basket) in zip(ids, rows, asked, strict=True)
+        _visitor(how, user, row, basket, live.get(str(user), ()) if live and user is not None else ())
+        for (user, row), (_, basket) in zip(known, asked, strict=True)
     ]
 
 
-def _row(state: ApiState, loaded: LoadedModel, user: Id | None) -> int | None:
-    """Return the row of a user whom the model knows, and may know."""
+def _known(state: ApiState, loaded: LoadedModel, user: Id | None) -> tuple[Id | None, int | None]:
+    """Return the id and the row of a user whom the model knows, and may know; of any other the id as it was given."""
     row = None if user is None else loaded.user_ids.row_of(user)
-    return None if row is None or state.hidden.hides(loaded, loaded.user_ids.one(row)) else row
+    if row is None:
+        return user, None
+    found = loaded.user_ids.one(row)
+    return (user, None) if state.hidden.hides(loaded, found) else (found, row)
 
 
 def count_unknown(visitors: Sequence[Visitor], metrics: Metrics, model: str) -> None:
@@ -146,7 +152,10 @@ def _visitor(
         held = np.array(sorted({place for _, place in places if place is not None}), np.int32)
         strangers = list(dict.fromkeys(product for product, place in places if place is None))
     nothing = not len(history) and not len(held)
-    asking, strange = _asking(how, row, live if newer or others else [], held, taken)
+    asking: Asking | None = None
+    strange: tuple[Id, ...] = ()
+    if how.asks_more:
+        asking, strange = _asking(how, row, live if newer or others else [], held, taken)
     return Visitor(
         row, history, times, held, categories_of(loaded.catalogue, strangers) if nothing else (),
         live=bool(newer or taken) or others, named=named, unknown=(*unknown, *strangers, *strange), asking=asking,
@@ -166,9 +175,6 @@ def _asking(
 ) -> tuple[Asking | None, tuple[Id, ...]]:
     """Return all that is known, for a model that knows more than what is held, and what of it the model does not know."""
     loaded, facts = how.loaded, how.facts
-    given = facts.context or facts.attributes or facts.viewed
-    if loaded.model.is_plain and not given:
-        return None, ()
     viewed = [(product, loaded.product_ids.row_of(product)) for product in facts.viewed]
     asking, strange = asking_of(
         loaded.model,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from tastemaker.ranking.exploring.swaps import LONGEST, POOL, chances, drawn
 from tastemaker.ranking.rank import VisitorList

@@ -25,6 +25,8 @@ from tastemaker.ranking.new_products import describes_products, with_new
 from tastemaker.ranking.packed import PackedModel
 from tastemaker.ranking.queries import basket_queries, user_queries
 from tastemaker.ranking.rank import nearest, rank_users
+from tastemaker.ranking.rules.rule_book import RuleBook
+from tastemaker.ranking.rules.rules import Rules
 from tastemaker.ranking.top_k import Candidates, top_k
 from tastemaker.serving.models.ids.history_files import HistoryFiles
 from tastemaker.serving.models.ids.id_lookup import IdLookup
@@ -61,6 +63,9 @@ class LoadedModel:
 
     neighbours: NeighbourTable | None = None
     """The nearest products of all, once they are worked out"""
+
+    book: tuple[Rules, RuleBook] | None = None
+    """The rules in force when a list was last asked for, where they have no schedule, and what they come to"""
 
     added: str = ""
     """What names the products that the catalogue has added to those of the folder; empty without any"""
