@@ -13,7 +13,7 @@ from numba import types
 from tastemaker.kernels.compiling import kernel
 from tastemaker.types import AnyArray, Floats
 
-__all__ = ["prefetch", "prefetch_row"]
+__all__ = ["prefetch", "prefetch_far_row", "prefetch_row"]
 
 cgutils: Any = numba.core.cgutils
 intrinsic: Any = numba.extending.intrinsic
@@ -22,7 +22,11 @@ LINE = 16
 """float32 numbers in a cache line"""
 
 
-def _address_asked_for(_: Any, array: Any, *place: Any) -> Any:
+ALL_CACHES, FROM_THE_SECOND = 3, 2
+"""Which caches keep what is asked for, as LLVM says it"""
+
+
+def _address_asked_for(caches: int, array: Any, *place: Any) -> Any:
     """Type and generate one instruction that asks for the cache line of an element; it changes no value."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -33,9 +37,9 @@ def _address_asked_for(_: Any, array: Any, *place: Any) -> Any:
         line = ir.IntType(8).as_pointer()
         shape = ir.FunctionType(ir.VoidType(), [line, number, number, number])
         function = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0")
-        # to read, to keep in all caches, data
+        # to read, into these caches, data
         builder.call(
-            function, [builder.bitcast(element, line), *(ir.Constant(number, one) for one in (0, 3, 1))]
+            function, [builder.bitcast(element, line), *(ir.Constant(number, one) for one in (0, caches, 1))]
         )
         return context.get_dummy_value()
 
@@ -44,12 +48,17 @@ def _address_asked_for(_: Any, array: Any, *place: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _ask(context: Any, array: Any, place: Any) -> Any:
-    return _address_asked_for(context, array, place)
+    return _address_asked_for(ALL_CACHES, array, place)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _ask_2d(context: Any, array: Any, row: Any, column: Any) -> Any:
-    return _address_asked_for(context, array, row, column)
+    return _address_asked_for(ALL_CACHES, array, row, column)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _ask_2d_far(context: Any, array: Any, row: Any, column: Any) -> Any:
+    return _address_asked_for(FROM_THE_SECOND, array, row, column)
 
 
 @kernel(inline=True)
@@ -63,3 +72,10 @@ def prefetch_row(table: Floats, row: int) -> None:
     """Ask for ``table[row]`` of a ``float32[n, D]``, a cache line after the other."""
     for d in range(0, table.shape[1], LINE):
         _ask_2d(table, np.int64(row), np.int64(d))
+
+
+@kernel(inline=True)
+def prefetch_far_row(table: Floats, row: int) -> None:
+    """Ask for ``table[row]`` as `prefetch_row` does, into the second cache: for what is so far ahead that the first has no room."""
+    for d in range(0, table.shape[1], LINE):
+        _ask_2d_far(table, np.int64(row), np.int64(d))

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import twins
+from tastemaker.kernels.lanes import LANES
 from tastemaker.kernels.learning.softmax import (
     CHUNKS,
     RANGES,
@@ -19,6 +20,7 @@ from tastemaker.kernels.learning.softmax import (
     range_shift,
     score_row,
 )
+from tastemaker.training.learners.free_users import entry_type
 from tastemaker.training.learners.tables import blocks_of, zero_table
 
 
@@ -54,20 +56,21 @@ def test_loss_and_hit_are_those_of_numpy(row):
     """Whole scores make ties, few products make drawn copies of the bought one."""
     scores = np.array([score for score, _ in row], np.float32) / 4
     candidates = np.array([product for _, product in row], np.int32)
-    softmax, powers = np.empty_like(scores), np.empty(len(row), np.int32)
-    loss, hit = loss_and_hit(scores, candidates, softmax, powers)
+    room, softmax = np.zeros((2, LANES), np.float32)
+    room[: len(row)] = scores
+    loss, hit = loss_and_hit(room, candidates, len(row), np.float32(1), softmax, 0)
     losses, hits = twins.losses_and_hits(scores.astype(np.float64)[None], candidates[None])
     assert loss == pytest.approx(losses[0], rel=2e-6, abs=2e-6)
     assert hit == hits[0]
     np.testing.assert_allclose(
-        softmax, np.exp(twins.log_softmax(scores.astype(np.float64)[None]))[0], rtol=5e-6
+        softmax[: len(row)], np.exp(twins.log_softmax(scores.astype(np.float64)[None]))[0], rtol=5e-6
     )
 
 
 def test_a_tie_counts_against_the_bought_product_and_its_own_copy_does_not():
-    scores, softmax, powers = np.float32([1, 1]), np.empty(2, np.float32), np.empty(2, np.int32)
-    assert loss_and_hit(scores, np.int32([5, 6]), softmax, powers)[1] == 0
-    assert loss_and_hit(scores, np.int32([5, 5]), softmax, powers)[1] == 1
+    scores, weights = np.ones((2, LANES), np.float32)
+    assert loss_and_hit(scores, np.int32([5, 6]), 2, np.float32(1), weights, 0)[1] == 0
+    assert loss_and_hit(scores, np.int32([5, 5]), 2, np.float32(1), weights, 0)[1] == 1
 
 
 @pytest.mark.parametrize("dimensions", [1, 3, 16, 50])
@@ -98,13 +101,14 @@ def padded(table):
 class Kernels:
     """One batch after another through the kernels, with buffers as training makes them."""
 
-    def __init__(self, user_vectors, product_vectors, *, negatives, longest, learning_rate, key):
+    def __init__(self, user_vectors, product_vectors, *, negatives, longest, learning_rate, key, kind=None):
         self.dimensions = user_vectors.shape[1]
         self.users, self.products = (padded(table) for table in (user_vectors, product_vectors))
         self.width, self.rate, self.key = 1 + negatives, learning_rate, np.uint64(key)
         span = -(-longest // CHUNKS)
         self.queries, self.gradients = np.empty((2, longest, self.users.shape[1]), np.float32)
-        self.entries, self.blocks = np.empty((CHUNKS, span * self.width), np.int64), blocks_of(self.users)
+        kind = entry_type(len(product_vectors), span) if kind is None else kind
+        self.entries, self.blocks = np.empty((CHUNKS, span * self.width), kind), blocks_of(self.users)
         self.weights = np.empty((CHUNKS, span * self.width), np.float32)
         self.borders = np.zeros((CHUNKS, RANGES + 1), np.int64)
         self.sums = np.zeros((CHUNKS, 8))
@@ -165,8 +169,8 @@ def test_the_way_of_sharing_a_batch_out_changes_no_bit():
     tables = rng.normal(size=(40, 20)), rng.normal(size=(70, 20))
     batches = [batch_of(rng, 100, 40, 70) for _ in range(3)]
 
-    def after(**shares):
-        kernels = Kernels(*tables, negatives=30, longest=100, learning_rate=2.0, key=5)
+    def after(kind=None, **shares):
+        kernels = Kernels(*tables, negatives=30, longest=100, learning_rate=2.0, key=5, kind=kind)
         for number, (users, products) in enumerate(batches):
             kernels.learn(users, products, number * 100, **shares)
         return kernels.bytes()
@@ -174,6 +178,7 @@ def test_the_way_of_sharing_a_batch_out_changes_no_bit():
     each_chunk, each_range = ([(part, part + 1) for part in range(parts)] for parts in (CHUNKS, RANGES))
     assert after() == after(chunks=each_chunk[::-1], ranges=each_range[::-1])
     assert after() == after(chunks=[(9, CHUNKS), (0, 9)], ranges=[(0, 1), (1, RANGES)])
+    assert after() == after(kind=np.uint64)  # as entries are where 32 bits do not hold them
 
 
 def test_measuring_equals_numpy_and_changes_nothing():

@@ -10,9 +10,23 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.lanes import (
+    LANES,
+    exponential,
+    greater,
+    greatest,
+    load,
+    minus,
+    nothing,
+    plus,
+    spread,
+    store,
+    times,
+    total,
+)
 from tastemaker.kernels.learning.sampling import draw_row
-from tastemaker.kernels.prefetch import prefetch_row
-from tastemaker.kernels.wide_rows import LANES, add_row, add_rows, dot_rows
+from tastemaker.kernels.prefetch import prefetch_far_row
+from tastemaker.kernels.wide_rows import add_row, add_rows, dot_rows
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
 __all__ = ["CHUNKS", "RANGES", "apply_batch", "learn_chunks", "measure_softmax", "range_shift"]
@@ -23,11 +37,8 @@ CHUNKS = 16
 RANGES = 128
 """Number of ranges of rows, the unit of parallel work in the second half: so many that a range fits the L1 or L2 cache."""
 
-AHEAD = 8
+AHEAD = 24
 """Updates whose rows are asked for before their turn"""
-
-PURCHASE = 32
-"""An entry is (product << 32) | purchase of the chunk: with its weight 12 bytes, and one place to write each"""
 
 LOG2_E = np.float32(1.4426950408889634)
 
@@ -71,33 +82,43 @@ def exponentials(scores: Floats, highest: np.float32, out: Floats, powers: Rows)
     return total
 
 
-@kernel(fast=True, inline=True)
-def loss_and_hit(scores: Floats, candidates: Rows, out: Floats, powers: Rows) -> tuple[float, float]:
-    """Set ``out`` to the softmax of ``scores``; return the cross-entropy of candidate 0 and whether it wins.
+@kernel(inline=True)
+def loss_and_hit(
+    scores: Floats, candidates: Rows, width: int, scale: np.float32, weights: Floats, place: int
+) -> tuple[float, float]:
+    """Set ``weights.flat[place:place + width]`` to ``scale`` times the softmax of ``scores[:width]``.
 
-    It wins when it scores above every other product; a drawn copy of the bought product is no rival.
+    Returns the cross-entropy of candidate 0 and whether it wins: when it scores above every other product; a drawn copy of the
+    bought product is no rival. Scores and weights have room for whole `LANES` beyond ``width``, which is written to.
     """
-    highest = scores[0]
-    for j in range(scores.shape[0]):
-        highest = max(highest, scores[j])
-    total = exponentials(scores, highest, out, powers)
-    scale = np.float32(1) / total
-    for j in range(scores.shape[0]):
-        out[j] *= scale
-    rivals = 0
-    for j in range(1, scores.shape[0]):
-        rivals += (scores[j] >= scores[0]) & (candidates[j] != candidates[0])
-    return np.log(np.float64(total)) + np.float64(highest) - np.float64(
-        scores[0]
-    ), 1.0 if rivals == 0 else 0.0
+    padded = (width + LANES - 1) // LANES * LANES
+    for j in range(width, padded):
+        scores[j] = np.float32(-1e30)
+    top = load(scores, 0)
+    for j in range(LANES, padded, LANES):
+        top = greater(load(scores, j), top)
+    highest = greatest(top)
+    top, sums = spread(highest), nothing()
+    for j in range(0, padded, LANES):
+        value = exponential(minus(load(scores, j), top))
+        store(weights, place + j, value)
+        sums = plus(sums, value)
+    rest = total(sums)
+    factor = spread(scale / rest)
+    for j in range(0, padded, LANES):
+        store(weights, place + j, times(factor, load(weights, place + j)))
+    own, bought, rivals = scores[0], candidates[0], 0
+    for j in range(1, width):
+        rivals += (scores[j] >= own) & (candidates[j] != bought)
+    return np.log(np.float64(rest)) + np.float64(highest) - np.float64(own), 1.0 if rivals == 0 else 0.0
 
 
 @kernel(inline=True)
-def range_shift(rows: int) -> int:
+def range_shift(rows: int) -> np.uint32:
     """Return the shift that turns a row into its range: ranges are powers of two, so that no division is needed."""
-    shift = 0
+    shift = np.uint32(0)
     while (rows - 1) >> shift >= RANGES:
-        shift += 1
+        shift += np.uint32(1)
     return shift
 
 
@@ -109,17 +130,18 @@ def draw_candidates(
     width: int,
     key: np.uint64,
     candidates: Rows,
-    counts: Offsets,
-    shift: int,
+    counts: AnyArray,
+    shift: np.uint32,
 ) -> None:
     """Set ``candidates[i, :width]`` to the product bought and those drawn; count those of each range, one place further on."""
     counts[:] = 0
+    rows = candidates.view(np.uint32)  # no index without a sign is looked at for being below 0
     for i in range(products.shape[0]):
         mine = candidates[i, :width]
         mine[0] = products[i]
         draw_row(key, first + i, catalogue, mine[1:])
         for j in range(width):
-            counts[(mine[j] >> shift) + 1] += 1
+            counts[(rows[i, j] >> shift) + np.uint32(1)] += np.uint32(1)
 
 
 @kernel(inline=True)
@@ -128,22 +150,36 @@ def sort_by_range(
     weights: Floats,
     count: int,
     width: int,
-    shift: int,
-    counts: Offsets,
+    shift: np.uint32,
+    bits: np.uint32,
+    counts: AnyArray,
     entries: AnyArray,
     out: Floats,
 ) -> None:
-    """Put the entries of the first ``count`` purchases, and their weights, side by side by range, each in the batch's order."""
+    """Put the entries of the first ``count`` purchases, and their weights, side by side by range, each in the batch's order.
+
+    An entry is the row within its range, and in the last ``bits`` the purchase.
+    """
+    rows, within = candidates.view(np.uint32), (np.uint64(1) << np.uint64(shift)) - np.uint64(1)
     for i in range(count):
         for j in range(width):
-            product = candidates[i, j]
-            place = counts[product >> shift]
-            counts[product >> shift] = place + 1
-            entries[place] = (np.int64(product) << PURCHASE) | np.int64(i)
+            row = rows[i, j]
+            place = counts[row >> shift]
+            counts[row >> shift] = place + np.uint32(1)
+            entries[place] = ((np.uint64(row) & within) << np.uint64(bits)) | np.uint64(i)
             out[place] = weights[i, j]
 
 
-@kernel(fast=True)
+@kernel(inline=True)
+def bits_of(purchases: int) -> np.uint32:
+    """Return how many bits hold the number of each of so many purchases."""
+    bits = np.uint32(0)
+    while (purchases - 1) >> bits:
+        bits += np.uint32(1)
+    return bits
+
+
+@kernel()
 def learn_chunks(
     low_chunk: int,
     high_chunk: int,
@@ -175,39 +211,35 @@ def learn_chunks(
     """
     dimensions = user_vectors.shape[1]
     span = (users.shape[0] + CHUNKS - 1) // CHUNKS
-    shift = range_shift(product_vectors.shape[0])
+    shift, bits = range_shift(product_vectors.shape[0]), bits_of(span)
     padded = (width + LANES - 1) // LANES * LANES  # what is added names row 0, and its scores are not read
     candidates, weights = np.zeros((span, padded), np.int32), np.empty((span, padded), np.float32)
-    scores, powers = np.empty(padded, np.float32), np.empty(width, np.int32)
-    counts = np.empty(RANGES + 1, np.int64)
+    scores, counts = np.empty(padded, np.float32), np.empty(RANGES + 1, np.uint32)
     for chunk in range(low_chunk, high_chunk):
         low, high = min(chunk * span, users.shape[0]), min((chunk + 1) * span, users.shape[0])
         # 1. For each purchase its candidates [1 + S], the bought product first.
         draw_candidates(products[low:high], first + low, catalogue, width, key, candidates, counts, shift)
         for i in range(low, high):
-            k, query, gradient = i - low, queries[i], gradients[i]
-            for d in range(dimensions):
-                query[d] = user_vectors[users[i], d]
-                gradient[d] = 0.0
+            k, user = i - low, np.int64(users[i])
+            for d in range(0, dimensions, LANES):
+                store(queries, i * dimensions + d, load(user_vectors, user * dimensions + d))
+                store(gradients, i * dimensions + d, nothing())
             # 2. Their scores by the user's vector, while the next purchase's rows are on their way.
             more = i + 1 < high
             if more:
-                prefetch_row(user_vectors, users[i + 1])
+                prefetch_far_row(user_vectors, users[i + 1])
             for j in range(0, padded, LANES):
                 for ahead in range(j, min(j + LANES, width) if more else j):
-                    prefetch_row(product_vectors, candidates[k + 1, ahead])
+                    prefetch_far_row(product_vectors, candidates[k + 1, ahead])
                 dot_rows(
                     queries, i * dimensions, product_vectors, candidates, k * padded + j, blocks, scores, j
                 )
-            weight = weights[k, :width]
-            loss, hit = loss_and_hit(scores[:width], candidates[k, :width], weight, powers)
-            sums[chunk, 0] += loss
-            sums[chunk, 1] += hit
             # 3. The loss's gradients by the scores, times the step: weight[1 + S] = -step * (softmax - bought). They move the
             #    user by their weighted sum of the products, gradient[D]; the products are moved later, by `apply_batch`.
-            weight[0] -= np.float32(1)
-            for j in range(width):
-                weight[j] *= -step
+            loss, hit = loss_and_hit(scores, candidates[k], width, -step, weights, k * padded)
+            sums[chunk, 0] += loss
+            sums[chunk, 1] += hit
+            weights[k, 0] += step
             add_rows(
                 gradients, i * dimensions, weights, k * padded, width,
                 product_vectors, candidates, k * padded, blocks,
@@ -222,13 +254,14 @@ def learn_chunks(
             high - low,
             width,
             shift,
+            bits,
             counts,
             sorted_entries[chunk],
             sorted_weights[chunk],
         )
 
 
-@kernel(fast=True)
+@kernel()
 def apply_batch(
     low_range: int,
     high_range: int,
@@ -245,24 +278,37 @@ def apply_batch(
     """Apply a batch's updates to the rows of the ranges ``low_range … high_range - 1``, of products and of users."""
     dimensions = user_vectors.shape[1]
     span = (users.shape[0] + CHUNKS - 1) // CHUNKS
+    shift, bits = range_shift(product_vectors.shape[0]), np.int64(bits_of(span))
+    purchases = (np.int64(1) << bits) - 1
     # Products: range after range, in each chunk after chunk, so in the order of the batch, whatever thread does it.
     for r in range(low_range, high_range):
+        base = np.int64(r) << np.int64(shift)
         for chunk in range(CHUNKS):
             entries, weights, end = sorted_entries[chunk], sorted_weights[chunk], borders[chunk, r + 1]
             for place in range(borders[chunk, r], end):
-                prefetch_row(product_vectors, entries[min(place + AHEAD, end - 1)] >> PURCHASE)
-                entry = entries[place]
-                purchase = chunk * span + (entry & np.int64(0xFFFFFFFF))
+                later = np.int64(entries[min(place + AHEAD, end - 1)])
+                prefetch_far_row(product_vectors, base + (later >> bits))
+                entry = np.int64(entries[place])
+                purchase = chunk * span + (entry & purchases)
                 add_row(
-                    product_vectors, entry >> PURCHASE, weights[place], queries, purchase * dimensions, blocks
+                    product_vectors,
+                    base + (entry >> bits),
+                    weights[place],
+                    queries,
+                    purchase * dimensions,
+                    blocks,
                 )
     # Users: the same share of their rows.
     rows = user_vectors.shape[0]
     lowest, beyond = rows * low_range // RANGES, rows * high_range // RANGES
     for i in range(users.shape[0]):
-        if lowest <= users[i] < beyond:
-            for d in range(dimensions):
-                user_vectors[users[i], d] += gradients[i, d]
+        user = np.int64(users[i])
+        if lowest <= user < beyond:
+            for d in range(0, dimensions, LANES):
+                place = user * dimensions + d
+                store(
+                    user_vectors, place, plus(load(user_vectors, place), load(gradients, i * dimensions + d))
+                )
 
 
 @kernel(fast=True)
@@ -285,14 +331,13 @@ def measure_softmax(
     ``users[n]`` are rows of ``queries[Q, D]``, ``bias[P]`` is added to the products' scores; candidates are drawn as in
     `learn_chunks`.
     """
-    candidates = np.empty(negatives + 1, np.int32)
-    scores = np.empty(negatives + 1, np.float32)
-    weights = np.empty(negatives + 1, np.float32)
-    powers = np.empty(negatives + 1, np.int32)
+    width = negatives + 1
+    candidates, room = np.empty(width, np.int32), (width + LANES - 1) // LANES * LANES
+    scores, weights = np.empty(room, np.float32), np.empty(room, np.float32)
     for i in range(low, high):
         candidates[0] = products[i]
         draw_row(key, i, catalogue, candidates[1:])
         score_row(queries[users[i]], product_vectors, candidates, scores)
-        for j in range(candidates.shape[0]):
+        for j in range(width):
             scores[j] += bias[candidates[j]]
-        losses[i], hits[i] = loss_and_hit(scores, candidates, weights, powers)
+        losses[i], hits[i] = loss_and_hit(scores, candidates, width, np.float32(1), weights, 0)

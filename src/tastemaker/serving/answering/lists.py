@@ -47,9 +47,7 @@ async def lists_and_rankings(
     return [(replace(one, rows=one.rows[:k], scores=one.scores[:k]), one) for one in rankings]
 
 
-def _found(
-    visitors: Sequence[Visitor], how: Ranking, engine: Engine, k: int
-) -> Awaitable[list[VisitorList]]:
+def _found(visitors: Sequence[Visitor], how: Ranking, engine: Engine, k: int) -> Awaitable[list[VisitorList]]:
     if how.approximate and (how.loaded.index is None or how.explain or not how.has_no_rules):
         how = how.exactly()
     return (_partly_by_index if how.approximate else _lists)(visitors, how, engine, k)

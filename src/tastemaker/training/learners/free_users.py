@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from tastemaker.training.progress import Watcher
 from tastemaker.training.warm_start import known_rows
 from tastemaker.types import Floats
 
-__all__ = ["FreeUsers"]
+__all__ = ["FreeUsers", "entry_type"]
 
 TRAIN_STREAM, VALID_STREAM = 0, 1
 """Numbers of the random streams, so that validation never uses the draws of training."""
@@ -95,7 +96,7 @@ class FreeUsers:
         longest = min(batch, part.stop - part.start)
         span = -(-longest // CHUNKS)
         queries, gradients = np.empty((2, longest, self.user_vectors.shape[1]), np.float32)
-        entries = np.empty((CHUNKS, span * width), np.int64)
+        entries = np.empty((CHUNKS, span * width), entry_type(len(self.log.products), span))
         weights = np.empty((CHUNKS, span * width), np.float32)
         borders = np.zeros((CHUNKS, RANGES + 1), np.int64)
         sums = np.zeros((CHUNKS, 8))
@@ -154,3 +155,13 @@ class FreeUsers:
             record=record,
             past=past_of(self.log),
         )
+
+
+def entry_type(products: int, purchases: int) -> type[np.unsignedinteger[Any]]:
+    """Return the type of the kernels' entries: a row of a range of so many products, and a purchase of so many of a chunk.
+
+    >>> entry_type(29_696, 64).__name__, entry_type(10_000_000, 65_536).__name__
+    ('uint32', 'uint64')
+    """
+    row = max((products - 1).bit_length() - (RANGES - 1).bit_length(), 0)
+    return np.uint32 if row + (purchases - 1).bit_length() <= 32 else np.uint64

@@ -97,12 +97,12 @@ class IdLookup:
         return python_values(pl.Series([found]), self._vocabulary.form)[0] if self.is_mixed else found
 
     def at(self, rows: AnyArray) -> Sequence[Any] | AnyArray:
-        """Return the ids at these rows: a list, or an array of integers, which `orjson` writes either way."""
+        """Return the ids at these rows: an array of integers or a list of texts, which `orjson` writes either way."""
+        if self._numbers is not None:  # side by side: no cache holds many objects of Python
+            return self._numbers[rows]
         if self._few is not None:
             few = self._few
             return [few[row] for row in rows.tolist()]
-        if self._numbers is not None:
-            return self._numbers[rows]
         if self._files is not None:
             return [self.one(row) for row in rows.tolist()]
         return python_values(self._vocabulary.at(rows), self._vocabulary.form)
