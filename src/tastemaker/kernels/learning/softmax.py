@@ -287,7 +287,7 @@ def apply_batch(
             entries, weights, end = sorted_entries[chunk], sorted_weights[chunk], borders[chunk, r + 1]
             for place in range(borders[chunk, r], end):
                 later = np.int64(entries[min(place + AHEAD, end - 1)])
-                prefetch_far_row(product_vectors, base + (later >> bits))
+                prefetch_far_row(product_vectors, int(base + (later >> bits)))
                 entry = np.int64(entries[place])
                 purchase = chunk * span + (entry & purchases)
                 add_row(
