@@ -8,6 +8,7 @@ import numpy as np
 
 from tastemaker.data.ragged import gather_lists, offsets_of
 from tastemaker.errors import SettingProblem
+from tastemaker.kernels.ranking.beating import rank_beating
 from tastemaker.kernels.ranking.narrow import BLOCK, rank_narrow
 from tastemaker.kernels.ranking.topk import PANEL, STEP, pack_panels, rank, room_for_panels, unpack_keys
 from tastemaker.kernels.threads import ThreadPool
@@ -25,6 +26,11 @@ PANELS_A_PART = 64
 BLOCKS_A_PART = 4 * PANELS_A_PART * PANEL // BLOCK
 """The same of a first pass, which is about four times as fast."""
 
+MANY_QUERIES, MANY_CANDIDATES = 16, 1 << 16
+"""For at least so many queries and candidates, bounds are held against a score to beat that was found first."""
+
+CROWDED = 8
+"""A query that adds scores to more than this share of the candidates, one in so many, has no few that could come first."""
 
 ANY = 2**31 - 1
 """A limit that nothing reaches"""
@@ -206,6 +212,8 @@ def _ranked_narrow(
     pool: ThreadPool,
 ) -> tuple[AnyArray, Offsets]:
     """Return what `_ranked` returns, by a first pass over narrow copies."""
+    if _are_many(queries, bias, extra):
+        return _ranked_beating(queries, narrow, bias, k, exclude, extra, pool)
     count, blocks = len(queries), -(-len(bias) // BLOCK)
     parts = max(1, min(pool.threads, blocks // BLOCKS_A_PART)) if count < pool.threads else 1
     keys = np.empty((parts, count, k), np.uint64)
@@ -223,6 +231,36 @@ def _ranked_narrow(
 
     pool.run(rank_some, parts * count)
     return (keys[0], counts[0]) if parts == 1 else _merged(keys, counts)
+
+
+def _are_many(queries: Floats, bias: Floats, extra: ExtraScores) -> bool:
+    """Return whether so many candidates are ranked for so many queries that a score to beat pays, and soon is known."""
+    most = int(np.diff(extra.offsets).max(initial=0))
+    return len(queries) >= MANY_QUERIES and len(bias) >= max(MANY_CANDIDATES, CROWDED * most)
+
+
+def _ranked_beating(
+    queries: Floats,
+    narrow: Narrow,
+    bias: Floats,
+    k: int,
+    exclude: Exclusions,
+    extra: ExtraScores,
+    pool: ThreadPool,
+) -> tuple[AnyArray, Offsets]:
+    """Return what `_ranked_narrow` returns, for many queries and candidates."""
+    count = len(queries)
+    keys = np.empty((count, k), np.uint64)
+    counts, examined = np.empty(count, np.int64), np.empty(count, np.int64)
+
+    def rank_some(low: int, high: int) -> None:
+        rank_beating(
+            low, high, queries, narrow.vectors, narrow.axes, narrow.codes, narrow.facts, bias,
+            exclude.offsets, exclude.rows, extra.offsets, extra.rows, extra.scores, keys, counts, examined,
+        )  # fmt: skip
+
+    pool.run(rank_some, count)
+    return keys, counts
 
 
 def _merged(keys: AnyArray, counts: Offsets) -> tuple[AnyArray, Offsets]:

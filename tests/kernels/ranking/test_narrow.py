@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numba
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tastemaker.kernels.ranking import whole_sums
+from tastemaker.kernels.ranking.beating import rank_beating
 from tastemaker.kernels.ranking.narrow import BLOCK, rank_narrow
+from tastemaker.kernels.ranking.topk import unpack_keys
 from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE
 from tastemaker.ranking.index.narrowed import main_axes, narrow_copies, narrowed
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
@@ -70,11 +73,54 @@ def test_the_axes_of_copies_are_orthonormal_and_hold_most_of_the_vectors():
     assert np.array_equal(main_axes(vectors), np.eye(40))
 
 
+@pytest.mark.parametrize("vnni", [False, True])
+def test_marks_are_set_where_an_upper_bound_is_above_the_score_to_beat_or_no_number(monkeypatch, vnni):
+    if vnni and not whole_sums.has_vnni():
+        pytest.skip("this processor has no VNNI")
+    monkeypatch.setattr(whole_sums, "has_vnni", lambda: vnni)
+    mark_tile = whole_sums.mark_tile
+
+    @numba.njit
+    def marks_of(codes, words, added, about, bounds, marks):
+        for group in range(marks.shape[1]):
+            mark_tile(codes, group * GROUP * QUAD * words.shape[1], words, added, about, bounds, group, marks)
+
+    rng = np.random.default_rng(6)
+    codes = rng.integers(0, 256, (3, 5, GROUP, QUAD)).astype(np.uint8)
+    asked = rng.integers(-127, 128, (TILE, 5, QUAD)).astype(np.int8)
+    added = rng.integers(-1000, 1000, TILE).astype(np.int32)
+    about = rng.normal(size=(TILE, 5)).astype(np.float32)
+    about[:, 0] /= 1e5
+    bounds = rng.normal(size=(4, 3 * GROUP)).astype(np.float32)
+    bounds[0, :5] = np.nan, np.inf, -np.inf, 3e38, -3e38
+    marks = np.full((TILE, 3), 7, np.uint64)
+    marks_of(codes.reshape(-1), asked.reshape(TILE, -1).view(np.int32), added, about, bounds, marks)
+    found = (marks[:, :, None] >> np.arange(GROUP, dtype=np.uint64)) & np.uint64(1)
+    sums = np.einsum("gqcj,aqj->agc", codes.astype(np.int64), asked.astype(np.int64)).reshape(TILE, -1)
+    times, by_norm, by_scale, by_outside, beat = about.astype(np.float64).T[:, :, None]
+    base, norm, scale, outside = bounds.astype(np.float64)
+    upper = (
+        base + norm * by_norm + outside * by_outside + scale * (by_scale + times * (sums - added[:, None]))
+    )
+    near = np.abs(upper - beat) < 1e-4
+    assert near.mean() < 0.01
+    assert ((found.reshape(TILE, -1) == 1) == ~(upper <= beat))[~near].all()
+
+
 def both(vectors, bias, queries, k, *, axes=None, exclude=None, extra=None, threads=1):
     """Return the lists with narrow copies and those without."""
     plain = Candidates.of(vectors, bias)
     copies = replace(plain, narrow=narrow_copies(vectors, axes=axes))
     return [top_k(queries, one, k, exclude=exclude, extra=extra, threads=threads) for one in (copies, plain)]
+
+
+@contextmanager
+def many():
+    """Let few queries and candidates be ranked as many are."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MANY_QUERIES", "MANY_CANDIDATES", "CROWDED"):
+            patch.setattr(f"tastemaker.ranking.top_k.{name}", 0)
+        yield
 
 
 def same(lists):
@@ -115,6 +161,10 @@ def test_lists_are_to_the_byte_those_of_scoring_all(seed, size, coarse):
     axes = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))[0][:, : int(rng.integers(0, 41))]
     for along in (None, axes):
         assert same(both(vectors, bias, asked, k, axes=along, exclude=exclude, extra=extra))
+        with many():
+            assert same(both(vectors, bias, asked, k, axes=along, exclude=exclude, extra=extra))
+            assert same(both(vectors, bias, asked, k, axes=along, exclude=exclude))
+            assert same(both(vectors, bias, asked, k, axes=along, extra=extra, threads=2))
 
 
 @pytest.mark.parametrize("spoil", [np.nan, np.inf, -np.inf, 3e38])
@@ -124,9 +174,41 @@ def test_vectors_biases_and_queries_that_are_hardly_numbers_change_nothing(spoil
     asked = np.abs(rng.normal(size=(2, 12))).astype(np.float32)
     for where in (vectors[600:603], vectors[100, :5], bias[40:44]):
         where[...] = spoil
-    assert same(both(vectors, bias, asked, 20))
+    rows = np.sort(rng.choice(700, 60, replace=False))
+    scores = rng.normal(size=120).astype(np.float32)
+    scores[[3, 70]] = spoil
+    extra = ExtraScores(*ragged([rows, rows], np.int32), scores)
+    for more in (None, extra):
+        assert same(both(vectors, bias, asked, 20, extra=more))
+        with many():
+            assert same(both(vectors, bias, asked, 20, extra=more))
+            assert same(both(vectors, bias, asked * 0, 20, extra=more))
     asked[1, 3] = spoil
     assert same(both(vectors, bias, asked, 20))
+
+
+def test_what_is_lifted_by_an_extra_comes_first_and_hardly_any_other_is_scored():
+    rng = np.random.default_rng(8)
+    vectors, bias = rng.normal(size=(30_000, 32)).astype(np.float32), np.zeros(30_000, np.float32)
+    copies, k = narrow_copies(vectors), 10
+    asked = rng.normal(size=(5, 32)).astype(np.float32) / 4
+    rows = [np.sort(rng.choice(len(bias), 200, replace=False)) for _ in asked]
+    offsets, rows = ragged(rows, np.int32)
+    none, nothing = np.zeros(1, np.int64), np.zeros(0, np.int32)
+    keys, counts, examined = np.empty((5, k), np.uint64), np.empty(5, np.int64), np.empty(5, np.int64)
+    rank_beating(
+        0, 5, asked, vectors, copies.axes, copies.codes, copies.facts, bias,
+        none, nothing, offsets, rows, np.full(len(rows), 20, np.float32), keys, counts, examined,
+    )  # fmt: skip
+    assert (counts == k).all()
+    assert (examined <= 200).all()
+    scores, found = np.empty(5 * k, np.float32), np.empty(5 * k, np.int32)
+    unpack_keys(keys.reshape(-1), found, scores)
+    for q, mine in enumerate(found.reshape(5, k)):
+        exact = np.full(len(bias), -np.inf)
+        lifted = rows[offsets[q] : offsets[q + 1]]
+        exact[lifted] = vectors[lifted].astype(np.float64) @ asked[q] + 20
+        assert np.array_equal(mine, np.argsort(-exact, kind="stable")[:k])
 
 
 @pytest.mark.parametrize("threads", [2, 3])

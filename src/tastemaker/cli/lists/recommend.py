@@ -211,12 +211,14 @@ def recommend(
 
 def _for_users(packed: PackedModel, asked: pl.Series, wishes: Wishes, facts: dict[str, object]) -> None:
     """Rank for users, and show or write their lists."""
+    from tastemaker.ranking.index.narrowed import packed_for
     from tastemaker.ranking.recommend import recommend
 
     without = _without_purchases(packed.model, asked)
     if without:
         say(f"{without:,} of these users have no purchase; they get the best sellers.")
     book = _book(packed, wishes)
+    packed = packed_for(packed, len(asked), threads=wishes.threads)
     rank = partial(
         recommend, packed, k=wishes.k, include_purchased=wishes.include_purchased,
         rules=book, explain=wishes.explain, threads=wishes.threads,

@@ -44,7 +44,7 @@ MAXIMA = 256
 SEGMENT, SIDE_BY_SIDE = 32, 16
 """Blocks of a segment, and queries that take turns at them: their upper bounds, 512 KiB, stay in the L2 cache."""
 
-TOGETHER = 4
+TOGETHER = 8
 """Candidates that are scored exactly side by side"""
 
 AHEAD = 16
@@ -254,19 +254,27 @@ def rows_above(upper: Floats, beat: np.float32, first: int, rows: Rows) -> int:
 
 @kernel(inline=True)
 def exact_scores(query: Floats, vectors: Floats, bias: Floats, rows: Rows, scores: Floats) -> None:
-    """Set ``scores[4]`` to bias + query · vector of the four candidates ``rows``.
+    """Set ``scores[8]`` to bias + query · vector of the eight candidates ``rows``.
 
-    The bias first, then the dimensions in turn, each by one fused multiply-add, as everywhere. Four at once, since each sum
+    The bias first, then the dimensions in turn, each by one fused multiply-add, as everywhere. Eight at once, since each sum
     waits for its last addition.
     """
-    one, two, three, four = rows[0], rows[1], rows[2], rows[3]
+    one, two, three, four, five, six, seven, eight = (
+        rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]
+    )  # fmt: skip
     first, second, third, fourth = bias[one], bias[two], bias[three], bias[four]
+    fifth, sixth, seventh, eighth = bias[five], bias[six], bias[seven], bias[eight]
     for d in range(vectors.shape[1]):
         first += query[d] * vectors[one, d]
         second += query[d] * vectors[two, d]
         third += query[d] * vectors[three, d]
         fourth += query[d] * vectors[four, d]
+        fifth += query[d] * vectors[five, d]
+        sixth += query[d] * vectors[six, d]
+        seventh += query[d] * vectors[seven, d]
+        eighth += query[d] * vectors[eight, d]
     scores[0], scores[1], scores[2], scores[3] = first, second, third, fourth
+    scores[4], scores[5], scores[6], scores[7] = fifth, sixth, seventh, eighth
 
 
 @kernel(inline=True)

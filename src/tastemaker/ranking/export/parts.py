@@ -16,6 +16,7 @@ from tastemaker.data.databases.address import is_address
 from tastemaker.errors import FolderExists, SettingProblem, TastemakerError, UnreadableFile
 from tastemaker.model.folder import MANIFEST, load
 from tastemaker.ranking.export.to_file import QUERIES_AT_ONCE
+from tastemaker.ranking.index.narrowed import packed_for
 from tastemaker.ranking.packed import PackedModel, Similarity, by_value, pack
 from tastemaker.ranking.recommend import Recommendations, book_of, recommend, similar
 from tastemaker.ranking.rules.rule_book import RuleBook
@@ -163,7 +164,8 @@ def _packed(job: ListJob, mark: str) -> tuple[PackedModel, RuleBook]:
     model = load(job.model)
     if job.value_dial is not None:
         model = by_value(model, job.value_dial)
-    packed = pack(model, catalogue=job.catalogue)
+    rows = len(model.users if job.what == "users" else model.products)
+    packed = packed_for(pack(model, catalogue=job.catalogue), rows)
     return packed, book_of(packed, job.rules)
 
 

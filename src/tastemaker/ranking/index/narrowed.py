@@ -12,11 +12,11 @@ from tastemaker.kernels.ranking.narrow import narrow_vectors
 from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.ranking.packed import product_candidates
+from tastemaker.ranking.packed import PackedModel, pack, product_candidates
 from tastemaker.ranking.top_k import Candidates, Narrow, top_k
 from tastemaker.types import Doubles, Floats
 
-__all__ = ["main_axes", "narrow_copies", "narrowed", "narrowed_products"]
+__all__ = ["main_axes", "narrow_copies", "narrowed", "narrowed_products", "packed_for"]
 
 FEWEST = 2_048
 """Of fewer candidates all are scored in no time."""
@@ -38,6 +38,9 @@ HELD = 0.9
 
 SAMPLED = 1 << 12
 """About how many vectors the axes are found by"""
+
+MUCH = 1 << 28
+"""Scores, users times products, from which making narrow copies and trying them takes little beside the lists"""
 
 BLOCK = 1 << 14
 """Vectors that a thread narrows at once"""
@@ -104,6 +107,16 @@ def narrowed(candidates: Candidates, vectors: Floats, *, threads: int | None = N
 def narrowed_products(model: TasteModel, *, threads: int | None = None) -> Candidates:
     """Pack a model's products to rank them for many users: with narrow copies where those pay."""
     return narrowed(product_candidates(model), model.product_vectors, threads=threads)
+
+
+def packed_for(packed: PackedModel, count: int, *, threads: int | None = None) -> PackedModel:
+    """Return a model made ready to rank for ``count`` users or products: with narrow copies where that is much, and they pay.
+
+    One whose products are packed already stays as it is.
+    """
+    if packed.packed is not None or count * len(packed.model.products) < MUCH:
+        return packed
+    return pack(packed, candidates=narrowed_products(packed.model, threads=threads))
 
 
 def _seconds(candidates: Candidates, queries: Floats, length: int) -> float:

@@ -1,0 +1,371 @@
+"""The k best candidates of each of many queries over narrow copies, by a score to beat that is known before any is looked at.
+
+What is added to a query's candidates by a memory is sparse and lifts them above nearly all others. So these candidates come first:
+the k that promise most by bias and extra are scored exactly, then those others whose bound reaches the k-th best. Bounds are
+
+    bias + q · v + extra <= bias + |q| |v| + extra,
+
+and for all candidates without an extra, as in `kernels.ranking.narrow`, those of q · v over narrow copies. They are compared as
+soon as they are worked out, four queries at a time, and none is stored: a bit says whether a candidate may be among the best. Of
+some candidates side by side the greatest bias and norm tell, by Cauchy and Schwarz, for which queries none of them can be.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.marks import lowest_of, place_of_bit
+from tastemaker.kernels.prefetch import prefetch_row
+from tastemaker.kernels.ranking.narrow import (
+    AHEAD,
+    SLACK,
+    TINY,
+    TOGETHER,
+    UNKNOWN,
+    UP,
+    exact_scores,
+    narrow_query,
+    rows_above,
+)
+from tastemaker.kernels.ranking.topk import (
+    LOWEST,
+    just_below,
+    keep_best,
+    key_of,
+    kth_score,
+    least_to_beat,
+    place_of,
+)
+from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE, mark_tile
+from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
+
+__all__ = ["SHELF", "rank_beating"]
+
+SHELF = 4 * GROUP
+"""Candidates that are passed over, or looked at, together: their codes stay in the L1 cache while queries take turns at them."""
+
+SIDE_BY_SIDE = 128
+"""Queries that take turns at a shelf: its codes come from memory once for all of them"""
+
+FIRST = 50
+"""How many more candidates with an extra than k are scored before the others are held against the k-th best of them"""
+
+LOST = np.float32(1e-18)
+"""Above what is lost of a length where its square has no digits left in float32"""
+
+WAITING = 64
+"""Candidates that may be among the best of a query are scored when there are so many, or the candidates end."""
+
+
+@kernel(inline=True)
+def offer_rows(
+    query: Floats,
+    vectors: Floats,
+    bias: Floats,
+    rows: Rows,
+    more: Floats,
+    count: int,
+    keys: AnyArray,
+    kept: int,
+    k: int,
+) -> int:
+    """Add those of ``rows[:count]``, scored exactly, with ``more[:count]``, to the ``kept`` of ``keys``; return how many there are.
+
+    These are k at most. ``rows`` has room for `TOGETHER` more, ``keys`` for k more than k.
+    """
+    scores = np.empty(TOGETHER, np.float32)
+    bits, beat = scores.view(np.int32), beat_of(keys, kept, k)
+    rows[count : count + TOGETHER] = rows[0]
+    for ahead in range(min(AHEAD, count)):
+        prefetch_row(vectors, rows[ahead])
+    for start in range(0, count, TOGETHER):
+        for ahead in range(start + AHEAD, min(start + AHEAD + TOGETHER, count)):
+            prefetch_row(vectors, rows[ahead])
+        exact_scores(query, vectors, bias, rows[start : start + TOGETHER], scores)
+        for i in range(min(TOGETHER, count - start)):
+            scores[i] += more[start + i]
+            if scores[i] > beat:
+                keys[kept] = key_of(bits[i], rows[start + i])
+                kept += 1
+        if kept >= 2 * k:
+            keep_best(keys, kept, k)
+            kept, beat = k, beat_of(keys, k, k)
+    if kept > k:
+        keep_best(keys, kept, k)
+    return min(kept, k)
+
+
+@kernel(inline=True)
+def beat_of(keys: AnyArray, kept: int, k: int) -> np.float32:
+    """Return a score that each candidate to come must be above: the k-th best so far is the next."""
+    return just_below(kth_score(keys, k)) if kept == k else LOWEST
+
+
+@kernel(inline=True)
+def length_of(facts: Floats, row: int, half: np.float32) -> np.float32:
+    """Return what a candidate's vector is no longer than; ``half`` is √N / 2, N being the number of axes."""
+    norm, outside = facts[1, row], facts[2, row]
+    return np.float32(np.sqrt(norm * norm + outside * outside) + half * facts[0, row] + LOST)
+
+
+@kernel(inline=True)
+def most_of_shelves(
+    facts: Floats, bias: Floats, half: np.float32, most: Floats, longest: Floats
+) -> np.float32:
+    """Set the greatest bias of each shelf, and what its vectors are no longer than; return the same of all.
+
+    What is no number is unknown, and so is the greatest of it.
+    """
+    over_all = np.float32(0)
+    for shelf in range(most.shape[0]):
+        highest, far = LOWEST, np.float32(0)
+        for row in range(shelf * SHELF, min((shelf + 1) * SHELF, bias.shape[0])):
+            length = length_of(facts, row, half)
+            far = far if length <= far else length
+            highest = highest if bias[row] <= highest else bias[row]
+        most[shelf] = highest if highest < UNKNOWN else UNKNOWN
+        longest[shelf] = far if far < UNKNOWN else UNKNOWN
+        over_all = max(over_all, longest[shelf])
+    return over_all
+
+
+@kernel(inline=True)
+def promise_extras(
+    bias: Floats,
+    rows: Rows,
+    extra: Floats,
+    excluded: Rows,
+    rounding: np.float32,
+    promised: Floats,
+    maxima: Floats,
+) -> int:
+    """Set ``promised`` to bias + extra of each of the ``rows``, and no less; to the lowest for those ``excluded``.
+
+    ``maxima[W]`` become the greatest of those W apart. Return how many are set, a multiple of W, the lowest beyond the last row.
+    """
+    width = maxima.shape[0]
+    count: int = -(-rows.shape[0] // width) * width
+    for place in range(rows.shape[0]):
+        start, more = bias[rows[place]], extra[place]
+        both = start + more + rounding * (abs(start) + abs(more))
+        known = both if both > LOWEST else UNKNOWN  # where float32 overflows
+        promised[place] = known if start > LOWEST else LOWEST
+    promised[rows.shape[0] : count] = LOWEST
+    place = 0
+    for row in excluded:
+        place = place_of(row, rows, place, rows.shape[0])
+        if place < rows.shape[0] and rows[place] == row:
+            promised[place] = LOWEST
+    maxima[:] = LOWEST
+    for start in range(0, count, width):
+        mine = promised[start : start + width]
+        for c in range(width):
+            maxima[c] = mine[c] if mine[c] > maxima[c] else maxima[c]
+    return count
+
+
+@kernel(inline=True)
+def offer_extras(
+    query: Floats,
+    length: np.float32,
+    longest: np.float32,
+    half: np.float32,
+    rounding: np.float32,
+    vectors: Floats,
+    facts: Floats,
+    bias: Floats,
+    extra_rows: Rows,
+    extra_scores: Floats,
+    excluded: Rows,
+    promised: Floats,
+    maxima: Floats,
+    room: AnyArray,
+    places: Rows,
+    rows: Rows,
+    more: Floats,
+    keys: AnyArray,
+    k: int,
+) -> tuple[int, int]:
+    """Set ``keys`` to the best of the candidates with an extra, those ``excluded`` left out.
+
+    Return how many these are, and how many were scored. The query is no longer than ``length``, and no vector than ``longest``.
+    The other arrays are room: for all extras, ``maxima`` and ``room`` for a power of two beyond k.
+    """
+    count = promise_extras(bias, extra_rows, extra_scores, excluded, rounding, promised, maxima)
+    found = rows_above(promised[:count], least_to_beat(maxima, room, k + FIRST), 0, places)
+    for i in range(found):
+        rows[i], more[i] = extra_rows[places[i]], extra_scores[places[i]]
+        promised[places[i]] = LOWEST
+    kept = scored = 0
+    if found > 0:
+        kept, scored = offer_rows(query, vectors, bias, rows, more, found, keys, 0, k), found
+    beat = beat_of(keys, kept, k)
+    reach, waiting = length * longest + TINY, 0
+    reach = reach if reach < UNKNOWN else UNKNOWN
+    for place in range(extra_rows.shape[0]):
+        if not (promised[place] + reach > beat):
+            continue
+        row, extra = extra_rows[place], extra_scores[place]
+        mine = promised[place] + (length * length_of(facts, row, half) + TINY)
+        if not (mine <= beat):
+            rows[waiting], more[waiting] = row, extra
+            waiting += 1
+        if waiting == WAITING:
+            kept = offer_rows(query, vectors, bias, rows, more, waiting, keys, kept, k)
+            beat, scored, waiting = beat_of(keys, kept, k), scored + waiting, 0
+    if waiting > 0:
+        kept = offer_rows(query, vectors, bias, rows, more, waiting, keys, kept, k)
+    scored += waiting
+    return kept, scored
+
+
+@kernel(inline=True)
+def lay_out_shelf(first: int, facts: Floats, bias: Floats, rounding: np.float32, bounds: Floats) -> None:
+    """Set ``bounds[4, SHELF]``, as `mark_tile` reads it, to what is known of the candidates from ``first`` on."""
+    size = min(SHELF, bias.shape[0] - first)
+    base, norms, scales, outsides = bounds[0], bounds[1], bounds[2], bounds[3]
+    starts, own_scales = bias[first : first + size], facts[0, first : first + size]
+    own_norms, own_outsides = facts[1, first : first + size], facts[2, first : first + size]
+    for c in range(size):
+        base[c] = starts[c] + (rounding * abs(starts[c]) + TINY)
+        norms[c], scales[c], outsides[c] = own_norms[c], own_scales[c], own_outsides[c]
+    for c in range(size, SHELF):
+        base[c] = LOWEST
+        norms[c] = scales[c] = outsides[c] = 0.0
+
+
+@kernel(inline=True)
+def is_among(row: int, rows: Rows, low: int, high: int) -> bool:
+    """Return whether a row is among the ascending ``rows[low:high]``."""
+    place = place_of(row, rows, low, high)
+    return place < high and rows[place] == row
+
+
+@kernel()
+def rank_beating(
+    low: int,
+    high: int,
+    queries: Floats,
+    vectors: Floats,
+    axes: Doubles,
+    codes: AnyArray,
+    facts: Floats,
+    bias: Floats,
+    excluded_offsets: Offsets,
+    excluded: Rows,
+    extra_offsets: Offsets,
+    extra_rows: Rows,
+    extra_scores: Floats,
+    keys: AnyArray,
+    counts: Offsets,
+    examined: Offsets,
+) -> None:
+    """Set ``keys[q, :counts[q]]`` to the best candidates for the queries ``low … high - 1``, best first.
+
+    As `kernels.ranking.narrow.rank_narrow` does for all blocks, with the same arguments.
+    """
+    k, dimensions = keys.shape[1], vectors.shape[1]
+    quads, along = -(-axes.shape[1] // QUAD), np.empty(axes.shape[1], np.float64)
+    exclude, add = excluded_offsets.shape[0] > 1, extra_offsets.shape[0] > 1
+    rounding = np.float32(2 * (dimensions + SLACK) * 2.0**-24)
+    side = min(SIDE_BY_SIDE, high - low)
+    narrow, known = np.zeros((side, quads * QUAD), np.int8), np.empty((side, 5), np.float32)
+    words = narrow.view(np.int32)
+    added, about, beat = np.empty(side, np.int32), np.empty((side, 5), np.float32), np.empty(side, np.float32)
+    length = np.empty(side, np.float32)
+    best, kept = np.empty((side, 2 * k + TOGETHER), np.uint64), np.empty(side, np.int64)
+    rows, waiting = np.empty((side, WAITING + SHELF + TOGETHER), np.int32), np.empty(side, np.int64)
+    nothing, active = np.zeros(WAITING + SHELF + TOGETHER, np.float32), np.empty(side + TILE, np.int64)
+    tile_words, tile_added = np.zeros((TILE, quads), np.int32), np.zeros(TILE, np.int32)
+    tile_about, marks = np.zeros((TILE, 5), np.float32), np.empty((TILE, SHELF // GROUP), np.uint64)
+    bounds = np.empty((4, SHELF), np.float32)
+    most_extras = 0
+    if add:
+        for q in range(low, high):
+            most_extras = max(most_extras, extra_offsets[q + 1] - extra_offsets[q])
+    width = GROUP
+    while width < 4 * (k + FIRST):
+        width *= 2
+    maxima, room = np.empty(width, np.float32), np.empty(width, np.uint64)
+    places, promised = np.empty(most_extras, np.int32), np.empty(most_extras + width, np.float32)
+    first_rows, first_more = np.empty(most_extras + TOGETHER, np.int32), np.empty(most_extras, np.float32)
+    none = excluded[:0]
+    half = np.float32(np.sqrt(axes.shape[1]) / 2 * UP)
+    shelves = -(-bias.shape[0] // SHELF)
+    shelf_most, shelf_longest = np.empty(shelves, np.float32), np.empty(shelves, np.float32)
+    longest = most_of_shelves(facts, bias, half, shelf_most, shelf_longest)
+    for start in range(low, high, SIDE_BY_SIDE):
+        members = min(SIDE_BY_SIDE, high - start)
+        for i in range(members):
+            q = start + i
+            added[i] = narrow_query(queries[q, :dimensions], axes, along, narrow[i], known[i])
+            more = rounding * known[i, 1]
+            about[i, 0], about[i, 1] = known[i, 0], known[i, 2] + more
+            about[i, 2], about[i, 3] = known[i, 3] + rounding * known[i, 3], known[i, 4] + more
+            length[i] = known[i, 1] * (1 + 2 * rounding)
+            waiting[i] = kept[i] = examined[q] = 0
+            if add:
+                left_out = excluded[excluded_offsets[q] : excluded_offsets[q + 1]] if exclude else none
+                a, z = extra_offsets[q], extra_offsets[q + 1]
+                kept[i], examined[q] = offer_extras(
+                    queries[q, :dimensions], length[i], longest, half, rounding, vectors, facts, bias, extra_rows[a:z],
+                    extra_scores[a:z], left_out, promised, maxima, room, places, first_rows, first_more, best[i], k,
+                )  # fmt: skip
+            beat[i] = beat_of(best[i], kept[i], k)
+        for shelf in range(shelves):
+            first, count = shelf * SHELF, 0
+            highest, far = shelf_most[shelf], shelf_longest[shelf]
+            raised = highest + rounding * abs(highest) + TINY
+            for i in range(members):
+                if not (raised + length[i] * far <= beat[i]):
+                    active[count] = i
+                    count += 1
+            if count > 0:
+                lay_out_shelf(first, facts, bias, rounding, bounds)
+            for tile in range(0, count, TILE):
+                together = min(TILE, count - tile)
+                for t in range(together):
+                    i = active[tile + t]
+                    tile_words[t], tile_added[t] = words[i], added[i]
+                    tile_about[t], tile_about[t, 4] = about[i], beat[i]
+                for group in range(SHELF // GROUP):
+                    if first + group * GROUP >= bias.shape[0]:
+                        marks[:, group] = 0
+                        continue
+                    place = (first + group * GROUP) * QUAD * quads
+                    mark_tile(codes, place, tile_words, tile_added, tile_about, bounds, group, marks)
+                for t in range(together):
+                    i = active[tile + t]
+                    q = start + i
+                    for group in range(SHELF // GROUP):
+                        above = marks[t, group]
+                        while above != np.uint64(0):
+                            lowest = lowest_of(above)
+                            above ^= lowest
+                            row = first + group * GROUP + place_of_bit(lowest)
+                            if add and is_among(row, extra_rows, extra_offsets[q], extra_offsets[q + 1]):
+                                continue
+                            if exclude and is_among(
+                                row, excluded, excluded_offsets[q], excluded_offsets[q + 1]
+                            ):
+                                continue
+                            rows[i, waiting[i]] = row
+                            waiting[i] += 1
+                    if waiting[i] >= WAITING:
+                        kept[i] = offer_rows(
+                            queries[q, :dimensions], vectors, bias, rows[i], nothing, waiting[i], best[i], kept[i], k
+                        )  # fmt: skip
+                        examined[q] += waiting[i]
+                        waiting[i] = 0
+                        beat[i] = beat_of(best[i], kept[i], k)
+        for i in range(members):
+            q = start + i
+            if waiting[i] > 0:
+                kept[i] = offer_rows(
+                    queries[q, :dimensions], vectors, bias, rows[i], nothing, waiting[i], best[i], kept[i], k
+                )  # fmt: skip
+                examined[q] += waiting[i]
+            counts[q] = kept[i]
+            ordered = np.sort(best[i, : kept[i]])
+            keys[q, : kept[i]] = ordered[::-1]
