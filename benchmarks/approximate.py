@@ -11,7 +11,8 @@ import time
 import numpy as np
 
 from common import machine, markdown, parser_of
-from tastemaker.ranking.index.approximate import AnyCandidates, Approximate, best_of, make_index
+from tastemaker.ranking.index.approximate import AnyCandidates, Approximate, best_of
+from tastemaker.ranking.index.making import make_index
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.top_k import Candidates
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +11,7 @@ from tastemaker.cli.lists.index import index
 from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.model.config import preset
 from tastemaker.model.folder import save
-from tastemaker.ranking.index import approximate, index_folder
+from tastemaker.ranking.index import index_folder
 from tastemaker.training.train import train
 
 
@@ -92,10 +91,8 @@ def measured(folder, monkeypatch, tmp_path, capsys):
             "seconds": {"build": 1.0, "users": 9, "exact": 2.0, "approximate": 1.0},
         }
         (tmp_path / "1.index").mkdir(exist_ok=True)
-        monkeypatch.setattr(approximate, "faiss", lambda: None)
-        monkeypatch.setattr(index_folder, "check_no_index", lambda _: None)
-        monkeypatch.setattr(index_folder, "build_index", lambda *_, **__: SimpleNamespace(facts=facts))
-        monkeypatch.setattr(index_folder, "save_index", lambda *_: tmp_path / "1.index")
+        monkeypatch.setattr(index_folder, "build_index", lambda *_, **__: facts)
+        monkeypatch.setattr(index_folder, "index_folder", lambda _: tmp_path / "1.index")
         index(folder, wanted=wanted, as_json=as_json)
         told = capsys.readouterr()
         return told.out, told.err

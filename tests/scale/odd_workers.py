@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tastemaker.errors import UnknownId, WorkersLost
 from tastemaker.ranking.export.blocks import Block
+from tastemaker.ranking.index import by_workers
 from tastemaker.scale.local import ThisProcess
 from tastemaker.training.sharded.crew import Share
 
@@ -58,9 +59,13 @@ def hang_on_doomed_host(task: Task) -> int:
 
 
 def work_or_be_killed(task, *, work, marks):
-    """Do a task; be killed before, once in the third round of each epoch, in each table of the memory, in each model's lists."""
+    """Do a task; be killed before, once in the third round of each epoch, in each table of the memory, in lists and an index."""
     if isinstance(task, Share):
         mark = f"killed-{task.epoch}" if (task.done, task.shard, task.member) == (2, 1, 0) else None
+    elif isinstance(task, by_workers.Part):
+        mark = "killed-part" if task.low else None
+    elif isinstance(task, by_workers.Lists):
+        mark = f"killed-lists-{task.k}"
     elif isinstance(task, Block):
         mark = f"killed-{Path(task.folder).parent.name}" if task.users[0] else None
     else:

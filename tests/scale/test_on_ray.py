@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import socket
 import time
 from dataclasses import replace
@@ -32,6 +33,7 @@ from tastemaker.nights.run import run_night  # noqa: E402
 from tastemaker.nights.shop_file import read_shop_file  # noqa: E402
 from tastemaker.ranking.export.blocks import rank_blocks  # noqa: E402
 from tastemaker.ranking.export.parts import ListJob, write_parts  # noqa: E402
+from tastemaker.ranking.index.index_folder import build_index, index_folder  # noqa: E402
 from tastemaker.scale import on_ray  # noqa: E402
 from tastemaker.scale.executor import Tally  # noqa: E402
 from tastemaker.scale.local import ThisProcess  # noqa: E402
@@ -110,6 +112,16 @@ def test_ray_measures_what_this_process_measures(cluster, model_folder, split):
     rank = partial(rank_blocks, folder=model_folder, executor=executor_of("ray"))
     found = evaluate_ranked(model, split.held_out, rank, at=(10,))
     assert found.to_json() == tm.evaluate(model, split.held_out, at=10).to_json()
+
+
+def test_ray_builds_the_index_that_this_process_builds(cluster, model_folder, tmp_path):
+    pytest.importorskip("faiss", reason="the extra `index` is not installed")
+    found = []
+    for name in ("local", "ray"):
+        folder = shutil.copytree(model_folder, tmp_path / name / "1")
+        facts = build_index(folder, executor=executor_of(name))
+        found.append(((index_folder(folder) / "index.faiss").read_bytes(), facts["recall"]))
+    assert found[0] == found[1]
 
 
 def test_ray_learns_the_bytes_that_this_process_learns(cluster, split, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from serving_worlds import client_of, make_model, product_id
 
 from tastemaker.model.folder import save
-from tastemaker.ranking.index.index_folder import build_index, index_folder, save_index
+from tastemaker.ranking.index.index_folder import build_index, index_folder
 from tastemaker.ranking.visitors import Visitor
 from tastemaker.serving.answering.batcher import Engine, Ranking
 from tastemaker.serving.answering.event_store import Event
@@ -26,7 +26,7 @@ def indexed(models, *, products, wanted):
     """A folder of models: one, with an index that finds the wanted share."""
     model = make_model(1, products=products)
     folder = save(model, models / "recommender" / "1")
-    save_index(build_index(model, wanted=wanted), folder)
+    build_index(folder, wanted=wanted)
     return models
 
 
@@ -153,7 +153,7 @@ def test_an_index_is_taken_up_when_it_is_built_and_is_no_model_itself(tmp_path):
     shelf = Registry(tmp_path, approximate=True)
     shelf.look()
     assert shelf.get("mine").index is None
-    save_index(build_index(model), folder)
+    build_index(folder)
     shelf.look()
     assert shelf.get("mine").index is not None
     assert set(find_versions(tmp_path)) == {("mine", 1)}

@@ -32,6 +32,16 @@ def index(
         float, typer.Option(min=0.0, max=1.0, help="The recall for which enough of the index is read.")
     ] = 0.97,
     seed: Annotated[int, typer.Option(help="Seed of the draw of users on whom recall is measured.")] = 0,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            "--workers",
+            "--on",
+            metavar="WHERE",
+            help="Who makes parts of the index and measures it: local, local:PROCESSES, ray or ray://HOST:PORT.",
+            show_default=False,
+        ),
+    ] = None,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -39,25 +49,26 @@ def index(
 
     It stands in FOLDER.index; the model stays as it is. How much of the exact lists it finds is measured and kept with it.
     """
-    from tastemaker.model.folder import load
-    from tastemaker.ranking.index.approximate import faiss
-    from tastemaker.ranking.index.index_folder import build_index, check_no_index, save_index
+    from tastemaker.ranking.index.index_folder import build_index, index_folder
+    from tastemaker.scale.executor import Tally
+    from tastemaker.scale.where import executor_of
 
-    faiss()
-    model = load(folder)
-    check_no_index(folder)
-    built = build_index(model, wanted=wanted, seed=seed, threads=threads)
-    target = save_index(built, folder)
-    missed = _missed(built.facts, target)
+    tally = Tally()
+    executor = executor_of(workers or "local", threads)
+    facts = build_index(folder, wanted=wanted, seed=seed, executor=executor, tally=tally)
+    target = index_folder(folder)
+    missed = _missed(facts, target)
     space = sum(file.stat().st_size for file in target.iterdir())
     if as_json:
-        print_json({"index": str(target), "bytes": space} | built.facts)
+        print_json({"index": str(target), "bytes": space} | facts)
         if missed:
             say(missed)
         return
-    recall, seconds = built.facts["recall"], built.facts["seconds"]
+    recall, seconds = facts["recall"], facts["seconds"]
     users = max(seconds["users"], 1)
     say(f"Wrote {target} ({size(space)}) in {seconds['build']:.1f} s.")
+    if workers is not None:
+        say(f"Parts and lists: {tally.sentence()}.")
     say(f"Recall for {recall['users']:,} users: {recall['10']:.4f} at 10, {recall['100']:.4f} at 100.")
     if missed:
         say(missed)

@@ -22,7 +22,7 @@ from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, no_extra, top_k
 from tastemaker.types import AnyArray, Booleans, Floats, Rows
 
-__all__ = ["AnyCandidates", "Approximate", "best_of", "exact_of", "faiss", "make_index"]
+__all__ = ["AnyCandidates", "Approximate", "best_of", "exact_of", "faiss", "points_of"]
 
 MORE = 32
 """An index is asked for `Approximate.over` times the wanted length plus this many, since its own scores are coarse."""
@@ -32,12 +32,6 @@ MOST_BOUGHT = 1024
 
 AT_ONCE = 256
 """Queries whose found candidates are scored together, so that memory stays bounded"""
-
-PACKED = 10_000
-"""From this many candidates on, the index keeps four bits for every two dimensions; fewer are kept as they are"""
-
-CELL = 40
-"""Fewest candidates of a cell on average: below that the library warns, and learns little"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,30 +80,7 @@ def faiss() -> ModuleType:
     return found
 
 
-def make_index(vectors: Floats, bias: Floats, *, seed: int = 0, threads: int | None = None) -> Any:
-    """Return the library's index over ``vectors[C, D]`` with ``bias[C]``: cells around means, which hold short codes."""
-    library = faiss()
-    library.omp_set_num_threads(threads or default_threads())
-    points = _augmented(vectors, bias)
-    cells = max(1, min(round(2 * len(points) ** 0.5), len(points) // CELL))
-    codes = f"PQ{points.shape[1] // 2}x4fs" if len(points) >= PACKED else "Flat"
-    index = library.index_factory(points.shape[1], f"IVF{cells},{codes}", library.METRIC_L2)
-    index.cp.seed = seed
-    index.cp.max_points_per_centroid = 64
-    index.cp.niter = 8
-    index.train(points)
-    index.add(points)
-    return index
-
-
-def _augmented(vectors: Floats, bias: Floats) -> Floats:
-    points = _points(vectors, bias)
-    squares = np.einsum("cd,cd->c", points, points, dtype=np.float64)
-    points[:, vectors.shape[1] + 1] = np.sqrt(squares.max(initial=0) - squares)
-    return points
-
-
-def _points(vectors: Floats, bias: Floats | float) -> Floats:
+def points_of(vectors: Floats, bias: Floats | float) -> Floats:
     """Return (vector, bias, 0), and one more 0 where the library's codes, of two dimensions each, need it."""
     dimensions = vectors.shape[1]
     points = np.zeros((len(vectors), dimensions + 2 + dimensions % 2), np.float32)
@@ -208,7 +179,7 @@ def _find(queries: Floats, candidates: Approximate, ask: int, threads: int | Non
     """Return the candidates nearest to each query by the index, ``int64[Q, ask]``; -1 where there are fewer."""
     library = faiss()
     library.omp_set_num_threads(threads or default_threads())
-    points = _points(queries, candidates.bias)
+    points = points_of(queries, candidates.bias)
     parameters = library.SearchParametersIVF(nprobe=candidates.probes)
     _, found = candidates.index.search(points, ask, params=parameters)
     rows: AnyArray = found

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,28 +19,29 @@ from tastemaker.model.folder import (
     SEAL,
     check_file,
     check_target,
+    load,
     read_manifest,
     seal,
     write_file,
 )
 from tastemaker.model.taste_model import TasteModel
-from tastemaker.ranking.index.approximate import Approximate, faiss, make_index
+from tastemaker.ranking.index.approximate import Approximate, faiss
+from tastemaker.ranking.index.by_workers import IndexWorkers, Read
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.ranking.packed import product_candidates
-from tastemaker.ranking.rank import rank_users
 from tastemaker.ranking.top_k import Candidates
+from tastemaker.scale.executor import Executor, Tally
+from tastemaker.scale.local import ThisProcess
 from tastemaker.storage import writing_folder
 from tastemaker.types import Rows
 
 __all__ = [
     "INDEX",
-    "BuiltIndex",
     "build_index",
     "check_no_index",
     "index_folder",
     "load_index",
     "read_index_manifest",
-    "save_index",
 ]
 
 FORMAT = 1
@@ -67,15 +67,6 @@ MEASURED_ON = 2000
 """Users whose recall is reported: other users where there are enough, fewer where the model has fewer"""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BuiltIndex:
-    """An index and what was measured of it."""
-
-    candidates: Approximate
-    facts: dict[str, Any]
-    """What its manifest will say: library, parameters, recall, speed"""
-
-
 def index_folder(folder: str | Path) -> Path:
     """Return where the index of a model's folder stands.
 
@@ -87,65 +78,94 @@ def index_folder(folder: str | Path) -> Path:
 
 
 def build_index(
-    model: TasteModel, *, wanted: float = WANTED, seed: int = 0, threads: int | None = None
-) -> BuiltIndex:
-    """Build an index over the products, choose how much of it is read, and measure its recall against the exact ranking.
+    folder: str | Path,
+    *,
+    wanted: float = WANTED,
+    seed: int = 0,
+    executor: Executor | None = None,
+    tally: Tally | None = None,
+) -> dict[str, Any]:
+    """Build an index over the products of a model's folder, choose how much of it is read, measure it; write it beside the folder.
 
     recall@k = the mean, over users drawn by ``seed``, of the share of the exact k best that the index's k best hold. Cells read
     and candidates scored are doubled, whichever gains more, until `TUNED_ON` users reach ``wanted``; recall is then measured on
     `MEASURED_ON` others, where the model has as many users.
 
-    Raises `SettingProblem` without the extra ``index``.
+    The workers of ``executor``, by default the threads of this process, make parts of the index and rank; who does what changes no
+    byte of it. ``tally`` counts who did. The index appears by one rename. Returns what its manifest says: library, parameters,
+    recall, speed. Raises `SettingProblem` without the extra ``index``, `FolderExists`, `WorkersLost`, and `ModelFolderProblem`
+    when the disk refuses.
     """
-    exact = product_candidates(model)
-    vectors = np.ascontiguousarray(model.product_vectors, np.float32)
+    faiss()
+    model, manifest = load(folder), read_manifest(folder)
+    target = check_no_index(folder)
+    tally = Tally() if tally is None else tally
+    try:
+        with writing_folder(target) as temporary, (executor or ThisProcess()).session() as kept:
+            workers = IndexWorkers(Path(folder).absolute(), kept, tally)
+            facts, file = _built(model, workers, temporary, wanted, seed)
+            facts = {
+                "format": FORMAT,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "model": {key: manifest[key] for key in ("name", "version", SEAL)},
+                **facts,
+                "files": {FILE: file},
+            }
+            text = json.dumps(facts | {SEAL: seal(facts)}, indent=2, allow_nan=False).encode()
+            (temporary / MANIFEST).write_bytes(text)
+    except FileExistsError:
+        check_no_index(folder)
+        raise
+    except (OSError, RuntimeError) as error:  # the library raises RuntimeError on a full disk
+        raise ModelFolderProblem(f"cannot write the index {target}: {error}.") from error
+    return facts
+
+
+def _built(
+    model: TasteModel, workers: IndexWorkers, folder: Path, wanted: float, seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Build and measure an index whose file stands in ``folder``; return what was measured, and size and checksum of the file."""
     began = time.perf_counter()
-    index = make_index(vectors, exact.bias, seed=seed, threads=threads)
-    built = time.perf_counter() - began
-    candidates = Approximate(exact, vectors, index, 1)
+    index = workers.make(model, folder, seed)
+    file = write_file(folder / FILE, lambda path: faiss().write_index(index, str(path)))
+    built, cells = time.perf_counter() - began, int(index.nlist)
     order = _buyers(model, seed)
     tuned, measured = order[:TUNED_ON], order[TUNED_ON:][:MEASURED_ON]
     if len(measured) < MEASURED_ON:
         measured = order[-MEASURED_ON:]
-    candidates = _tuned(model, tuned, candidates, wanted, threads)
-    best, exact_seconds = _ranked(model, measured, exact, threads)
-    found, seconds = _ranked(model, measured, candidates, threads)
+    read = _tuned(workers, tuned, Read(str(folder / FILE)), cells, wanted)
+    best, exact_seconds = _ranked(workers, measured, None)
+    found, seconds = _ranked(workers, measured, read)
     recalls = dict(zip(map(str, LENGTHS), _recalls(best, found), strict=True))
     facts = {
         "library": {"name": "faiss-cpu", "version": str(faiss().__version__)},
         "parameters": {
-            "cells": int(index.nlist),
-            "probes": candidates.probes,
-            "over": candidates.over,
-            "wanted": wanted,
-            "seed": seed,
+            "cells": cells, "probes": read.probes, "over": read.over, "wanted": wanted, "seed": seed,
         },
-        "products": int(exact.count),
-        "dimensions": int(exact.dimensions),
+        "products": len(model.products),
+        "dimensions": int(model.product_vectors.shape[1]),
         "recall": {**recalls, "users": len(measured), "tuned_on": len(tuned), "seed": seed},
         "seconds": {"build": built, "users": len(measured), "exact": exact_seconds, "approximate": seconds},
-    }
-    return BuiltIndex(candidates, facts)
+    }  # fmt: skip
+    return facts, file
 
 
-def _tuned(
-    model: TasteModel, users: Rows, candidates: Approximate, wanted: float, threads: int | None
-) -> Approximate:
-    """Return the candidates with as much read as some users need for the wanted recall, or all."""
-    best = _ranked(model, users, candidates.exact, threads)[0]
+def _tuned(workers: IndexWorkers, users: Rows, read: Read, cells: int, wanted: float) -> Read:
+    """Return how much of the index some users need for the wanted recall, or all."""
+    best = _ranked(workers, users, None)[0]
 
-    def reached(index: Approximate) -> float:
-        return min(_recalls(best, _ranked(model, users, index, threads)[0]))
+    def reached(read: Read) -> float:
+        return min(_recalls(best, _ranked(workers, users, read)[0]))
 
-    recall, cells = reached(candidates), int(candidates.index.nlist)
-    while recall < wanted and (candidates.probes < cells or candidates.over < MOST_OVER):
+    recall = reached(read)
+    while recall < wanted and (read.probes < cells or read.over < MOST_OVER):
         ahead = []
-        if candidates.probes < cells:
-            ahead.append(replace(candidates, probes=min(2 * candidates.probes, cells)))
-        if candidates.over < MOST_OVER:
-            ahead.append(replace(candidates, over=2 * candidates.over))
-        recall, candidates = max(((reached(index), index) for index in ahead), key=lambda step: step[0])
-    return candidates
+        if read.probes < cells:
+            ahead.append(read._replace(probes=min(2 * read.probes, cells)))
+        if read.over < MOST_OVER:
+            ahead.append(read._replace(over=2 * read.over))
+        recall, read = max(((reached(more), more) for more in ahead), key=lambda step: step[0])
+    return read
 
 
 def _buyers(model: TasteModel, seed: int) -> Rows:
@@ -154,16 +174,10 @@ def _buyers(model: TasteModel, seed: int) -> Rows:
     return np.random.default_rng(seed).permutation(buyers)
 
 
-def _ranked(
-    model: TasteModel, users: Rows, candidates: Candidates | Approximate, threads: int | None
-) -> tuple[list[RankedLists], float]:
+def _ranked(workers: IndexWorkers, users: Rows, read: Read | None) -> tuple[list[RankedLists], float]:
     """Return the lists of some users for each of `LENGTHS`, and the seconds of the first."""
-    lists, seconds = [], 0.0
-    for k in LENGTHS:
-        began = time.perf_counter()
-        lists.append(rank_users(model, users, candidates, k=k, threads=threads))
-        seconds = seconds or time.perf_counter() - began
-    return lists, seconds
+    lists, seconds = zip(*(workers.rank(users, k, read) for k in LENGTHS), strict=True)
+    return list(lists), seconds[0]
 
 
 def _recalls(best: list[RankedLists], found: list[RankedLists]) -> list[float]:
@@ -177,36 +191,6 @@ def _recall(best: RankedLists, found: RankedLists) -> float:
         if len(rows)
     ]
     return float(np.mean(shares)) if shares else 1.0
-
-
-def save_index(built: BuiltIndex, folder: str | Path) -> Path:
-    """Write an index beside the folder of its model, by one rename, and return its path.
-
-    Raises `FolderExists`, or `ModelFolderProblem` when the disk refuses.
-    """
-    manifest = read_manifest(folder)
-    target = check_no_index(folder)
-
-    def write(path: Path) -> None:
-        faiss().write_index(built.candidates.index, str(path))
-
-    try:
-        with writing_folder(target) as temporary:
-            facts = {
-                "format": FORMAT,
-                "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                "model": {key: manifest[key] for key in ("name", "version", SEAL)},
-                **built.facts,
-                "files": {FILE: write_file(temporary / FILE, write)},
-            }
-            text = json.dumps(facts | {SEAL: seal(facts)}, indent=2, allow_nan=False).encode()
-            (temporary / MANIFEST).write_bytes(text)
-    except FileExistsError:
-        check_no_index(folder)
-        raise
-    except (OSError, RuntimeError) as error:  # the library raises RuntimeError on a full disk
-        raise ModelFolderProblem(f"cannot write the index {target}: {error}.") from error
-    return target
 
 
 def check_no_index(folder: str | Path) -> Path:
