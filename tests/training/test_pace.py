@@ -77,6 +77,17 @@ def test_threads_at_one_member_change_no_byte(split, members, monkeypatch):
     assert found[1] == found[2] == found[3] == found[8]
 
 
+def test_threads_that_learn_free_users_together_change_no_byte(split, small_config, monkeypatch):
+    monkeypatch.setattr(Pace, "threads", lambda self, most: most)
+    config = small_config.changed({"epochs": 2, "batch": 100})
+    found = {}
+    for threads in (1, 2, 3, 8):
+        model = train(split.train, config, seed=9, threads=threads)
+        epochs = [(epoch.loss, epoch.accuracy) for epoch in model.record.epochs]
+        found[threads] = model.product_vectors.tobytes(), model.user_vectors.tobytes(), epochs
+    assert found[1] == found[2] == found[3] == found[8]
+
+
 def test_a_thread_that_fails_ends_the_others_too(split, monkeypatch):
     """They would wait for it forever."""
     monkeypatch.setattr(Pace, "threads", lambda self, most: most)

@@ -12,14 +12,16 @@ from tastemaker.kernels.lanes import LANES
 from tastemaker.kernels.learning.softmax import (
     CHUNKS,
     RANGES,
-    apply_batch,
+    TICKETS,
     exponentials,
-    learn_chunks,
+    learn_purchases,
     loss_and_hit,
     measure_softmax,
     range_shift,
     score_row,
 )
+from tastemaker.kernels.meeting import MEETING
+from tastemaker.kernels.threads import ThreadPool
 from tastemaker.training.learners.free_users import entry_type
 from tastemaker.training.learners.tables import blocks_of, zero_table
 
@@ -113,18 +115,18 @@ class Kernels:
         self.borders = np.zeros((CHUNKS, RANGES + 1), np.int64)
         self.sums = np.zeros((CHUNKS, 8))
 
-    def learn(self, users, products, first, *, chunks=((0, CHUNKS),), ranges=((0, RANGES),)):
-        step = np.float32(self.rate / len(users))
-        for low, high in chunks:
-            learn_chunks(
-                low, high, self.users, self.products, users, products, first, len(self.products), self.width, step,
+    def learn(self, users, products, first, *, batch=None, threads=1):
+        batch = len(users) if batch is None else batch
+        meeting, tickets = np.zeros(MEETING, np.int64), np.zeros((-(-len(users) // batch), TICKETS), np.int64)
+
+        def learn(low, high):
+            learn_purchases(
+                threads, meeting, tickets, self.users, self.products, users, products, first, batch, self.width, self.rate,
                 self.key, self.blocks, self.queries, self.gradients, self.entries, self.weights, self.borders, self.sums,
             )  # fmt: skip
-        for low, high in ranges:
-            apply_batch(
-                low, high, self.users, self.products, users, self.blocks, self.queries, self.gradients,
-                self.entries, self.weights, self.borders,
-            )  # fmt: skip
+
+        with ThreadPool(threads) as pool:
+            pool.run(learn, threads)
 
     def bytes(self):
         return self.users.tobytes() + self.products.tobytes() + self.sums.tobytes()
@@ -164,21 +166,31 @@ def test_learning_is_gradient_descent_on_the_mean_cross_entropy(world):
     assert kernels.sums[:, 1].sum() == pytest.approx(hits, abs=1)  # a float32 tie may fall the other way
 
 
-def test_the_way_of_sharing_a_batch_out_changes_no_bit():
+def test_the_number_of_threads_changes_no_bit():
     rng = np.random.default_rng(1)
     tables = rng.normal(size=(40, 20)), rng.normal(size=(70, 20))
-    batches = [batch_of(rng, 100, 40, 70) for _ in range(3)]
+    users, products = batch_of(rng, 330, 40, 70)
 
-    def after(kind=None, **shares):
+    def after(kind=None, threads=1):
         kernels = Kernels(*tables, negatives=30, longest=100, learning_rate=2.0, key=5, kind=kind)
-        for number, (users, products) in enumerate(batches):
-            kernels.learn(users, products, number * 100, **shares)
+        kernels.learn(users, products, 0, batch=100, threads=threads)
         return kernels.bytes()
 
-    each_chunk, each_range = ([(part, part + 1) for part in range(parts)] for parts in (CHUNKS, RANGES))
-    assert after() == after(chunks=each_chunk[::-1], ranges=each_range[::-1])
-    assert after() == after(chunks=[(9, CHUNKS), (0, 9)], ranges=[(0, 1), (1, RANGES)])
+    assert after() == after(threads=2) == after(threads=3) == after(threads=8)
     assert after() == after(kind=np.uint64)  # as entries are where 32 bits do not hold them
+
+
+def test_batches_in_one_call_are_those_of_several():
+    rng = np.random.default_rng(3)
+    tables = rng.normal(size=(40, 20)), rng.normal(size=(70, 20))
+    users, products = batch_of(rng, 330, 40, 70)
+    together, apart = (
+        Kernels(*tables, negatives=30, longest=100, learning_rate=2.0, key=5) for _ in range(2)
+    )
+    together.learn(users, products, 0, batch=100)
+    for low in range(0, 330, 100):
+        apart.learn(users[low : low + 100], products[low : low + 100], low)
+    assert together.bytes() == apart.bytes()
 
 
 def test_measuring_equals_numpy_and_changes_nothing():

@@ -1,8 +1,8 @@
 """Sampled softmax cross-entropy of free user vectors against product vectors, batch by batch.
 
-A batch is synchronous: every score and coefficient comes from the vectors as they stood when it began (`learn_chunks`), then all
-updates are applied (`apply_batch`). Either half may be shared out over threads and neither depends on their number: the first
-works on fixed chunks of purchases, the second on fixed ranges of rows, each row's updates in the order of the batch.
+A batch is synchronous: every score and coefficient comes from the vectors as they stood when it began (`learn_chunk`), then all
+updates are applied (`apply_range`). Threads share either half and neither depends on their number: the first works on fixed chunks
+of purchases, the second on fixed ranges of rows, each row's updates in the order of the batch.
 """
 
 from __future__ import annotations
@@ -25,17 +25,24 @@ from tastemaker.kernels.lanes import (
     total,
 )
 from tastemaker.kernels.learning.sampling import draw_row
+from tastemaker.kernels.meeting import add_one, meet
 from tastemaker.kernels.prefetch import prefetch_far_row
 from tastemaker.kernels.wide_rows import add_row, add_rows, dot_rows
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
-__all__ = ["CHUNKS", "RANGES", "apply_batch", "learn_chunks", "measure_softmax", "range_shift"]
+__all__ = ["CHUNKS", "RANGES", "TICKETS", "learn_purchases", "measure_softmax", "range_shift"]
 
 CHUNKS = 16
 """Number of chunks of purchases in a batch, the unit of parallel work in the first half."""
 
 RANGES = 128
 """Number of ranges of rows, the unit of parallel work in the second half: so many that a range fits the L1 or L2 cache."""
+
+USER_PARTS = 4
+"""Parts of the users' rows, units of that work, too: each looks through the whole batch"""
+
+TICKETS = 32
+"""Numbers between the counts of what is taken of one batch and of the next: two cache lines of the first, one for each half"""
 
 AHEAD = 24
 """Updates whose rows are asked for before their turn"""
@@ -179,18 +186,128 @@ def bits_of(purchases: int) -> np.uint32:
     return bits
 
 
-@kernel()
-def learn_chunks(
-    low_chunk: int,
-    high_chunk: int,
+@kernel(inline=True)
+def learn_chunk(
+    chunk: int,
     user_vectors: Floats,
     product_vectors: Floats,
     users: Rows,
     products: Rows,
     first: int,
-    catalogue: int,
     width: int,
     step: np.float32,
+    key: np.uint64,
+    blocks: tuple[int, ...],
+    queries: Floats,
+    gradients: Floats,
+    entries: AnyArray,
+    entry_weights: Floats,
+    borders: Offsets,
+    candidates: Rows,
+    weights: Floats,
+    scores: Floats,
+    counts: AnyArray,
+) -> tuple[float, float]:
+    """Do one chunk of the batch ``users[B], products[B]``: scores, loss, coefficients; return its loss and hits.
+
+    Writes its rows of ``queries[B, D]`` (the users' vectors) and ``gradients[B, D]`` (what they will be changed by), and an entry
+    for each (product, purchase) with its weight, ``[span · (1 + S)]``: by range of product rows, group r at ``borders[r:r + 2]``.
+    ``candidates`` and ``weights[span, padded]``, ``scores[padded]`` and ``counts[RANGES + 1]`` are scratch.
+    """
+    dimensions, padded = user_vectors.shape[1], scores.shape[0]
+    span = (users.shape[0] + CHUNKS - 1) // CHUNKS
+    shift, bits = range_shift(product_vectors.shape[0]), bits_of(span)
+    low, high = min(chunk * span, users.shape[0]), min((chunk + 1) * span, users.shape[0])
+    loss = hits = 0.0
+    # 1. For each purchase its candidates [1 + S], the bought product first.
+    catalogue = product_vectors.shape[0]
+    draw_candidates(products[low:high], first + low, catalogue, width, key, candidates, counts, shift)
+    for i in range(low, high):
+        k, user = i - low, np.int64(users[i])
+        for d in range(0, dimensions, LANES):
+            store(queries, i * dimensions + d, load(user_vectors, user * dimensions + d))
+            store(gradients, i * dimensions + d, nothing())
+        # 2. Their scores by the user's vector, while the next purchase's rows are on their way.
+        more = i + 1 < high
+        if more:
+            prefetch_far_row(user_vectors, users[i + 1])
+        for j in range(0, padded, LANES):
+            for ahead in range(j, min(j + LANES, width) if more else j):
+                prefetch_far_row(product_vectors, candidates[k + 1, ahead])
+            dot_rows(queries, i * dimensions, product_vectors, candidates, k * padded + j, blocks, scores, j)
+        # 3. The loss's gradients by the scores, times the step: weight[1 + S] = -step * (softmax - bought). They move the
+        #    user by their weighted sum of the products, gradient[D]; the products are moved later, by `apply_range`.
+        own, hit = loss_and_hit(scores, candidates[k], width, -step, weights, k * padded)
+        loss, hits = loss + own, hits + hit
+        weights[k, 0] += step
+        add_rows(
+            gradients, i * dimensions, weights, k * padded, width, product_vectors, candidates, k * padded, blocks
+        )  # fmt: skip
+    # 4. Counting sort by range of rows.
+    for r in range(RANGES):
+        counts[r + 1] += counts[r]
+    borders[:] = counts
+    sort_by_range(candidates, weights, high - low, width, shift, bits, counts, entries, entry_weights)
+    return loss, hits
+
+
+@kernel(inline=True)
+def apply_range(
+    r: int,
+    product_vectors: Floats,
+    purchases: int,
+    blocks: tuple[int, ...],
+    queries: Floats,
+    sorted_entries: AnyArray,
+    sorted_weights: Floats,
+    borders: Offsets,
+) -> None:
+    """Apply the updates of a batch of so many purchases to one range of products: chunk after chunk, in the order of the batch."""
+    dimensions = product_vectors.shape[1]
+    span = (purchases + CHUNKS - 1) // CHUNKS
+    base = np.int64(r) << np.int64(range_shift(product_vectors.shape[0]))
+    bits = np.int64(bits_of(span))
+    of_chunk = (np.int64(1) << bits) - 1
+    for chunk in range(CHUNKS):
+        entries, weights, end = sorted_entries[chunk], sorted_weights[chunk], borders[chunk, r + 1]
+        for place in range(borders[chunk, r], end):
+            later = np.int64(entries[min(place + AHEAD, end - 1)])
+            prefetch_far_row(product_vectors, int(base + (later >> bits)))
+            entry = np.int64(entries[place])
+            purchase = chunk * span + (entry & of_chunk)
+            add_row(
+                product_vectors, base + (entry >> bits), weights[place], queries, purchase * dimensions, blocks
+            )  # fmt: skip
+
+
+@kernel(inline=True)
+def apply_to_users(part: int, user_vectors: Floats, users: Rows, gradients: Floats) -> None:
+    """Apply a batch's updates to one of `USER_PARTS` parts of the users' rows."""
+    dimensions, rows = user_vectors.shape[1], user_vectors.shape[0]
+    lowest, beyond = rows * part // USER_PARTS, rows * (part + 1) // USER_PARTS
+    for i in range(users.shape[0]):
+        user = np.int64(users[i])
+        if lowest <= user < beyond:
+            for d in range(0, dimensions, LANES):
+                place = user * dimensions + d
+                store(
+                    user_vectors, place, plus(load(user_vectors, place), load(gradients, i * dimensions + d))
+                )
+
+
+@kernel()
+def learn_purchases(
+    threads: int,
+    meeting: Offsets,
+    tickets: Offsets,
+    user_vectors: Floats,
+    product_vectors: Floats,
+    users: Rows,
+    products: Rows,
+    first: int,
+    batch: int,
+    width: int,
+    rate: float,
     key: np.uint64,
     blocks: tuple[int, ...],
     queries: Floats,
@@ -200,115 +317,47 @@ def learn_chunks(
     borders: Offsets,
     sums: Doubles,
 ) -> None:
-    """Do the chunks ``low_chunk … high_chunk - 1`` of the batch ``users[B], products[B]``: scores, loss, coefficients.
+    """Learn from the purchases ``users[N], products[N]``, ``batch`` after ``batch``, as one of so many threads.
 
-    Purchase i draws as number ``first + i`` of the stream ``key``, uniformly from ``catalogue`` products; ``width`` is 1 + S.
-    Rows of all tables are of ``blocks`` cache lines, as `wide_rows` takes them. Writes ``queries[B, D]`` (the users' vectors),
-    ``gradients[B, D]`` (what they will be changed by), and of each chunk an entry for each (product, purchase) and its weight,
-    ``[CHUNKS, span · (1 + S)]``, grouped by range of product rows, group r at ``borders[chunk, r:r + 2]``. ``step`` is the
-    learning rate over the batch's size. Adds loss and hits of each chunk to ``sums[CHUNKS, 8]``, columns 0 and 1 (a cache line for
-    each chunk).
+    All threads call this with the same arguments, and run at the same time: they meet twice a batch. Each takes the next chunk, and
+    then the next range of rows, as it comes: ``tickets``, zeros, ``int64[batches, 2, 16]``, say how many are taken.
+
+    Purchase i draws as number ``first + i`` of the stream ``key``, uniformly from all products; ``width`` is 1 + S. Rows of all
+    tables are of ``blocks`` cache lines, as `wide_rows` takes them. The threads share ``queries`` and ``gradients[B, D]``, B being
+    the longest batch, and the updates of each chunk with their weights, ``[CHUNKS, span · (1 + S)]``, and
+    ``borders[CHUNKS, RANGES + 1]``. Adds loss and hits of each chunk to ``sums[CHUNKS, 8]``, columns 0 and 1 (a cache line each).
     """
-    dimensions = user_vectors.shape[1]
-    span = (users.shape[0] + CHUNKS - 1) // CHUNKS
-    shift, bits = range_shift(product_vectors.shape[0]), bits_of(span)
+    longest = min(batch, users.shape[0])
+    span = (longest + CHUNKS - 1) // CHUNKS
     padded = (width + LANES - 1) // LANES * LANES  # what is added names row 0, and its scores are not read
     candidates, weights = np.zeros((span, padded), np.int32), np.empty((span, padded), np.float32)
     scores, counts = np.empty(padded, np.float32), np.empty(RANGES + 1, np.uint32)
-    for chunk in range(low_chunk, high_chunk):
-        low, high = min(chunk * span, users.shape[0]), min((chunk + 1) * span, users.shape[0])
-        # 1. For each purchase its candidates [1 + S], the bought product first.
-        draw_candidates(products[low:high], first + low, catalogue, width, key, candidates, counts, shift)
-        for i in range(low, high):
-            k, user = i - low, np.int64(users[i])
-            for d in range(0, dimensions, LANES):
-                store(queries, i * dimensions + d, load(user_vectors, user * dimensions + d))
-                store(gradients, i * dimensions + d, nothing())
-            # 2. Their scores by the user's vector, while the next purchase's rows are on their way.
-            more = i + 1 < high
-            if more:
-                prefetch_far_row(user_vectors, users[i + 1])
-            for j in range(0, padded, LANES):
-                for ahead in range(j, min(j + LANES, width) if more else j):
-                    prefetch_far_row(product_vectors, candidates[k + 1, ahead])
-                dot_rows(
-                    queries, i * dimensions, product_vectors, candidates, k * padded + j, blocks, scores, j
-                )
-            # 3. The loss's gradients by the scores, times the step: weight[1 + S] = -step * (softmax - bought). They move the
-            #    user by their weighted sum of the products, gradient[D]; the products are moved later, by `apply_batch`.
-            loss, hit = loss_and_hit(scores, candidates[k], width, -step, weights, k * padded)
-            sums[chunk, 0] += loss
-            sums[chunk, 1] += hit
-            weights[k, 0] += step
-            add_rows(
-                gradients, i * dimensions, weights, k * padded, width,
-                product_vectors, candidates, k * padded, blocks,
+    for turn in range(tickets.shape[0]):
+        low, high = turn * batch, min(turn * batch + batch, users.shape[0])
+        mine, theirs = users[low:high], products[low:high]
+        step = np.float32(rate / np.float64(high - low))
+        while True:
+            chunk = add_one(tickets, turn * TICKETS)
+            if chunk >= CHUNKS:
+                break
+            loss, hits = learn_chunk(
+                chunk, user_vectors, product_vectors, mine, theirs, first + low, width, step, key, blocks, queries, gradients,
+                sorted_entries[chunk], sorted_weights[chunk], borders[chunk], candidates, weights, scores, counts,
             )  # fmt: skip
-        # 4. Counting sort by range of rows.
-        for r in range(RANGES):
-            counts[r + 1] += counts[r]
-        borders[chunk, :] = counts
-        sort_by_range(
-            candidates,
-            weights,
-            high - low,
-            width,
-            shift,
-            bits,
-            counts,
-            sorted_entries[chunk],
-            sorted_weights[chunk],
-        )
-
-
-@kernel()
-def apply_batch(
-    low_range: int,
-    high_range: int,
-    user_vectors: Floats,
-    product_vectors: Floats,
-    users: Rows,
-    blocks: tuple[int, ...],
-    queries: Floats,
-    gradients: Floats,
-    sorted_entries: AnyArray,
-    sorted_weights: Floats,
-    borders: Offsets,
-) -> None:
-    """Apply a batch's updates to the rows of the ranges ``low_range … high_range - 1``, of products and of users."""
-    dimensions = user_vectors.shape[1]
-    span = (users.shape[0] + CHUNKS - 1) // CHUNKS
-    shift, bits = range_shift(product_vectors.shape[0]), np.int64(bits_of(span))
-    purchases = (np.int64(1) << bits) - 1
-    # Products: range after range, in each chunk after chunk, so in the order of the batch, whatever thread does it.
-    for r in range(low_range, high_range):
-        base = np.int64(r) << np.int64(shift)
-        for chunk in range(CHUNKS):
-            entries, weights, end = sorted_entries[chunk], sorted_weights[chunk], borders[chunk, r + 1]
-            for place in range(borders[chunk, r], end):
-                later = np.int64(entries[min(place + AHEAD, end - 1)])
-                prefetch_far_row(product_vectors, int(base + (later >> bits)))
-                entry = np.int64(entries[place])
-                purchase = chunk * span + (entry & purchases)
-                add_row(
-                    product_vectors,
-                    base + (entry >> bits),
-                    weights[place],
-                    queries,
-                    purchase * dimensions,
-                    blocks,
-                )
-    # Users: the same share of their rows.
-    rows = user_vectors.shape[0]
-    lowest, beyond = rows * low_range // RANGES, rows * high_range // RANGES
-    for i in range(users.shape[0]):
-        user = np.int64(users[i])
-        if lowest <= user < beyond:
-            for d in range(0, dimensions, LANES):
-                place = user * dimensions + d
-                store(
-                    user_vectors, place, plus(load(user_vectors, place), load(gradients, i * dimensions + d))
-                )
+            sums[chunk, 0] += loss
+            sums[chunk, 1] += hits
+        meet(meeting, threads)
+        while True:
+            r = add_one(tickets, turn * TICKETS + TICKETS // 2)
+            if r >= USER_PARTS + RANGES:
+                break
+            if r < USER_PARTS:
+                apply_to_users(r, user_vectors, mine, gradients)
+            else:
+                apply_range(
+                    r - USER_PARTS, product_vectors, high - low, blocks, queries, sorted_entries, sorted_weights, borders
+                )  # fmt: skip
+        meet(meeting, threads)
 
 
 @kernel(fast=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,14 @@ import numpy as np
 from tastemaker.data.past import past_of
 from tastemaker.data.purchases import Purchases
 from tastemaker.kernels.learning.sampling import stream_key
-from tastemaker.kernels.learning.softmax import CHUNKS, RANGES, apply_batch, learn_chunks
+from tastemaker.kernels.learning.softmax import CHUNKS, RANGES, TICKETS, learn_purchases
+from tastemaker.kernels.meeting import CALLED_OFF, MEETING
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
 from tastemaker.model.record import TrainingRecord
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.training.learners.learner import Step, Taste
+from tastemaker.training.learners.pace import Pace
 from tastemaker.training.learners.sampled import sampled_loss
 from tastemaker.training.learners.tables import blocks_of, random_table, trimmed
 from tastemaker.training.progress import Watcher
@@ -40,6 +43,8 @@ class FreeUsers:
     """``float32[U, D']``, padded"""
     product_vectors: Floats
     """``float32[P, D']``, padded"""
+    pace: Pace = field(default_factory=Pace)
+    """How many threads learn"""
 
     @staticmethod
     def start(log: Purchases, config: Config, seed: int) -> FreeUsers:
@@ -91,36 +96,33 @@ class FreeUsers:
             yield Step(part.stop - part.start, loss, hits)
 
     def _learn_part(self, epoch: int, part: slice, pool: ThreadPool) -> tuple[float, float]:
+        users, products = self.log.user_rows[part], self.log.product_rows[part]
         key = np.uint64(stream_key(self.seed, epoch, TRAIN_STREAM))
         batch, width = self.config.taste.batch, 1 + self.config.taste.negatives
-        longest = min(batch, part.stop - part.start)
+        longest = min(batch, len(users))
         span = -(-longest // CHUNKS)
         queries, gradients = np.empty((2, longest, self.user_vectors.shape[1]), np.float32)
         entries = np.empty((CHUNKS, span * width), entry_type(len(self.log.products), span))
         weights = np.empty((CHUNKS, span * width), np.float32)
         borders = np.zeros((CHUNKS, RANGES + 1), np.int64)
         sums = np.zeros((CHUNKS, 8))
-        blocks = blocks_of(self.product_vectors)
-        for start in range(part.start, part.stop, batch):
-            users = self.log.user_rows[start : min(start + batch, part.stop)]
-            products = self.log.product_rows[start : min(start + batch, part.stop)]
-            with np.errstate(over="ignore"):  # an infinite step makes a NaN loss, which ends the training
-                step = np.float32(self.config.taste.learning_rate / len(users))
+        threads, meeting = self.pace.threads(pool.running), np.zeros(MEETING, np.int64)
+        tickets = np.zeros((-(-len(users) // batch), TICKETS), np.int64)
 
-            def learn(low: int, high: int) -> None:
-                learn_chunks(
-                    low, high, self.user_vectors, self.product_vectors, users, products, start, len(self.log.products),  # noqa: B023
-                    width, step, key, blocks, queries, gradients, entries, weights, borders, sums,  # noqa: B023
+        def learn(low: int, high: int) -> None:
+            try:
+                learn_purchases(
+                    threads, meeting, tickets, self.user_vectors, self.product_vectors, users, products, part.start, batch,
+                    width, self.config.taste.learning_rate, key, blocks_of(self.product_vectors), queries, gradients,
+                    entries, weights, borders, sums,
                 )  # fmt: skip
+            except BaseException:
+                meeting[CALLED_OFF] = 1  # the others would wait forever
+                raise
 
-            def apply(low: int, high: int) -> None:
-                apply_batch(
-                    low, high, self.user_vectors, self.product_vectors, users, blocks, queries, gradients,  # noqa: B023
-                    entries, weights, borders,
-                )  # fmt: skip
-
-            pool.run(learn, CHUNKS)
-            pool.run(apply, RANGES)
+        began = time.perf_counter()
+        pool.run(learn, threads)
+        self.pace.tell(threads, (time.perf_counter() - began) / len(users))
         return float(sums[:, 0].sum()), float(sums[:, 1].sum())
 
     def measure(self, held_out: Purchases, epoch: int, pool: ThreadPool) -> tuple[float, float]:
