@@ -15,7 +15,7 @@ from tastemaker.kernels.threads import ThreadPool
 from tastemaker.ranking.lists import RankedLists
 from tastemaker.types import AnyArray, Booleans, Doubles, Floats, Offsets, Rows
 
-__all__ = ["ANY", "Candidates", "Exclusions", "ExtraScores", "Narrow", "no_extra", "padded", "top_k"]
+__all__ = ["ANY", "Candidates", "Exclusions", "ExtraScores", "Narrow", "Order", "no_extra", "padded", "top_k"]
 
 BUFFER_KEYS = 1 << 19
 """About how many keys (8 bytes each) a chunk of queries holds at most, so that memory stays bounded for any k."""
@@ -26,14 +26,18 @@ PANELS_A_PART = 64
 BLOCKS_A_PART = 4 * PANELS_A_PART * PANEL // BLOCK
 """The same of a first pass, which is about four times as fast."""
 
-MANY_QUERIES, MANY_CANDIDATES = 16, 1 << 16
-"""For at least so many queries and candidates, bounds are held against a score to beat that was found first."""
-
-CROWDED = 8
-"""A query that adds scores to more than this share of the candidates, one in so many, has no few that could come first."""
-
 ANY = 2**31 - 1
 """A limit that nothing reaches"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """In which order narrow copies stand, so that many of them can be passed over together."""
+
+    rows: Rows
+    """``int32[C]``, each candidate once"""
+    lengths: Floats
+    """``float32[C]``, by candidate: what each vector is no longer than"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +56,8 @@ class Narrow:
     """For up to this many queries at once the first pass was faster than scoring all"""
     longest: int = ANY
     """For lists of up to this length it was"""
+    order: Order | None = None
+    """In which order codes and facts stand, where that is not the candidates' own"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +218,8 @@ def _ranked_narrow(
     pool: ThreadPool,
 ) -> tuple[AnyArray, Offsets]:
     """Return what `_ranked` returns, by a first pass over narrow copies."""
-    if _are_many(queries, bias, extra):
-        return _ranked_beating(queries, narrow, bias, k, exclude, extra, pool)
+    if narrow.order is not None:
+        return _ranked_beating(queries, narrow, narrow.order, bias, k, exclude, extra, pool)
     count, blocks = len(queries), -(-len(bias) // BLOCK)
     parts = max(1, min(pool.threads, blocks // BLOCKS_A_PART)) if count < pool.threads else 1
     keys = np.empty((parts, count, k), np.uint64)
@@ -233,29 +239,25 @@ def _ranked_narrow(
     return (keys[0], counts[0]) if parts == 1 else _merged(keys, counts)
 
 
-def _are_many(queries: Floats, bias: Floats, extra: ExtraScores) -> bool:
-    """Return whether so many candidates are ranked for so many queries that a score to beat pays, and soon is known."""
-    most = int(np.diff(extra.offsets).max(initial=0))
-    return len(queries) >= MANY_QUERIES and len(bias) >= max(MANY_CANDIDATES, CROWDED * most)
-
-
+# long: what a list is made of, one by one
 def _ranked_beating(
     queries: Floats,
     narrow: Narrow,
+    order: Order,
     bias: Floats,
     k: int,
     exclude: Exclusions,
     extra: ExtraScores,
     pool: ThreadPool,
 ) -> tuple[AnyArray, Offsets]:
-    """Return what `_ranked_narrow` returns, for many queries and candidates."""
+    """Return what `_ranked` returns, by copies in an order and a score to beat that is found first."""
     count = len(queries)
     keys = np.empty((count, k), np.uint64)
     counts, examined = np.empty(count, np.int64), np.empty(count, np.int64)
 
     def rank_some(low: int, high: int) -> None:
         rank_beating(
-            low, high, queries, narrow.vectors, narrow.axes, narrow.codes, narrow.facts, bias,
+            low, high, queries, narrow.vectors, narrow.axes, narrow.codes, narrow.facts, order.rows, order.lengths, bias,
             exclude.offsets, exclude.rows, extra.offsets, extra.rows, extra.scores, keys, counts, examined,
         )  # fmt: skip
 

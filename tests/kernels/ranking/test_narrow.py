@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numba
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tastemaker as tm
 from tastemaker.kernels.ranking import whole_sums
 from tastemaker.kernels.ranking.beating import rank_beating
 from tastemaker.kernels.ranking.narrow import BLOCK, rank_narrow
 from tastemaker.kernels.ranking.topk import unpack_keys
 from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE
-from tastemaker.ranking.index.narrowed import main_axes, narrow_copies, narrowed
+from tastemaker.ranking.index.narrowed import LONGER, by_reach, main_axes, narrow_copies, narrowed, packed_for
+from tastemaker.ranking.packed import pack
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
 
 few = settings(deadline=None, max_examples=25)
@@ -107,20 +110,11 @@ def test_marks_are_set_where_an_upper_bound_is_above_the_score_to_beat_or_no_num
     assert ((found.reshape(TILE, -1) == 1) == ~(upper <= beat))[~near].all()
 
 
-def both(vectors, bias, queries, k, *, axes=None, exclude=None, extra=None, threads=1):
+def both(vectors, bias, queries, k, *, axes=None, order=None, exclude=None, extra=None, threads=1):
     """Return the lists with narrow copies and those without."""
     plain = Candidates.of(vectors, bias)
-    copies = replace(plain, narrow=narrow_copies(vectors, axes=axes))
+    copies = replace(plain, narrow=narrow_copies(vectors, axes=axes, order=order))
     return [top_k(queries, one, k, exclude=exclude, extra=extra, threads=threads) for one in (copies, plain)]
-
-
-@contextmanager
-def many():
-    """Let few queries and candidates be ranked as many are."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("MANY_QUERIES", "MANY_CANDIDATES", "CROWDED"):
-            patch.setattr(f"tastemaker.ranking.top_k.{name}", 0)
-        yield
 
 
 def same(lists):
@@ -161,10 +155,11 @@ def test_lists_are_to_the_byte_those_of_scoring_all(seed, size, coarse):
     axes = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))[0][:, : int(rng.integers(0, 41))]
     for along in (None, axes):
         assert same(both(vectors, bias, asked, k, axes=along, exclude=exclude, extra=extra))
-        with many():
-            assert same(both(vectors, bias, asked, k, axes=along, exclude=exclude, extra=extra))
-            assert same(both(vectors, bias, asked, k, axes=along, exclude=exclude))
-            assert same(both(vectors, bias, asked, k, axes=along, extra=extra, threads=2))
+        for order in (by_reach(vectors, bias), rng.permutation(count).astype(np.int32)):
+            ordered = partial(both, vectors, bias, asked, k, axes=along, order=order)
+            assert same(ordered(exclude=exclude, extra=extra))
+            assert same(ordered(exclude=exclude))
+            assert same(ordered(extra=extra, threads=2))
 
 
 @pytest.mark.parametrize("spoil", [np.nan, np.inf, -np.inf, 3e38])
@@ -180,9 +175,9 @@ def test_vectors_biases_and_queries_that_are_hardly_numbers_change_nothing(spoil
     extra = ExtraScores(*ragged([rows, rows], np.int32), scores)
     for more in (None, extra):
         assert same(both(vectors, bias, asked, 20, extra=more))
-        with many():
-            assert same(both(vectors, bias, asked, 20, extra=more))
-            assert same(both(vectors, bias, asked * 0, 20, extra=more))
+        order = by_reach(vectors, bias)
+        assert same(both(vectors, bias, asked, 20, order=order, extra=more))
+        assert same(both(vectors, bias, asked * 0, 20, order=order, extra=more))
     asked[1, 3] = spoil
     assert same(both(vectors, bias, asked, 20))
 
@@ -190,15 +185,16 @@ def test_vectors_biases_and_queries_that_are_hardly_numbers_change_nothing(spoil
 def test_what_is_lifted_by_an_extra_comes_first_and_hardly_any_other_is_scored():
     rng = np.random.default_rng(8)
     vectors, bias = rng.normal(size=(30_000, 32)).astype(np.float32), np.zeros(30_000, np.float32)
-    copies, k = narrow_copies(vectors), 10
+    copies, k = narrow_copies(vectors, order=rng.permutation(30_000).astype(np.int32)), 10
     asked = rng.normal(size=(5, 32)).astype(np.float32) / 4
     rows = [np.sort(rng.choice(len(bias), 200, replace=False)) for _ in asked]
     offsets, rows = ragged(rows, np.int32)
     none, nothing = np.zeros(1, np.int64), np.zeros(0, np.int32)
     keys, counts, examined = np.empty((5, k), np.uint64), np.empty(5, np.int64), np.empty(5, np.int64)
     rank_beating(
-        0, 5, asked, vectors, copies.axes, copies.codes, copies.facts, bias,
-        none, nothing, offsets, rows, np.full(len(rows), 20, np.float32), keys, counts, examined,
+        0, 5, asked, vectors, copies.axes, copies.codes, copies.facts,
+        copies.order.rows, copies.order.lengths, bias, none, nothing,
+        offsets, rows, np.full(len(rows), 20, np.float32), keys, counts, examined,
     )  # fmt: skip
     assert (counts == k).all()
     assert (examined <= 200).all()
@@ -261,3 +257,36 @@ def test_copies_are_read_only_where_they_were_faster(monkeypatch):
     pays.clear()
     assert narrowed(plain, vectors) is plain
     assert narrowed(Candidates.of(vectors[:100]), vectors[:100]).narrow is None
+
+
+def test_copies_for_many_users_stand_in_an_order_where_there_are_many_candidates(monkeypatch):
+    rng = np.random.default_rng(9)
+    vectors, bias = rng.normal(size=(3_000, 8)).astype(np.float32), rng.normal(size=3_000).astype(np.float32)
+    plain = Candidates.of(vectors, bias)
+    monkeypatch.setattr(
+        "tastemaker.ranking.index.narrowed._seconds", lambda one, *_: 1.0 if one.narrow is None else 0.5
+    )
+    assert narrowed(plain, vectors, ordered=True).narrow.order is None
+    monkeypatch.setattr("tastemaker.ranking.index.narrowed.MANY", 3_000)
+    assert narrowed(plain, vectors).narrow.order is None
+    order = narrowed(plain, vectors, ordered=True).narrow.order
+    assert np.array_equal(np.sort(order.rows), np.arange(3_000))
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    assert (order.lengths >= lengths).all()
+    assert (order.lengths <= lengths * 1.05).all()
+    reach = bias + LONGER * lengths.mean() * lengths
+    assert (np.diff(reach[order.rows]) <= 1e-5).all()
+
+
+def test_a_model_is_made_ready_for_many_lists_only_where_they_are_much_work(monkeypatch):
+    model = tm.best_sellers(
+        tm.read_purchases(pl.DataFrame({"user": ["ann", "bob"], "product": ["hat", "sock"]}))
+    )
+    ready = Candidates.of(model.product_vectors, model.product_bias)
+    monkeypatch.setattr("tastemaker.ranking.index.narrowed.narrowed_products", lambda *_, **__: ready)
+    monkeypatch.setattr("tastemaker.ranking.index.narrowed.MUCH", 6)
+    packed = pack(model)
+    assert packed_for(packed, 2) is packed
+    assert packed_for(packed, 3).candidates is ready
+    already = pack(model, candidates=Candidates.of(model.product_vectors))
+    assert packed_for(already, 3) is already

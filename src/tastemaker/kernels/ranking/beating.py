@@ -40,13 +40,13 @@ from tastemaker.kernels.ranking.topk import (
 from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE, mark_tile
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
-__all__ = ["SHELF", "rank_beating"]
+__all__ = ["lengths_of", "rank_beating"]
 
 SHELF = 4 * GROUP
 """Candidates that are passed over, or looked at, together: their codes stay in the L1 cache while queries take turns at them."""
 
-SIDE_BY_SIDE = 128
-"""Queries that take turns at a shelf: its codes come from memory once for all of them"""
+SIDE_BY_SIDE = 512
+"""Queries that take turns at a shelf: its codes come from memory once for all of them, and some of them need it"""
 
 FIRST = 50
 """How many more candidates with an extra than k are scored before the others are held against the k-th best of them"""
@@ -102,17 +102,20 @@ def beat_of(keys: AnyArray, kept: int, k: int) -> np.float32:
     return just_below(kth_score(keys, k)) if kept == k else LOWEST
 
 
-@kernel(inline=True)
-def length_of(facts: Floats, row: int, half: np.float32) -> np.float32:
-    """Return what a candidate's vector is no longer than; ``half`` is √N / 2, N being the number of axes."""
-    norm, outside = facts[1, row], facts[2, row]
-    return np.float32(np.sqrt(norm * norm + outside * outside) + half * facts[0, row] + LOST)
+@kernel()
+def lengths_of(facts: Floats, half: np.float32, order: Rows, lengths: Floats) -> None:
+    """Set ``lengths[C]`` to what the vector of each candidate is no longer than; ``half`` is √N / 2, N being the number of axes.
+
+    ``facts[3, C]`` are those of `narrow_vectors` in an ``order``: of the candidate ``order[p]`` they stand at p.
+    """
+    for place in range(order.shape[0]):
+        norm, outside = facts[1, place], facts[2, place]
+        length = np.sqrt(norm * norm + outside * outside) * UP + half * facts[0, place] + LOST
+        lengths[order[place]] = np.float32(length) * np.float32(UP)
 
 
 @kernel(inline=True)
-def most_of_shelves(
-    facts: Floats, bias: Floats, half: np.float32, most: Floats, longest: Floats
-) -> np.float32:
+def most_of_shelves(lengths: Floats, bias: Floats, order: Rows, most: Floats, longest: Floats) -> np.float32:
     """Set the greatest bias of each shelf, and what its vectors are no longer than; return the same of all.
 
     What is no number is unknown, and so is the greatest of it.
@@ -120,9 +123,8 @@ def most_of_shelves(
     over_all = np.float32(0)
     for shelf in range(most.shape[0]):
         highest, far = LOWEST, np.float32(0)
-        for row in range(shelf * SHELF, min((shelf + 1) * SHELF, bias.shape[0])):
-            length = length_of(facts, row, half)
-            far = far if length <= far else length
+        for row in order[shelf * SHELF : (shelf + 1) * SHELF]:
+            far = far if lengths[row] <= far else lengths[row]
             highest = highest if bias[row] <= highest else bias[row]
         most[shelf] = highest if highest < UNKNOWN else UNKNOWN
         longest[shelf] = far if far < UNKNOWN else UNKNOWN
@@ -170,10 +172,9 @@ def offer_extras(
     query: Floats,
     length: np.float32,
     longest: np.float32,
-    half: np.float32,
+    lengths: Floats,
     rounding: np.float32,
     vectors: Floats,
-    facts: Floats,
     bias: Floats,
     extra_rows: Rows,
     extra_scores: Floats,
@@ -207,7 +208,7 @@ def offer_extras(
         if not (promised[place] + reach > beat):
             continue
         row, extra = extra_rows[place], extra_scores[place]
-        mine = promised[place] + (length * length_of(facts, row, half) + TINY)
+        mine = promised[place] + (length * lengths[row] + TINY)
         if not (mine <= beat):
             rows[waiting], more[waiting] = row, extra
             waiting += 1
@@ -221,14 +222,17 @@ def offer_extras(
 
 
 @kernel(inline=True)
-def lay_out_shelf(first: int, facts: Floats, bias: Floats, rounding: np.float32, bounds: Floats) -> None:
-    """Set ``bounds[4, SHELF]``, as `mark_tile` reads it, to what is known of the candidates from ``first`` on."""
+def lay_out_shelf(
+    first: int, order: Rows, facts: Floats, bias: Floats, rounding: np.float32, bounds: Floats
+) -> None:
+    """Set ``bounds[4, SHELF]``, as `mark_tile` reads it, to what is known of the candidates ``order[first:]``."""
     size = min(SHELF, bias.shape[0] - first)
     base, norms, scales, outsides = bounds[0], bounds[1], bounds[2], bounds[3]
-    starts, own_scales = bias[first : first + size], facts[0, first : first + size]
+    rows, own_scales = order[first : first + size], facts[0, first : first + size]
     own_norms, own_outsides = facts[1, first : first + size], facts[2, first : first + size]
     for c in range(size):
-        base[c] = starts[c] + (rounding * abs(starts[c]) + TINY)
+        start = bias[rows[c]]
+        base[c] = start + (rounding * abs(start) + TINY)
         norms[c], scales[c], outsides[c] = own_norms[c], own_scales[c], own_outsides[c]
     for c in range(size, SHELF):
         base[c] = LOWEST
@@ -251,6 +255,8 @@ def rank_beating(
     axes: Doubles,
     codes: AnyArray,
     facts: Floats,
+    order: Rows,
+    lengths: Floats,
     bias: Floats,
     excluded_offsets: Offsets,
     excluded: Rows,
@@ -263,7 +269,9 @@ def rank_beating(
 ) -> None:
     """Set ``keys[q, :counts[q]]`` to the best candidates for the queries ``low … high - 1``, best first.
 
-    As `kernels.ranking.narrow.rank_narrow` does for all blocks, with the same arguments.
+    As `kernels.ranking.narrow.rank_narrow` does for all blocks, with the same arguments but that ``codes`` and ``facts`` stand in
+    an ``order``, those of the candidate ``order[p]`` at p, and ``lengths[C]`` of `lengths_of`. Any order gives the same lists; the
+    sooner, the more those of the greatest bias and the longest vectors stand together.
     """
     k, dimensions = keys.shape[1], vectors.shape[1]
     quads, along = -(-axes.shape[1] // QUAD), np.empty(axes.shape[1], np.float64)
@@ -291,10 +299,9 @@ def rank_beating(
     places, promised = np.empty(most_extras, np.int32), np.empty(most_extras + width, np.float32)
     first_rows, first_more = np.empty(most_extras + TOGETHER, np.int32), np.empty(most_extras, np.float32)
     none = excluded[:0]
-    half = np.float32(np.sqrt(axes.shape[1]) / 2 * UP)
     shelves = -(-bias.shape[0] // SHELF)
     shelf_most, shelf_longest = np.empty(shelves, np.float32), np.empty(shelves, np.float32)
-    longest = most_of_shelves(facts, bias, half, shelf_most, shelf_longest)
+    longest = most_of_shelves(lengths, bias, order, shelf_most, shelf_longest)
     for start in range(low, high, SIDE_BY_SIDE):
         members = min(SIDE_BY_SIDE, high - start)
         for i in range(members):
@@ -309,7 +316,7 @@ def rank_beating(
                 left_out = excluded[excluded_offsets[q] : excluded_offsets[q + 1]] if exclude else none
                 a, z = extra_offsets[q], extra_offsets[q + 1]
                 kept[i], examined[q] = offer_extras(
-                    queries[q, :dimensions], length[i], longest, half, rounding, vectors, facts, bias, extra_rows[a:z],
+                    queries[q, :dimensions], length[i], longest, lengths, rounding, vectors, bias, extra_rows[a:z],
                     extra_scores[a:z], left_out, promised, maxima, room, places, first_rows, first_more, best[i], k,
                 )  # fmt: skip
             beat[i] = beat_of(best[i], kept[i], k)
@@ -322,7 +329,7 @@ def rank_beating(
                     active[count] = i
                     count += 1
             if count > 0:
-                lay_out_shelf(first, facts, bias, rounding, bounds)
+                lay_out_shelf(first, order, facts, bias, rounding, bounds)
             for tile in range(0, count, TILE):
                 together = min(TILE, count - tile)
                 for t in range(together):
@@ -343,7 +350,7 @@ def rank_beating(
                         while above != np.uint64(0):
                             lowest = lowest_of(above)
                             above ^= lowest
-                            row = first + group * GROUP + place_of_bit(lowest)
+                            row = order[first + group * GROUP + place_of_bit(lowest)]
                             if add and is_among(row, extra_rows, extra_offsets[q], extra_offsets[q + 1]):
                                 continue
                             if exclude and is_among(

@@ -104,9 +104,9 @@ def outside_of(square: float, inside: float) -> np.float32:
 
 @kernel()
 def narrow_vectors(
-    low: int, high: int, vectors: Floats, axes: Doubles, codes: AnyArray, facts: Floats
+    low: int, high: int, vectors: Floats, order: Rows, axes: Doubles, codes: AnyArray, facts: Floats
 ) -> None:
-    """Set the codes and facts of the candidates ``low … high - 1`` of ``vectors[C, D]`` along ``axes[D, N]``.
+    """Set the codes and facts of the candidates ``order[low:high]`` of ``vectors[C, D]`` along ``axes[D, N]``, in this order.
 
     ``codes``: ``uint8``, flat, as `sum_products` reads them. ``facts``: ``float32[3, C]``, of each candidate the scale, the
     norm of scale · codes, and that of what is outside the axes.
@@ -114,7 +114,7 @@ def narrow_vectors(
     quads = -(-axes.shape[1] // QUAD)
     along = np.empty(axes.shape[1], np.float64)
     for c in range(low, high):
-        square, inside, most = project(vectors[c], axes, along)
+        square, inside, most = project(vectors[order[c]], axes, along)
         known = np.isfinite(square)  # else nothing is known of its scores, and it is always scored exactly
         scale = scale_of(most) if known else 0.0
         norm = 0.0
