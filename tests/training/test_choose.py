@@ -324,6 +324,19 @@ def test_weights_that_matter_only_together_are_found_around_twice(timed, monkeyp
     assert weights_by(monkeypatch, timed, worth)[0] == (4.0, 8.0, 0.0)
 
 
+def test_weights_above_64_are_tried_only_where_64_is_chosen(timed, monkeypatch):
+    for peak, tried_beyond in ((16, False), (100, True)):
+        tried = set()
+
+        def worth(counts, ridge, trend, peak=peak, tried=tried):
+            tried.add(ridge)
+            return 1 / (1 + abs(np.log(max(ridge, 0.1) / peak)))
+
+        ridge = weights_by(monkeypatch, timed, worth)[0][1]
+        assert ridge == (128.0 if tried_beyond else 16.0)
+        assert (256.0 in tried) == tried_beyond
+
+
 def test_without_times_no_trend_is_tried(untimed, monkeypatch):
     tried = set()
 
@@ -343,7 +356,7 @@ def test_a_given_weight_is_the_only_one_tried(timed, monkeypatch):
         return 0.1 + counts + ridge
 
     weights, _ = weights_by(monkeypatch, timed, worth, {"count_weight": 3.0})
-    assert weights == (3.0, 64.0, 0.0)
+    assert weights == (3.0, 256.0, 0.0)
     assert tried == {3.0}
 
 

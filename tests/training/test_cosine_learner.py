@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from style_worlds import PRODUCTS, STYLES, USERS, purchases_of_styles
@@ -15,7 +17,7 @@ from tastemaker.ranking.recommend import recommend, recommend_baskets
 from tastemaker.ranking.why import parts_of
 from tastemaker.training.checkpoint import Checkpoints
 from tastemaker.training.cosine.learner import Cosine, shares_of
-from tastemaker.training.selection import objective
+from tastemaker.training.selection import choose_cosine, objective
 from tastemaker.training.selection.choose_cosine import cosine_bytes, with_cosine
 from tastemaker.training.train import Recovery, estimate_bytes, train
 
@@ -43,6 +45,21 @@ def test_a_thorough_training_tries_cosines_and_takes_what_ranks_best(log, monkey
         "cosine"
         not in train(log, GIVEN.changed(dimensions=23), seed=1, effort="standard").record.metrics["objective"]
     )
+
+
+def test_a_thorough_training_takes_the_temperature_that_ranks_best_and_a_given_one_stays(log, monkeypatch):
+    monkeypatch.setattr(objective, "HOPE", 0.0)
+    given = GIVEN.changed(objective="cosine", epochs=4, batch=500)
+    model = train(log, given, seed=1)
+    told = model.record.metrics["temperatures"]
+    assert list(told) == ["0.1", "0.15", "0.2"]
+    best = max(told.values())
+    enough = [float(name) for name, worth in told.items() if worth >= best * (1 - choose_cosine.MODESTY)]
+    assert model.record.config.taste.temperature == enough[0]
+    for settings, kept in ((given.changed(temperature=0.3), 0.3), (replace(given, effort="standard"), 0.1)):
+        model = train(log, settings, seed=1)
+        assert model.record.config.taste.temperature == kept
+        assert "temperatures" not in model.record.metrics
 
 
 def test_products_have_length_1_and_computed_directions_stand_behind_the_members(log, model):

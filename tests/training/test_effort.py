@@ -120,6 +120,14 @@ def test_a_search_tries_nothing_in_place_of_what_was_given():
     assert calls == [{}]
 
 
+def test_a_search_stops_at_the_own_taste_where_something_else_is_worth_more():
+    config = preset("default", effort="thorough").changed(decay=0.04)
+    for least, tried in ((0.6, 1), (0.4, 6)):
+        choose_with, calls = ranked(lambda changes: 0.5)
+        search(config, choose_with, decay_is_given=False, least=least)
+        assert len(calls) == tried
+
+
 def test_a_thorough_model_is_no_worse_by_the_part_held_out_and_tells_what_was_tried(untimed):
     standard = train(untimed, preset("default").changed(SMALL), seed=1)
     model = train(untimed, preset("default", effort="thorough").changed(SMALL), seed=1)

@@ -84,6 +84,16 @@ def test_the_held_out_weight_scales_vectors_and_table_alike_beside_the_bias(log,
     np.testing.assert_array_equal(twice.product_bias, model.product_bias)
 
 
+def test_fewer_directions_are_taken_where_the_catalogue_limits_them_and_fewer_rank_better(log):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objective, "HOPE", 0.0)
+        found = train(log, GIVEN.changed(spectral_rank=512), seed=1).record.config
+        assert found.memory.spectral_rank == PRODUCTS // 16 // 2  # of eight styles
+        patch.setattr(objective, "FEWER", 1.5)  # far more than there are styles
+        assert train(log, GIVEN.changed(spectral_rank=512), seed=1).record.config.memory.spectral_rank == 512
+        assert train(log, GIVEN, seed=1).record.config.memory.spectral_rank == 10  # which was given
+
+
 def test_where_the_probe_leaves_hope_both_are_made_and_the_better_is_taken(log):
     model = train(log, GIVEN, seed=1)
     told = model.record.metrics["objective"]

@@ -56,6 +56,8 @@ LOOKS = 8
 """How often the ranking is measured over the horizon; from FIRST_LOOK of it on."""
 FIRST_LOOK = 0.4
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+GREATER = (WEIGHTS[-1], 128.0, 256.0)
+"""Where the greatest weight is chosen, greater ones are tried, too: on dense histories of few products the regression says nearly all."""
 MODESTY = 0.005
 """Of two weights, the smaller is taken unless the greater ranks better by at least this share, to overfit less."""
 SPECTRAL_WEIGHTS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -139,9 +141,9 @@ def settle(log: Purchases, config: Config, seed: int, *, pool: ThreadPool, watch
             small = {"chosen": "nothing could be held out of so small a log"}
             return Settled(_with_tail(never_again(steady(settled))), small)
 
-        def learn(open_settings: Config) -> Chosen:
-            run = (seed, pool, watch)
-            return _choose_learned(validation, open_settings, horizon, run, decay_is_given=decay_is_given)
+        def learn(open_settings: Config, least: float = 0.0) -> Chosen:
+            run, ends = (seed, pool, watch), (horizon, least)
+            return _choose_learned(validation, open_settings, ends, run, decay_is_given=decay_is_given)
 
         config, told, learned = _choose_taste(validation, config, seed, learn, pool=pool, watch=watch)
         repeats = validation.repeats
@@ -165,7 +167,7 @@ def _choose_taste(
     validation: Validation,
     config: Config,
     seed: int,
-    learn: Callable[[Config], Chosen],
+    learn: Callable[..., Chosen],
     *,
     pool: ThreadPool,
     watch: Watcher,
@@ -225,12 +227,13 @@ def _unmeasured(config: Config) -> Config:
 def _choose_learned(
     validation: Validation,
     config: Config,
-    horizon: int,
+    ends: tuple[int, float],
     run: tuple[int, ThreadPool, Watcher],
     *,
     decay_is_given: bool,
 ) -> Chosen:
-    """Choose for vectors that are learned; a thorough training tries several tastes."""
+    """Choose for vectors that are learned, up to a horizon; a thorough training tries several tastes if one is worth the least."""
+    horizon, least = ends
     planned = config.changed(horizon=horizon, epochs=config.taste.epochs or horizon)
     tables = _tables(validation, planned, run[1])
 
@@ -239,7 +242,8 @@ def _choose_learned(
         return _choose(validation, asked, tables, *run)
 
     if config.effort == "thorough":
-        return choose_tail(validation, search(config, choose, decay_is_given=decay_is_given), run[1])
+        found = search(config, choose, decay_is_given=decay_is_given, least=least)
+        return choose_tail(validation, found, run[1])
     return choose({})
 
 
@@ -434,6 +438,10 @@ def _choose_sparse(
     for part in (2, 0, 1, 0, 1, 2):
         tried = [[*best[:part], value, *best[part + 1 :]] for value in grids[part]]
         best = nearly_best(tried, lambda weights: worth(*weights), MODESTY)
+    for part in (0, 1):
+        if grids[part] == WEIGHTS and best[part] == WEIGHTS[-1]:
+            tried = [[*best[:part], value, *best[part + 1 :]] for value in GREATER]
+            best = nearly_best(tried, lambda weights: worth(*weights), MODESTY)
     counts, ridge, trend = best
     return (counts, ridge, trend), worth(*best)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -16,15 +17,25 @@ from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.spectral import Spectrum, is_worth_trying
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.effort import Chosen
-from tastemaker.training.selection.validation import MEASURED_AT, Validation, ndcg, nearly_best, taste_scores
+from tastemaker.training.selection.validation import (
+    MEASURED_AT,
+    Validation,
+    ndcg,
+    ndcg_of_taste,
+    nearly_best,
+    taste_scores,
+)
 
 __all__ = ["choose_cosine", "cosine_bytes", "with_cosine"]
 
 MEMBERS, NARROWEST, EPOCHS = 4, 32, 12
 """Each member is as wide as the preset's vectors; where dimensions are given, none is narrower than this unless there is one."""
+TEMPERATURES = (0.1, 0.15, 0.2)
+TRIED_STEPS, TRIED_EPOCHS = 200, (2, EPOCHS)
+"""One member tells how well a temperature suits the log, by about so many batches, in at least and at most so many epochs."""
 PURCHASES_A_BATCH, NEGATIVES, RATE, SCALE = 10_000, 4_096, 0.01, 0.05
 """What suits this objective; the preset's own values are for softmax."""
-SPECTRAL_WEIGHTS = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+SPECTRAL_WEIGHTS = (0.0, 0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 BIAS_WEIGHTS = (1.0, 0.8, 0.6, 0.4)
 MODESTY = 0.002
 """Of two weights, the one nearer to the first is taken unless the other ranks better by at least this share."""
@@ -85,7 +96,7 @@ def choose_cosine(
     They are chosen by the whole spectral part, to which the computed directions and the table together are close. A ``spectrum`` of
     the same histories is not computed again.
     """
-    config = with_cosine(config)
+    config, tried = _with_temperature(validation, with_cosine(config), seed, pool, watch)
     learner = Cosine.start(validation.log, config, seed)
     epochs = config.taste.epochs or 1
     run_epochs(learner, epochs=epochs, run=EpochRun(pool, watch, stage="choosing, cosine"))
@@ -122,7 +133,29 @@ def choose_cosine(
         "by_epoch": {str(epochs): worth((0.0, bias))},
         "taste": worth((0.0, bias)),
         "with_memory": worth((spectral, bias)),
-    }
+    } | tried
     width = config.taste.dimensions if spectral or given == 0 else sum(shares_of(config)[:-1])
     settled = config.changed(spectral_weight=spectral, bias_weight=bias, dimensions=width)
     return settled, told, None
+
+
+def _with_temperature(
+    validation: Validation, config: Config, seed: int, pool: ThreadPool, watch: Watcher
+) -> tuple[Config, dict[str, Any]]:
+    """Return the settings with the temperature that ranks best by itself, and what each was worth.
+
+    Only a thorough training tries others than the preset's own, each with one member in few epochs.
+    """
+    if config.effort != "thorough" or config.taste.temperature != DEFAULT.taste.temperature:
+        return config, {}
+    batches = max(1, round(len(validation.histories.products) / config.taste.batch))
+    epochs = min(max(round(TRIED_STEPS / batches), TRIED_EPOCHS[0]), TRIED_EPOCHS[1])
+    width = max(1, config.taste.dimensions // config.taste.members)
+    few = config.changed(members=1, dimensions=width, epochs=epochs, horizon=epochs, spectral_weight=0.0)
+    tried: dict[float, float] = {}
+    for temperature in TEMPERATURES:
+        learner = Cosine.start(validation.log, few.changed(temperature=temperature), seed)
+        run_epochs(learner, epochs=epochs, run=EpochRun(pool, watch, stage="choosing, temperature"))
+        tried[temperature] = ndcg_of_taste(validation, few, learner.members_taste(), pool)
+    best = nearly_best(TEMPERATURES, tried.__getitem__, MODESTY)
+    return config.changed(temperature=best), {"temperatures": {f"{t:g}": worth for t, worth in tried.items()}}

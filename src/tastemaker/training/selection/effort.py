@@ -69,14 +69,21 @@ def quick(log: Purchases, config: Config) -> Config:
 
 
 def search(
-    config: Config, choose: Callable[[Mapping[str, object]], Chosen], *, decay_is_given: bool
+    config: Config,
+    choose: Callable[[Mapping[str, object]], Chosen],
+    *,
+    decay_is_given: bool,
+    least: float = 0.0,
 ) -> Chosen:
     """Return the best of several tastes by the part held out: the own one, each decay halved and doubled, and a wide one.
 
     They are tried one after the other, each beside the best so far. ``choose`` learns with some settings replaced and chooses the
-    rest. A setting that differs from the preset's own was given, and stays.
+    rest. A setting that differs from the preset's own was given, and stays. If the own one is worth less than ``least``, which
+    something else is worth, no other is tried.
     """
     best, changes = choose({}), dict[str, object]()
+    if best[1]["with_memory"] < least:
+        return best
     tried = [{"settings": {}, "with_memory": best[1]["with_memory"]}]
     taste, own = config.taste, DEFAULT.taste
     steps: list[list[dict[str, object]]] = []

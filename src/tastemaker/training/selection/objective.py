@@ -10,12 +10,13 @@ import numpy as np
 
 from tastemaker.data.purchases import Purchases
 from tastemaker.kernels.threads import ThreadPool
-from tastemaker.model.config import Config
+from tastemaker.model.config import DEFAULT, Config
 from tastemaker.training.learners.kinds import kind_of
 from tastemaker.training.learners.learner import Taste
 from tastemaker.training.learners.projected import Projected
 from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.co_occurrence import no_memory
+from tastemaker.training.memory.spectral import rank_for
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.choose_cosine import choose_cosine, with_cosine
 from tastemaker.training.selection.choose_repeats import LearnedTables
@@ -32,6 +33,8 @@ HOPE = 1.5
 SPECTRAL_WEIGHTS = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
 """Beside a bias of weight 1; the greatest within MODESTY of the best is taken, since sales alone flatter long lists."""
 MODESTY = 0.005
+FEWER, GAIN = 0.5, 0.01
+"""Where the catalogue limits the directions, this share of them is tried, too, and must rank better by so much."""
 TRENDS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
@@ -58,7 +61,7 @@ def choose_objective(
     validation: Validation,
     config: Config,
     seed: int,
-    learn: Callable[[Config], Chosen],
+    learn: Callable[[Config, float], Chosen],
     *,
     pool: ThreadPool,
     watch: Watcher,
@@ -66,19 +69,20 @@ def choose_objective(
     """Return the computed taste, or the learned one where that ranks better.
 
     What is computed costs seconds, so it comes first; a thorough training learns a cosine taste next. Then a softmax taste is
-    learned in few epochs, and all of ``learn`` only if this probe leaves hope.
+    learned in few epochs, and all of ``learn`` only if this probe leaves hope. ``learn`` gets what it has to be better than.
     """
-    projected = computed(validation, config, seed)
+    narrow = _with_rank(validation, config, seed, pool)
+    projected = computed(validation, narrow, seed)
     best = choose_spectral(validation, projected, pool)
     told: dict[str, Any] = {"spectral": _value(best)}
     if config.effort == "thorough":
-        spectrum = projected.within(pool)[0]
+        spectrum = projected.within(pool)[0] if narrow is config else None
         cosine = choose_cosine(validation, config, seed, spectrum, pool=pool, watch=watch)
         told["cosine"] = _value(cosine)
         best = cosine if _value(cosine) > _value(best) else best
     softmax = config.changed(objective="softmax")
     told["probe"] = _probe(validation, softmax, seed, pool, watch)
-    learned = learn(softmax) if told["probe"] * HOPE > _value(best) else None
+    learned = learn(softmax, _value(best)) if told["probe"] * HOPE > _value(best) else None
     if learned is not None:
         told["softmax"] = _value(learned)
         best = learned if _value(learned) > _value(best) else best
@@ -93,6 +97,26 @@ def computed(validation: Validation, config: Config, seed: int) -> Projected:
         count_weight=memory.count_weight or 0.0, ridge_weight=memory.ridge_weight or 0.0,
     )  # fmt: skip
     return Projected.start(validation.log, config, seed)
+
+
+def _with_rank(validation: Validation, config: Config, seed: int, pool: ThreadPool) -> Config:
+    """Return the settings of computed vectors with fewer directions where these rank better, as on few products.
+
+    Beside vectors that are learned all of them rank better.
+    """
+    products, given = len(validation.log.products), config.memory
+    most = rank_for(products, given)
+    if given.spectral_rank != DEFAULT.memory.spectral_rank or most == given.spectral_rank:
+        return config
+    best, rank = 0.0, most
+    for tried in (most, round(most * FEWER)):
+        spectrum = computed(validation, config.changed(spectral_rank=tried), seed).within(pool)[0]
+        flat = Taste(spectrum.outside, np.zeros(products, np.float32), baskets=spectrum.inside)
+        scores = taste_scores(flat, validation, config, pool)
+        worth = ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)
+        if worth > best * (1 + GAIN):
+            best, rank = worth, tried
+    return config if rank == most else config.changed(spectral_rank=rank)
 
 
 def choose_spectral(validation: Validation, learner: Projected, pool: ThreadPool) -> Chosen:
