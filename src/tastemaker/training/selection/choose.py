@@ -57,7 +57,7 @@ LOOKS = 8
 FIRST_LOOK = 0.4
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 GREATER = (WEIGHTS[-1], 128.0, 256.0)
-"""Where the greatest weight is chosen, greater ones are tried, too: on dense histories of few products the regression says nearly all."""
+"""Where the greatest weight is chosen, greater ones are tried, too: on dense histories the regression may say nearly all."""
 MODESTY = 0.005
 """Of two weights, the smaller is taken unless the greater ranks better by at least this share, to overfit less."""
 SPECTRAL_WEIGHTS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
