@@ -509,7 +509,9 @@ def test_a_refused_version_shows_in_status_metrics_and_not_in_answers(models):
         os.rename(models.parent / "waiting", models / "recommender" / "2")
         status = wait_for(
             lambda: (
-                (found := client.get("/v1/models/recommender").json()["model_version_status"])[1:] and found
+                (found := client.get("/v1/models/recommender").json()["model_version_status"])[1:]
+                and found[0]["state"] != "LOADING"
+                and found
             )
         )
         assert [(version["version"], version["state"]) for version in status] == [
