@@ -290,7 +290,7 @@ def proportional_memory(process: int) -> tuple[int, dict[str, int]]:
 def children(process: int) -> list[int]:
     found = []
     for task in os.listdir(f"/proc/{process}/task"):
-        for child in map(int, Path(f"/proc/{process}/task/{task}/children").read_text().split()):
+        for child in map(int, told_of(process, f"task/{task}/children").split()):
             found += [child, *children(child)]
     return found
 

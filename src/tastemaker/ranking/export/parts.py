@@ -165,7 +165,9 @@ def _packed(job: ListJob, mark: str) -> tuple[PackedModel, RuleBook]:
     if job.value_dial is not None:
         model = by_value(model, job.value_dial)
     rows = len(model.users if job.what == "users" else model.products)
-    packed = packed_for(pack(model, catalogue=job.catalogue), rows)
+    packed = pack(model, catalogue=job.catalogue)
+    if job.what == "users" or job.similarity == "dot":  # cosines are sought among vectors of their own
+        packed = packed_for(packed, rows)
     return packed, book_of(packed, job.rules)
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import NamedTuple
+
 import numpy as np
 
 from tastemaker.data.past import Past
 from tastemaker.data.ragged import offsets_of
 from tastemaker.model.taste_model import Memory
-from tastemaker.types import AnyArray, Doubles
+from tastemaker.types import AnyArray, Booleans, Doubles, Rows
 
 __all__ = ["followers", "step_memory", "strongest"]
 
 WINDOW = 10
 """At most this many of the events that follow are looked at."""
+STARTS_AT_ONCE = 1 << 17
+"""About how many events' steps are counted together: those from a range of products, so that all their pairs are never held."""
 FROM_POWER, TO_POWER = 0.5, 0.25
 """Steps from p to r are divided by buyers_p^FROM_POWER · buyers_r^TO_POWER."""
 
@@ -35,28 +40,52 @@ def followers(past: Past, products: int, *, kind: int, fade: float, partners: in
     """
     kinds = past.kinds_of()
     kept = np.flatnonzero((kinds == kind) | (kinds == 0))
-    users, rows = past.users[kept], past.products[kept].astype(np.int64)
-    times, bought = past.times[kept], kinds[kept] == 0
-    starts = kinds[kept] == kind
+    events = Events(past.users[kept], past.products[kept], past.times[kept], kinds[kept] == 0)
+    starts = np.flatnonzero(kinds[kept] == kind)
+    starts = starts[np.argsort(events.rows[starts], kind="stable")]
+    sold = np.bincount(events.rows[starts], minlength=products)
+    source = np.maximum(sold, 1) ** -FROM_POWER
+    target = np.maximum(np.bincount(events.rows[events.bought], minlength=products), 1) ** -TO_POWER
+    ends = offsets_of(sold)
+    cuts = np.searchsorted(ends, np.arange(STARTS_AT_ONCE, len(starts), STARTS_AT_ONCE))
+    borders = np.unique(np.concatenate(([0], cuts, [products])))
+    tables = [Memory.empty(0)]
+    for low, high in pairwise(borders.tolist()):
+        keys, weights = _steps(events, starts[ends[low] : ends[high]], products, fade)
+        sources, rows = np.divmod(keys, max(products, 1))
+        values = weights * source[sources] * target[rows]
+        tables.append(strongest(sources - low, rows, values, high - low, partners))
+    return Memory.stacked(tables)
+
+
+class Events(NamedTuple):
+    """Events in the order of users and of time."""
+
+    users: Rows
+    rows: Rows
+    """Of products"""
+    times: AnyArray
+    bought: Booleans
+
+
+def _steps(events: Events, starts: AnyArray, products: int, fade: float) -> tuple[AnyArray, Doubles]:
+    """Return the pairs that steps from some events lead to, as ascending keys p · P + r, and what the steps of each come to."""
     keys: list[AnyArray] = [np.zeros(0, np.int64)]
     weights: list[AnyArray] = [np.zeros(0)]
-    for gap in range(1, min(WINDOW, max(len(kept) - 1, 0)) + 1):
-        step = (users[gap:] == users[:-gap]) & (times[gap:] > times[:-gap])
-        step &= starts[:-gap] & bought[gap:] & (rows[gap:] != rows[:-gap])
-        pairs, counts = np.unique(rows[:-gap][step] * products + rows[gap:][step], return_counts=True)
+    count = len(events.users)
+    for gap in range(1, min(WINDOW, max(count - 1, 0)) + 1):
+        before = starts[starts < count - gap]
+        after = before + gap
+        step = (events.users[after] == events.users[before]) & (events.times[after] > events.times[before])
+        step &= events.bought[after] & (events.rows[after] != events.rows[before])
+        before, after = before[step], after[step]
+        found = events.rows[before].astype(np.int64) * products + events.rows[after]
+        pairs, counts = np.unique(found, return_counts=True)
         keys.append(pairs)
         weights.append(counts * fade ** (gap - 1))
-    source = np.maximum(np.bincount(rows[starts], minlength=products), 1) ** -FROM_POWER
-    target = np.maximum(np.bincount(rows[bought], minlength=products), 1) ** -TO_POWER
-    return _table(np.concatenate(keys), np.concatenate(weights), source, target, partners)
-
-
-def _table(keys: AnyArray, weights: Doubles, source: Doubles, target: Doubles, partners: int) -> Memory:
-    products = len(source)
-    keys, inverse = np.unique(keys, return_inverse=True)
-    total = np.bincount(inverse, weights, minlength=len(keys))
-    sources, rows = np.divmod(keys, max(products, 1))
-    return strongest(sources, rows, total * source[sources] * target[rows], products, partners)
+    found, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+    total: Doubles = np.bincount(inverse, np.concatenate(weights), minlength=len(found)).astype(np.float64)
+    return found, total
 
 
 def strongest(sources: AnyArray, rows: AnyArray, weights: Doubles, products: int, partners: int) -> Memory:

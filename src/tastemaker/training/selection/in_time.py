@@ -236,6 +236,7 @@ def _learned(
         curve[str(epoch)] = value
         if not best or value > best[0][0]:
             best[:] = [(value, epoch, judge)]
+        judge.rest()
 
     run_epochs(learner, epochs=horizon, run=EpochRun(pool, watch, stage="choosing"), after=look)
     return best[0][2], best[0][1], curve

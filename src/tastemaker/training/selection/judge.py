@@ -62,6 +62,10 @@ class Judge:
         judge.vectors = judge.taste.vectors
         return judge
 
+    def rest(self) -> None:
+        """Let go of what can be worked out again: the scores of all questions are much where there are many products."""
+        self._cache.clear()
+
     def without(self, column: str) -> Judge:
         """Return the judge that knows nothing of a column, ``role:name``."""
         judge = copy.copy(self)
@@ -187,10 +191,14 @@ class Judge:
         kinds = config.kinds
         key = (fadings(config)[0], kinds.taste, kinds.places, kinds.days)
         queries = self._kept("queries", key, lambda: self.queries(self.asking, config))
-        base = self._kept("base", key, lambda: queries @ self.vectors.T)
+        base = self._kept("base", key, lambda: self._base(queries))
         if not config.live.fold_in or not self.trial.is_live:
             return base
         return self._kept("folded", (*key, config.live.fold_in), lambda: self._folded(config, queries, base))
+
+    def _base(self, queries: Floats) -> Floats:
+        self._cache.pop("folded", None)  # made of the former
+        return queries @ self.vectors.T
 
     def _folded(self, config: Config, queries: Floats, base: Floats) -> Floats:
         """Return the scores with the products' vectors as they have moved by each slice."""
@@ -243,6 +251,7 @@ class Judge:
     def _kept(self, name: str, key: object, make: Callable[[], AnyArray]) -> AnyArray:
         """Return what was made last under a name if it was made from the same settings, else make it."""
         if name not in self._cache or self._cache[name][0] != key:
+            self._cache.pop(name, None)  # scores of all questions: the former are not held beside the new
             self._cache[name] = (key, make())
         return self._cache[name][1]
 
