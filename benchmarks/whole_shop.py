@@ -62,14 +62,14 @@ def run_all(folder: Path, millions: int, threads: int, limit: Limit) -> list[tup
     if not log.is_dir():
         write_log(log, users, products, MILLION * millions)
     write_later(later, users, products)
-    model, lists, partition = folder / "model", folder / "lists", folder / "partition"
+    model, lists, partition = folder / "model", folder / "lists.parquet", folder / "partition"
     command, last = [sys.executable, "-m", "tastemaker"], ["--threads", str(threads), "--json"]
     steps = [
         ("train", model, ["train", str(log), "--out", str(model), "--partition", str(partition)]),
         ("evaluate", model, ["evaluate", str(model), str(later)]),
         (
             "recommend",
-            lists / "_SUCCESS",
+            lists,
             ["recommend", str(model), "--all-users", "--k", "10", "--out", str(lists)],
         ),
     ]
