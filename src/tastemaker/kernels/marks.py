@@ -8,13 +8,13 @@ from tastemaker.kernels.compiling import kernel
 from tastemaker.types import AnyArray, Rows
 
 __all__ = [
-    "BRUIJN",
     "GROUP_SHIFT",
-    "PLACES",
     "SHIFT",
     "WORD",
     "bit_of",
     "clear_marks",
+    "lowest_of",
+    "place_of_bit",
     "room_for_marks",
     "take_marked",
 ]

@@ -16,27 +16,18 @@ import numpy as np
 
 from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.marks import lowest_of, place_of_bit
-from tastemaker.kernels.prefetch import prefetch_row
 from tastemaker.kernels.ranking.narrow import (
-    AHEAD,
-    SLACK,
     TINY,
     TOGETHER,
     UNKNOWN,
     UP,
-    exact_scores,
+    beat_of,
     narrow_query,
+    offer_rows,
+    rounding_of,
     rows_above,
 )
-from tastemaker.kernels.ranking.topk import (
-    LOWEST,
-    just_below,
-    keep_best,
-    key_of,
-    kth_score,
-    least_to_beat,
-    place_of,
-)
+from tastemaker.kernels.ranking.topk import LOWEST, least_to_beat, place_of
 from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE, mark_tile
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
@@ -56,50 +47,6 @@ LOST = np.float32(1e-18)
 
 WAITING = 64
 """Candidates that may be among the best of a query are scored when there are so many, or the candidates end."""
-
-
-@kernel(inline=True)
-def offer_rows(
-    query: Floats,
-    vectors: Floats,
-    bias: Floats,
-    rows: Rows,
-    more: Floats,
-    count: int,
-    keys: AnyArray,
-    kept: int,
-    k: int,
-) -> int:
-    """Add those of ``rows[:count]``, scored exactly, with ``more[:count]``, to the ``kept`` of ``keys``; return how many there are.
-
-    These are k at most. ``rows`` has room for `TOGETHER` more, ``keys`` for k more than k.
-    """
-    scores = np.empty(TOGETHER, np.float32)
-    bits, beat = scores.view(np.int32), beat_of(keys, kept, k)
-    rows[count : count + TOGETHER] = rows[0]
-    for ahead in range(min(AHEAD, count)):
-        prefetch_row(vectors, rows[ahead])
-    for start in range(0, count, TOGETHER):
-        for ahead in range(start + AHEAD, min(start + AHEAD + TOGETHER, count)):
-            prefetch_row(vectors, rows[ahead])
-        exact_scores(query, vectors, bias, rows[start : start + TOGETHER], scores)
-        for i in range(min(TOGETHER, count - start)):
-            scores[i] += more[start + i]
-            if scores[i] > beat:
-                keys[kept] = key_of(bits[i], rows[start + i])
-                kept += 1
-        if kept >= 2 * k:
-            keep_best(keys, kept, k)
-            kept, beat = k, beat_of(keys, k, k)
-    if kept > k:
-        keep_best(keys, kept, k)
-    return min(kept, k)
-
-
-@kernel(inline=True)
-def beat_of(keys: AnyArray, kept: int, k: int) -> np.float32:
-    """Return a score that each candidate to come must be above: the k-th best so far is the next."""
-    return just_below(kth_score(keys, k)) if kept == k else LOWEST
 
 
 @kernel()
@@ -276,9 +223,9 @@ def rank_beating(
     k, dimensions = keys.shape[1], vectors.shape[1]
     quads, along = -(-axes.shape[1] // QUAD), np.empty(axes.shape[1], np.float64)
     exclude, add = excluded_offsets.shape[0] > 1, extra_offsets.shape[0] > 1
-    rounding = np.float32(2 * (dimensions + SLACK) * 2.0**-24)
+    rounding = rounding_of(dimensions)
     side = min(SIDE_BY_SIDE, high - low)
-    narrow, known = np.zeros((side, quads * QUAD), np.int8), np.empty((side, 5), np.float32)
+    narrow, known = np.zeros((side, quads * QUAD), np.int8), np.empty(5, np.float32)
     words = narrow.view(np.int32)
     added, about, beat = np.empty(side, np.int32), np.empty((side, 5), np.float32), np.empty(side, np.float32)
     length = np.empty(side, np.float32)
@@ -306,11 +253,9 @@ def rank_beating(
         members = min(SIDE_BY_SIDE, high - start)
         for i in range(members):
             q = start + i
-            added[i] = narrow_query(queries[q, :dimensions], axes, along, narrow[i], known[i])
-            more = rounding * known[i, 1]
-            about[i, 0], about[i, 1] = known[i, 0], known[i, 2] + more
-            about[i, 2], about[i, 3] = known[i, 3] + rounding * known[i, 3], known[i, 4] + more
-            length[i] = known[i, 1] * (1 + 2 * rounding)
+            added[i] = narrow_query(queries[q, :dimensions], axes, along, rounding, narrow[i], known)
+            about[i, 0], about[i, 1:4] = known[0], known[2:5]
+            length[i] = known[1] * (1 + 2 * rounding)
             waiting[i] = kept[i] = examined[q] = 0
             if add:
                 left_out = excluded[excluded_offsets[q] : excluded_offsets[q + 1]] if exclude else none

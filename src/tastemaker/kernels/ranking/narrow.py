@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.marks import BRUIJN, PLACES, WORD
+from tastemaker.kernels.marks import WORD, lowest_of, place_of_bit
 from tastemaker.kernels.prefetch import prefetch_row
 from tastemaker.kernels.ranking.topk import (
     LOWEST,
@@ -131,10 +131,19 @@ def narrow_vectors(
 
 
 @kernel(inline=True)
-def narrow_query(query: Floats, axes: Doubles, along: Doubles, codes: AnyArray, facts: Floats) -> int:
+def rounding_of(dimensions: int) -> np.float32:
+    """Return the share by which a dot product of so many dimensions, its bias and its bounds may be off in float32."""
+    return np.float32(2 * (dimensions + SLACK) * 2.0**-24)
+
+
+@kernel(inline=True)
+def narrow_query(
+    query: Floats, axes: Doubles, along: Doubles, rounding: np.float32, codes: AnyArray, facts: Floats
+) -> int:
     """Set ``codes``, ``int8[N]``, and ``facts[5]``; return what MIDDLE adds to each sum.
 
-    The facts: scale, |q|, the norm of what is lost along the ``axes[D, N]``, |q| √N / 2, and the norm of what is outside them.
+    The facts: scale, |q|, and what the error is at most for each unit of a candidate's norm, scale, and norm outside the
+    ``axes[D, N]``: the norm of what is lost along them, |q| √N / 2, the norm of what is outside them, and what ``rounding`` adds.
     """
     square, inside, most = project(query, axes, along)
     scale = scale_of(most)
@@ -152,6 +161,9 @@ def narrow_query(query: Floats, axes: Doubles, along: Doubles, codes: AnyArray, 
     facts[2] = np.float32(np.sqrt(rest) * UP)
     facts[3] = np.float32(np.sqrt(square * axes.shape[1]) / 2 * UP)
     facts[4] = outside_of(square, inside)
+    facts[2] += rounding * facts[1]
+    facts[3] += rounding * facts[3]
+    facts[4] += rounding * facts[1]
     return MIDDLE * total
 
 
@@ -171,8 +183,7 @@ def bound_block(
 
     One that is in no list has the lowest.
     """
-    scale, more = query[0], rounding * query[1]
-    by_norm, by_scale, by_outside = query[2] + more, query[3] + rounding * query[3], query[4] + more
+    scale, by_norm, by_scale, by_outside = query[0], query[2], query[3], query[4]
     starts, scales = bias[first : first + size], facts[0, first : first + size]
     norms, outsides = facts[1, first : first + size], facts[2, first : first + size]
     for c in range(size):
@@ -245,8 +256,8 @@ def rows_above(upper: Floats, beat: np.float32, first: int, rows: Rows) -> int:
         for c in range(WORD):
             above |= np.uint64(mine[c] > beat) << np.uint64(c)
         while above != np.uint64(0):
-            lowest = above & (~above + np.uint64(1))
-            rows[count] = first + start + PLACES[(lowest * np.uint64(BRUIJN)) >> np.uint64(58)]
+            lowest = lowest_of(above)
+            rows[count] = first + start + place_of_bit(lowest)
             count += 1
             above ^= lowest
     return count
@@ -278,23 +289,23 @@ def exact_scores(query: Floats, vectors: Floats, bias: Floats, rows: Rows, score
 
 
 @kernel(inline=True)
-def offer_exactly(
+def offer_rows(
     query: Floats,
     vectors: Floats,
     bias: Floats,
     rows: Rows,
+    more: Floats,
     count: int,
-    extra_rows: Rows,
-    extra_scores: Floats,
-    place: int,
-    end: int,
     keys: AnyArray,
     kept: int,
     k: int,
 ) -> int:
-    """Add those of ``rows[:count]``, scored exactly, to the ``kept`` of ``keys``; return how many there are then: k at most."""
+    """Add those of ``rows[:count]``, scored exactly, with ``more[:count]``, to the ``kept`` of ``keys``; return how many there are.
+
+    These are k at most. ``rows`` has room for `TOGETHER` more, ``keys`` for k more than k.
+    """
     scores = np.empty(TOGETHER, np.float32)
-    bits = scores.view(np.int32)
+    bits, beat = scores.view(np.int32), beat_of(keys, kept, k)
     rows[count : count + TOGETHER] = rows[0]
     for ahead in range(min(AHEAD, count)):
         prefetch_row(vectors, rows[ahead])
@@ -303,19 +314,33 @@ def offer_exactly(
             prefetch_row(vectors, rows[ahead])
         exact_scores(query, vectors, bias, rows[start : start + TOGETHER], scores)
         for i in range(min(TOGETHER, count - start)):
-            row = rows[start + i]
-            while place < end and extra_rows[place] < row:
-                place += 1
-            if place < end and extra_rows[place] == row:
-                scores[i] += extra_scores[place]
-            if scores[i] > LOWEST:
-                keys[kept] = key_of(bits[i], row)
+            scores[i] += more[start + i]
+            if scores[i] > beat:
+                keys[kept] = key_of(bits[i], rows[start + i])
                 kept += 1
         if kept >= 2 * k:
             keep_best(keys, kept, k)
-            kept = k
-    keep_best(keys, kept, k)
+            kept, beat = k, beat_of(keys, k, k)
+    if kept > k:
+        keep_best(keys, kept, k)
     return min(kept, k)
+
+
+@kernel(inline=True)
+def beat_of(keys: AnyArray, kept: int, k: int) -> np.float32:
+    """Return a score that each candidate to come must be above: the k-th best so far is the next."""
+    return just_below(kth_score(keys, k)) if kept == k else LOWEST
+
+
+@kernel(inline=True)
+def extras_of(
+    rows: Rows, count: int, extra_rows: Rows, extra_scores: Floats, place: int, end: int, more: Floats
+) -> None:
+    """Set ``more[:count]`` to what the ascending ``extra_rows[place:end]`` add to the ascending ``rows[:count]``."""
+    for i in range(count):
+        while place < end and extra_rows[place] < rows[i]:
+            place += 1
+        more[i] = extra_scores[place] if place < end and extra_rows[place] == rows[i] else np.float32(0)
 
 
 @kernel(inline=True)
@@ -399,7 +424,7 @@ def rank_narrow(
     k, dimensions = keys.shape[1], vectors.shape[1]
     quads, along = -(-axes.shape[1] // QUAD), np.empty(axes.shape[1], np.float64)
     exclude, add = excluded_offsets.shape[0] > 1, extra_offsets.shape[0] > 1
-    rounding = np.float32(2 * (dimensions + SLACK) * 2.0**-24)
+    rounding = rounding_of(dimensions)
     most, longest = min(SIDE_BY_SIDE, high - low), min(SEGMENT, last_block - first_block)
     width = 1  # maxima of a block
     while width < BLOCK // 2 and width * longest < max(8 * k, MAXIMA):
@@ -412,12 +437,12 @@ def rank_narrow(
     maxima = np.empty((most, longest * width), np.float32)
     upper = np.empty((most, longest * BLOCK), np.float32)
     rows, room = np.empty(longest * BLOCK + TOGETHER, np.int32), np.empty(maxima.shape[1], np.uint64)
-    best = np.empty((most, 2 * k + TOGETHER), np.uint64)
+    best, more = np.empty((most, 2 * k + TOGETHER), np.uint64), np.empty(longest * BLOCK, np.float32)
     for start in range(low, high, SIDE_BY_SIDE):
         members = min(SIDE_BY_SIDE, high - start)
         for i in range(members):
             q = start + i
-            added[i] = narrow_query(queries[q, :dimensions], axes, along, narrow[i], about[i])
+            added[i] = narrow_query(queries[q, :dimensions], axes, along, rounding, narrow[i], about[i])
             if add:
                 next_extra[i] = place_of(
                     first_block * BLOCK, extra_rows, extra_offsets[q], extra_offsets[q + 1]
@@ -448,13 +473,12 @@ def rank_narrow(
                     if add:
                         end = extra_offsets[q + 1]
                         place = place_of(rows[0], extra_rows, extra_offsets[q], end)
-                    counts[q] = offer_exactly(
-                        queries[q, :dimensions], vectors, bias, rows, count,
-                        extra_rows, extra_scores, place, end, best[i], counts[q], k,
-                    )  # fmt: skip
+                    extras_of(rows, count, extra_rows, extra_scores, place, end, more)
+                    counts[q] = offer_rows(
+                        queries[q, :dimensions], vectors, bias, rows, more, count, best[i], counts[q], k
+                    )
                     examined[q] += count
-                    if counts[q] == k:
-                        beat[i] = just_below(kth_score(best[i], k))
+                    beat[i] = beat_of(best[i], counts[q], k)
                     if beat[i] >= least:
                         break
                     for done in rows[:count]:

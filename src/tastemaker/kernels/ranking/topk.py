@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.marks import BRUIJN, PLACES, WORD
+from tastemaker.kernels.marks import WORD, lowest_of, place_of_bit
 from tastemaker.types import AnyArray, Floats, Offsets, Rows
 
 __all__ = ["PANEL", "STEP", "pack_panels", "rank", "room_for_panels", "unpack_keys"]
@@ -196,8 +196,8 @@ def offer(scores: Floats, first: int, keys: AnyArray, count: int, beat: np.float
         for c in range(WORD):
             above |= np.uint64(scores[low + c] > beat) << np.uint64(c)
         while above != np.uint64(0):
-            lowest = above & (~above + np.uint64(1))
-            c = low + PLACES[(lowest * np.uint64(BRUIJN)) >> np.uint64(58)]
+            lowest = lowest_of(above)
+            c = low + place_of_bit(lowest)
             keys[count] = key_of(bits[c], first + c)
             count += 1
             above ^= lowest
