@@ -378,7 +378,7 @@ def measure_softmax(
     """Set ``losses`` and ``hits`` of the purchases ``low … high - 1`` without learning from them.
 
     ``users[n]`` are rows of ``queries[Q, D]``, ``bias[P]`` is added to the products' scores; candidates are drawn as in
-    `learn_chunks`.
+    `learn_purchases`.
     """
     width = negatives + 1
     candidates, room = np.empty(width, np.int32), (width + LANES - 1) // LANES * LANES

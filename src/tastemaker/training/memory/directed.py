@@ -40,7 +40,7 @@ def followers(past: Past, products: int, *, kind: int, fade: float, partners: in
     """
     kinds = past.kinds_of()
     kept = np.flatnonzero((kinds == kind) | (kinds == 0))
-    events = Events(past.users[kept], past.products[kept], past.times[kept], kinds[kept] == 0)
+    events = _Events(past.users[kept], past.products[kept], past.times[kept], kinds[kept] == 0)
     starts = np.flatnonzero(kinds[kept] == kind)
     starts = starts[np.argsort(events.rows[starts], kind="stable")]
     sold = np.bincount(events.rows[starts], minlength=products)
@@ -58,7 +58,7 @@ def followers(past: Past, products: int, *, kind: int, fade: float, partners: in
     return Memory.stacked(tables)
 
 
-class Events(NamedTuple):
+class _Events(NamedTuple):
     """Events in the order of users and of time."""
 
     users: Rows
@@ -68,7 +68,7 @@ class Events(NamedTuple):
     bought: Booleans
 
 
-def _steps(events: Events, starts: AnyArray, products: int, fade: float) -> tuple[AnyArray, Doubles]:
+def _steps(events: _Events, starts: AnyArray, products: int, fade: float) -> tuple[AnyArray, Doubles]:
     """Return the pairs that steps from some events lead to, as ascending keys p · P + r, and what the steps of each come to."""
     keys: list[AnyArray] = [np.zeros(0, np.int64)]
     weights: list[AnyArray] = [np.zeros(0)]

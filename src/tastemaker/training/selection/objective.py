@@ -71,13 +71,12 @@ def choose_objective(
     What is computed costs seconds, so it comes first; a thorough training learns a cosine taste next. Then a softmax taste is
     learned in few epochs, and all of ``learn`` only if this probe leaves hope. ``learn`` gets what it has to be better than.
     """
-    narrow = _with_rank(validation, config, seed, pool)
-    projected = computed(validation, narrow, seed)
+    every = computed(validation, config, seed)
+    projected = _fewer_or(every, validation, config, seed, pool)
     best = choose_spectral(validation, projected, pool)
     told: dict[str, Any] = {"spectral": _value(best)}
     if config.effort == "thorough":
-        spectrum = projected.within(pool)[0] if narrow is config else None
-        cosine = choose_cosine(validation, config, seed, spectrum, pool=pool, watch=watch)
+        cosine = choose_cosine(validation, config, seed, every.within(pool)[0], pool=pool, watch=watch)
         told["cosine"] = _value(cosine)
         best = cosine if _value(cosine) > _value(best) else best
     softmax = config.changed(objective="softmax")
@@ -99,24 +98,26 @@ def computed(validation: Validation, config: Config, seed: int) -> Projected:
     return Projected.start(validation.log, config, seed)
 
 
-def _with_rank(validation: Validation, config: Config, seed: int, pool: ThreadPool) -> Config:
-    """Return the settings of computed vectors with fewer directions where these rank better, as on few products.
+def _fewer_or(
+    every: Projected, validation: Validation, config: Config, seed: int, pool: ThreadPool
+) -> Projected:
+    """Return a computed taste of fewer directions where these rank better, as on few products, or that of all directions.
 
     Beside vectors that are learned all of them rank better.
     """
     products, given = len(validation.log.products), config.memory
     most = rank_for(products, given)
     if given.spectral_rank != DEFAULT.memory.spectral_rank or most == given.spectral_rank:
-        return config
-    best, rank = 0.0, most
-    for tried in (most, round(most * FEWER)):
-        spectrum = computed(validation, config.changed(spectral_rank=tried), seed).within(pool)[0]
+        return every
+
+    def worth(projected: Projected) -> float:
+        spectrum = projected.within(pool)[0]
         flat = Taste(spectrum.outside, np.zeros(products, np.float32), baskets=spectrum.inside)
         scores = taste_scores(flat, validation, config, pool)
-        worth = ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)
-        if worth > best * (1 + GAIN):
-            best, rank = worth, tried
-    return config if rank == most else config.changed(spectral_rank=rank)
+        return ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)
+
+    fewer = computed(validation, config.changed(spectral_rank=round(most * FEWER)), seed)
+    return fewer if worth(fewer) > worth(every) * (1 + GAIN) else every
 
 
 def choose_spectral(validation: Validation, learner: Projected, pool: ThreadPool) -> Chosen:
