@@ -204,9 +204,10 @@ def list_json(
 
 def products_json(ids: Ids, scores: Sequence[float]) -> list[Product]:
     """Return products with rank, from 1, and score."""
-    products = _listed(ids)
-    assert len(products) == len(scores)
-    return list(map(Product, products, range(1, len(products) + 1), scores))
+    return [
+        Product(product, rank, score)
+        for rank, (product, score) in enumerate(zip(_listed(ids), scores, strict=True), start=1)
+    ]
 
 
 def rules_json(book: RuleBook, removals: Sequence[Removal]) -> RulesSaid:

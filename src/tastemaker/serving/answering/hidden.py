@@ -28,8 +28,7 @@ class Hidden:
 
     def hides(self, loaded: LoadedModel, user: object) -> bool:
         """Return whether a user was forgotten after this version was made."""
-        forgotten = self._of(loaded.name)
-        since = forgotten.since(user) if forgotten.marks else None
+        since = self._of(loaded.name).since(user)
         return since is not None and since >= loaded.created.timestamp() * 1e6
 
     def _of(self, name: str) -> Forgotten:

@@ -105,9 +105,8 @@ def _lists(visitors: Sequence[Visitor], how: Ranking, engine: Engine, k: int) ->
 
 def _care_about_categories(visitors: Sequence[Visitor], how: Ranking) -> bool:
     """Return whether any visitor gets best sellers of categories: a shorter list needs less filling than a longer one."""
-    for visitor in visitors:
-        if not len(visitor.history) and not len(visitor.basket):
-            demanded = how.book is not None and demanded_categories(how.book, how.loaded.catalogue)
-            if demanded or visitor.categories:
-                return True
-    return False
+    nobody = [visitor for visitor in visitors if not len(visitor.history) and not len(visitor.basket)]
+    if not nobody:
+        return False
+    demanded = how.book is not None and bool(demanded_categories(how.book, how.loaded.catalogue))
+    return demanded or any(visitor.categories for visitor in nobody)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode
-from binascii import Error, b2a_base64
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error
 from hashlib import blake2b
 
 from tastemaker.types import Rows
@@ -12,8 +12,6 @@ __all__ = ["is_list_id", "list_id"]
 
 DIGEST, CHECK = 9, 3
 LENGTH = (DIGEST + CHECK) * 4 // 3
-
-_SAFE_IN_URLS = bytes.maketrans(b"+/", b"-_")
 
 
 def list_id(label: str, whom: object, rows: Rows) -> str:
@@ -25,7 +23,7 @@ def list_id(label: str, whom: object, rows: Rows) -> str:
     digest = blake2b(f"{label}\0{whom}\0".encode(), digest_size=DIGEST)
     digest.update(rows.tobytes())
     body = digest.digest()
-    return b2a_base64(body + _check(body), newline=False).translate(_SAFE_IN_URLS).decode()
+    return urlsafe_b64encode(body + _check(body)).decode()
 
 
 def is_list_id(text: str) -> bool:
