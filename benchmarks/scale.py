@@ -68,18 +68,27 @@ def main() -> None:
 def write_log(folder: Path, users: int, products: int, purchases: int) -> Path:
     """Write a log of clusters of a hundred products; most of a user's purchases come from three of them."""
     folder.mkdir()
-    clusters = max(8, products // 100)
-    tastes = np.random.default_rng(1).integers(0, clusters, (users, 3), dtype=np.int32)
+    tastes = tastes_of(users, products)
     for number, low in enumerate(range(0, purchases, AT_ONCE)):
         rng, count = np.random.default_rng([2, number]), min(AT_ONCE, purchases - low)
         user = np.minimum((rng.random(count) ** 1.5 * users).astype(np.int64), users - 1)
-        cluster = tastes[user, rng.integers(0, 3, count)]
-        near = (cluster * 100 + (rng.random(count) ** 2 * 100).astype(np.int64)) % products
-        far = (rng.random(count) ** 3 * products).astype(np.int64)
-        product = np.where(rng.random(count) < 0.8, near, far)
-        frame = pl.DataFrame({"user_id": user, "product_id": product})
+        frame = pl.DataFrame({"user_id": user, "product_id": bought(user, tastes, products, rng)})
         frame.write_parquet(folder / f"{number:03}.parquet")
     return folder
+
+
+def tastes_of(users: int, products: int) -> np.ndarray:
+    """Return the three clusters of each user, ``int32[users, 3]``."""
+    return np.random.default_rng(1).integers(0, max(8, products // 100), (users, 3), dtype=np.int32)
+
+
+def bought(user: np.ndarray, tastes: np.ndarray, products: int, rng: np.random.Generator) -> np.ndarray:
+    """Return what each of these users buys once: mostly from the clusters of their tastes, popular products more often."""
+    count = len(user)
+    cluster = tastes[user, rng.integers(0, 3, count)]
+    near = (cluster * 100 + (rng.random(count) ** 2 * 100).astype(np.int64)) % products
+    far = (rng.random(count) ** 3 * products).astype(np.int64)
+    return np.where(rng.random(count) < 0.8, near, far)
 
 
 def learned(

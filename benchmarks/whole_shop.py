@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from common import machine, markdown, parser_of, thread_environment
-from scale import MILLION, write_log
+from scale import MILLION, bought, tastes_of, write_log
 
 MIB, GIB = 1 << 20, 1 << 30
 SAMPLE = 20_000
@@ -86,14 +86,9 @@ def run_all(folder: Path, millions: int, threads: int, limit: Limit) -> list[tup
 
 def write_later(path: Path, users: int, products: int) -> None:
     """Write what a sample of the users buys next: purchases near their tastes, drawn as those of the log were."""
-    clusters = max(8, products // 100)
-    tastes = np.random.default_rng(1).integers(0, clusters, (users, 3), dtype=np.int32)
     rng = np.random.default_rng(7)
     user = np.repeat(rng.choice(users, min(SAMPLE, users), replace=False), NEXT)
-    cluster = tastes[user, rng.integers(0, 3, len(user))]
-    near = (cluster * 100 + (rng.random(len(user)) ** 2 * 100).astype(np.int64)) % products
-    far = (rng.random(len(user)) ** 3 * products).astype(np.int64)
-    product = np.where(rng.random(len(user)) < 0.8, near, far)
+    product = bought(user, tastes_of(users, products), products, rng)
     pl.DataFrame({"user_id": user, "product_id": product}).write_parquet(path)
 
 

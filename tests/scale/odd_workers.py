@@ -62,9 +62,9 @@ def work_or_be_killed(task, *, work, marks):
     """Do a task; be killed before, once in the third round of each epoch, in each table of the memory, in lists and an index."""
     if isinstance(task, Share):
         mark = f"killed-{task.epoch}" if (task.done, task.shard, task.member) == (2, 1, 0) else None
-    elif isinstance(task, by_workers.Part):
+    elif isinstance(task, by_workers.IndexPart):
         mark = "killed-part" if task.low else None
-    elif isinstance(task, by_workers.Lists):
+    elif isinstance(task, by_workers.TimedLists):
         mark = f"killed-lists-{task.k}"
     elif isinstance(task, Block):
         mark = f"killed-{Path(task.folder).parent.name}" if task.users[0] else None

@@ -239,7 +239,6 @@ def _ranked_narrow(
     return (keys[0], counts[0]) if parts == 1 else _merged(keys, counts)
 
 
-# long: what a list is made of, one by one
 def _ranked_beating(
     queries: Floats,
     narrow: Narrow,

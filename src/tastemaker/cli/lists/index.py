@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tastemaker.cli.terminal.console import print_json, say, size
-from tastemaker.cli.terminal.options import AsJson, ModelFolder, Threads
+from tastemaker.cli.terminal.options import AsJson, ModelFolder, Threads, workers_flag
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,12 +34,8 @@ def index(
     seed: Annotated[int, typer.Option(help="Seed of the draw of users on whom recall is measured.")] = 0,
     workers: Annotated[
         str | None,
-        typer.Option(
-            "--workers",
-            "--on",
-            metavar="WHERE",
-            help="Who makes parts of the index and measures it: local, local:PROCESSES, ray or ray://HOST:PORT.",
-            show_default=False,
+        workers_flag(
+            "Who makes parts of the index and measures it: local, local:PROCESSES, ray or ray://HOST:PORT."
         ),
     ] = None,
     threads: Threads = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tastemaker.cli.terminal.console import output, print_json, say
-from tastemaker.cli.terminal.options import AsJson, Logs, log_of
+from tastemaker.cli.terminal.options import AsJson, Logs, log_of, workers_flag
 from tastemaker.cli.terminal.read_report import say_read
 from tastemaker.cli.terminal.reading import ReadingOptions, takes_reading
 from tastemaker.cli.terminal.tables import Cell, Sheet, print_sheet
@@ -93,12 +93,8 @@ def run(
     ] = False,
     workers: Annotated[
         str | None,
-        typer.Option(
-            "--workers",
-            "--on",
-            metavar="WHERE",
-            help="Who learns and makes the lists: local, local:PROCESSES, ray or ray://HOST:PORT; by default as the file says.",
-            show_default=False,
+        workers_flag(
+            "Who learns and makes the lists: local, local:PROCESSES, ray or ray://HOST:PORT; by default as the file says."
         ),
     ] = None,
     as_json: AsJson = False,

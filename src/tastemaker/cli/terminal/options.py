@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,6 +37,7 @@ __all__ = [
     "log_of",
     "spoken",
     "typed",
+    "workers_flag",
 ]
 
 STANDARD_LENGTHS = (10, 20, 100)
@@ -81,14 +82,16 @@ OutFile = Annotated[
     ),
 ]
 
+
+def workers_flag(help: str) -> Any:
+    """Return the flag that names who works, where no ``--join`` takes ``--on`` for its column."""
+    return typer.Option("--workers", "--on", metavar="WHERE", help=help, show_default=False)
+
+
 Writers = Annotated[
     str | None,
-    typer.Option(
-        "--workers",
-        "--on",
-        metavar="WHERE",
-        help="Write --out as a folder of parts, by the workers of local, local:PROCESSES, ray or ray://HOST:PORT.",
-        show_default=False,
+    workers_flag(
+        "Write --out as a folder of parts, by the workers of local, local:PROCESSES, ray or ray://HOST:PORT."
     ),
 ]
 

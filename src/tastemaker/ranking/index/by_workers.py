@@ -39,7 +39,7 @@ class Read(NamedTuple):
     over: int = 4
 
 
-class Part(NamedTuple):
+class IndexPart(NamedTuple):
     """One task: the products from ``low`` to ``high``."""
 
     model: str
@@ -51,7 +51,7 @@ class Part(NamedTuple):
     threads: int | None
 
 
-class Lists(NamedTuple):
+class TimedLists(NamedTuple):
     """One task: lists of some users, to be timed."""
 
     model: str
@@ -80,7 +80,9 @@ class IndexWorkers:
         np.save(file, learned)
         count, threads = len(points.vectors), self.executor.threads
         tasks = [
-            Part(str(self.model), str(file), points.greatest, low, min(low + PRODUCTS_A_PART, count), threads)
+            IndexPart(
+                str(self.model), str(file), points.greatest, low, min(low + PRODUCTS_A_PART, count), threads
+            )
             for low in range(0, count, PRODUCTS_A_PART)
         ]
         parts = self.executor.run(make_block, tasks, on_done=self.tally)
@@ -91,14 +93,14 @@ class IndexWorkers:
         """Return the lists of the users at these rows, ``int32[Q]``, and the seconds in which workers ranked them."""
         mark = (self.model / MANIFEST).read_bytes()
         tasks = [
-            Lists(str(self.model), mark, read, users[low : low + AT_ONCE], k, self.executor.threads)
+            TimedLists(str(self.model), mark, read, users[low : low + AT_ONCE], k, self.executor.threads)
             for low in range(0, len(users), AT_ONCE)
         ]
         found = self.executor.run(rank_some, tasks, on_done=self.tally)
         return RankedLists.joined([lists for lists, _ in found]), sum(seconds for _, seconds in found)
 
 
-def make_block(task: Part) -> AnyArray:
+def make_block(task: IndexPart) -> AnyArray:
     """Return an index of some products, as bytes."""
     model = load(task.model)
     points = Points(np.asarray(model.product_vectors), np.asarray(model.product_bias), task.greatest)
@@ -106,7 +108,7 @@ def make_block(task: Part) -> AnyArray:
     return make_part(points, learned, task.low, task.high, task.threads)
 
 
-def rank_some(task: Lists) -> tuple[RankedLists, float]:
+def rank_some(task: TimedLists) -> tuple[RankedLists, float]:
     """Return the lists of some users, and how many seconds they took."""
     model, exact = _ready(task.model, task.mark)
     candidates: Candidates | Approximate = exact
