@@ -106,6 +106,11 @@ class Worker:
             bufsize=1,
         )
 
+    @property
+    def pid(self) -> int:
+        """Return its number as a process."""
+        return self._process.pid
+
     def __enter__(self) -> Worker:
         return self
 

@@ -37,6 +37,7 @@ NAMES = [
     "top_k",
     "metrics",
     "throughput",
+    "growing_shop",
     "vocabulary",
     "reading",
     "scaling",

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 __all__ = ["Pace"]
 
-AGAIN = 16
-"""After so many calls the other way is tried once more, since other jobs come and go."""
+SOON, SELDOM = 2, 16
+"""Calls after which the other way is tried once more, since other jobs come and go.
+
+Soon at first where one thread was taken for the faster, as a job of a moment may have slowed the others, then after twice as many
+calls each time; seldom where several are.
+"""
 MARGIN = 0.95
 """Several threads must take less than this share of one's time."""
-NEWEST = 0.5
-"""The weight of the newest measurement beside those before."""
 
 
 @dataclass(slots=True)
@@ -28,32 +30,36 @@ class Pace:
     """
 
     calls: int = 0
-    alone: float | None = None
-    """Seconds of a call of one thread a member; ``None`` before there was one"""
-    together: float | None = None
-    """Seconds of a call of several"""
+    alone: tuple[float, ...] = ()
+    """Seconds of the newest two calls of one thread a member"""
+    together: tuple[float, ...] = ()
+    """The same of several"""
+    wait: int = SOON
+    """After how many calls several threads are tried again"""
+    trial: int = 2
+    """The call that tries the other way"""
 
     def threads(self, most: int) -> int:
         """Return how many of ``most`` threads learn a member in the next call."""
         if most < 2 or self.calls < 2:
             return 1
-        if self.alone is None or self.together is None:
-            return most
-        several = self.together < MARGIN * self.alone
-        if self.calls % AGAIN == 0:
-            several = not several
-        return most if several else 1
+        return most if self._several() != (self.calls >= self.trial) else 1
 
     def tell(self, threads: int, seconds: float) -> None:
         """Remember what a call took."""
+        tried = self.calls >= self.trial
         self.calls += 1
         if self.calls == 1:
             return
         if threads == 1:
-            self.alone = _newest(self.alone, seconds)
+            self.alone = (*self.alone[-1:], seconds)
         else:
-            self.together = _newest(self.together, seconds)
+            self.together = (*self.together[-1:], seconds)
+        if tried:
+            self.wait, self.trial = min(2 * self.wait, SELDOM), self.calls + self.wait
+            if self._several():
+                self.wait, self.trial = SOON, self.calls + SELDOM
 
-
-def _newest(before: float | None, now: float) -> float:
-    return now if before is None else before + NEWEST * (now - before)
+    def _several(self) -> bool:
+        """Return whether several threads are the faster; other jobs only slow them, so of two calls the faster one tells."""
+        return bool(self.alone and self.together) and min(self.together) < MARGIN * min(self.alone)
