@@ -259,12 +259,12 @@ def test_weights_are_chosen_on_the_taste_of_the_best_epoch_or_of_the_epochs_that
     """Every look measures less than the one before it."""
     looks, weighed = [], []
 
-    def ndcg(validation, config, taste, tables, weights, pool):
+    def ndcgs(validation, config, taste, tables, weights, pool):
         (looks if tables is None else weighed).append(taste)
-        return 1 / len(looks)
+        return [1 / len(looks) for _ in weights]
 
     for module in (choose, validation):
-        monkeypatch.setattr(module, "ndcg", ndcg)
+        monkeypatch.setattr(module, "ndcgs", ndcgs)
     settled, told = chosen(timed, {} if epochs is None else {"epochs": epochs})
     assert len(looks) == 7
     wanted = looks[0 if epochs is None else -1]
@@ -284,11 +284,11 @@ def test_the_taste_that_is_told_is_that_of_taste_alone_though_weights_are_given(
 def weights_by(monkeypatch, log, worth, changes=None):
     """Choose weights where ``worth(counts, ridge, trend)`` is what any weights are worth."""
 
-    def ndcg(validation, config, taste, tables, weights, pool):
-        return 0.1 if tables is None else worth(*weights)
+    def ndcgs(validation, config, taste, tables, weights, pool):
+        return [0.1 if tables is None else worth(*each) for each in weights]
 
     for module in (choose, validation):
-        monkeypatch.setattr(module, "ndcg", ndcg)
+        monkeypatch.setattr(module, "ndcgs", ndcgs)
     settled, told = chosen(log, changes)
     return (settled.count_weight, settled.ridge_weight, settled.trend_weight), told
 

@@ -147,7 +147,7 @@ def test_the_greatest_dial_of_the_tail_is_taken_that_costs_nothing_on_the_part_h
 
     def each(validation, config, scores, tables, weights, pool):
         seen.append(scores.copy())
-        return 0.5 + np.zeros(400) + next(changes)
+        return (0.5 + np.zeros(400) + next(changes))[None]
 
     monkeypatch.setattr(effort, "taste_scores", lambda *_: np.zeros((1, 4), np.float32))
     monkeypatch.setattr(effort, "ndcg_of_each", each)

@@ -24,14 +24,15 @@ def sparse(table):
 
 
 def measured(taste, baskets, held, counts, ridge, trend, weights, damping, k, parts=None, own=-np.inf):
-    ndcg = np.full(len(taste), np.nan)
+    """Under one triple of weights, or under each of several."""
+    ndcg = np.full((np.size(weights) // 3, len(taste)), np.nan)
     own = np.full(sum(map(len, baskets)), own, np.float32)
     for low, high in parts or [(0, len(taste))]:
         ndcg_of_weights(
             low, high, taste, *ragged(baskets), *ragged(held), *sparse(counts), *sparse(ridge), trend, own,
-            *weights, damping, k, ndcg,
+            np.array(weights, float).reshape(-1, 3), damping, k, ndcg,
         )  # fmt: skip
-    return ndcg
+    return ndcg if np.ndim(weights) > 1 else ndcg[0]
 
 
 def brute_force(taste, baskets, held, counts, ridge, trend, weights, damping, k, own=-np.inf):
@@ -103,13 +104,45 @@ def test_what_is_in_the_basket_is_ranked_with_what_is_added_to_it(world, own, da
 
 def test_each_place_in_the_baskets_has_an_addition_of_its_own():
     """Of the basket (0, 2), 2 gets 3 and passes 1; of the basket (2), it gets nothing and stays behind."""
-    taste, nothing, ndcg = np.array([[0, 2, 0]] * 2, np.float32), np.zeros((3, 3), np.float32), np.zeros(2)
+    taste, nothing, ndcg = (
+        np.array([[0, 2, 0]] * 2, np.float32),
+        np.zeros((3, 3), np.float32),
+        np.zeros((1, 2)),
+    )
     own = np.array([0, 3, 0], np.float32)
     ndcg_of_weights(
         0, 2, taste, *ragged([[0, 2], [2]]), *ragged([[2], [2]]), *sparse(nothing), *sparse(nothing),
-        np.zeros(3, np.float32), own, 0.0, 0.0, 0.0, 0.5, 1, ndcg,
+        np.zeros(3, np.float32), own, np.zeros((1, 3)), 0.5, 1, ndcg,
     )  # fmt: skip
-    assert ndcg.tolist() == [1.0, 0.0]
+    assert ndcg.tolist() == [[1.0, 0.0]]
+
+
+@given(world=worlds(), more=st.lists(st.tuples(*[st.sampled_from([0.0, 0.5, 2.0])] * 3), max_size=4))
+@settings(deadline=None, max_examples=200)
+def test_weights_tried_together_measure_what_each_measures_alone(world, more):
+    tried = [world[6], *more]
+    together = measured(*world[:6], tried, *world[7:])
+    for weights, values in zip(tried, together, strict=True):
+        assert values.tolist() == measured(*world[:6], weights, *world[7:]).tolist()
+
+
+def test_what_the_memory_says_of_a_few_of_many_products_is_set_anew_under_each_weight():
+    rng = np.random.default_rng(4)
+    taste, table = rng.normal(size=(6, 200)).astype(np.float32), np.zeros((2, 200, 200), np.float32)
+    for part in table:
+        part[rng.integers(0, 200, 300), rng.integers(0, 200, 300)] = rng.random(300)
+    orders = [rng.permutation(200).tolist() for _ in taste]
+    tried = [(0.0, 0.0, 0.0), (8.0, 1.0, 0.0), (1.0, 8.0, 0.5), (0.0, 2.0, 0.5), (4.0, 0.0, 0.0)]
+    world = (
+        taste,
+        [order[:3] for order in orders],
+        [order[3:40] for order in orders],
+        *table,
+        rng.normal(size=200).astype(np.float32),
+    )
+    found = measured(*world, tried, 0.5, 100)
+    for weights, values in zip(tried, found, strict=True):
+        np.testing.assert_allclose(values, brute_force(*world, weights, 0.5, 100), rtol=1e-12)
 
 
 def test_ndcg_by_hand():

@@ -42,6 +42,7 @@ def partners_of(
     keys = np.empty(products, np.uint64)
     value = np.empty(1, np.float32)
     bits = value.view(np.int32)
+    words, groups = room_for_marks(products)
     for p in range(low, high):
         # 1. Walk from p to its buyers and on to their products: total[P], and which of it is not 0, touched[found].
         found = 0
@@ -68,10 +69,10 @@ def partners_of(
         keep_best(keys, count, kept)
         # 3. Rows ascending, each with its unweighted sum; then total is all 0 again, at the cost of what was touched.
         for i in range(kept):
-            partners[p - low, i] = np.int32(
-                np.uint32(0xFFFFFFFF) - np.uint32(keys[i] & np.uint64(0xFFFFFFFF))
-            )
-        partners[p - low, :kept].sort()
+            q = int(np.uint32(0xFFFFFFFF) - np.uint32(keys[i] & np.uint64(0xFFFFFFFF)))
+            words[q >> SHIFT] |= bit_of(q)
+            groups[q >> GROUP_SHIFT] |= bit_of(q >> SHIFT)
+        take_marked(words, groups, partners[p - low], 0)
         for i in range(kept):
             co_occurrence[p - low, i] = np.float32(total[partners[p - low, i]] * unit)
         counts[p - low] = kept
@@ -81,20 +82,28 @@ def partners_of(
 
 @kernel(inline=True)
 def solve_symmetric(matrix: Doubles, right: Doubles, n: int) -> None:
-    """Solve ``matrix[n, n] x = right[n]`` in place of ``right`` for a positive definite matrix (Cholesky, lower half used)."""
+    """Solve ``matrix[n, n] x = right[n]`` in place of ``right`` for a positive definite matrix (Cholesky, upper half used).
+
+    Row by row, what a row explains is taken from all rows below it, so that the compiler takes many numbers at once.
+    """
+    for k in range(n):
+        root = np.sqrt(max(matrix[k, k], 1e-12))
+        matrix[k, k] = root
+        explained = matrix[k, k + 1 : n]
+        for j in range(explained.shape[0]):
+            explained[j] /= root
+        for i in range(k + 1, n):
+            factor, rest, mine = matrix[k, i], matrix[i, i:n], matrix[k, i:n]
+            for j in range(rest.shape[0]):
+                rest[j] -= factor * mine[j]
     for i in range(n):
-        for j in range(i + 1):
-            total = matrix[i, j]
-            for k in range(j):
-                total -= matrix[i, k] * matrix[j, k]
-            matrix[i, j] = np.sqrt(max(total, 1e-12)) if i == j else total / matrix[j, j]
-    for i in range(n):
-        for k in range(i):
-            right[i] -= matrix[i, k] * right[k]
         right[i] /= matrix[i, i]
+        solved, rest, mine = right[i], right[i + 1 : n], matrix[i, i + 1 : n]
+        for j in range(rest.shape[0]):
+            rest[j] -= mine[j] * solved
     for i in range(n - 1, -1, -1):
         for k in range(i + 1, n):
-            right[i] -= matrix[k, i] * right[k]
+            right[i] -= matrix[i, k] * right[k]
         right[i] /= matrix[i, i]
 
 

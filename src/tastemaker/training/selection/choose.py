@@ -43,8 +43,8 @@ from tastemaker.training.selection.validation import (
     Validation,
     Weights,
     hold_out,
-    ndcg,
     ndcg_of_taste,
+    ndcgs,
     nearly_best,
     taste_scores,
 )
@@ -377,11 +377,10 @@ def _choose_weights(
         number_weight=config.memory.number_weight or 0.0,
     )
 
-    def worth(spectral: float) -> float:
-        tables, mixed = learned.weighed(alone.changed(spectral_weight=spectral))
-        return ndcg(validation, config, taste, tables, mixed, pool)
-
-    tried = {weight: worth(weight) for weight in (SPECTRAL_WEIGHTS if given is None else (given,))}
+    weights_tried = SPECTRAL_WEIGHTS if given is None else (given,)
+    mixed = [learned.weighed(alone.changed(spectral_weight=weight)) for weight in weights_tried]
+    values = ndcgs(validation, config, taste, mixed[0][0], [weights for _, weights in mixed], pool)
+    tried = dict(zip(weights_tried, values, strict=True))
     if given is None and max(tried.values()) < best * (1 + SPECTRAL_GAIN):
         return found.changed(spectral_weight=0.0), {"with_memory": best}
     chosen = nearly_best(list(tried), tried.__getitem__, MODESTY)
@@ -404,11 +403,10 @@ def _choose_number(
     ]
     others, numbers = added(parts, products) or no_memory(products), learned.numbers or no_memory(products)
 
-    def worth(number: float) -> float:
-        weights = (1.0, number, found.trend.weight or 0.0)
-        return ndcg(validation, config, taste, (others, numbers), weights, pool)
-
-    tried = {weight: worth(weight) for weight in (NUMBER_WEIGHTS if given is None else (0.0, given))}
+    grid = NUMBER_WEIGHTS if given is None else (0.0, given)
+    weights = [(1.0, number, found.trend.weight or 0.0) for number in grid]
+    values = ndcgs(validation, config, taste, (others, numbers), weights, pool)
+    tried = dict(zip(grid, values, strict=True))
     chosen = nearly_best(list(tried), tried.__getitem__, MODESTY) if given is None else given
     if given is None and tried[chosen] < tried[0.0] * (1 + NUMBER_GAIN):
         chosen = 0.0
@@ -426,24 +424,31 @@ def _choose_sparse(
         _grid(config.memory.ridge_weight, WEIGHTS),
         _grid(config.trend.weight, TRENDS) if timed else (0.0,),
     ]
-    seen: dict[tuple[float, ...], float] = {}
+    seen: dict[Weights, float] = {}
 
-    def worth(counts: float, ridge: float, trend: float) -> float:
-        weights = (counts, ridge, trend)
-        if weights not in seen:
-            seen[weights] = ndcg(validation, config, taste, tables, weights, pool)
-        return seen[weights]
+    def better(best: Weights, part: int, grid: tuple[float, ...]) -> Weights:
+        """Return the best weights with another one of this part."""
+        tried = [_with(best, part, value) for value in grid]
+        unseen = [weights for weights in tried if weights not in seen]
+        if unseen:
+            values = ndcgs(validation, config, taste, tables, unseen, pool)
+            seen.update(zip(unseen, values, strict=True))
+        return nearly_best(tried, seen.__getitem__, MODESTY)
 
-    best = [grid[0] for grid in grids]
+    best: Weights = (grids[0][0], grids[1][0], grids[2][0])
     for part in (2, 0, 1, 0, 1, 2):
-        tried = [[*best[:part], value, *best[part + 1 :]] for value in grids[part]]
-        best = nearly_best(tried, lambda weights: worth(*weights), MODESTY)
+        best = better(best, part, grids[part])
     for part in (0, 1):
         if grids[part] == WEIGHTS and best[part] == WEIGHTS[-1]:
-            tried = [[*best[:part], value, *best[part + 1 :]] for value in GREATER]
-            best = nearly_best(tried, lambda weights: worth(*weights), MODESTY)
-    counts, ridge, trend = best
-    return (counts, ridge, trend), worth(*best)
+            best = better(best, part, GREATER)
+    return best, seen[best]
+
+
+def _with(weights: Weights, part: int, value: float) -> Weights:
+    """Return the weights with another one of a part."""
+    changed = [*weights]
+    changed[part] = value
+    return (changed[0], changed[1], changed[2])
 
 
 def _grid(given: float | None, grid: tuple[float, ...]) -> tuple[float, ...]:

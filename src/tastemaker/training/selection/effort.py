@@ -119,7 +119,7 @@ def choose_tail(validation: Validation, chosen: Chosen, pool: ThreadPool) -> Cho
     before, best, curve = np.zeros(0), 0.0, []
     for i, tail in enumerate(TAILS):
         scores -= np.float32(tail - TAILS[max(i - 1, 0)]) * sales
-        values = ndcg_of_each(validation, config, scores, tables, weights, pool)
+        values = ndcg_of_each(validation, config, scores, tables, [weights], pool)[0]
         before = before if i else values
         change, whole = values - before, max(float(before.mean()), 1e-12)
         error = 1.96 * float(change.std()) / len(change) ** 0.5

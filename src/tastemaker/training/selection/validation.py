@@ -34,6 +34,7 @@ __all__ = [
     "ndcg",
     "ndcg_of_each",
     "ndcg_of_taste",
+    "ndcgs",
     "nearly_best",
     "taste_scores",
 ]
@@ -266,8 +267,21 @@ def ndcg(
     weights: Weights,
     pool: ThreadPool,
 ) -> float:
-    """Return the mean of `ndcg_of_each`."""
-    return float(ndcg_of_each(validation, config, taste, tables, weights, pool).mean())
+    """Return the mean of `ndcg_of_each` under some weights."""
+    return ndcgs(validation, config, taste, tables, [weights], pool)[0]
+
+
+def ndcgs(
+    validation: Validation,
+    config: Config,
+    taste: Floats,
+    tables: tuple[Memory, Memory] | None,
+    weights: Sequence[Weights],
+    pool: ThreadPool,
+) -> list[float]:
+    """Return the means of `ndcg_of_each`, one for each of the weights."""
+    means: list[float] = ndcg_of_each(validation, config, taste, tables, weights, pool).mean(axis=1).tolist()
+    return means
 
 
 def ndcg_of_each(
@@ -275,23 +289,28 @@ def ndcg_of_each(
     config: Config,
     taste: Floats,
     tables: tuple[Memory, Memory] | None,
-    weights: Weights,
+    weights: Sequence[Weights],
     pool: ThreadPool,
 ) -> Doubles:
-    """Return the ndcg of each judged user, of taste alone or with the two tables of the memory and the trend, ``float64[Q]``."""
+    """Return the ndcg of each judged user, ``float64[W, Q]``, under several weights of the two tables of the memory and the trend.
+
+    Weights are tried together where that can be: what the tables say of a basket is then summed once.
+    """
     nothing = no_memory(taste.shape[1])
     counts, ridge = tables or (nothing, nothing)
-    trend = trend_of(validation.log) if weights[2] else np.zeros(taste.shape[1], np.float32)
-    baskets, held_out, values = validation.baskets, validation.held_out, np.zeros(len(validation.users))
+    tried = np.array(weights, np.float64)
+    trend = trend_of(validation.log) if tried[:, 2].any() else np.zeros(taste.shape[1], np.float32)
+    baskets, held_out = validation.baskets, validation.held_out
+    values = np.zeros((len(tried), len(validation.users)))
 
     def measure(low: int, high: int) -> None:
         ndcg_of_weights(
             low, high, taste, baskets.offsets, baskets.products, held_out.offsets, held_out.products,
             counts.offsets, counts.products, counts.weights, ridge.offsets, ridge.products, ridge.weights,
-            trend, validation.own, *weights, config.memory.damping, MEASURED_AT, values,
+            trend, validation.own, tried, config.memory.damping, MEASURED_AT, values,
         )  # fmt: skip
 
-    pool.run(measure, len(values))
+    pool.run(measure, values.shape[1])
     return values
 
 
