@@ -50,8 +50,12 @@ def retailrocket(into: Path) -> None:
     parted("retailrocket", log, "time", into)
 
 
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
+def main(folder: Path) -> None:
+    """Write all logs into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for write in (rent_the_runway, online_retail, retailrocket):
         write(folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -24,11 +24,10 @@ TAKES_DATA = {
     "throughput",
     "warm_start",
     "against_als",
-    "long_histories",
     "serving",
     "soak",
 }
-NO_SYNTHETIC = {"against_als", "long_histories"}
+NO_SYNTHETIC = {"against_als"}
 NAMES = [
     "quality",
     "startup",
@@ -43,7 +42,7 @@ NAMES = [
     "scaling",
     "warm_start",
     "against_als",
-    "long_histories",
+    "efforts",
     "one_request",
     "serving",
     "soak",
@@ -89,7 +88,7 @@ def command(name: str, options: argparse.Namespace) -> list[str]:
     if name in TAKES_DATA:
         words += ["--synthetic"] if options.synthetic and name not in NO_SYNTHETIC else []
         words += ["--data", str(options.data)] if options.data else []
-    if name == "quality" and options.data:
+    if name in ("quality", "efforts") and options.data:
         words += ["--data", str(options.data)]
     if name == "metrics":
         words += ["--peers-python", options.peers_python]
