@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -140,8 +141,10 @@ class Asking:
 
     def without(self, low: int, high: int) -> Asking:
         """Return the queries without the tokens ``low … high - 1``."""
-        tokens = None if self.tokens is None else self.tokens.without(low, high)
-        return Asking(self.held, self.moments, self.at, self.seen, tokens, self.strengths)
+        other = copy.copy(self)  # with the places and ages that are known already
+        other.tokens = None if self.tokens is None else self.tokens.without(low, high)
+        other._kept = None
+        return other
 
     def weights(self, fading: Fading, damping: float) -> Floats:
         """Return the weight of each product held: faded, and divided by n^damping where n are held."""

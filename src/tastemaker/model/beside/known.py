@@ -9,7 +9,7 @@ import numpy as np
 
 from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
-from tastemaker.data.ragged import offsets_of, owners_of
+from tastemaker.data.ragged import offsets_of, owners_of, pair_keys
 from tastemaker.types import AnyArray, Floats, Offsets, Rows, Times
 
 __all__ = ["Seen", "bought_by", "events_before", "seen_by"]
@@ -80,7 +80,7 @@ def bought_by(past: Past, users: Rows, times: Times) -> tuple[Histories, Times, 
         kept = np.asarray(past.kinds)[places] == 0
         owners, places = owners[kept], places[kept]
     products, moments = np.asarray(past.products)[places], np.asarray(past.times)[places]
-    last = _last_places(owners, products, moments)
+    last = _last_places(owners, products)
     held = Histories(
         offsets_of(np.bincount(owners[last], minlength=len(users))), products[last].astype(np.int32)
     )
@@ -123,16 +123,17 @@ def _not_bought_since(
 
 
 def _last(owners: AnyArray, keys: AnyArray, moments: Times) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Return one event for each owner and key, in that order, at its last moment."""
-    last = _last_places(owners, keys, moments)
+    """Return the last event of each owner and key, in that order, of events in the order of `events_before`."""
+    last = _last_places(owners, keys)
     return owners[last], keys[last], moments[last]
 
 
-def _last_places(owners: AnyArray, keys: AnyArray, moments: Times) -> Offsets:
-    """Return the place of the last event of each owner and key, ordered by both."""
-    order = np.lexsort((moments, keys, owners))
-    owners, keys = owners[order], keys[order]
+def _last_places(owners: AnyArray, keys: AnyArray) -> Offsets:
+    """Return the place of the last event of each owner and key, ordered by both; each owner's events stand in order of time."""
+    pairs = pair_keys(owners, keys, int(keys.max(initial=0)) + 1)
+    order = np.argsort(pairs, kind="stable")
+    ascending = pairs[order]
     last = np.ones(len(order), bool)
-    last[:-1] = (owners[1:] != owners[:-1]) | (keys[1:] != keys[:-1])
+    last[:-1] = ascending[1:] != ascending[:-1]
     places: Offsets = order[last]
     return places

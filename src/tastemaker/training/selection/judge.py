@@ -10,6 +10,7 @@ import numpy as np
 from tastemaker.data.past import past_of
 from tastemaker.data.ragged import offsets_of, owners_of
 from tastemaker.data.tokens.bags import no_bags
+from tastemaker.kernels.ranking.bags import compose_bags
 from tastemaker.kernels.ranking.judging import ndcg_of_parts
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.beside.asking import Asking
@@ -188,8 +189,7 @@ class Judge:
         )
 
     def _dense(self, config: Config) -> Floats:
-        kinds = config.kinds
-        key = (fadings(config)[0], kinds.taste, kinds.places, kinds.days)
+        key = _taste_key(config)
         queries = self._kept("queries", key, lambda: self.queries(self.asking, config))
         base = self._kept("base", key, lambda: self._base(queries))
         if not config.live.fold_in or not self.trial.is_live:
@@ -204,22 +204,32 @@ class Judge:
         """Return the scores with the products' vectors as they have moved by each slice."""
         trial = self.trial
         buyers = np.bincount(trial.log.product_rows, minlength=self.products).astype(np.float64)
-        fold = fold_in_of(self.queries(self.before, config), self.vectors, buyers, config.live.fold_in or 0.0)
-        flow = (self.queries(self.flow, config) - fold.mean) @ fold.basis - (self.vectors @ fold.pull)[
-            trial.flow_products
-        ]
+        key = _taste_key(config)
+        before = self._kept("before", key, lambda: self.queries(self.before, config))
+        after = self._kept("flow", key, lambda: self.queries(self.flow, config))
+        fold = fold_in_of(before, self.vectors, buyers, config.live.fold_in or 0.0)
+        flow = (after - fold.mean) @ fold.basis - (self.vectors @ fold.pull)[trial.flow_products]
         scores = base.copy()
         sums = np.zeros((self.products, base.shape[1] and self.vectors.shape[1]), np.float32)
         counts, done = np.zeros(self.products, np.float32), 0
         for number, start in enumerate(self.slice_starts):
-            np.add.at(sums, trial.flow_products[done:start], flow[done:start])
-            np.add.at(counts, trial.flow_products[done:start], np.float32(1))
+            self._add_flow(trial.flow_products[done:start], flow[done:start], sums, counts)
             done = start
             moved, mine = np.flatnonzero(counts), np.flatnonzero(self.slice_of == number)
             if len(moved) and len(mine):
                 delta = fold.offsets(sums[moved], counts[moved], fold.buyers[moved])
                 scores[np.ix_(mine, moved)] += queries[mine] @ delta.T
         return scores
+
+    def _add_flow(self, bought: Rows, flow: Floats, sums: Floats, counts: Floats) -> None:
+        """Add what purchases say of their products to ``sums[P, D]`` and ``counts[P]``, one after another."""
+        times = np.bincount(bought, minlength=self.products)
+        rows, alike = np.argsort(bought, kind="stable").astype(np.int32), np.ones(len(bought), np.float32)
+        offsets = offsets_of(times)
+        self.pool.run(
+            lambda low, high: compose_bags(low, high, offsets, rows, alike, flow, sums), self.products
+        )
+        counts += times.astype(np.float32)
 
     def _biases(self, config: Config) -> Floats:
         live = config.live
@@ -254,6 +264,11 @@ class Judge:
             self._cache.pop(name, None)  # scores of all questions: the former are not held beside the new
             self._cache[name] = (key, make())
         return self._cache[name][1]
+
+
+def _taste_key(config: Config) -> tuple[object, ...]:
+    """Return the settings that queries are made by."""
+    return fadings(config)[0], config.kinds.taste, config.kinds.places, config.kinds.days
 
 
 def rates_at_times(
