@@ -47,20 +47,20 @@ def main() -> None:
 
 def tastemaker(arrays: Arrays, k: int, threads: int) -> tuple[Callable[[], Lists], str]:
     """Rank from plain vectors: laying them out, and choosing how to rank, is timed."""
-    return _ours(arrays, k, threads, lambda: _laid_out(arrays, threads)), "tastemaker"
+    return _ours(arrays, k, threads, lambda: _laid_out(arrays, k, threads)), "tastemaker"
 
 
 def prepared(arrays: Arrays, k: int, threads: int) -> tuple[Callable[[], Lists], str]:
     """Rank with vectors that were laid out before, as faiss's index is filled before."""
-    candidates = _laid_out(arrays, threads)
+    candidates = _laid_out(arrays, k, threads)
     return _ours(arrays, k, threads, lambda: candidates), "tastemaker"
 
 
-def _laid_out(arrays: Arrays, threads: int) -> Any:
+def _laid_out(arrays: Arrays, k: int, threads: int) -> Any:
     import tastemaker as tm
     from tastemaker.ranking.index.narrowed import narrowed
 
-    return narrowed(tm.Candidates.of(arrays["products"]), arrays["products"], threads=threads)
+    return narrowed(tm.Candidates.of(arrays["products"]), arrays["products"], for_many=k, threads=threads)
 
 
 def _ours(arrays: Arrays, k: int, threads: int, candidates: Callable[[], Any]) -> Callable[[], Lists]:

@@ -113,7 +113,7 @@ def rank_held_out(
     lists = rank_users(
         model,
         users,
-        narrowed_products(model),
+        narrowed_products(model, k, threads=threads),
         k=k,
         include_purchased=include_purchased,
         threads=threads,

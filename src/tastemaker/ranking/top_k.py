@@ -36,6 +36,8 @@ class Order:
 
     rows: Rows
     """``int32[C]``, each candidate once"""
+    places: Rows
+    """``int32[C]``, where each of them stands"""
     lengths: Floats
     """``float32[C]``, by candidate: what each vector is no longer than"""
 
@@ -47,7 +49,7 @@ class Narrow:
     vectors: Floats
     """``float32[C, D]``, the vectors themselves as rows"""
     axes: Doubles
-    """``float64[D, N]``, orthonormal: the directions along which parts of them are kept"""
+    """``float64[D, N]``, orthonormal: the directions along which parts of them are kept; ``[0, 0]``, all of them as they are"""
     codes: AnyArray
     """``uint8``, flat, as `kernels.ranking.whole_sums` reads them"""
     facts: Floats
@@ -256,8 +258,9 @@ def _ranked_beating(
 
     def rank_some(low: int, high: int) -> None:
         rank_beating(
-            low, high, queries, narrow.vectors, narrow.axes, narrow.codes, narrow.facts, order.rows, order.lengths, bias,
-            exclude.offsets, exclude.rows, extra.offsets, extra.rows, extra.scores, keys, counts, examined,
+            low, high, queries, narrow.vectors, narrow.axes, narrow.codes, narrow.facts, order.rows, order.places,
+            order.lengths, bias, exclude.offsets, exclude.rows, extra.offsets, extra.rows, extra.scores,
+            keys, counts, examined,
         )  # fmt: skip
 
     pool.run(rank_some, count)

@@ -18,7 +18,15 @@ from tastemaker.kernels.ranking.beating import rank_beating
 from tastemaker.kernels.ranking.narrow import BLOCK, rank_narrow
 from tastemaker.kernels.ranking.topk import unpack_keys
 from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE
-from tastemaker.ranking.index.narrowed import LONGER, by_reach, main_axes, narrow_copies, narrowed, packed_for
+from tastemaker.ranking.index.narrowed import (
+    LONGER,
+    OWN_AXES,
+    by_reach,
+    main_axes,
+    narrow_copies,
+    narrowed,
+    packed_for,
+)
 from tastemaker.ranking.packed import pack
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
 
@@ -48,18 +56,20 @@ def test_sums_of_whole_numbers_are_exact_with_either_instruction(monkeypatch, vn
     assert np.array_equal(out, exact.reshape(queries, -1))
 
 
-def test_a_code_and_its_scale_give_a_vector_back_but_for_what_is_lost():
+@pytest.mark.parametrize("own", [False, True])
+def test_a_code_and_its_scale_give_a_vector_back_but_for_what_is_lost(own):
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(150, 9)).astype(np.float32)
-    axes = np.linalg.qr(rng.normal(size=(9, 7)))[0]
-    copies = narrow_copies(vectors, axes=axes)
-    codes = copies.codes.reshape(-1, 2, GROUP, QUAD).transpose(0, 2, 1, 3).reshape(-1, 8)[:150, :7]
-    kept = (codes.astype(np.float64) - 128) * copies.facts[0][:, None]
+    axes = np.eye(9) if own else np.linalg.qr(rng.normal(size=(9, 7)))[0]
+    copies = narrow_copies(vectors, axes=OWN_AXES if own else axes)
+    quads = -(-axes.shape[1] // QUAD)
+    codes = copies.codes.reshape(-1, quads, GROUP, QUAD).transpose(0, 2, 1, 3).reshape(-1, quads * QUAD)
+    kept = (codes[:150, : axes.shape[1]].astype(np.float64) - 128) * copies.facts[0][:, None]
     along = vectors @ axes
     for norms, found in ((kept, copies.facts[1]), (vectors - along @ axes.T, copies.facts[2])):
         exact = np.linalg.norm(norms, axis=1)
         assert (found >= exact).all()
-        np.testing.assert_allclose(found, exact, rtol=1e-5)
+        np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5)
     assert (np.abs(along - kept) <= copies.facts[0][:, None] * 0.5001).all()
 
 
@@ -73,7 +83,7 @@ def test_the_axes_of_copies_are_orthonormal_and_hold_most_of_the_vectors():
     assert 0.9 <= held < 1
     assert main_axes(rng.normal(size=(5_000, 38)).astype(np.float32)).shape == (38, 36)
     vectors[7, 3] = np.inf
-    assert np.array_equal(main_axes(vectors), np.eye(40))
+    assert np.array_equal(main_axes(vectors), OWN_AXES)
 
 
 @pytest.mark.parametrize("vnni", [False, True])
@@ -110,7 +120,7 @@ def test_marks_are_set_where_an_upper_bound_is_above_the_score_to_beat_or_no_num
     assert ((found.reshape(TILE, -1) == 1) == ~(upper <= beat))[~near].all()
 
 
-def both(vectors, bias, queries, k, *, axes=None, order=None, exclude=None, extra=None, threads=1):
+def both(vectors, bias, queries, k, *, axes=OWN_AXES, order=None, exclude=None, extra=None, threads=1):
     """Return the lists with narrow copies and those without."""
     plain = Candidates.of(vectors, bias)
     copies = replace(plain, narrow=narrow_copies(vectors, axes=axes, order=order))
@@ -153,7 +163,7 @@ def test_lists_are_to_the_byte_those_of_scoring_all(seed, size, coarse):
     extra = ExtraScores(*ragged(more, np.int32), scores)
     vectors, asked, bias = vectors.astype(np.float32), asked.astype(np.float32), bias.astype(np.float32)
     axes = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))[0][:, : int(rng.integers(0, 41))]
-    for along in (None, axes):
+    for along in (OWN_AXES, main_axes(vectors), axes):
         assert same(both(vectors, bias, asked, k, axes=along, exclude=exclude, extra=extra))
         for order in (by_reach(vectors, bias), rng.permutation(count).astype(np.int32)):
             ordered = partial(both, vectors, bias, asked, k, axes=along, order=order)
@@ -193,7 +203,7 @@ def test_what_is_lifted_by_an_extra_comes_first_and_hardly_any_other_is_scored()
     keys, counts, examined = np.empty((5, k), np.uint64), np.empty(5, np.int64), np.empty(5, np.int64)
     rank_beating(
         0, 5, asked, vectors, copies.axes, copies.codes, copies.facts,
-        copies.order.rows, copies.order.lengths, bias, none, nothing,
+        copies.order.rows, copies.order.places, copies.order.lengths, bias, none, nothing,
         offsets, rows, np.full(len(rows), 20, np.float32), keys, counts, examined,
     )  # fmt: skip
     assert (counts == k).all()
@@ -235,23 +245,49 @@ def test_few_candidates_are_scored_exactly():
     )  # fmt: skip
     assert (examined >= 10).all()
     assert (examined < 100).all()
+    order = narrow_copies(vectors, order=rng.permutation(20_000).astype(np.int32))
+    rank_beating(
+        0, 3, rng.normal(size=(3, 32)).astype(np.float32), vectors, order.axes, order.codes, order.facts,
+        order.order.rows, order.order.places, order.order.lengths, bias,
+        none, rows, none, rows, scores, np.empty((3, 10), np.uint64), np.empty(3, np.int64), examined,
+    )  # fmt: skip
+    assert (examined >= 10).all()
+    assert (examined < 200).all()
+
+
+def seconds_of(monkeypatch, pays):
+    """Let what takes time be half where it is in ``pays``: queries, the length of their lists, and the number of axes."""
+    asked = []
+
+    def seconds(one, queries, length):
+        asked.append((len(queries), length))
+        if one.narrow is None:
+            return 1.0
+        axes = one.narrow.axes.shape[1] or one.dimensions
+        return 0.5 if (len(queries), length, axes) in pays else 1.0
+
+    monkeypatch.setattr("tastemaker.ranking.index.narrowed._seconds", seconds)
+    return asked
 
 
 def test_copies_are_read_only_where_they_were_faster(monkeypatch):
     vectors = np.random.default_rng(1).normal(size=(3_000, 8)).astype(np.float32)
     plain = Candidates.of(vectors)
-    pays = {(16, 10), (16, 30), (1, 10)}  # queries, and the length of their lists
-
-    def seconds(one, queries, length):
-        return 1.0 if one.narrow is None or (len(queries), length) not in pays else 0.5
-
-    monkeypatch.setattr("tastemaker.ranking.index.narrowed._seconds", seconds)
+    pays = {(16, 10, 8), (16, 30, 8), (1, 10, 8)}
+    asked = seconds_of(monkeypatch, pays)
     found = narrowed(plain, vectors)
     assert found.narrow is not None
     assert (found.narrow.most, found.narrow.longest) == (2**31 - 1, 30)
     assert found.only(np.ones(3_000, bool)).narrow is found.narrow
     assert narrowed(found, vectors) is found
-    pays.discard((16, 10))
+    asked.clear()
+    assert narrowed(plain, vectors, for_many=20) is plain
+    pays.add((64, 20, 8))
+    asked.clear()
+    found = narrowed(plain, vectors, for_many=20)
+    assert (found.narrow.most, found.narrow.longest) == (2**31 - 1, 40)
+    assert set(asked) == {(64, 20)}
+    pays -= {(16, 10, 8), (16, 30, 8)}
     found = narrowed(plain, vectors)
     assert (found.narrow.most, found.narrow.longest) == (1, 10)
     pays.clear()
@@ -259,18 +295,25 @@ def test_copies_are_read_only_where_they_were_faster(monkeypatch):
     assert narrowed(Candidates.of(vectors[:100]), vectors[:100]).narrow is None
 
 
-def test_copies_for_many_users_stand_in_an_order_where_there_are_many_candidates(monkeypatch):
+def test_copies_are_along_the_axes_that_make_one_list_soonest(monkeypatch):
+    rng = np.random.default_rng(2)
+    vectors = (rng.normal(size=(3_000, 16)) * np.repeat([8.0, 0.5], [4, 12])).astype(np.float32)
+    plain = Candidates.of(vectors)
+    seconds_of(monkeypatch, {(1, 10, 4), (16, 10, 4)})
+    assert narrowed(plain, vectors).narrow.axes.shape == (16, 4)
+    seconds_of(monkeypatch, {(1, 10, 16), (16, 10, 16)})
+    assert narrowed(plain, vectors).narrow.axes is OWN_AXES
+
+
+def test_copies_for_many_users_stand_in_an_order(monkeypatch):
     rng = np.random.default_rng(9)
     vectors, bias = rng.normal(size=(3_000, 8)).astype(np.float32), rng.normal(size=3_000).astype(np.float32)
     plain = Candidates.of(vectors, bias)
-    monkeypatch.setattr(
-        "tastemaker.ranking.index.narrowed._seconds", lambda one, *_: 1.0 if one.narrow is None else 0.5
-    )
-    assert narrowed(plain, vectors, ordered=True).narrow.order is None
-    monkeypatch.setattr("tastemaker.ranking.index.narrowed.MANY", 3_000)
+    seconds_of(monkeypatch, {(64, 10, 8), (1, 10, 8)})
     assert narrowed(plain, vectors).narrow.order is None
-    order = narrowed(plain, vectors, ordered=True).narrow.order
+    order = narrowed(plain, vectors, for_many=10).narrow.order
     assert np.array_equal(np.sort(order.rows), np.arange(3_000))
+    assert np.array_equal(order.rows[order.places], np.arange(3_000))
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
     assert (order.lengths >= lengths).all()
     assert (order.lengths <= lengths * 1.05).all()
@@ -286,7 +329,7 @@ def test_a_model_is_made_ready_for_many_lists_only_where_they_are_much_work(monk
     monkeypatch.setattr("tastemaker.ranking.index.narrowed.narrowed_products", lambda *_, **__: ready)
     monkeypatch.setattr("tastemaker.ranking.index.narrowed.MUCH", 6)
     packed = pack(model)
-    assert packed_for(packed, 2) is packed
-    assert packed_for(packed, 3).candidates is ready
+    assert packed_for(packed, 2, 10) is packed
+    assert packed_for(packed, 3, 10).candidates is ready
     already = pack(model, candidates=Candidates.of(model.product_vectors))
-    assert packed_for(already, 3) is already
+    assert packed_for(already, 3, 10) is already

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import twins
-from tastemaker.kernels.ranking.topk import PANEL, keep_best, key_of, pack_panels, rank, unpack_keys
+from tastemaker.kernels.ranking.topk import (
+    PANEL,
+    keep_best,
+    key_of,
+    least_to_beat,
+    pack_panels,
+    range_of,
+    rank,
+    unpack_keys,
+)
 from tastemaker.ranking.top_k import Candidates, Exclusions, ExtraScores, top_k
 
 floats = st.floats(width=32, allow_nan=False)
@@ -53,6 +63,28 @@ def test_the_best_keys_are_moved_to_the_front_and_none_is_lost(keys, data):
     assert sorted(shuffled[:k].tolist(), reverse=True) == sorted(mine.tolist(), reverse=True)[:k]
     assert sorted(shuffled[:count].tolist()) == sorted(mine.tolist())
     assert shuffled[count:].tolist() == rest.tolist()
+
+
+@numba.njit
+def beat_and_range(values, k):
+    return least_to_beat(values, k), range_of(values)
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=70), st.integers(1, 80))
+@settings(deadline=None, max_examples=200)
+def test_the_greatest_are_above_what_is_to_beat_and_what_is_no_number_counts_for_nothing(values, k):
+    values = np.array(values, np.float32)
+    beat, (low, high) = beat_and_range(values, k)
+    finite = values[np.isfinite(values)]
+    assert (low > high) if not len(finite) else (low, high) == (finite.min(), finite.max())
+    numbers = np.sort(values[~np.isnan(values)])[::-1]
+    assert beat == -np.inf or (numbers[:k] > beat).sum() == k
+
+
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_hardly_more_than_the_greatest_are_above_what_is_to_beat(k):
+    values = np.random.default_rng(k).normal(size=900).astype(np.float32)
+    assert (values > beat_and_range(values, k)[0]).sum() == k
 
 
 @pytest.mark.parametrize(

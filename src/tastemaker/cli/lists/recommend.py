@@ -218,7 +218,7 @@ def _for_users(packed: PackedModel, asked: pl.Series, wishes: Wishes, facts: dic
     if without:
         say(f"{without:,} of these users have no purchase; they get the best sellers.")
     book = _book(packed, wishes)
-    packed = packed_for(packed, len(asked), threads=wishes.threads)
+    packed = packed_for(packed, len(asked), wishes.k, threads=wishes.threads)
     rank = partial(
         recommend, packed, k=wishes.k, include_purchased=wishes.include_purchased,
         rules=book, explain=wishes.explain, threads=wishes.threads,

@@ -48,6 +48,7 @@ def tuned(
 
 
 def _worth(model: TasteModel, validation: Validation, threads: int | None) -> float:
-    lists = rank_users(model, validation.users, narrowed_products(model), k=MEASURED_AT, threads=threads)
+    ready = narrowed_products(model, MEASURED_AT, threads=threads)
+    lists = rank_users(model, validation.users, ready, k=MEASURED_AT, threads=threads)
     found = measure(lists, validation.held_out, at=[MEASURED_AT], products=len(model.products))
     return float(found.values[f"ndcg@{MEASURED_AT}"].mean())

@@ -15,12 +15,13 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.marks import lowest_of, place_of_bit
+from tastemaker.kernels.marks import bit_of, lowest_of, place_of_bit
 from tastemaker.kernels.ranking.narrow import (
     TINY,
     TOGETHER,
     UNKNOWN,
     UP,
+    axes_of,
     beat_of,
     narrow_query,
     offer_rows,
@@ -28,7 +29,7 @@ from tastemaker.kernels.ranking.narrow import (
     rows_above,
 )
 from tastemaker.kernels.ranking.topk import LOWEST, least_to_beat, place_of
-from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE, mark_tile
+from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE, mark_tile, sum_products_of_tile
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
 __all__ = ["lengths_of", "rank_beating"]
@@ -39,11 +40,20 @@ SHELF = 4 * GROUP
 SIDE_BY_SIDE = 512
 """Queries that take turns at a shelf: its codes come from memory once for all of them, and some of them need it"""
 
+MOST_WORDS = 1 << 22
+"""Words of all queries that take turns, in which a bit says who is passed over: 32 MiB"""
+
 FIRST = 50
 """How many more candidates with an extra than k are scored before the others are held against the k-th best of them"""
 
 LOST = np.float32(1e-18)
 """Above what is lost of a length where its square has no digits left in float32"""
+
+LARGE = np.float32(1e38)
+"""No sum on the way to a score that is below this in all its parts overflows."""
+
+BEGIN = 4 * SHELF
+"""At least so many candidates, and eight times k, tell a query without a memory what a list has to beat"""
 
 WAITING = 64
 """Candidates that may be among the best of a query are scored when there are so many, or the candidates end."""
@@ -128,7 +138,6 @@ def offer_extras(
     excluded: Rows,
     promised: Floats,
     maxima: Floats,
-    room: AnyArray,
     places: Rows,
     rows: Rows,
     more: Floats,
@@ -138,10 +147,10 @@ def offer_extras(
     """Set ``keys`` to the best of the candidates with an extra, those ``excluded`` left out.
 
     Return how many these are, and how many were scored. The query is no longer than ``length``, and no vector than ``longest``.
-    The other arrays are room: for all extras, ``maxima`` and ``room`` for a power of two beyond k.
+    The other arrays are room: for all extras, ``maxima`` for a power of two beyond k.
     """
     count = promise_extras(bias, extra_rows, extra_scores, excluded, rounding, promised, maxima)
-    found = rows_above(promised[:count], least_to_beat(maxima, room, k + FIRST), 0, places)
+    found = rows_above(promised[:count], least_to_beat(maxima, k + FIRST), 0, places)
     for i in range(found):
         rows[i], more[i] = extra_rows[places[i]], extra_scores[places[i]]
         promised[places[i]] = LOWEST
@@ -187,10 +196,50 @@ def lay_out_shelf(
 
 
 @kernel(inline=True)
-def is_among(row: int, rows: Rows, low: int, high: int) -> bool:
-    """Return whether a row is among the ascending ``rows[low:high]``."""
-    place = place_of(row, rows, low, high)
-    return place < high and rows[place] == row
+def begin_tile(
+    shelves: int,
+    codes: AnyArray,
+    words: Rows,
+    added: Rows,
+    about: Floats,
+    length: Floats,
+    rounding: np.float32,
+    order: Rows,
+    facts: Floats,
+    bias: Floats,
+    shelf_longest: Floats,
+    sums: Rows,
+    lower: Floats,
+) -> None:
+    """Set ``lower[t]`` to lower bounds of the scores of the candidates of the first shelves, for four queries.
+
+    The lowest where nothing is known: of what is no number, and where float32 may overflow on the way.
+    """
+    for shelf in range(shelves):
+        first = shelf * SHELF
+        size = min(SHELF, bias.shape[0] - first)
+        for group in range(0, size, GROUP):
+            sum_products_of_tile(codes, (first + group) * QUAD * words.shape[1], words, sums, group)
+        rows, scales = order[first : first + size], facts[0, first : first + size]
+        norms, outsides = facts[1, first : first + size], facts[2, first : first + size]
+        for t in range(TILE):
+            times, by_norm, by_scale, by_outside = about[t, 0], about[t, 1], about[t, 2], about[t, 3]
+            room = LARGE - length[t] * shelf_longest[shelf]
+            for c in range(size):
+                start = bias[rows[c]]
+                middle = start + (times * scales[c]) * np.float32(sums[t, c] - added[t])
+                error = norms[c] * by_norm + scales[c] * by_scale + outsides[c] * by_outside
+                below = middle - (error + (rounding * abs(start) + TINY))
+                lower[t, first + c] = below if abs(start) < room else LOWEST
+            lower[t, first + size : first + SHELF] = LOWEST
+
+
+@kernel(inline=True)
+def pass_over(rows: Rows, places: Rows, passed: AnyArray) -> None:
+    """Set the bit of each of the ``rows`` in ``passed``, a word for each group, where ``places[C]`` says that it stands."""
+    for row in rows:
+        place = places[row]
+        passed[place // GROUP] |= bit_of(place)
 
 
 @kernel()
@@ -203,6 +252,7 @@ def rank_beating(
     codes: AnyArray,
     facts: Floats,
     order: Rows,
+    places: Rows,
     lengths: Floats,
     bias: Floats,
     excluded_offsets: Offsets,
@@ -217,14 +267,18 @@ def rank_beating(
     """Set ``keys[q, :counts[q]]`` to the best candidates for the queries ``low … high - 1``, best first.
 
     As `kernels.ranking.narrow.rank_narrow` does for all blocks, with the same arguments but that ``codes`` and ``facts`` stand in
-    an ``order``, those of the candidate ``order[p]`` at p, and ``lengths[C]`` of `lengths_of`. Any order gives the same lists; the
+    an ``order``, those of the candidate ``order[p]`` at p, which is its one of ``places``, and ``lengths[C]`` of `lengths_of`. Any
+    order gives the same lists; the
     sooner, the more those of the greatest bias and the longest vectors stand together.
     """
     k, dimensions = keys.shape[1], vectors.shape[1]
-    quads, along = -(-axes.shape[1] // QUAD), np.empty(axes.shape[1], np.float64)
+    along = np.empty(axes_of(axes, dimensions), np.float64)
+    quads = -(-along.shape[0] // QUAD)
     exclude, add = excluded_offsets.shape[0] > 1, extra_offsets.shape[0] > 1
     rounding = rounding_of(dimensions)
-    side = min(SIDE_BY_SIDE, high - low)
+    groups = -(-bias.shape[0] // SHELF) * (SHELF // GROUP)
+    side = min(SIDE_BY_SIDE, high - low, max(TILE, MOST_WORDS // groups))
+    passed = np.empty((side, groups), np.uint64)
     narrow, known = np.zeros((side, quads * QUAD), np.int8), np.empty(5, np.float32)
     words = narrow.view(np.int32)
     added, about, beat = np.empty(side, np.int32), np.empty((side, 5), np.float32), np.empty(side, np.float32)
@@ -242,29 +296,62 @@ def rank_beating(
     width = GROUP
     while width < 4 * (k + FIRST):
         width *= 2
-    maxima, room = np.empty(width, np.float32), np.empty(width, np.uint64)
-    places, promised = np.empty(most_extras, np.int32), np.empty(most_extras + width, np.float32)
+    maxima = np.empty(width, np.float32)
+    promising, promised = np.empty(most_extras, np.int32), np.empty(most_extras + width, np.float32)
     first_rows, first_more = np.empty(most_extras + TOGETHER, np.int32), np.empty(most_extras, np.float32)
     none = excluded[:0]
+    begin = min(-(-max(BEGIN, 8 * k) // SHELF), -(-bias.shape[0] // SHELF))
+    sums, lower = np.empty((TILE, SHELF), np.int32), np.empty((TILE, begin * SHELF), np.float32)
+    tile_length = np.empty(TILE, np.float32)
     shelves = -(-bias.shape[0] // SHELF)
     shelf_most, shelf_longest = np.empty(shelves, np.float32), np.empty(shelves, np.float32)
     longest = most_of_shelves(lengths, bias, order, shelf_most, shelf_longest)
-    for start in range(low, high, SIDE_BY_SIDE):
-        members = min(SIDE_BY_SIDE, high - start)
+    for start in range(low, high, side):
+        members = min(side, high - start)
         for i in range(members):
             q = start + i
             added[i] = narrow_query(queries[q, :dimensions], axes, along, rounding, narrow[i], known)
             about[i, 0], about[i, 1:4] = known[0], known[2:5]
             length[i] = known[1] * (1 + 2 * rounding)
             waiting[i] = kept[i] = examined[q] = 0
+            left_out = excluded[excluded_offsets[q] : excluded_offsets[q + 1]] if exclude else none
+            passed[i] = 0
+            pass_over(left_out, places, passed[i])
             if add:
-                left_out = excluded[excluded_offsets[q] : excluded_offsets[q + 1]] if exclude else none
                 a, z = extra_offsets[q], extra_offsets[q + 1]
+                pass_over(extra_rows[a:z], places, passed[i])
                 kept[i], examined[q] = offer_extras(
                     queries[q, :dimensions], length[i], longest, lengths, rounding, vectors, bias, extra_rows[a:z],
-                    extra_scores[a:z], left_out, promised, maxima, room, places, first_rows, first_more, best[i], k,
+                    extra_scores[a:z], left_out, promised, maxima, promising, first_rows, first_more, best[i], k,
                 )  # fmt: skip
             beat[i] = beat_of(best[i], kept[i], k)
+        count = 0
+        for i in range(members):
+            if kept[i] < k:
+                active[count] = i
+                count += 1
+        for tile in range(0, count, TILE):
+            together = min(TILE, count - tile)
+            for t in range(together):
+                i = active[tile + t]
+                tile_words[t], tile_added[t], tile_about[t], tile_length[t] = (
+                    words[i],
+                    added[i],
+                    about[i],
+                    length[i],
+                )
+            begin_tile(
+                begin, codes, tile_words, tile_added, tile_about, tile_length, rounding, order, facts, bias, shelf_longest,
+                sums, lower,
+            )  # fmt: skip
+            for t in range(together):
+                i = active[tile + t]
+                q, others = start + i, 0
+                if exclude:
+                    others += excluded_offsets[q + 1] - excluded_offsets[q]
+                if add:
+                    others += extra_offsets[q + 1] - extra_offsets[q]
+                beat[i] = least_to_beat(lower[t], k + others)
         for shelf in range(shelves):
             first, count = shelf * SHELF, 0
             highest, far = shelf_most[shelf], shelf_longest[shelf]
@@ -291,18 +378,11 @@ def rank_beating(
                     i = active[tile + t]
                     q = start + i
                     for group in range(SHELF // GROUP):
-                        above = marks[t, group]
+                        above = marks[t, group] & ~passed[i, first // GROUP + group]
                         while above != np.uint64(0):
                             lowest = lowest_of(above)
                             above ^= lowest
-                            row = order[first + group * GROUP + place_of_bit(lowest)]
-                            if add and is_among(row, extra_rows, extra_offsets[q], extra_offsets[q + 1]):
-                                continue
-                            if exclude and is_among(
-                                row, excluded, excluded_offsets[q], excluded_offsets[q + 1]
-                            ):
-                                continue
-                            rows[i, waiting[i]] = row
+                            rows[i, waiting[i]] = order[first + group * GROUP + place_of_bit(lowest)]
                             waiting[i] += 1
                     if waiting[i] >= WAITING:
                         kept[i] = offer_rows(
@@ -310,7 +390,7 @@ def rank_beating(
                         )  # fmt: skip
                         examined[q] += waiting[i]
                         waiting[i] = 0
-                        beat[i] = beat_of(best[i], kept[i], k)
+                        beat[i] = max(beat[i], beat_of(best[i], kept[i], k))
         for i in range(members):
             q = start + i
             if waiting[i] > 0:

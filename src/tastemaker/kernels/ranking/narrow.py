@@ -72,19 +72,34 @@ UNKNOWN = np.float32(np.inf)
 
 
 @kernel(inline=True)
-def project(vector: Floats, axes: Doubles, along: Doubles) -> tuple[float, float, float]:
-    """Set ``along[N]`` to the vector's part along ``axes[D, N]``; return the squares of both norms, and the part's greatest number.
+def axes_of(axes: Doubles, dimensions: int) -> int:
+    """Return the number of the ``axes[D, N]``; ``axes[0, 0]`` are those of the vectors themselves, which have ``dimensions``."""
+    return axes.shape[1] if axes.shape[0] else dimensions
+
+
+@kernel(inline=True)
+def project(vector: Floats, axes: Doubles, along: Doubles) -> None:
+    """Set ``along[N]`` to the vector's part along the axes."""
+    if axes.shape[0] == 0:
+        along[:] = vector
+        return
+    along[:] = 0.0
+    for d in range(axes.shape[0]):
+        value = np.float64(vector[d])
+        for n in range(axes.shape[1]):
+            along[n] += value * axes[d, n]
+
+
+@kernel(inline=True)
+def squares_of(vector: Floats, along: Doubles) -> tuple[float, float, float]:
+    """Return the squares of the norms of a vector and of its part ``along`` the axes, and that part's greatest number.
 
     The latter without its sign.
     """
     square = inside = most = 0.0
-    along[:] = 0.0
-    for d in range(axes.shape[0]):
-        value = np.float64(vector[d])
-        square += value * value
-        for n in range(axes.shape[1]):
-            along[n] += value * axes[d, n]
-    for n in range(axes.shape[1]):
+    for d in range(vector.shape[0]):
+        square += np.float64(vector[d]) * np.float64(vector[d])
+    for n in range(along.shape[0]):
         inside += along[n] * along[n]
         most = max(most, abs(along[n]))
     return square, inside, most
@@ -97,6 +112,18 @@ def scale_of(most: float) -> float:
 
 
 @kernel(inline=True)
+def per_unit_of(scale: float) -> float:
+    """Return by what a value is multiplied to be told in units of a scale."""
+    return 1.0 / scale if scale > 0.0 else 0.0
+
+
+@kernel(inline=True)
+def code_of(value: float, per_unit: float) -> float:
+    """Return the whole number nearest to a value in units of a scale; nothing where there is no scale."""
+    return min(max(np.rint(value * per_unit), -127.0), 127.0) if per_unit > 0.0 else 0.0
+
+
+@kernel(inline=True)
 def outside_of(square: float, inside: float) -> np.float32:
     """Return the norm of what is at right angles to the axes, and no less."""
     return np.float32(np.sqrt(max(square - inside, 0.0) + SLIP * square) * UP)
@@ -104,29 +131,28 @@ def outside_of(square: float, inside: float) -> np.float32:
 
 @kernel()
 def narrow_vectors(
-    low: int, high: int, vectors: Floats, order: Rows, axes: Doubles, codes: AnyArray, facts: Floats
+    low: int, high: int, vectors: Floats, order: Rows, along: Doubles, codes: AnyArray, facts: Floats
 ) -> None:
-    """Set the codes and facts of the candidates ``order[low:high]`` of ``vectors[C, D]`` along ``axes[D, N]``, in this order.
+    """Set the codes and facts of the candidates ``order[low:high]`` of ``vectors[C, D]``, in this order.
 
-    ``codes``: ``uint8``, flat, as `sum_products` reads them. ``facts``: ``float32[3, C]``, of each candidate the scale, the
-    norm of scale · codes, and that of what is outside the axes.
+    ``along``: ``float64[high - low, N]``, their parts along the axes. ``codes``: ``uint8``, flat, as `sum_products` reads
+    them. ``facts``: ``float32[3, C]``, of each candidate the scale, the norm of scale · codes, and that of what is outside the
+    axes.
     """
-    quads = -(-axes.shape[1] // QUAD)
-    along = np.empty(axes.shape[1], np.float64)
+    quads = -(-along.shape[1] // QUAD)
     for c in range(low, high):
-        square, inside, most = project(vectors[order[c]], axes, along)
+        mine = along[c - low]
+        square, inside, most = squares_of(vectors[order[c]], mine)
         known = np.isfinite(square)  # else nothing is known of its scores, and it is always scored exactly
         scale = scale_of(most) if known else 0.0
-        norm = 0.0
+        per_unit, norm = per_unit_of(scale), 0.0
         first = (c // GROUP) * GROUP * QUAD * quads + c % GROUP * QUAD
-        for n in range(axes.shape[1]):
-            code = 0.0
-            if scale > 0.0:
-                code = min(max(np.rint(along[n] / scale), -127.0), 127.0)
+        for n in range(mine.shape[0]):
+            code = code_of(mine[n], per_unit)
             codes[first + n // QUAD * GROUP * QUAD + n % QUAD] = np.uint8(code + MIDDLE)
-            norm += (scale * code) ** 2
+            norm += code * code
         facts[0, c] = scale
-        facts[1, c] = np.float32(np.sqrt(norm) * UP) if known else UNKNOWN
+        facts[1, c] = np.float32(scale * np.sqrt(norm) * UP) if known else UNKNOWN
         facts[2, c] = outside_of(square, inside) if known else UNKNOWN
 
 
@@ -143,23 +169,22 @@ def narrow_query(
     """Set ``codes``, ``int8[N]``, and ``facts[5]``; return what MIDDLE adds to each sum.
 
     The facts: scale, |q|, and what the error is at most for each unit of a candidate's norm, scale, and norm outside the
-    ``axes[D, N]``: the norm of what is lost along them, |q| √N / 2, the norm of what is outside them, and what ``rounding`` adds.
+    ``axes``: the norm of what is lost along them, |q| √N / 2, the norm of what is outside them, and what ``rounding`` adds.
     """
-    square, inside, most = project(query, axes, along)
+    project(query, axes, along)
+    square, inside, most = squares_of(query, along)
     scale = scale_of(most)
-    rest = 0.0
+    per_unit, rest = per_unit_of(scale), 0.0
     total = 0
-    for n in range(axes.shape[1]):
-        code = 0.0
-        if scale > 0.0:
-            code = min(max(np.rint(along[n] / scale), -127.0), 127.0)
+    for n in range(along.shape[0]):
+        code = code_of(along[n], per_unit)
         codes[n] = np.int8(code)
         total += int(code)
         rest += (along[n] - scale * code) ** 2
     facts[0] = scale
     facts[1] = np.float32(np.sqrt(square) * UP)
     facts[2] = np.float32(np.sqrt(rest) * UP)
-    facts[3] = np.float32(np.sqrt(square * axes.shape[1]) / 2 * UP)
+    facts[3] = np.float32(np.sqrt(square * along.shape[0]) / 2 * UP)
     facts[4] = outside_of(square, inside)
     facts[2] += rounding * facts[1]
     facts[3] += rounding * facts[3]
@@ -422,7 +447,8 @@ def rank_narrow(
     candidates that may be among the best are scored, so that bounds stay there, too, and later segments have a score to beat.
     """
     k, dimensions = keys.shape[1], vectors.shape[1]
-    quads, along = -(-axes.shape[1] // QUAD), np.empty(axes.shape[1], np.float64)
+    along = np.empty(axes_of(axes, dimensions), np.float64)
+    quads = -(-along.shape[0] // QUAD)
     exclude, add = excluded_offsets.shape[0] > 1, extra_offsets.shape[0] > 1
     rounding = rounding_of(dimensions)
     most, longest = min(SIDE_BY_SIDE, high - low), min(SEGMENT, last_block - first_block)
@@ -436,7 +462,7 @@ def rank_narrow(
     next_extra, next_excluded = np.zeros(SIDE_BY_SIDE, np.int64), np.zeros(SIDE_BY_SIDE, np.int64)
     maxima = np.empty((most, longest * width), np.float32)
     upper = np.empty((most, longest * BLOCK), np.float32)
-    rows, room = np.empty(longest * BLOCK + TOGETHER, np.int32), np.empty(maxima.shape[1], np.uint64)
+    rows = np.empty(longest * BLOCK + TOGETHER, np.int32)
     best, more = np.empty((most, 2 * k + TOGETHER), np.uint64), np.empty(longest * BLOCK, np.float32)
     for start in range(low, high, SIDE_BY_SIDE):
         members = min(SIDE_BY_SIDE, high - start)
@@ -461,7 +487,7 @@ def rank_narrow(
             )  # fmt: skip
             for i in range(members):
                 q, mine = start + i, upper[i, : blocks * BLOCK]
-                promise = max(beat[i], least_to_beat(maxima[i, : blocks * width], room, k))
+                promise = max(beat[i], least_to_beat(maxima[i, : blocks * width], k))
                 for least in (
                     promise,
                     LOWEST,

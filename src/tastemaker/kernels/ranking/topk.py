@@ -35,6 +35,12 @@ ROW = PANEL + 208
 
 LOWEST = np.float32(-np.inf)
 
+LEAST_BITS, GREATEST_BITS = np.int32(-2139095040), np.int32(2139095039)
+"""The least and the greatest finite number of float32, as `range_of` compares them"""
+
+HALVINGS = 24
+"""So often a range is halved at most: as many times as a number of float32 has digits"""
+
 
 def room_for_panels(candidates: int, dimensions: int) -> Floats:
     """Return zeros ``float32[ceil(candidates / PANEL), dimensions · PANEL]`` that begin with a cache line."""
@@ -243,19 +249,54 @@ def just_below(score: np.float32) -> np.float32:
 
 
 @kernel(inline=True)
-def least_to_beat(maxima: Floats, keys: AnyArray, k: int) -> np.float32:
-    """Return a score that each of the k best of these candidates is above.
+def count_from(values: Floats, least: np.float32) -> int:
+    """Return how many values are not below ``least``."""
+    count = 0
+    for i in range(values.shape[0]):
+        count += 1 if values[i] >= least else 0
+    return count
 
-    The k-th greatest of ``maxima`` is the score of one candidate, and in k - 1 other spans there is one at least as good. Hardly
-    more than k candidates are above it, so that few are kept in vain.
+
+@kernel(inline=True)
+def range_of(values: Floats) -> tuple[np.float32, np.float32]:
+    """Return the least and the greatest of those values that are finite; the greatest is the lower where there are none.
+
+    They are compared as whole numbers that ascend as they do: LLVM takes 16 of these at a time.
     """
-    if k > maxima.shape[0]:
+    bits, ends = values.view(np.int32), np.empty(2, np.int32)
+    low, high = GREATEST_BITS, LEAST_BITS
+    for i in range(bits.shape[0]):
+        number = np.int32(bits[i] ^ np.int32(np.int32(bits[i] >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+        low = min(low, number if number >= LEAST_BITS else GREATEST_BITS)
+        high = max(high, number if number <= GREATEST_BITS else LEAST_BITS)
+    ends[0], ends[1] = low, high
+    for i in range(2):
+        ends[i] ^= np.int32(ends[i] >> np.int32(31)) & np.int32(0x7FFFFFFF)
+    floats = ends.view(np.float32)
+    return np.float32(floats[0]), np.float32(floats[1])
+
+
+@kernel(inline=True)
+def least_to_beat(values: Floats, k: int) -> np.float32:
+    """Return a number that the k greatest of ``values`` are above, and hardly any other is.
+
+    Each value is a score that one candidate has at least, and no two are of the same: so the k best candidates are above it, too.
+    What is no number counts for nothing. Halving the range goes over all values some ten times, 16 at once, which takes a fifth of
+    the time of selecting among them.
+    """
+    low, high = range_of(values)
+    if count_from(values, low) < k:
         return LOWEST
-    bits = maxima.view(np.int32)
-    for span in range(maxima.shape[0]):
-        keys[span] = key_of(bits[span], 0)
-    keep_best(keys, maxima.shape[0], k)
-    return just_below(kth_score(keys, k))
+    for _ in range(HALVINGS):
+        middle = np.float32(0.5) * low + np.float32(0.5) * high
+        count = count_from(values, middle)
+        if count >= k:
+            low = middle
+        else:
+            high = middle
+        if count == k:
+            break
+    return just_below(low)
 
 
 @kernel(inline=True)
@@ -264,7 +305,7 @@ def offer_held(scores: Floats, first: int, maxima: Floats, keys: AnyArray, k: in
 
     The k best are among them, and there are less than 2 k of them.
     """
-    beat = least_to_beat(maxima, keys, k)
+    beat = least_to_beat(maxima, k)
     count = 0
     for low in range(0, scores.shape[0], PANEL):
         count = offer(scores[low : low + PANEL], first + low, keys, count, beat)

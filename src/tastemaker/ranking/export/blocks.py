@@ -65,7 +65,7 @@ def rank_blocks(
 
 def rank_block(block: Block) -> RankedLists:
     """Rank for the users of one block."""
-    model, candidates = _ready(block.folder, block.mark, block.value_dial)
+    model, candidates = _ready(block.folder, block.mark, block.value_dial, block.k)
     return rank_users(
         model,
         block.users,
@@ -77,9 +77,9 @@ def rank_block(block: Block) -> RankedLists:
 
 
 @lru_cache(maxsize=1)
-def _ready(folder: str, mark: bytes, value_dial: float | None) -> tuple[TasteModel, Candidates]:
+def _ready(folder: str, mark: bytes, value_dial: float | None, k: int) -> tuple[TasteModel, Candidates]:
     """Return a model with its products packed; a worker does it once, for all blocks of one model."""
     model = load(folder)
     if value_dial is not None:
         model = by_value(model, value_dial)
-    return model, narrowed_products(model)
+    return model, narrowed_products(model, k)

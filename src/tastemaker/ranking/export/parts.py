@@ -167,7 +167,7 @@ def _packed(job: ListJob, mark: str) -> tuple[PackedModel, RuleBook]:
     rows = len(model.users if job.what == "users" else model.products)
     packed = pack(model, catalogue=job.catalogue)
     if job.what == "users" or job.similarity == "dot":  # cosines are sought among vectors of their own
-        packed = packed_for(packed, rows)
+        packed = packed_for(packed, rows, job.k)
     return packed, book_of(packed, job.rules)
 
 

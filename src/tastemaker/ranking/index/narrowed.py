@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import replace
-from itertools import takewhile
 
 import numpy as np
 
@@ -14,10 +14,10 @@ from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.packed import PackedModel, pack, product_candidates
-from tastemaker.ranking.top_k import Candidates, Narrow, Order, top_k
+from tastemaker.ranking.top_k import ANY, Candidates, Narrow, Order, top_k
 from tastemaker.types import Doubles, Floats, Rows
 
-__all__ = ["main_axes", "narrow_copies", "narrowed", "narrowed_products", "packed_for"]
+__all__ = ["OWN_AXES", "main_axes", "narrow_copies", "narrowed", "narrowed_products", "packed_for"]
 
 FEWEST = 2_048
 """Of fewer candidates all are scored in no time."""
@@ -25,8 +25,14 @@ FEWEST = 2_048
 TRIED = 16
 """Queries that are tried at once, beside one alone"""
 
-LENGTHS = (10, 30, 100)
-"""Lengths of lists that are tried: the longer they are, the more is scored twice"""
+MANY_TRIED = 64
+"""The same where lists are for many users: some of what they take is taken once for all"""
+
+LENGTHS = (1_000, 300, 100, 30, 10)
+"""Lengths of lists that are tried, where none is wanted: the longer they are, the more is scored twice, so shorter ones pay, too"""
+
+SPARE = 2
+"""Up to how many times the length that is wanted copies are read: a list without the product itself, or under a rule, is longer"""
 
 ROUNDS, ENOUGH = 3, 0.005
 """Rounds of a measurement, whose best counts; the seconds after which there are no more"""
@@ -44,41 +50,45 @@ LONGER = 3.0
 """How many times as long as vectors are, in the mean, the queries are that an order is made for; those of baskets are longer"""
 
 MANY = 1 << 16
-"""Candidates from which copies stand in an order: fewer are looked at sooner than a score to beat is found"""
+"""Candidates whose codes come from memory, and not from the cache, when many queries take turns at them"""
 
 MUCH = 1 << 28
 """Scores, users times products, from which making narrow copies and trying them takes little beside the lists"""
 
-BLOCK = 1 << 14
-"""Vectors that a thread narrows at once"""
+BLOCK = 1 << 11
+"""Vectors that a thread narrows at once: their doubles stay in the cache"""
+
+OWN_AXES = np.zeros((0, 0))
+"""Those of the vectors themselves, all of them"""
 
 
 def narrow_copies(
-    vectors: Floats, *, axes: Doubles | None = None, order: Rows | None = None, threads: int | None = None
+    vectors: Floats, *, axes: Doubles = OWN_AXES, order: Rows | None = None, threads: int | None = None
 ) -> Narrow:
-    """Return narrow copies of ``vectors[C, D]`` along ``axes[D, N]``, by default those of `main_axes`.
-
-    They stand in an ``order``, ``int32[C]``, if one is given.
-    """
-    count = len(vectors)
+    """Return narrow copies of ``vectors[C, D]`` along ``axes[D, N]``, in an ``order``, ``int32[C]``, if one is given."""
+    count, dimensions = vectors.shape
     rows = np.ascontiguousarray(vectors, np.float32)
-    axes = main_axes(rows) if axes is None else axes
-    codes = np.zeros(-(-count // GROUP) * GROUP * -(-axes.shape[1] // QUAD) * QUAD, np.uint8)
+    kept = axes.shape[1] if len(axes) else dimensions
+    codes = np.zeros(-(-count // GROUP) * GROUP * -(-kept // QUAD) * QUAD, np.uint8)
     facts = np.zeros((3, count), np.float32)
-    places = np.arange(count, dtype=np.int32) if order is None else order
+    numbers = np.arange(count, dtype=np.int32)
+    rows_in_turn = numbers if order is None else order
+
+    def narrow_block(block: int) -> None:
+        low, high = block * BLOCK, min((block + 1) * BLOCK, count)
+        along = rows[rows_in_turn[low:high]].astype(np.float64)
+        along = along @ axes if len(axes) else along
+        narrow_vectors(low, high, rows, rows_in_turn, along, codes, facts)
+
     with ThreadPool(threads) as pool:
-        blocks = -(-count // BLOCK)
-        pool.run(
-            lambda low, high: narrow_vectors(
-                low * BLOCK, min(high * BLOCK, count), rows, places, axes, codes, facts
-            ),
-            blocks,
-        )
+        pool.run(lambda low, high: deque(map(narrow_block, range(low, high)), 0), -(-count // BLOCK))
     if order is None:
         return Narrow(rows, axes, codes, facts)
     lengths = np.empty(count, np.float32)
-    lengths_of(facts, np.float32(np.sqrt(axes.shape[1]) / 2), order, lengths)
-    return Narrow(rows, axes, codes, facts, order=Order(order, lengths))
+    lengths_of(facts, np.float32(np.sqrt(kept) / 2), order, lengths)
+    places = np.empty_like(order)
+    places[order] = numbers
+    return Narrow(rows, axes, codes, facts, order=Order(order, places, lengths))
 
 
 def by_reach(vectors: Floats, bias: Floats) -> Rows:
@@ -102,7 +112,7 @@ def main_axes(vectors: Floats) -> Doubles:
     dimensions = vectors.shape[1]
     some = vectors[:: max(1, len(vectors) // SAMPLED)].astype(np.float64)
     if not np.isfinite(some).all():
-        return np.eye(dimensions)
+        return OWN_AXES
     squares, axes = np.linalg.eigh(some.T @ some)
     held = np.cumsum(squares[::-1])
     count = int(np.searchsorted(held, HELD * held[-1])) + 1 if dimensions else 0
@@ -110,48 +120,75 @@ def main_axes(vectors: Floats) -> Doubles:
     return np.ascontiguousarray(axes[:, ::-1][:, :count])
 
 
+def axes_to_try(vectors: Floats, *, many: bool) -> list[Doubles]:
+    """Return the vectors' own axes, and the main ones where these are not more than half as many: else they save too little.
+
+    For many users codes of a few candidates come from the cache, and main axes save nothing either.
+    """
+    if many and len(vectors) < MANY:
+        return [OWN_AXES]
+    main = main_axes(vectors)
+    return [OWN_AXES, main] if 0 < 2 * main.shape[1] <= vectors.shape[1] else [OWN_AXES]
+
+
 def narrowed(
-    candidates: Candidates, vectors: Floats, *, ordered: bool = False, threads: int | None = None
+    candidates: Candidates, vectors: Floats, *, for_many: int | None = None, threads: int | None = None
 ) -> Candidates:
     """Return the candidates, whose vectors are ``vectors[C, D]``, with narrow copies if lists come sooner by them here.
 
-    ``ordered`` copies of many candidates stand in the order of `by_reach`, for those who rank for many users.
-    Lists are the same to the byte either way. What is measured, on one thread: lists of a few candidates as queries.
+    By default one list alone comes first, and then those of a few. ``for_many`` is the length of lists for many users, for whom
+    copies stand in the order of `by_reach`. Lists are the same to the byte either way. What is measured, on one thread: lists of
+    a few candidates as queries.
     """
     if candidates.narrow is not None or candidates.count < FEWEST or candidates.dimensions < QUAD:
         return candidates
-    order = by_reach(vectors, candidates.bias) if ordered and candidates.count >= MANY else None
-    copies = narrow_copies(vectors, order=order, threads=threads)
-    queries = copies.vectors[np.linspace(0, candidates.count - 1, TRIED).astype(np.int64)]
-    with_copies = replace(candidates, narrow=copies)
+    many = for_many is not None
+    order = by_reach(vectors, candidates.bias) if many else None
+    with_copies = [
+        replace(candidates, narrow=narrow_copies(vectors, axes=axes, order=order, threads=threads))
+        for axes in axes_to_try(vectors, many=many)
+    ]
+    tried, lengths = (TRIED, LENGTHS) if for_many is None else (MANY_TRIED, (for_many,))
+    places = np.linspace(0, candidates.count - 1, tried).astype(np.int64)
+    queries = np.ascontiguousarray(vectors[places], np.float32)
+    for one in (*with_copies, candidates):  # their pages
+        top_k(queries, one, lengths[0], threads=1)
+    best = _soonest(with_copies, queries if many else queries[:1], lengths[-1])
 
     def pays(count: int, length: int) -> bool:
-        both = (with_copies, candidates)
-        first, all_scored = (_seconds(one, queries[:count], length) for one in both)
+        first, all_scored = (_seconds(one, queries[:count], length) for one in (best, candidates))
         return first <= FASTER * all_scored
 
-    for one in (with_copies, candidates):  # their pages
-        top_k(queries, one, LENGTHS[0], threads=1)
-    longest = max(takewhile(lambda length: pays(TRIED, length), LENGTHS), default=0)
+    longest = next((length for length in lengths if pays(tried, length)), 0)
     if longest:
-        return replace(candidates, narrow=replace(copies, longest=longest))
-    alone = pays(1, LENGTHS[0])
-    return replace(candidates, narrow=replace(copies, most=1, longest=LENGTHS[0])) if alone else candidates
+        return _up_to(best, ANY, longest if for_many is None else SPARE * longest)
+    return _up_to(best, 1, lengths[-1]) if pays(1, lengths[-1]) else candidates
 
 
-def narrowed_products(model: TasteModel, *, threads: int | None = None) -> Candidates:
-    """Pack a model's products to rank them for many users: with narrow copies where those pay."""
-    return narrowed(product_candidates(model), model.product_vectors, ordered=True, threads=threads)
+def _soonest(several: list[Candidates], queries: Floats, length: int) -> Candidates:
+    """Return those of several by which lists come soonest."""
+    return several[0] if len(several) == 1 else min(several, key=lambda one: _seconds(one, queries, length))
 
 
-def packed_for(packed: PackedModel, count: int, *, threads: int | None = None) -> PackedModel:
-    """Return a model made ready to rank for ``count`` users or products: with narrow copies where that is much, and they pay.
+def _up_to(candidates: Candidates, most: int, longest: int) -> Candidates:
+    """Return candidates whose narrow copies are read for so many queries at once, and for lists of such a length."""
+    assert candidates.narrow is not None
+    return replace(candidates, narrow=replace(candidates.narrow, most=most, longest=longest))
+
+
+def narrowed_products(model: TasteModel, length: int, *, threads: int | None = None) -> Candidates:
+    """Pack a model's products for lists of a length for many users: with narrow copies where those pay."""
+    return narrowed(product_candidates(model), model.product_vectors, for_many=length, threads=threads)
+
+
+def packed_for(packed: PackedModel, count: int, length: int, *, threads: int | None = None) -> PackedModel:
+    """Return a model made ready for ``count`` lists of a length: with narrow copies where that is much, and they pay.
 
     One whose products are packed already stays as it is.
     """
     if packed.packed is not None or count * len(packed.model.products) < MUCH:
         return packed
-    return pack(packed, candidates=narrowed_products(packed.model, threads=threads))
+    return pack(packed, candidates=narrowed_products(packed.model, length, threads=threads))
 
 
 def _seconds(candidates: Candidates, queries: Floats, length: int) -> float:

@@ -41,7 +41,7 @@ def warm() -> None:
             Buyers(model).together(users, users)
             nearest((model.product_vectors, candidates), basket, k=2, threads=1)
         vectors = np.eye(64, 4, dtype=np.float32)
-        copies = replace(Candidates.of(vectors), narrow=narrow_copies(vectors, axes=np.eye(4), threads=1))
+        copies = replace(Candidates.of(vectors), narrow=narrow_copies(vectors, threads=1))
         top_k(vectors[:1], copies, 2, threads=1)
 
 
