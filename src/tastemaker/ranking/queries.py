@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import gather_lists, offsets_of
-from tastemaker.kernels.counting.memory import add_up, count_distinct
+from tastemaker.kernels.counting.memory import add_up
 from tastemaker.kernels.ranking.baskets import compose_baskets
 from tastemaker.kernels.ranking.extras import count_either, sum_either
 from tastemaker.kernels.threads import ThreadPool
@@ -186,19 +187,30 @@ def _recall(model: TasteModel, baskets: Histories, threads: int | None) -> Extra
     if memory is None:
         return None
     products = len(memory.offsets) - 1
+    known_with = np.asarray(memory.offsets)
+    known = offsets_of(known_with[baskets.products + 1] - known_with[baskets.products])
+    at_most = known[baskets.offsets[1:]] - known[baskets.offsets[:-1]]  # fewer where several know the same
+    room = offsets_of(np.minimum(at_most, products))
+    counts = np.zeros(len(baskets), np.int64)
+    rows, scores = np.empty(room[-1], np.int32), np.empty(room[-1], np.float32)
+    parts: list[int] = []
 
-    def find(low: int, high: int, counts: Offsets) -> None:
-        count_distinct(
-            low, high, baskets.offsets, baskets.products, memory.offsets, memory.products, products, counts
-        )
-
-    def fill(low: int, high: int, out: ExtraScores) -> None:
+    def fill(low: int, high: int) -> None:
+        parts.append(low)
         add_up(
             low, high, baskets.offsets, baskets.products, model.memory_damping,
-            memory.offsets, memory.products, memory.weights, products, out.offsets, out.rows, out.scores,
+            memory.offsets, memory.products, memory.weights, products, room[low], counts, rows, scores,
         )  # fmt: skip
 
-    return _counted_then_filled(len(baskets.offsets) - 1, find, fill, threads)
+    with ThreadPool(threads) as pool:
+        pool.run(fill, len(counts))
+    offsets = offsets_of(counts)
+    borders = [*sorted(parts), len(counts)]
+    for low, high in pairwise(borders[1:]):  # the first part has its place; the others move up to it
+        begin, end = offsets[low], offsets[high]
+        for values in (rows, scores):
+            values[begin:end] = values[room[low] : room[low] + end - begin]
+    return ExtraScores(offsets, rows[: offsets[-1]], scores[: offsets[-1]])
 
 
 def _counted_then_filled(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.kernels.counting.memory import add_up, count_distinct, partners_of, solve_neighbours
+from tastemaker.kernels.counting.memory import add_up, partners_of, solve_neighbours
 
 
 def ragged(lists, dtype=np.int32):
@@ -195,25 +195,25 @@ def test_products_solved_in_parts_are_those_solved_at_once():
 
 
 def added_up(memory, baskets, products, damping, parts=None):
-    """Count and add up; return each query's {row: score} in the order written."""
+    """Return each query's {row: score} in the order written, and that nothing is written beside them."""
     memory_offsets, memory_products = ragged([sorted(row) for row in memory])
     memory_weights = np.array([row[q] for row in memory for q in sorted(row)], np.float32)
     basket_offsets, held = ragged(baskets)
     counts = np.full(len(baskets), -1, np.int64)
-    parts = parts or [(0, len(baskets))]
-    for low, high in parts:
-        count_distinct(low, high, basket_offsets, held, memory_offsets, memory_products, products, counts)
-    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    rows, scores = np.full(offsets[-1], -7, np.int32), np.full(offsets[-1], np.nan, np.float32)
-    for low, high in parts:
+    found: list[list[tuple[int, float]]] = [[] for _ in baskets]
+    for low, high in parts or [(0, len(baskets))]:
+        most = sum(min(sum(len(memory[p]) for p in basket), products) for basket in baskets[low:high])
+        rows, scores = np.full(2 + most, -7, np.int32), np.full(2 + most, -7, np.float32)
         add_up(
             low, high, basket_offsets, held, damping, memory_offsets, memory_products, memory_weights, products,
-            offsets, rows, scores,
+            2, counts, rows, scores,
         )  # fmt: skip
-    return [
-        list(zip(rows[low:high].tolist(), scores[low:high].tolist(), strict=True))
-        for low, high in pairwise(offsets.tolist())
-    ]
+        end = 2
+        for q in range(low, high):
+            begin, end = end, end + counts[q]
+            found[q] = list(zip(rows[begin:end].tolist(), scores[begin:end].tolist(), strict=True))
+        assert set(rows[:2]) | set(rows[end:]) | set(scores[:2]) | set(scores[end:]) == {-7}
+    return found
 
 
 @st.composite

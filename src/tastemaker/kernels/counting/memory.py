@@ -6,10 +6,17 @@ import numpy as np
 
 from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.marks import GROUP_SHIFT, SHIFT, bit_of, clear_marks, room_for_marks, take_marked
+from tastemaker.kernels.prefetch import prefetch
 from tastemaker.kernels.ranking.topk import keep_best, key_of
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
 __all__ = ["add_up", "count_distinct", "partners_of", "solve_neighbours"]
+
+AHEAD = 16
+"""Queries whose rows of the memory are asked for before their turn: each is a few lines anywhere in a large table"""
+
+LINE = 16
+"""Rows or weights in a cache line"""
 
 
 @kernel()
@@ -178,6 +185,14 @@ def solve_neighbours(
         counts[p - low] = kept
 
 
+@kernel(inline=True)
+def ask_for_partners(product: int, offsets: Offsets, partners: Rows, weights: Floats) -> None:
+    """Ask for what the memory holds of a product."""
+    for entry in range(offsets[product], offsets[product + 1], LINE):
+        prefetch(partners, entry)
+        prefetch(weights, entry)
+
+
 @kernel()
 def count_distinct(
     low: int,
@@ -217,7 +232,8 @@ def add_up(
     memory_products: Rows,
     memory_weights: Floats,
     products: int,
-    offsets: Offsets,
+    first: int,
+    counts: Offsets,
     rows: Rows,
     scores: Floats,
 ) -> None:
@@ -225,24 +241,31 @@ def add_up(
 
     scores(q, r) = n^-damping · Σ over the n products p in basket q of memory[p, r]
 
-    Query q's products stand ascending in ``rows[offsets[q]:offsets[q + 1]]``, a space counted by `count_distinct`.
+    They stand from ``rows[first]`` on, query after query, ``counts[q]`` of each, ascending. There is room for as many as the
+    memory's rows of a basket have together, or ``products``.
     """
     total = np.empty(products, np.float32)  # of a row that is not marked, nothing is read
     words, groups = room_for_marks(products)
+    asked = basket_offsets[low]
     for q in range(low, high):
+        for place in range(asked, basket_offsets[min(q + AHEAD, high)]):
+            ask_for_partners(baskets[place], memory_offsets, memory_products, memory_weights)
+        asked = basket_offsets[min(q + AHEAD, high)]
         # Add up the memory's rows of the basket in total[P], marking each product; then read them in ascending order.
         size = basket_offsets[q + 1] - basket_offsets[q]
         scale = np.float32(1) if size < 2 else np.float32(np.float64(size) ** -damping)
         for place in range(basket_offsets[q], basket_offsets[q + 1]):
             p = baskets[place]
             for entry in range(memory_offsets[p], memory_offsets[p + 1]):
-                row = memory_products[entry]
+                row, weight = memory_products[entry], memory_weights[entry]
                 word, bit = words[row >> SHIFT], bit_of(row)
                 if word & bit == np.uint64(0):
                     words[row >> SHIFT] = word | bit
                     groups[row >> GROUP_SHIFT] |= bit_of(row >> SHIFT)
-                    total[row] = np.float32(0)
-                total[row] += memory_weights[entry]
-        found = take_marked(words, groups, rows, offsets[q])
-        for place in range(offsets[q], found):
+                    total[row] = weight
+                else:
+                    total[row] += weight
+        end = take_marked(words, groups, rows, first)
+        for place in range(first, end):
             scores[place] = scale * total[rows[place]]
+        counts[q], first = end - first, end
