@@ -29,13 +29,11 @@ __all__ = [
     "Listed",
     "Names",
     "Product",
-    "RemovedBy",
     "RulesSaid",
     "Speaker",
     "list_json",
     "plain",
     "products_json",
-    "removals_json",
     "rules_json",
 ]
 
@@ -97,13 +95,6 @@ class Product(Struct):
     about: dict[str, Any] | UnsetType = UNSET
 
 
-class RemovedBy(Struct):
-    """How many candidates a rule removed that no rule before it had removed."""
-
-    rule: str
-    removed: int
-
-
 class RulesSaid(Struct):
     """What the rules came to."""
 
@@ -111,7 +102,7 @@ class RulesSaid(Struct):
     allowed: Annotated[
         int, Meta(description="How many of them the rules allow, before purchased ones are removed.")
     ]
-    removed: list[RemovedBy]
+    removed: list[Removal]
     unknown: Annotated[list[Id], Meta(description="Ids in the rules that the model does not know.")]
 
 
@@ -177,11 +168,13 @@ def list_json(
     *,
     visitor: Visitor | None = None,
     scores: Callable[[Floats], Sequence[float]] = lambda scores: scores.tolist(),
+    answer: Callable[..., Listed] = Listed,
 ) -> Listed:
     """Return one list with its products, their reasons where there are some, what it is made from and what the rules removed.
 
     ``ids`` gives the ids of products at some rows; of ``visitor`` the list says the user, the basket and the unknown ids;
-    ``scores`` turns ``float32[n]`` into what is written. ``exact`` is there only where it is false.
+    ``scores`` turns ``float32[n]`` into what is written, and ``answer`` makes the answer of what it says. ``exact`` is there only
+    where it is false.
     """
     products = products_json(ids(found.rows), scores(found.scores))
     for product in products[: found.pinned]:
@@ -190,7 +183,7 @@ def list_json(
         for product, explained in zip(products, _reasons(found.reasons, ids), strict=True):
             product.reasons = explained
     named: Mapping[str, Any] = {} if visitor is None else visitor.named
-    return Listed(
+    return answer(
         user=named.get("user", UNSET),
         basket=named.get("basket", UNSET),
         source=found.source,
@@ -212,18 +205,13 @@ def products_json(ids: Ids, scores: Sequence[float]) -> list[Product]:
 
 def rules_json(book: RuleBook, removals: Sequence[Removal]) -> RulesSaid:
     """Return what rules came to: how many products there are, how many may be shown, and what each rule removed."""
-    return RulesSaid(book.candidates, book.remaining, removals_json(removals), list(book.unknown))
-
-
-def removals_json(removals: Sequence[Removal]) -> list[RemovedBy]:
-    """Return what each rule removed."""
-    return [RemovedBy(removal.rule, removal.removed) for removal in removals]
+    return RulesSaid(book.candidates, book.remaining, list(removals), list(book.unknown))
 
 
 def plain(value: Struct, names: Names = API_NAMES) -> dict[str, Any]:
     """Return a struct as dictionaries and lists, its fields under other names where ``names`` has one.
 
-    >>> plain(RemovedBy("deny", 2)), plain(RemovedBy("deny", 2), {"removed": "gone"})
+    >>> plain(Removal("deny", 2)), plain(Removal("deny", 2), {"removed": "gone"})
     ({'rule': 'deny', 'removed': 2}, {'rule': 'deny', 'gone': 2})
     """
     content: dict[str, Any] = _renamed(msgspec.to_builtins(value), names)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import numpy as np
 import polars as pl
+from msgspec import Struct
 
 from tastemaker.data.reading.product_table import ProductTable
 from tastemaker.data.vocabulary import Vocabulary
@@ -35,9 +36,8 @@ PINNED_BY_CONDITION = 3
 """How many products a pin with conditions puts first, where it does not say"""
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """How many candidates one rule removed that no rule before it had removed."""
+class Removal(Struct, frozen=True):
+    """How many candidates a rule removed that no rule before it had removed."""
 
     rule: str
     """``allow``, ``deny``, ``where.COLUMN``, ``minimum_price``, ``rules.NAME``, ``at_most.COLUMN``, ``purchased``"""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 from msgspec import UNSET
@@ -49,7 +50,8 @@ async def user(request: RequestInfo, query: ListQuery, user: str) -> bodies.Answ
     else:
         visitor = await visitor_of(state, loaded, user, (), at=asked_at(query.at))
     (listed,) = await _lists(request.service, loaded, [visitor], book, query, explores=not held_out)
-    return bodies.Answered.by(loaded.name, loaded.version, _in_experiment(listed, assigned))
+    assert isinstance(listed, bodies.Answered)
+    return _in_experiment(listed, assigned)
 
 
 async def basket(request: RequestInfo, body: bodies.BasketBody) -> bodies.Answered:
@@ -58,8 +60,8 @@ async def basket(request: RequestInfo, body: bodies.BasketBody) -> bodies.Answer
     book = request.service.state.rules.book(loaded, request_rules(body), at=asked_at(body.at))
     if assigned is not None and assigned.arm == "holdout":
         visitor = _held_out(loaded, body.user, body.basket)
-        (listed,) = await _lists(request.service, loaded, [visitor], book, body)
-        answer = bodies.Answered.by(loaded.name, loaded.version, listed)
+        (answer,) = await _lists(request.service, loaded, [visitor], book, body)
+        assert isinstance(answer, bodies.Answered)
     else:
         answer = await basket_under(request, body, loaded, book, explores=True)
     return _in_experiment(answer, assigned)
@@ -80,7 +82,8 @@ async def basket_under(
         state, loaded, None if body.user is UNSET else body.user, body.basket, facts, at=asked_at(body.at)
     )
     (listed,) = await _lists(request.service, loaded, [visitor], book, body, explores=explores)
-    return bodies.Answered.by(loaded.name, loaded.version, listed)
+    assert isinstance(listed, bodies.Answered)
+    return listed
 
 
 async def batch(request: RequestInfo, body: bodies.BatchBody) -> bodies.BatchAnswer:
@@ -195,7 +198,10 @@ async def _lists(
     *,
     explores: bool = False,
 ) -> list[Listed]:
-    """Return the lists of some visitors as the answer shows them; they may explore where they are served as the model learned."""
+    """Return the lists of some visitors as the answer shows them, `Answered` but for those of a batch.
+
+    They may explore where they are served as the model learned.
+    """
     count_unknown(visitors, service.metrics, loaded.name)
     if asked.on_unknown == "error":
         _refuse_unknown(visitors)
@@ -208,8 +214,8 @@ async def _lists(
         standing = _valued(standing, asked.value_dial)
     by_index = standing.index is not None
     how = Ranking(standing, bool(book.include_purchased), approximate=by_index, book=book, explain=asked.why)
-    exploring = service.measuring.exploring if explores and asked.is_as_learned else None
-    reach = None if exploring is None else exploring.reach(asked.k)
+    exploring = service.measuring.exploring if explores else None
+    reach = exploring.reach(asked.k) if exploring is not None and asked.is_as_learned else None
     if exploring is not None and reach is not None:
         both = await lists_and_rankings(
             visitors, how, service.engine, service.metrics, k=asked.k, reach=reach
@@ -220,8 +226,7 @@ async def _lists(
         ]
     lists = await lists_for(visitors, how, service.engine, service.metrics, k=asked.k)
     return [
-        _listed(loaded, visitor, found, book, details=asked.details)
-        for visitor, found in zip(visitors, lists, strict=True)
+        _listed(loaded, visitor, found, book, asked) for visitor, found in zip(visitors, lists, strict=True)
     ]
 
 
@@ -238,8 +243,8 @@ def _explored(
     """Return a visitor's list as exploring draws it, which is logged."""
     drawn = exploring.drawn(loaded, visitor, found, ranking)
     if drawn is None:
-        return _listed(loaded, visitor, found, book, details=asked.details)
-    listed = _listed(loaded, visitor, drawn.found, book, details=asked.details)
+        return _listed(loaded, visitor, found, book, asked)
+    listed = _listed(loaded, visitor, drawn.found, book, asked)
     assert isinstance(listed.list_id, str)
     if drawn.ranks:
         listed.explored = drawn.ranks
@@ -275,11 +280,14 @@ def _refuse_unknown(visitors: Sequence[Visitor]) -> None:
 
 
 def _listed(
-    loaded: LoadedModel, visitor: Visitor, found: VisitorList, book: RuleBook, *, details: bool
+    loaded: LoadedModel, visitor: Visitor, found: VisitorList, book: RuleBook, asked: ListQuery | BodyOfList
 ) -> Listed:
-    listed = list_json(found, book, loaded.product_ids.at, visitor=visitor, scores=spelled)
+    answer: Callable[..., Listed] = Listed
+    if not isinstance(asked, bodies.BatchBody):  # which names the version once
+        answer = partial(bodies.Answered, model=loaded.name, version=loaded.version)
+    listed = list_json(found, book, loaded.product_ids.at, visitor=visitor, scores=spelled, answer=answer)
     listed.list_id = list_id(loaded.label, visitor.named.get("user", ""), found.rows)
-    if details:
+    if asked.details:
         _describe(loaded, listed.recommendations, found.rows)
     return listed
 

@@ -10,7 +10,6 @@ from msgspec import UNSET
 from starlette.concurrency import run_in_threadpool
 
 from tastemaker.errors import SettingProblem
-from tastemaker.ranking.as_json import removals_json
 from tastemaker.ranking.rules.rule_book import IdlePin
 from tastemaker.ranking.rules.rules import Rules, write_rules
 from tastemaker.serving.answering.active_rules import FILE
@@ -126,7 +125,7 @@ def _rules(service: Service, loaded: LoadedModel, written: Rules | None = None) 
         unknown=list(book.unknown),
         candidates=len(loaded.model.products),
         allowed=book.remaining,
-        removed=removals_json(book.removals),
+        removed=list(book.removals),
         mark=_mark_of(stated),
         idle_pins=_idle(book.idle),
         idle_rules=list(book.idle_rules),

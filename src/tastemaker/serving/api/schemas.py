@@ -9,7 +9,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tastemaker.data.conditions import LONGEST
 from tastemaker.data.past import PURCHASE
-from tastemaker.ranking.as_json import FoundByIndex, Id, Listed, Product, RemovedBy, RulesSaid
+from tastemaker.ranking.as_json import FoundByIndex, Id, Listed, Product, RulesSaid
+from tastemaker.ranking.rules.rule_book import Removal
 
 __all__ = [
     "Answered",
@@ -420,26 +421,6 @@ class Answered(Listed, kw_only=True):
     model: str
     version: int
 
-    @classmethod
-    def by(cls, model: str, version: int, listed: Listed) -> Answered:
-        """Return a list as the answer of a model's version."""
-        return cls(
-            model=model,
-            version=version,
-            user=listed.user,
-            basket=listed.basket,
-            source=listed.source,
-            filled=listed.filled,
-            recommendations=listed.recommendations,
-            rules=listed.rules,
-            unknown=listed.unknown,
-            exact=listed.exact,
-            list_id=listed.list_id,
-            experiment=listed.experiment,
-            arm=listed.arm,
-            explored=listed.explored,
-        )
-
 
 class BatchAnswer(Struct):
     """The lists of a batch, in the order asked: users first."""
@@ -587,7 +568,7 @@ class RulesAnswer(Struct):
     unknown: list[Id]
     candidates: int
     allowed: int
-    removed: list[RemovedBy]
+    removed: list[Removal]
     mark: Annotated[
         str,
         Meta(
