@@ -207,13 +207,15 @@ def test_shared_files_go_with_their_version_and_come_with_a_full_disk_none(model
     assert shelf.get("recommender").version == 3
 
 
-def test_narrow_copies_are_shared_like_the_panels(tmp_path):
+@pytest.mark.parametrize("ordered", [False, True])
+def test_narrow_copies_are_shared_like_the_panels(tmp_path, ordered):
     from tastemaker.ranking.index.narrowed import narrow_copies
     from tastemaker.ranking.top_k import Candidates, top_k
     from tastemaker.serving.models.shared_pages import shared
 
     vectors = np.random.default_rng(1).normal(size=(400, 6)).astype(np.float32)
-    narrow = replace(narrow_copies(vectors), most=3, longest=9)
+    order = np.arange(400, dtype=np.int32)[::-1].copy() if ordered else None
+    narrow = replace(narrow_copies(vectors, order=order), most=3, longest=9)
     made = []
 
     def pack():
@@ -227,6 +229,10 @@ def test_narrow_copies_are_shared_like_the_panels(tmp_path):
         assert (found.narrow.most, found.narrow.longest) == (3, 9)
         assert np.array_equal(found.narrow.codes, narrow.codes)
         assert np.array_equal(found.narrow.facts, narrow.facts)
+        assert (found.narrow.order is not None) == ordered
+        if ordered:
+            for name in ("rows", "places", "lengths"):
+                assert np.array_equal(getattr(found.narrow.order, name), getattr(narrow.order, name))
         assert (
             top_k(vectors[:2], found, 5).rows.tolist()
             == top_k(vectors[:2], Candidates.of(vectors), 5).rows.tolist()

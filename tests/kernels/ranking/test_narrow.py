@@ -321,6 +321,24 @@ def test_copies_for_many_users_stand_in_an_order(monkeypatch):
     assert (np.diff(reach[order.rows]) <= 1e-5).all()
 
 
+@pytest.mark.parametrize(("longest_tried", "sooner"), [(70_000, True), (70_000, False), (2_500, True)])
+def test_copies_for_a_few_lists_stand_in_an_order_where_these_come_sooner_by_it(
+    monkeypatch, longest_tried, sooner
+):
+    vectors = np.random.default_rng(4).normal(size=(3_000, 8)).astype(np.float32)
+
+    def seconds(one, queries, length):
+        if one.narrow is None:
+            return 1.0
+        assert one.narrow.order is None or len(queries) == 16
+        return 0.5 if (one.narrow.order is not None) == sooner else 0.6
+
+    monkeypatch.setattr("tastemaker.ranking.index.narrowed._seconds", seconds)
+    monkeypatch.setattr("tastemaker.ranking.index.narrowed.MANY", longest_tried)
+    found = narrowed(Candidates.of(vectors), vectors).narrow
+    assert (found.order is not None) == (sooner and longest_tried > 3_000)
+
+
 def test_a_model_is_made_ready_for_many_lists_only_where_they_are_much_work(monkeypatch):
     model = tm.best_sellers(
         tm.read_purchases(pl.DataFrame({"user": ["ann", "bob"], "product": ["hat", "sock"]}))

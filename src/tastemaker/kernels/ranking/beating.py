@@ -72,19 +72,30 @@ def lengths_of(facts: Floats, half: np.float32, order: Rows, lengths: Floats) ->
 
 
 @kernel(inline=True)
-def most_of_shelves(lengths: Floats, bias: Floats, order: Rows, most: Floats, longest: Floats) -> np.float32:
-    """Set the greatest bias of each shelf, and what its vectors are no longer than; return the same of all.
+def greatest_of(values: Floats, rows: Rows, room: Floats) -> np.float32:
+    """Return the greatest of the values at a shelf's rows; unknown where one is no number. ``room[SHELF]`` is for what is between.
 
-    What is no number is unknown, and so is the greatest of it.
+    LLVM fetches and compares 16 at a time where halves are folded, and one after another where a loop keeps the greatest so far.
     """
-    over_all = np.float32(0)
+    for c in range(rows.shape[0]):
+        room[c] = values[rows[c]]
+    room[rows.shape[0] :] = LOWEST
+    half = SHELF
+    while half > 1:
+        half //= 2
+        for c in range(half):
+            one, other = room[c], room[half + c]
+            room[c] = UNKNOWN if not (one <= UNKNOWN) else one if other <= one else other
+    return np.float32(room[0] if room[0] < UNKNOWN else UNKNOWN)
+
+
+@kernel(inline=True)
+def most_of_shelves(lengths: Floats, bias: Floats, order: Rows, most: Floats, longest: Floats) -> np.float32:
+    """Set the greatest bias of each shelf, and what its vectors are no longer than; return the same of all."""
+    over_all, room = np.float32(0), np.empty(SHELF, np.float32)
     for shelf in range(most.shape[0]):
-        highest, far = LOWEST, np.float32(0)
-        for row in order[shelf * SHELF : (shelf + 1) * SHELF]:
-            far = far if lengths[row] <= far else lengths[row]
-            highest = highest if bias[row] <= highest else bias[row]
-        most[shelf] = highest if highest < UNKNOWN else UNKNOWN
-        longest[shelf] = far if far < UNKNOWN else UNKNOWN
+        rows = order[shelf * SHELF : (shelf + 1) * SHELF]
+        most[shelf], longest[shelf] = greatest_of(bias, rows, room), greatest_of(lengths, rows, room)
         over_all = max(over_all, longest[shelf])
     return over_all
 

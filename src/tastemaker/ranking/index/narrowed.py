@@ -136,9 +136,9 @@ def narrowed(
 ) -> Candidates:
     """Return the candidates, whose vectors are ``vectors[C, D]``, with narrow copies if lists come sooner by them here.
 
-    By default one list alone comes first, and then those of a few. ``for_many`` is the length of lists for many users, for whom
-    copies stand in the order of `by_reach`. Lists are the same to the byte either way. What is measured, on one thread: lists of
-    a few candidates as queries.
+    By default one list alone comes first, and then those of a few: copies of fewer than `MANY` candidates, which are made in no
+    time, are tried in the order of `by_reach`, too. ``for_many`` is the length of lists for many users, for whom all stand in it.
+    Lists are the same to the byte either way. What is measured, on one thread: lists of a few candidates as queries.
     """
     if candidates.narrow is not None or candidates.count < FEWEST or candidates.dimensions < QUAD:
         return candidates
@@ -154,6 +154,8 @@ def narrowed(
     for one in (*with_copies, candidates):  # their pages
         top_k(queries, one, lengths[0], threads=1)
     best = _soonest(with_copies, queries if many else queries[:1], lengths[-1])
+    if not many and candidates.count < MANY:
+        best = _soonest([best, _ordered(best, vectors, threads)], queries, lengths[-1])
 
     def pays(count: int, length: int) -> bool:
         first, all_scored = (_seconds(one, queries[:count], length) for one in (best, candidates))
@@ -163,6 +165,15 @@ def narrowed(
     if longest:
         return _up_to(best, ANY, longest if for_many is None else SPARE * longest)
     return _up_to(best, 1, lengths[-1]) if pays(1, lengths[-1]) else candidates
+
+
+def _ordered(candidates: Candidates, vectors: Floats, threads: int | None) -> Candidates:
+    """Return candidates with the same copies in the order of `by_reach`."""
+    assert candidates.narrow is not None
+    order = by_reach(vectors, candidates.bias)
+    return replace(
+        candidates, narrow=narrow_copies(vectors, axes=candidates.narrow.axes, order=order, threads=threads)
+    )
 
 
 def _soonest(several: list[Candidates], queries: Floats, length: int) -> Candidates:

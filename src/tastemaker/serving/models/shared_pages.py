@@ -20,7 +20,7 @@ from tastemaker.model.folder import read_ids, vocabulary_in
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.index.narrowed import narrowed
 from tastemaker.ranking.packed import product_candidates
-from tastemaker.ranking.top_k import Candidates, Narrow
+from tastemaker.ranking.top_k import Candidates, Narrow, Order
 from tastemaker.serving.models.ids.id_files import IdFiles, VocabularyInFiles, write_ids
 from tastemaker.storage import writing_folder
 from tastemaker.types import AnyArray, Floats
@@ -134,7 +134,10 @@ def _mapped(pack: Callable[[], Candidates], scratch: Path, key: str, vectors: Fl
     if most and vectors is not None:
         rows = np.ascontiguousarray(vectors)
         axes, codes, facts = (_array(path, name) for name in ("axes", "codes", "facts"))
-        narrow = Narrow(rows, axes, codes, facts, most, longest)
+        order = None
+        if (path / "lengths.npy").is_file():
+            order = Order(*(_array(path, name) for name in ("order", "places", "lengths")))
+        narrow = Narrow(rows, axes, codes, facts, most, longest, order)
     return Candidates(panels, bias, count, dimensions, narrow)
 
 
@@ -178,4 +181,8 @@ def _write(packed: Candidates, path: Path) -> None:
             np.save(temporary / "axes.npy", packed.narrow.axes)
             np.save(temporary / "codes.npy", packed.narrow.codes)
             np.save(temporary / "facts.npy", packed.narrow.facts)
+            if (order := packed.narrow.order) is not None:
+                np.save(temporary / "order.npy", order.rows)
+                np.save(temporary / "places.npy", order.places)
+                np.save(temporary / "lengths.npy", order.lengths)
         np.save(temporary / "shape.npy", np.array([packed.count, packed.dimensions, most, longest]))

@@ -41,8 +41,9 @@ def warm() -> None:
             Buyers(model).together(users, users)
             nearest((model.product_vectors, candidates), basket, k=2, threads=1)
         vectors = np.eye(64, 4, dtype=np.float32)
-        copies = replace(Candidates.of(vectors), narrow=narrow_copies(vectors, threads=1))
-        top_k(vectors[:1], copies, 2, threads=1)
+        for order in (None, np.arange(64, dtype=np.int32)):
+            narrow = narrow_copies(vectors, order=order, threads=1)
+            top_k(vectors[:1], replace(Candidates.of(vectors), narrow=narrow), 2, threads=1)
 
 
 def _tiny(*, free_users: bool) -> TasteModel:
