@@ -7,7 +7,7 @@ import numpy as np
 from tastemaker.kernels.compiling import kernel
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
-__all__ = ["ndcg_of_weights"]
+__all__ = ["ndcg_of_weights", "rank_of"]
 
 BLOCK = 512
 """Products compared before the rank is looked at: past k, the rest of a row tells nothing."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.ranking.choosing import rank_of
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
 __all__ = ["ndcg_of_parts"]
-
-BLOCK = 512
-"""How many products are compared between two checks whether k of them are better."""
 
 
 @kernel()
@@ -58,12 +56,7 @@ def ndcg_of_parts(
             row[own_rows[place]] += own[place]
         gain, ideal = 0.0, 0.0
         for place in range(held_offsets[q], held_offsets[q + 1]):
-            score, rank = row[held[place]], 0
-            for start in range(0, row.shape[0], BLOCK):
-                for p in range(start, min(start + BLOCK, row.shape[0])):
-                    rank += row[p] >= score
-                if rank > k:
-                    break
+            rank = rank_of(row, row[held[place]], k)
             if rank <= k:
                 gain += 1.0 / np.log2(1.0 + rank)
         for rank in range(1, min(k, held_offsets[q + 1] - held_offsets[q]) + 1):
