@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llvmlite.binding import get_host_cpu_features
 
 import tastemaker.kernels.products as products
-from tastemaker.kernels.products import add_product, multiply_add, turn_over
+from tastemaker.kernels.products import add_product, dot, multiply_add, total_of, turn_over
 
 
 @numba.njit
@@ -144,3 +144,31 @@ def test_a_table_is_turned_over(shape):
     out = np.empty(shape[::-1], np.float32)
     turned(table, out)
     np.testing.assert_array_equal(out, table.T)
+
+
+def side_by_side(a, b):
+    """Sixteen chains, folded by halves, then a chain of what is left over; every step rounded once."""
+    whole = len(a) // 16 * 16
+    chains = np.zeros(16, np.float32)
+    for k in range(0, whole, 16):
+        chains = (a[k : k + 16].astype(np.float64) * b[k : k + 16] + chains).astype(np.float32)
+    while len(chains) > 1:
+        chains = chains[: len(chains) // 2] + chains[len(chains) // 2 :]
+    found = chains[0]
+    for k in range(whole, len(a)):
+        found = np.float32(np.float64(a[k]) * b[k] + found)
+    return found
+
+
+@numba.njit(fastmath={"contract"})
+def both(a, b):
+    return dot(a, b), total_of(a)
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 64, 100, 128])
+def test_dot_products_and_sums_have_one_order(length):
+    rng = np.random.default_rng(length)
+    a, b = random(rng, length), random(rng, length)
+    found, whole = both(a, b)
+    assert found == side_by_side(a, b)
+    assert whole == side_by_side(a, np.ones(length, np.float32))

@@ -19,7 +19,8 @@ __all__ = ["check_cache", "kernel", "on_compile"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 # LLVM may fuse a multiply with the add that follows it, which changes no order of operations: every score is the same
-# sum in the same order wherever it is computed. `fast=True` also lets it reorder sums, for loops in which that is harmless.
+# sum in the same order wherever it is computed. `fast=True` also lets it reorder and assume: for loops without a sum of float32,
+# whose order would be another one on another kind of processor (`kernels.products.dot` has one order).
 CONTRACT = {"contract"}
 FAST = {"contract", "reassoc", "nsz", "arcp", "nnan", "ninf"}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.registry import cpu_target
@@ -26,13 +27,18 @@ from tastemaker.kernels.lanes import (
     call,
     cgutils,
     fuse,
+    fused,
+    load,
     load_line,
+    nothing,
+    plus,
     spread_over,
     store_line,
+    total,
 )
 from tastemaker.types import Floats
 
-__all__ = ["add_product", "multiply_add", "turn_over"]
+__all__ = ["add_product", "dot", "multiply_add", "total_of", "turn_over"]
 
 
 def _registers() -> bool:
@@ -222,3 +228,27 @@ def turn_over(source: Floats, out: Floats) -> None:
     for r in range(0, rows, LANES):
         for c in range(0, columns, LANES):
             _turn(source, r * columns + c, columns, out, c * rows + r, rows)
+
+
+@kernel(inline=True)
+def dot(a: Floats, b: Floats) -> np.float32:
+    """Return the dot product of ``a[n]`` and ``b[n]``: sixteen sums side by side, which are folded, and then what is left over."""
+    whole, sums = a.shape[0] // LANES * LANES, nothing()
+    for k in range(0, whole, LANES):
+        sums = fused(load(a, k), load(b, k), sums)
+    result = total(sums)
+    for k in range(whole, a.shape[0]):
+        result += a[k] * b[k]
+    return np.float32(result)
+
+
+@kernel(inline=True)
+def total_of(a: Floats) -> np.float32:
+    """Return the sum of ``a[n]``, in the order of `dot`."""
+    whole, sums = a.shape[0] // LANES * LANES, nothing()
+    for k in range(0, whole, LANES):
+        sums = plus(sums, load(a, k))
+    result = total(sums)
+    for k in range(whole, a.shape[0]):
+        result += a[k]
+    return np.float32(result)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.products import multiply_add
+from tastemaker.kernels.products import dot, multiply_add
 from tastemaker.kernels.ranking.topk import keep_best, key_of
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 256
 """Rows of a table that stay in the cache while they are multiplied."""
 
 
-@kernel(fast=True)
+@kernel()
 def add_rows(
     low: int,
     high: int,
@@ -50,7 +50,7 @@ def add_rows(
             mine[k] *= scales[i]
 
 
-@kernel(fast=True)
+@kernel()
 def gram_columns(low: int, high: int, table: Floats, gram: Doubles) -> None:
     """Set the rows ``low · COLUMNS … high · COLUMNS - 1`` of ``gram[K, K] = tableᵀ table``; ``table`` is ``float32[R, K]``.
 
@@ -98,7 +98,7 @@ def inverse_cholesky(gram: Doubles, shift: float, inverse: Doubles) -> None:
             inverse[i, j] /= gram[i, i]
 
 
-@kernel(fast=True)
+@kernel()
 def multiply_rows(low: int, high: int, table: Floats, matrix: Floats, out: Floats) -> None:
     """Set the blocks ``low … high - 1`` of ROWS_AT_ONCE rows of ``out[R, D] = table[R, K] @ matrix[K, D]``."""
     inner = matrix.shape[0]
@@ -112,15 +112,6 @@ def multiply_rows(low: int, high: int, table: Floats, matrix: Floats, out: Float
         ):  # a slice of the matrix stays in the cache for all rows of the block
             part = min(ROWS_AT_ONCE, inner - k)
             multiply_add(table[start : start + size, k : k + part], matrix[k : k + part], mine, size, part)
-
-
-@kernel(fast=True, inline=True)
-def dot(a: Floats, b: Floats) -> np.float32:
-    """Return the dot product of ``a[K]`` and ``b[K]``."""
-    total = np.float32(0)
-    for k in range(a.shape[0]):
-        total += a[k] * b[k]
-    return total
 
 
 @kernel()

@@ -13,7 +13,7 @@ import numpy as np
 from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.learning.sampling import GOLDEN_64, mix64
 from tastemaker.kernels.learning.softmax import exponentials
-from tastemaker.kernels.products import multiply_add
+from tastemaker.kernels.products import dot, multiply_add
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = [
@@ -128,7 +128,7 @@ def gather_candidates(
     return competing, count
 
 
-@kernel(fast=True)
+@kernel()
 def compose_parted(
     low: int,
     high: int,
@@ -151,10 +151,7 @@ def compose_parted(
             source = vectors[inputs[place]]
             for d in range(query.shape[0]):
                 query[d] += source[d]
-        total = TINY
-        for d in range(query.shape[0]):
-            total += query[d] * query[d]
-        lengths[b] = np.sqrt(total)
+        lengths[b] = np.sqrt(TINY + dot(query, query))
         scale = warmth / lengths[b]
         for d in range(query.shape[0]):
             query[d] *= scale
@@ -210,19 +207,24 @@ def mark_own(
 
 
 @kernel(fast=True, inline=True)
+def raise_to(top: Floats, row: Floats) -> None:
+    """Raise ``top[n]`` to ``row[n]`` where that is greater."""
+    for b in range(top.shape[0]):
+        top[b] = max(top[b], row[b])
+
+
+@kernel(inline=True)
 def unit_rows(first: int, end: int, rows: Rows, vectors: Floats, units: Floats, lengths: Floats) -> None:
     """Set ``units[first:end]`` to the vectors of these candidates at length 1, and ``lengths`` to their lengths."""
     for c in range(first, end):
-        source, unit, total = vectors[rows[c]], units[c], TINY
-        for d in range(source.shape[0]):
-            total += source[d] * source[d]
-        lengths[c] = np.sqrt(total)
+        source, unit = vectors[rows[c]], units[c]
+        lengths[c] = np.sqrt(TINY + dot(source, source))
         scale = np.float32(1) / lengths[c]
         for d in range(source.shape[0]):
             unit[d] = source[d] * scale
 
 
-@kernel(fast=True)
+@kernel()
 def score_blocks(
     low: int,
     high: int,
@@ -268,9 +270,7 @@ def score_blocks(
         top[:] = NOWHERE
         total_row[:] = 0
         for c in range(end - first):
-            row = part[c]
-            for b in range(users):
-                top[b] = max(top[b], row[b])
+            raise_to(top, part[c])
         for entry in range(borders[block], borders[block + 1]):
             if own_targets[entry] >= 0:
                 scores[own_slots[entry], own_users[entry]] = logits[own_targets[entry]]
@@ -285,7 +285,7 @@ def score_blocks(
                 scores[own_slots[entry], own_users[entry]] = 0
 
 
-@kernel(fast=True)
+@kernel()
 def turn_blocks(
     low: int,
     high: int,
@@ -323,10 +323,7 @@ def turn_blocks(
             mine[:] = 0
             multiply_add(part, scaled, mine, end - first, users)
             for c in range(end - first):
-                row, total = part[c], np.float32(0)
-                for b in range(users):
-                    total += row[b] * shares[b]
-                bias_gradients[first + c] = total
+                bias_gradients[first + c] = dot(part[c], shares[:users])
             for entry in range(borders[block], borders[block + 1]):
                 if own_targets[entry] >= 0:
                     slot, user = own_slots[entry], own_users[entry]
@@ -335,15 +332,14 @@ def turn_blocks(
                     for d in range(width):
                         gradient[d] -= weights[user] * query[d]
             for c in range(first, end):
-                gradient, unit, along = gradients[c], units[c], np.float32(0)
-                for d in range(width):
-                    along += gradient[d] * unit[d]
+                gradient, unit = gradients[c], units[c]
+                along = dot(gradient, unit)
                 scale = np.float32(1) / lengths[c]
                 for d in range(width):
                     gradient[d] = (gradient[d] - along * unit[d]) * scale
 
 
-@kernel(fast=True)
+@kernel()
 def turn_queries(
     low: int,
     high: int,
@@ -373,16 +369,13 @@ def turn_queries(
             unit = units[slots[targets[place]]]
             for d in range(move.shape[0]):
                 move[d] -= weights[b] * unit[d]
-        along = np.float32(0)
-        for d in range(move.shape[0]):
-            along += move[d] * query[d]
-        along /= warmth * warmth
+        along = dot(move, query) / (warmth * warmth)
         scale = warmth / lengths[b]
         for d in range(move.shape[0]):
             move[d] = (move[d] - along * query[d]) * scale
 
 
-@kernel(fast=True)
+@kernel()
 def add_moves(
     input_offsets: Offsets, inputs: Rows, slots: Rows, moves: Floats, gradients: Floats, bare: int
 ) -> None:
@@ -396,7 +389,7 @@ def add_moves(
                 gradient[d] += move[d]
 
 
-@kernel(fast=True)
+@kernel()
 def step_rows(
     low: int,
     high: int,

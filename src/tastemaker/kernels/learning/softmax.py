@@ -27,6 +27,7 @@ from tastemaker.kernels.lanes import (
 from tastemaker.kernels.learning.sampling import draw_row
 from tastemaker.kernels.meeting import add_one, meet
 from tastemaker.kernels.prefetch import prefetch_far_row
+from tastemaker.kernels.products import dot, total_of
 from tastemaker.kernels.wide_rows import add_row, add_rows, dot_rows
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
@@ -50,16 +51,11 @@ AHEAD = 24
 LOG2_E = np.float32(1.4426950408889634)
 
 
-@kernel(fast=True, inline=True)
+@kernel(inline=True)
 def score_row(query: Floats, products: Floats, candidates: Rows, scores: Floats) -> None:
     """Set ``scores[1 + S]`` to the dot products of ``query[D]`` with the rows ``candidates[1 + S]``."""
-    dimensions = query.shape[0]
     for j in range(candidates.shape[0]):
-        total = np.float32(0)
-        row = candidates[j]
-        for d in range(dimensions):
-            total += query[d] * products[row, d]
-        scores[j] = total
+        scores[j] = dot(query, products[candidates[j]])
 
 
 @kernel(fast=True, inline=True)
@@ -82,11 +78,9 @@ def exponentials(scores: Floats, highest: np.float32, out: Floats, powers: Rows)
         p = p * f + np.float32(6.9314718e-1)
         out[j] = p * f + np.float32(1)
         powers[j] = (np.int32(k) + np.int32(127)) << np.int32(23)
-    total = np.float32(0)
     for j in range(scores.shape[0]):
         out[j] *= factor[j]
-        total += out[j]
-    return total
+    return total_of(out)
 
 
 @kernel(inline=True)
@@ -360,7 +354,7 @@ def learn_purchases(
         meet(meeting, threads)
 
 
-@kernel(fast=True)
+@kernel()
 def measure_softmax(
     low: int,
     high: int,

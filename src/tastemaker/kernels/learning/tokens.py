@@ -13,7 +13,7 @@ from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.learning.composed import compose_queries, draw_negatives
 from tastemaker.kernels.learning.sampling import GOLDEN_64, mix64
 from tastemaker.kernels.learning.softmax import exponentials
-from tastemaker.kernels.products import multiply_add
+from tastemaker.kernels.products import dot, multiply_add, total_of
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = ["learn_token_batches"]
@@ -22,7 +22,7 @@ EPSILON = np.float32(1e-6)
 """Keeps the first step of a row with no gradient yet finite."""
 
 
-@kernel(fast=True, inline=True)
+@kernel(inline=True)
 def take_pairs(
     users: Rows, offsets: Offsets, longest: int, phase: float, ends: Offsets, pairs: Offsets
 ) -> int:
@@ -42,7 +42,7 @@ def take_pairs(
     return m
 
 
-@kernel(fast=True, inline=True)
+@kernel(inline=True)
 def add_weighted(
     first: int, last: int, rows: Rows, weights: Floats, table: Floats, slot: int, out: Floats
 ) -> None:
@@ -61,7 +61,7 @@ def add_weighted(
         place += 1
 
 
-@kernel(fast=True, inline=True)
+@kernel(inline=True)
 def gather_product(
     row: int,
     vectors: Floats,
@@ -79,6 +79,17 @@ def gather_product(
 
 
 @kernel(fast=True, inline=True)
+def highest_of(logits: Floats, own: np.float32, target: int, drawn: Rows, row: Floats) -> np.float32:
+    """Set ``row[S]`` to ``logits[S]``, the target's own to almost nothing; return the greatest of them and ``own``."""
+    highest = own
+    for k in range(drawn.shape[0]):
+        value = logits[k] if drawn[k] != target else np.float32(-1e30)
+        row[k] = value
+        highest = max(highest, value)
+    return highest
+
+
+@kernel(inline=True)
 def softmax_of(
     logits: Floats,
     own: np.float32,
@@ -90,14 +101,10 @@ def softmax_of(
     powers: Rows,
 ) -> tuple[float, np.float32, bool]:
     """Turn one row of ``logits[lanes]`` into shares of the softmax; return the loss, the target's error and whether it wins."""
-    count = drawn.shape[0]
-    highest, rivals = own, 0
-    for k in range(count):
-        value = logits[k] if drawn[k] != target else np.float32(-1e30)
-        row[k] = value
-        highest = max(highest, value)
-        rivals += value - corrections[drawn[k]] >= own
-    for k in range(count, row.shape[0]):
+    highest, rivals = highest_of(logits, own, target, drawn, row), 0
+    for k in range(drawn.shape[0]):
+        rivals += row[k] - corrections[drawn[k]] >= own
+    for k in range(drawn.shape[0], row.shape[0]):
         row[k] = np.float32(-1e30)
     rest = exponentials(row, highest, out, powers)
     mine = np.exp(own - highest)
@@ -108,7 +115,7 @@ def softmax_of(
     return loss, mine * scale - np.float32(1), rivals == 0
 
 
-@kernel(fast=True, inline=True)
+@kernel(inline=True)
 def count_tokens(
     first: int, last: int, bag: Rows, times: np.float32, counts: Rows, taken: Floats, used: Rows, count: int
 ) -> int:
@@ -155,7 +162,7 @@ def list_tokens(
         weights[entry] = bag_weights[place]
 
 
-@kernel(fast=True, inline=True)
+@kernel(inline=True)
 def step_tokens(
     count: int,
     used: Rows,
@@ -183,16 +190,13 @@ def step_tokens(
         for d in range(tokens.shape[1]):
             gradient[0, d] = pull * tokens[token, d]
         add_weighted(starts[j], starts[j + 1], sources, weights, pulls, 0, gradient)
-        square = np.float32(0)
-        for d in range(tokens.shape[1]):
-            square += gradient[0, d] * gradient[0, d]
-        squares[token] += square
+        squares[token] += dot(gradient[0], gradient[0])
         step = np.float32(learning_rate) / np.sqrt(squares[token] + EPSILON)
         for d in range(tokens.shape[1]):
             tokens[token, d] -= step * gradient[0, d]
 
 
-@kernel(fast=True, inline=True)
+@kernel(inline=True)
 def step_product(
     row: int,
     gradient: Floats,
@@ -206,23 +210,21 @@ def step_product(
     """Make one step of Adagrad for a product: its vector as what is found and as a part of baskets, and its bias."""
     dimensions = vectors.shape[1]
     as_target, as_basket = decay * other[1], decay * other[2]
-    target_square, basket_square = np.float32(0), np.float32(0)
+    found, part = gradient[:dimensions], gradient[dimensions:]
     for d in range(dimensions):
-        gradient[d] += as_target * vectors[row, d]
-        target_square += gradient[d] * gradient[d]
-        gradient[dimensions + d] += as_basket * vectors[row, d]
-        basket_square += gradient[dimensions + d] * gradient[dimensions + d]
-    squares[0][row] += target_square
-    squares[1][row] += basket_square
+        found[d] += as_target * vectors[row, d]
+        part[d] += as_basket * vectors[row, d]
+    squares[0][row] += dot(found, found)
+    squares[1][row] += dot(part, part)
     squares[2][row] += other[0] * other[0]
     step = np.float32(learning_rate) / np.sqrt(squares[0][row] + EPSILON)
     basket_step = np.float32(learning_rate) / np.sqrt(squares[1][row] + EPSILON)
     for d in range(dimensions):
-        vectors[row, d] -= step * gradient[d] + basket_step * gradient[dimensions + d]
+        vectors[row, d] -= step * found[d] + basket_step * part[d]
     bias[row] -= np.float32(learning_rate) / np.sqrt(squares[2][row] + EPSILON) * other[0]
 
 
-@kernel(fast=True, inline=True)
+@kernel(inline=True)
 def pull_baskets(
     users: int, ends: Offsets, slots: Rows, scales: Floats, pulls: Floats, gradients: Floats, others: Floats
 ) -> None:
@@ -244,7 +246,7 @@ def pull_baskets(
         start = end
 
 
-@kernel(fast=True)
+@kernel()
 def learn_token_batches(
     first_batch: int,
     last_batch: int,
@@ -359,9 +361,8 @@ def learn_token_batches(
                 logits[i, k] = offsets_of[k]
         multiply_add(queries, turned, logits, m, dimensions)
         for i in range(m):
-            place, own = target_slots[i], bias[targets[i]]
-            for d in range(dimensions):
-                own += queries[i, d] * local[place, d]
+            place = target_slots[i]
+            own = bias[targets[i]] + dot(queries[i], local[place])
             loss, error, wins = softmax_of(
                 logits[i], own, targets[i], drawn, corrections, row_logits, row_out, powers
             )
@@ -381,8 +382,7 @@ def learn_token_batches(
 
         for k in range(negatives):
             place = drawn_slots[k]
-            for i in range(m):
-                others[place, 0] += weights[k, i]
+            others[place, 0] += total_of(weights[k, :m])
             for d in range(dimensions):
                 gradients[place, d] += pushes[k, d]
         pull_baskets(users.shape[0], ends, target_slots, scales, pulls, gradients, others)
