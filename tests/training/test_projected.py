@@ -15,6 +15,7 @@ from tastemaker.model.config import Config, preset
 from tastemaker.model.folder import load, save
 from tastemaker.model.settings import MemorySettings
 from tastemaker.ranking.recommend import recommend
+from tastemaker.training.memory.co_occurrence import memories
 from tastemaker.training.memory.spectral import spectral_memory, spectrum_of, tied_vectors
 from tastemaker.training.selection import objective
 from tastemaker.training.selection.objective import with_objective
@@ -84,14 +85,59 @@ def test_the_held_out_weight_scales_vectors_and_table_alike_beside_the_bias(log,
     np.testing.assert_array_equal(twice.product_bias, model.product_bias)
 
 
-def test_fewer_directions_are_taken_where_the_catalogue_limits_them_and_fewer_rank_better(log):
+FEW = preset("default").changed(trend_weight=0.0)
+
+
+def chosen_of_few(log, brings, **patches):
+    """Settings of a catalogue that limits the directions, 40 of 640 products."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objective, "HOPE", 0.0)
-        found = train(log, GIVEN.changed(spectral_rank=512), seed=1).record.config
-        assert found.memory.spectral_rank == PRODUCTS // 16 // 2  # of eight styles
-        patch.setattr(objective, "FEWER", 1.5)  # far more than there are styles
-        assert train(log, GIVEN.changed(spectral_rank=512), seed=1).record.config.memory.spectral_rank == 512
-        assert train(log, GIVEN, seed=1).record.config.memory.spectral_rank == 10  # which was given
+        patch.setattr(objective, "BRINGS", brings)
+        for name, value in patches.items():
+            patch.setattr(objective, name, value)
+        return train(log, FEW, seed=1)
+
+
+def test_fewer_directions_are_taken_where_the_catalogue_limits_them_and_fewer_rank_better(log):
+    found = chosen_of_few(log, 9.0).record.config
+    assert found.memory.spectral_rank == found.taste.dimensions == PRODUCTS // 16 // 4  # of eight styles
+    found = chosen_of_few(log, 9.0, FEWER=(1.5,)).record.config  # far more than there are styles
+    assert found.memory.spectral_rank == found.taste.dimensions == 40
+    wide = chosen_of_few(log, 9.0, FEWER=(1.5,), WIDEST=39).record.config
+    assert (wide.memory.spectral_rank, wide.taste.dimensions, wide.memory.spectral_partners) == (
+        512,
+        128,
+        400,
+    )
+    assert train(log, GIVEN, seed=1).record.config.memory.spectral_rank == 10  # which was given
+
+
+def test_of_few_products_vectors_say_all_of_the_spectral_part_and_the_regression_stands_beside_them(log):
+    model = chosen_of_few(log, 9.0, RIDGE_WEIGHTS=(32.0,))
+    config = model.record.config
+    assert (config.taste.objective, config.memory.ridge_weight) == ("spectral", 32.0)
+    histories = log.histories()
+    with ThreadPool(2) as pool:
+        spectrum = spectrum_of(histories, PRODUCTS, config.memory, pool)
+        ridge = memories(histories, PRODUCTS, config.memory, pool, counts=False)[1]
+    whole = config.memory.spectral_weight * (spectrum.inside @ spectrum.outside.T)
+    np.testing.assert_allclose(model.basket_vectors @ model.product_vectors.T, whole, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(model.memory.weights, 32 * ridge.weights, rtol=1e-6)
+
+
+def test_of_few_products_a_learned_taste_has_the_spectral_part_behind_it_if_it_brings_enough(log):
+    model = chosen_of_few(log, -1.0, BESIDE=(0.5,), SPECTRAL_WEIGHTS=(1e-6,))
+    config, told = model.record.config, model.record.metrics["objective"]
+    assert told["softmax"] > told["spectral"]
+    assert (config.taste.objective, config.taste.epochs) == ("softmax", objective.EPOCHS)
+    rank = config.memory.spectral_rank
+    assert model.dimensions == config.taste.dimensions + rank == 128 + rank
+    with ThreadPool(2) as pool:
+        spectrum = spectrum_of(log.histories(), PRODUCTS, config.memory, pool)
+    behind = model.basket_vectors[:, 128:] @ model.product_vectors[:, 128:].T
+    np.testing.assert_allclose(behind, 0.5 * spectrum.inside @ spectrum.outside.T, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(model.basket_vectors[:, :128], model.product_vectors[:, :128])
+    again = train(log, start_from=model, seed=1)
+    assert again.dimensions == model.dimensions
 
 
 def test_where_the_probe_leaves_hope_both_are_made_and_the_better_is_taken(log):

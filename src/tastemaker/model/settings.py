@@ -161,7 +161,8 @@ class MemorySettings:
         K, the singular vectors. Larger: finer, for long logs; in time and memory it costs as much more. Smaller: coarser.
     spectral_partners
         How many weights of a product are kept. Larger: closer to the whole projection, more memory, slower lists. 0: none, and
-        with ``taste.objective`` spectral the vectors say all.
+        the vectors say all: they are the directions with ``taste.objective`` spectral, and hold them behind their own dimensions
+        with softmax.
     spectral_user_power
         A user of n products counts as n^-power. Larger: users who buy everything say less.
     spectral_product_power

@@ -121,13 +121,21 @@ def table_of(gram, pool=None):
 
 
 def solved(table, penalty, most, parts=None):
-    products = len(table[0]) - 1
-    neighbours = np.full((products, most), -7, np.int32)
-    weights, counts = np.full((products, most), np.nan, np.float32), np.zeros(products, np.int64)
-    for low, high in parts or [(0, products)]:
-        solve_neighbours(
-            low, high, *table, penalty, neighbours[low:high], weights[low:high], counts[low:high]
-        )
+    """By the lists alone, and to the same bytes with the table of all pairs, too."""
+    products, found = len(table[0]) - 1, []
+    dense = np.zeros((products, products), np.float32)
+    dense[np.repeat(np.arange(products), np.diff(table[0])), table[1]] = table[2]
+    for pairs in (np.zeros((0, 0), np.float32), dense):
+        neighbours = np.full((products, most), -7, np.int32)
+        weights, counts = np.full((products, most), np.nan, np.float32), np.zeros(products, np.int64)
+        for low, high in parts or [(0, products)]:
+            solve_neighbours(
+                low, high, *table[:3], pairs, table[3], penalty,
+                neighbours[low:high], weights[low:high], counts[low:high],
+            )  # fmt: skip
+        found.append((neighbours, weights, counts))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
     return [(neighbours[p, : counts[p]].tolist(), weights[p, : counts[p]]) for p in range(products)]
 
 

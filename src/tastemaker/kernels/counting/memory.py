@@ -121,6 +121,7 @@ def solve_neighbours(
     offsets: Offsets,
     partners: Rows,
     co_occurrence: Floats,
+    dense: Floats,
     diagonal: Floats,
     penalty: float,
     neighbours: Rows,
@@ -131,9 +132,9 @@ def solve_neighbours(
 
     weights = (G_NN + penalty · I)⁻¹ G_Np, with N the products of greatest co_occurrence(p, q) / √diagonal[q]
 
-    G is the table ``partners[offsets[p]:offsets[p + 1]]``, ``co_occurrence`` (ascending rows) with ``diagonal[P]``. Writes
-    ``neighbours[p - low]``,
-    ``weights[p - low]`` and their number. Source: H. STECK 2019 (EASE), eq. 8, here solved among each product's neighbours only.
+    G is the table ``partners[offsets[p]:offsets[p + 1]]``, ``co_occurrence`` (ascending rows) with ``diagonal[P]``; of few products
+    it is ``dense[P, P]``, too, which else is empty. Writes ``neighbours[p - low]``, ``weights[p - low]`` and their number.
+    Source: H. STECK 2019 (EASE), eq. 8, here solved among each product's neighbours only.
     """
     products = offsets.shape[0] - 1
     most = neighbours.shape[1]
@@ -166,10 +167,15 @@ def solve_neighbours(
             chosen[i] = partners[start + chosen[i]]
             place_of[chosen[i]] = i
             marked[chosen[i] >> 6] |= np.uint64(1) << np.uint64(chosen[i] & 63)
-        # 3. G_NN + penalty · I, matrix[n, n], from the lists of the neighbours themselves.
+        # 3. G_NN + penalty · I, matrix[n, n], from the lists of the neighbours themselves; what one leaves out another may have.
         for i in range(kept):
             q = chosen[i]
             matrix[i, i] = diagonal[q] + penalty
+            if dense.shape[0]:
+                for j in range(i + 1, kept):
+                    one, other = dense[q, chosen[j]], dense[chosen[j], q]
+                    matrix[i, j] = one if one != 0 else other
+                continue
             for entry in range(offsets[q], offsets[q + 1]):
                 row = partners[entry]
                 if (marked[row >> 6] >> np.uint64(row & 63)) & np.uint64(1):

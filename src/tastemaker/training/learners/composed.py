@@ -41,6 +41,7 @@ from tastemaker.training.learners.tables import trimmed, zero_table
 from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.memory.remember import remember
 from tastemaker.training.memory.repeats import repeat_bias
+from tastemaker.training.memory.spectral import Spectrum, spectrum_of
 from tastemaker.training.memory.trend import trend_of
 from tastemaker.training.progress import Watcher
 from tastemaker.training.sharded.crew import Crew, learn_by_crew
@@ -58,7 +59,7 @@ from tastemaker.training.warm_start import (
 )
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
-__all__ = ["Composed", "Member", "stacked"]
+__all__ = ["Composed", "Member", "stacked", "with_directions"]
 
 VALID_STREAM = 1
 SAMPLING = {"shared": SHARED, "batch": IN_BATCH, "all": ALL}
@@ -323,7 +324,15 @@ class Composed:
         """Return the model: the taste, the trend in its bias, the memory, and what repeats weigh."""
         past = past_of(self.log)
         memory = remember(self.histories, self.log.products, self.config.memory, pool, past=past)
-        return self.with_memory(memory, record, pool)
+        return self.with_memory(memory, record, pool, self.whole_taste(pool))
+
+    def whole_taste(self, pool: ThreadPool) -> Taste:
+        """Return the taste as the model has it: with the spectral part behind it, where the memory has no table of that."""
+        settings = self.config.memory
+        if not settings.spectral_weight or settings.spectral_partners or self.beside is not None:
+            return self.taste()
+        spectrum = spectrum_of(self.histories, len(self.log.products), settings, pool)
+        return with_directions(self.taste(), spectrum, settings.spectral_weight)
 
     def with_memory(
         self, memory: Memory | None, record: TrainingRecord, pool: ThreadPool, taste: Taste | None = None
@@ -399,3 +408,12 @@ def stacked(members: tuple[Member, ...]) -> Taste:
     bias: Doubles = np.mean(np.stack([m.bias for m in members]), axis=0, dtype=np.float64)
     vectors *= np.float32(len(members) ** -0.5)
     return Taste(vectors, bias.astype(np.float32))
+
+
+def with_directions(taste: Taste, spectrum: Spectrum, weight: float) -> Taste:
+    """Return a taste with the whole spectral part, at this weight, behind its own dimensions: no table then says any of it."""
+    products, rank = spectrum.outside.shape
+    root, even = weight**0.5, (products / rank**0.5) ** 0.5  # both sides are about as long
+    vectors = np.hstack((taste.vectors, spectrum.outside * np.float32(root * even)))
+    baskets = np.hstack((taste.heard, spectrum.inside * np.float32(root / even)))
+    return Taste(vectors, taste.bias, baskets=baskets)

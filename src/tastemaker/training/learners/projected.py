@@ -115,7 +115,15 @@ class Projected:
 
     def taste(self) -> Taste:
         """Return the vectors and the bias as they stand; with no table beside them, tilted as the spectral part is."""
-        taste, settings = self.composed.taste(), self.config.memory
+        return self._tilted(self.composed.taste())
+
+    def weighed(self, weight: float, pool: ThreadPool) -> Taste:
+        """Return the taste that a weight gives."""
+        vectors = self.within(pool)[1] * np.float32(weight**0.5)
+        return self._tilted(Taste(vectors, self.composed.members[0].bias))
+
+    def _tilted(self, taste: Taste) -> Taste:
+        settings = self.config.memory
         if settings.spectral_partners:
             return taste
         tilt = tilt_of(self.composed.histories, len(self.log.products), settings)

@@ -32,6 +32,8 @@ LONGEST = 5_000
 ENTRIES_AT_ONCE = 1 << 23
 """About how many entries of a table are weighed or added together."""
 
+FEW = 4_096
+"""Of so few products, common purchases are looked up in a table of all pairs: 64 MiB."""
 RIDGE_POOL = 1_000
 """A product's neighbours, and the purchases they have in common, are looked up among at most this many of its partners."""
 
@@ -131,7 +133,10 @@ def ridge_memory(
     diagonal = (sums * shares.unit).astype(np.float32)
     nearness = (np.maximum(diagonal, 1e-6) ** -0.5).astype(np.float32)
     offsets, rows, co_occurrence = partners_among(histories, products, shares, nearness, RIDGE_POOL, pool)
-    arguments = (offsets, rows, co_occurrence, diagonal, penalty)
+    dense = np.zeros((products, products) if products <= FEW else (0, 0), np.float32)
+    if len(dense):
+        dense[owners_of(offsets), rows] = co_occurrence
+    arguments = (offsets, rows, co_occurrence, dense, diagonal, penalty)
     targets, near, strength = by_blocks("neighbours", arguments, products, min(neighbours, products), pool)
     candidates = owners_of(targets)
     order = np.argsort(near, kind="stable")  # from candidates and their neighbours to baskets

@@ -36,16 +36,19 @@ from tastemaker.training.selection.objective import (
     choose_objective,
     choose_spectral,
     computed,
+    horizon_for,
     with_objective,
 )
 from tastemaker.training.selection.validation import (
     MEASURED_AT,
     Validation,
     Weights,
+    better,
     hold_out,
     ndcg_of_taste,
     ndcgs,
     nearly_best,
+    remembering,
     taste_scores,
 )
 from tastemaker.types import Floats
@@ -68,11 +71,6 @@ NUMBER_WEIGHTS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 NUMBER_GAIN = 0.02
 """Numbers must rank better than without them by at least this share, since they are no purchases."""
 TRENDS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
-
-
-def horizon_for(purchases: int) -> int:
-    """Return the epochs to plan for: fewer passes over a longer log, from 32 down to 8."""
-    return int(min(32, max(8, round(2.2e6 / max(purchases, 1)))))
 
 
 def decay_for(log: Purchases) -> float:
@@ -376,11 +374,10 @@ def _choose_weights(
         trend_weight=weights[2],
         number_weight=config.memory.number_weight or 0.0,
     )
-
-    weights_tried = SPECTRAL_WEIGHTS if given is None else (given,)
-    mixed = [learned.weighed(alone.changed(spectral_weight=weight)) for weight in weights_tried]
+    spectrals = SPECTRAL_WEIGHTS if given is None else (given,)
+    mixed = [learned.weighed(alone.changed(spectral_weight=weight)) for weight in spectrals]
     values = ndcgs(validation, config, taste, mixed[0][0], [weights for _, weights in mixed], pool)
-    tried = dict(zip(weights_tried, values, strict=True))
+    tried = dict(zip(spectrals, values, strict=True))
     if given is None and max(tried.values()) < best * (1 + SPECTRAL_GAIN):
         return found.changed(spectral_weight=0.0), {"with_memory": best}
     chosen = nearly_best(list(tried), tried.__getitem__, MODESTY)
@@ -424,31 +421,14 @@ def _choose_sparse(
         _grid(config.memory.ridge_weight, WEIGHTS),
         _grid(config.trend.weight, TRENDS) if timed else (0.0,),
     ]
-    seen: dict[Weights, float] = {}
-
-    def better(best: Weights, part: int, grid: tuple[float, ...]) -> Weights:
-        """Return the best weights with another one of this part."""
-        tried = [_with(best, part, value) for value in grid]
-        unseen = [weights for weights in tried if weights not in seen]
-        if unseen:
-            values = ndcgs(validation, config, taste, tables, unseen, pool)
-            seen.update(zip(unseen, values, strict=True))
-        return nearly_best(tried, seen.__getitem__, MODESTY)
-
+    worth = remembering(lambda tried: ndcgs(validation, config, taste, tables, tried, pool))
     best: Weights = (grids[0][0], grids[1][0], grids[2][0])
     for part in (2, 0, 1, 0, 1, 2):
-        best = better(best, part, grids[part])
+        best = better(best, part, grids[part], worth, MODESTY)
     for part in (0, 1):
         if grids[part] == WEIGHTS and best[part] == WEIGHTS[-1]:
-            best = better(best, part, GREATER)
-    return best, seen[best]
-
-
-def _with(weights: Weights, part: int, value: float) -> Weights:
-    """Return the weights with another one of a part."""
-    changed = [*weights]
-    changed[part] = value
-    return (changed[0], changed[1], changed[2])
+            best = better(best, part, GREATER, worth, MODESTY)
+    return best, worth([best])[0]
 
 
 def _grid(given: float | None, grid: tuple[float, ...]) -> tuple[float, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,18 +10,23 @@ from tastemaker.data.purchases import Purchases
 from tastemaker.kernels.learning.cosine import GROUPS
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import DEFAULT, Config
+from tastemaker.model.memory import Memory
 from tastemaker.training.cosine.learner import Cosine, shares_of
 from tastemaker.training.learners.learner import Taste
 from tastemaker.training.loop import EpochRun, run_epochs
+from tastemaker.training.memory.co_occurrence import no_memory
 from tastemaker.training.memory.spectral import Spectrum, is_worth_trying
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.effort import Chosen
 from tastemaker.training.selection.validation import (
     MEASURED_AT,
     Validation,
-    ndcg,
+    Weights,
+    better,
     ndcg_of_taste,
+    ndcgs,
     nearly_best,
+    remembering,
     taste_scores,
 )
 
@@ -37,6 +41,7 @@ PURCHASES_A_BATCH, NEGATIVES, RATE, SCALE = 10_000, 4_096, 0.01, 0.05
 """What suits this objective; the preset's own values are for softmax."""
 SPECTRAL_WEIGHTS = (0.0, 0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 BIAS_WEIGHTS = (1.0, 0.8, 0.6, 0.4)
+RIDGE_WEIGHTS = (0.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 MODESTY = 0.002
 """Of two weights, the one nearer to the first is taken unless the other ranks better by at least this share."""
 
@@ -86,16 +91,17 @@ def choose_cosine(
     validation: Validation,
     config: Config,
     seed: int,
-    spectrum: Spectrum | None = None,
+    known: tuple[Spectrum | None, Memory | None] = (None, None),
     *,
     pool: ThreadPool,
     watch: Watcher,
 ) -> Chosen:
     """Return the cosine taste with the best weights of its bias and of the spectral part beside it.
 
-    They are chosen by the whole spectral part, to which the computed directions and the table together are close. A ``spectrum`` of
-    the same histories is not computed again.
+    They are chosen by the whole spectral part, to which the computed directions and the table together are close. What is
+    ``known`` is a spectrum of the same histories, which is not computed again, and a regression, which is weighed beside both.
     """
+    spectrum, ridge = known
     config, tried = _with_temperature(validation, with_cosine(config), seed, pool, watch)
     learner = Cosine.start(validation.log, config, seed)
     epochs = config.taste.epochs or 1
@@ -108,34 +114,44 @@ def choose_cosine(
         spectrum = spectrum or learner.projected.within(pool)[0]
         whole = Taste(spectrum.outside, flat, baskets=spectrum.inside)
         computed = taste_scores(whole, validation, config, pool)
-    scores = np.empty_like(cosines)
+    scores, nothing = np.empty_like(cosines), no_memory(cosines.shape[1])
 
-    @cache
-    def worth(weights: tuple[float, float]) -> float:
-        spectral, bias = weights
-        np.multiply(computed, np.float32(spectral), out=scores)
-        scores[:] += cosines
-        scores[:] += taste.bias * np.float32(bias / (config.taste.bias_weight or 1.0))
-        return ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)
+    @remembering
+    def worth(tried: list[Weights]) -> list[float]:
+        values: dict[Weights, float] = {}
+        for spectral, bias in dict.fromkeys(weights[:2] for weights in tried):
+            np.multiply(computed, np.float32(spectral), out=scores)
+            scores[:] += cosines
+            scores[:] += taste.bias * np.float32(bias / (config.taste.bias_weight or 1.0))
+            some = [weights for weights in tried if weights[:2] == (spectral, bias)]
+            over = [(0.0, weights[2], 0.0) for weights in some]
+            found = ndcgs(validation, config, scores, (nothing, ridge or nothing), over, pool)
+            values.update(zip(some, found, strict=True))
+        return [values[weights] for weights in tried]
 
-    spectrals = SPECTRAL_WEIGHTS if given is None else (given,)
-    biases = (
-        BIAS_WEIGHTS if config.taste.bias_weight == DEFAULT.taste.bias_weight else (config.taste.bias_weight,)
+    own, memory = config.taste.bias_weight, config.memory
+    grids = (
+        SPECTRAL_WEIGHTS if given is None else (given,),
+        BIAS_WEIGHTS if own == DEFAULT.taste.bias_weight else (own,),
+        (memory.ridge_weight or 0.0,) if ridge is None else RIDGE_WEIGHTS,
     )
-    spectral, bias = spectrals[0], biases[0]
-    for _ in range(2):
-        spectral, bias = nearly_best([(each, bias) for each in spectrals], worth, MODESTY)
-        spectral, bias = nearly_best([(spectral, each) for each in biases], worth, MODESTY)
+    best: Weights = (grids[0][0], grids[1][0], grids[2][0])
+    for part in (0, 1, 2, 0, 1, 2):
+        best = better(best, part, grids[part], worth, MODESTY)
+    spectral, bias, of_ridge = best
+    members, together = worth([(0.0, bias, 0.0), best])
     told = {
         "held_out": validation.description,
         "users": len(validation.users),
         "measure": f"ndcg@{MEASURED_AT}",
-        "by_epoch": {str(epochs): worth((0.0, bias))},
-        "taste": worth((0.0, bias)),
-        "with_memory": worth((spectral, bias)),
+        "by_epoch": {str(epochs): members},
+        "taste": members,
+        "with_memory": together,
     } | tried
     width = config.taste.dimensions if spectral or given == 0 else sum(shares_of(config)[:-1])
-    settled = config.changed(spectral_weight=spectral, bias_weight=bias, dimensions=width)
+    settled = config.changed(
+        spectral_weight=spectral, bias_weight=bias, ridge_weight=of_ridge, dimensions=width
+    )
     return settled, told, None
 
 

@@ -18,6 +18,7 @@ from tastemaker.model.record import Epoch
 from tastemaker.model.settings import RepeatSettings
 from tastemaker.model.taste_model import Memory
 from tastemaker.training.cosine.learner import Cosine
+from tastemaker.training.learners.composed import Composed
 from tastemaker.training.learners.kinds import kind_of
 from tastemaker.training.learners.learner import Taste
 from tastemaker.training.learners.projected import Projected
@@ -148,7 +149,8 @@ def _learn(
         spectral = spectral_memory(validation.histories, products, config.memory, pool)
     numbers = numbers_of(validation.log.products) if config.memory.number_weight else None
     by_number = None if numbers is None else number_memory(validation.histories, numbers)
-    return LearnedTables(learner.taste(), tables, spectral, numbers=by_number)
+    taste = learner.whole_taste(pool) if isinstance(learner, Composed) else learner.taste()
+    return LearnedTables(taste, tables, spectral, numbers=by_number)
 
 
 def _best(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,20 +10,32 @@ import numpy as np
 from tastemaker.data.purchases import Purchases
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import DEFAULT, Config
+from tastemaker.model.memory import Memory
+from tastemaker.training.learners.composed import with_directions
 from tastemaker.training.learners.kinds import kind_of
 from tastemaker.training.learners.learner import Taste
 from tastemaker.training.learners.projected import Projected
 from tastemaker.training.loop import EpochRun, run_epochs
-from tastemaker.training.memory.co_occurrence import no_memory
+from tastemaker.training.memory.co_occurrence import memories, no_memory
 from tastemaker.training.memory.spectral import rank_for
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.choose_cosine import choose_cosine, with_cosine
 from tastemaker.training.selection.choose_repeats import LearnedTables
-from tastemaker.training.selection.effort import Chosen
+from tastemaker.training.selection.effort import Chosen, choose_tail
 from tastemaker.training.selection.in_time import has_more_than_pairs, tells_order
-from tastemaker.training.selection.validation import MEASURED_AT, Validation, ndcg, nearly_best, taste_scores
+from tastemaker.training.selection.validation import (
+    MEASURED_AT,
+    Validation,
+    Weights,
+    better,
+    ndcg,
+    ndcgs,
+    remembering,
+    taste_scores,
+)
+from tastemaker.types import Floats
 
-__all__ = ["choose_objective", "choose_spectral", "computed", "with_objective"]
+__all__ = ["choose_objective", "choose_spectral", "computed", "horizon_for", "with_objective"]
 
 PROBE_EPOCHS, PROBE_PURCHASES = 2, 500_000
 """A taste learned in so few epochs tells whether learning is worth its time; of more purchases than these, one epoch does."""
@@ -33,8 +44,19 @@ HOPE = 1.5
 SPECTRAL_WEIGHTS = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
 """Beside a bias of weight 1; the greatest within MODESTY of the best is taken, since sales alone flatter long lists."""
 MODESTY = 0.005
-FEWER, GAIN = 0.5, 0.01
-"""Where the catalogue limits the directions, this share of them is tried, too, and must rank better by so much."""
+FEWER, GAIN = (0.5, 0.25), 0.01
+"""On few products these shares of the directions are tried, too, and must rank better by so much than the share before."""
+RIDGE_WEIGHTS = (0.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0)
+"""Of the regression among neighbours beside them; the smallest within MODESTY of the best is taken."""
+WIDEST = 256
+"""On few products vectors are as wide as there are directions, up to so many, and then no table stands beside them."""
+FINER = 0.002
+"""MODESTY where the regression stands beside other parts."""
+BRINGS, EPOCHS = 0.005, 6
+"""On few products a softmax taste must rank better by this share than what is computed, and by GAIN than cosines, which gain more
+from the purchases held out. It has so many epochs, since the other parts say much already; a thorough training takes all."""
+BESIDE = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)
+"""Weights of the spectral part beside a learned taste"""
 TRENDS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
@@ -57,6 +79,11 @@ def with_objective(log: Purchases, config: Config) -> Config:
     return config.changed(objective="softmax")
 
 
+def horizon_for(purchases: int) -> int:
+    """Return the epochs to plan for: fewer passes over a longer log, from 32 down to 8."""
+    return int(min(32, max(8, round(2.2e6 / max(purchases, 1)))))
+
+
 def choose_objective(
     validation: Validation,
     config: Config,
@@ -69,23 +96,40 @@ def choose_objective(
     """Return the computed taste, or the learned one where that ranks better.
 
     What is computed costs seconds, so it comes first; a thorough training learns a cosine taste next. Then a softmax taste is
-    learned in few epochs, and all of ``learn`` only if this probe leaves hope. ``learn`` gets what it has to be better than.
+    learned in few epochs, and all of ``learn`` only if this probe leaves hope. ``learn`` gets what it has to be better than. On few
+    products the regression stands beside each of them, and all directions beside what is learned.
     """
+    few = has_few_products(validation.log, config)
     every = computed(validation, config, seed)
-    projected = _fewer_or(every, validation, config, seed, pool)
-    best = choose_spectral(validation, projected, pool)
+    projected = _fewer_or(every, validation, config, seed, pool) if few else every
+    ridge = _regression(validation, config, pool) if few else None
+    best = choose_spectral(validation, projected, pool, ridge)
     told: dict[str, Any] = {"spectral": _value(best)}
     if config.effort == "thorough":
-        cosine = choose_cosine(validation, config, seed, every.within(pool)[0], pool=pool, watch=watch)
+        cosine = choose_cosine(
+            validation, config, seed, (every.within(pool)[0], ridge), pool=pool, watch=watch
+        )
         told["cosine"] = _value(cosine)
         best = cosine if _value(cosine) > _value(best) else best
     softmax = config.changed(objective="softmax")
+    if few:
+        beside = _learned_beside(validation, softmax, seed, (projected, ridge), pool=pool, watch=watch)
+        told["softmax"] = _value(beside)
+        if _value(beside) > _value(best) * (1 + (BRINGS if best[0].taste.objective == "spectral" else GAIN)):
+            best = choose_tail(validation, beside, pool) if config.effort == "thorough" else beside
+        return best[0], best[1] | {"objective": told}, best[2]
     told["probe"] = _probe(validation, softmax, seed, pool, watch)
-    learned = learn(softmax, _value(best)) if told["probe"] * HOPE > _value(best) else None
-    if learned is not None:
+    if told["probe"] * HOPE > _value(best):
+        learned = learn(softmax, _value(best))
         told["softmax"] = _value(learned)
         best = learned if _value(learned) > _value(best) else best
     return best[0], best[1] | {"objective": told}, best[2]
+
+
+def has_few_products(log: Purchases, config: Config) -> bool:
+    """Return whether the catalogue limits the directions: then they, the regression and a learned taste may stand side by side."""
+    given = config.memory.spectral_rank
+    return given == DEFAULT.memory.spectral_rank and rank_for(len(log.products), config.memory) < given
 
 
 def computed(validation: Validation, config: Config, seed: int) -> Projected:
@@ -98,70 +142,153 @@ def computed(validation: Validation, config: Config, seed: int) -> Projected:
     return Projected.start(validation.log, config, seed)
 
 
+def _regression(validation: Validation, config: Config, pool: ThreadPool) -> Memory:
+    products = len(validation.log.products)
+    return memories(validation.histories, products, config.memory, pool, counts=False)[1]
+
+
 def _fewer_or(
     every: Projected, validation: Validation, config: Config, seed: int, pool: ThreadPool
 ) -> Projected:
     """Return a computed taste of fewer directions where these rank better, as on few products, or that of all directions.
 
-    Beside vectors that are learned all of them rank better.
+    Beside cosines all of them rank better. Where they are few enough, vectors are as wide, and no table stands beside them.
     """
-    products, given = len(validation.log.products), config.memory
-    most = rank_for(products, given)
-    if given.spectral_rank != DEFAULT.memory.spectral_rank or most == given.spectral_rank:
-        return every
+    most = rank_for(len(validation.log.products), config.memory)
+    best, value, rank = every, _worth(every, validation, pool), most
+    for share in FEWER:
+        few = max(1, round(most * share))
+        fewer = computed(validation, config.changed(spectral_rank=few), seed)
+        found = _worth(fewer, validation, pool)
+        if found <= value * (1 + GAIN):
+            break
+        best, value, rank = fewer, found, few
+    preset = DEFAULT.taste.dimensions, DEFAULT.memory.spectral_partners
+    if rank > WIDEST or (config.taste.dimensions, config.memory.spectral_partners) != preset:
+        return best
+    wide = best.config.changed(spectral_rank=rank, dimensions=rank, spectral_partners=0)
+    return computed(validation, wide, seed)
 
-    def worth(projected: Projected) -> float:
-        spectrum = projected.within(pool)[0]
-        flat = Taste(spectrum.outside, np.zeros(products, np.float32), baskets=spectrum.inside)
-        scores = taste_scores(flat, validation, config, pool)
-        return ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)
 
-    fewer = computed(validation, config.changed(spectral_rank=round(most * FEWER)), seed)
-    return fewer if worth(fewer) > worth(every) * (1 + GAIN) else every
+def _worth(projected: Projected, validation: Validation, pool: ThreadPool) -> float:
+    """Return the ndcg of the whole spectral part by itself."""
+    return _mean(_whole(projected, validation, pool), validation, projected.config, pool)
 
 
-def choose_spectral(validation: Validation, learner: Projected, pool: ThreadPool) -> Chosen:
-    """Return the computed taste with the best weights of it and of the trend beside the bias.
+def _mean(scores: Floats, validation: Validation, config: Config, pool: ThreadPool) -> float:
+    return ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)
+
+
+def _whole(projected: Projected, validation: Validation, pool: ThreadPool) -> Floats:
+    """Return the scores of the whole spectral part."""
+    spectrum = projected.within(pool)[0]
+    flat = np.zeros(len(spectrum.outside), np.float32)
+    taste = Taste(spectrum.outside, flat, baskets=spectrum.inside)
+    return taste_scores(taste, validation, projected.config, pool)
+
+
+def _weighing(
+    validation: Validation, config: Config, own: Floats, whole: Floats, ridge: Memory | None, pool: ThreadPool
+) -> Callable[[list[Weights]], list[float]]:
+    """Return what measures weights of the spectral part ``whole``, the regression and the trend beside ``own`` scores."""
+    scores, nothing = np.empty_like(whole), no_memory(whole.shape[1])
+
+    @remembering
+    def worth(tried: list[Weights]) -> list[float]:
+        values: dict[Weights, float] = {}
+        for weight in dict.fromkeys(weights[0] for weights in tried):
+            np.multiply(whole, np.float32(weight), out=scores)
+            np.add(scores, own, out=scores)
+            some = [weights for weights in tried if weights[0] == weight]
+            over = [(0.0, each, trend) for _, each, trend in some]
+            found = ndcgs(validation, config, scores, (nothing, ridge or nothing), over, pool)
+            values.update(zip(some, found, strict=True))
+        return [values[weights] for weights in tried]
+
+    return worth
+
+
+def _best_weights(
+    spectrals: Sequence[float],
+    validation: Validation,
+    config: Config,
+    ridge: Memory | None,
+    worth: Callable[[list[Weights]], list[float]],
+) -> Weights:
+    """Return the best weights of the spectral part, of the regression if there is one, and of an open trend if there are times."""
+    timed = config.trend.weight is None and validation.log.times is not None
+    grids = (
+        spectrals,
+        (config.memory.ridge_weight or 0.0,) if ridge is None else RIDGE_WEIGHTS,
+        TRENDS if timed else (config.trend.weight or 0.0,),
+    )
+    best: Weights = (grids[0][0], grids[1][0], grids[2][0])
+    for part in (0, 2, 1, 0, 1):
+        best = better(best, part, grids[part], worth, MODESTY if ridge is None else FINER)
+    return best
+
+
+def choose_spectral(
+    validation: Validation, learner: Projected, pool: ThreadPool, ridge: Memory | None = None
+) -> Chosen:
+    """Return the computed taste with the best weights of it, of the trend, and of a regression if there is one, beside the bias.
 
     They are chosen by the whole spectral part, to which vectors and table together are close: the scores of the users judged cost
     one product, and a table as much as that of the model.
     """
-    config = learner.config
-    (spectrum, vectors), bias = learner.within(pool), learner.taste().bias
-    nothing = no_memory(len(bias))
-    flat = Taste(spectrum.outside, np.zeros_like(bias), baskets=spectrum.inside)
-    whole = taste_scores(flat, validation, config, pool)
-    scores = np.empty_like(whole)
-
-    @cache
-    def worth(weights: tuple[float, float]) -> float:
-        """Divided by the weight, all scores rank alike."""
-        weight, trend = weights
-        np.add(whole, bias / np.float32(weight), out=scores)
-        return ndcg(validation, config, scores, None, (0.0, 0.0, trend / weight), pool)
-
+    config, bias = learner.config, learner.taste().bias
+    worth = _weighing(validation, config, bias, _whole(learner, validation, pool), ridge, pool)
     given = config.memory.spectral_weight
-    weights = SPECTRAL_WEIGHTS if not given else (given,)
-    timed = config.trend.weight is None and validation.log.times is not None
-    trends = TRENDS if timed else (config.trend.weight or 0.0,)
-    weight, trend = nearly_best([(each, trends[0]) for each in weights], worth, MODESTY)
-    weight, trend = nearly_best([(weight, each) for each in trends], worth, MODESTY)
-    weight, trend = nearly_best([(each, trend) for each in weights], worth, MODESTY)
-    taste = Taste(vectors * np.float32(weight**0.5), bias)
-    alone = ndcg(
-        validation, config, taste_scores(taste, validation, config, pool), None, (0.0, 0.0, 0.0), pool
+    best = _best_weights((given,) if given else SPECTRAL_WEIGHTS, validation, config, ridge, worth)
+    taste = learner.weighed(best[0], pool)
+    if config.memory.spectral_partners:
+        alone = _mean(taste_scores(taste, validation, config, pool), validation, config, pool)
+    else:
+        alone = worth([(best[0], 0.0, 0.0)])[0]
+    settled = config.changed(spectral_weight=best[0], ridge_weight=best[1], trend_weight=best[2])
+    nothing = no_memory(len(bias))
+    table = learner.table(pool) if validation.by_time else None  # which choosing repeats goes on from
+    tables = LearnedTables(taste, (nothing, ridge or nothing), table)
+    return settled, _told(validation, {"1": alone}, worth([best])[0]), tables
+
+
+def _learned_beside(
+    validation: Validation,
+    config: Config,
+    seed: int,
+    parts: tuple[Projected, Memory | None],
+    *,
+    pool: ThreadPool,
+    watch: Watcher,
+) -> Chosen:
+    """Return a softmax taste with the best weights of the spectral part behind its vectors and of the regression beside them."""
+    (projected, ridge), planned = parts, config.taste.horizon or horizon_for(len(validation.log))
+    epochs = min(planned, EPOCHS) if config.effort == "standard" else planned
+    rank = projected.config.memory.spectral_rank
+    config = config.changed(
+        epochs=epochs, horizon=epochs, count_weight=0.0, spectral_rank=rank, spectral_partners=0
     )
-    told = {
+    learner = kind_of(config).start(validation.log, config, seed)
+    run_epochs(learner, epochs=epochs, run=EpochRun(pool, watch, stage="choosing"))
+    taste, whole = learner.taste(), _whole(projected, validation, pool)
+    worth = _weighing(validation, config, taste_scores(taste, validation, config, pool), whole, ridge, pool)
+    best = _best_weights(BESIDE, validation, config, ridge, worth)
+    alone, together = worth([(0.0, 0.0, 0.0), best])
+    settled = config.changed(spectral_weight=best[0], ridge_weight=best[1], trend_weight=best[2])
+    nothing, spectrum = no_memory(len(taste.bias)), projected.within(pool)[0]
+    tables = LearnedTables(with_directions(taste, spectrum, best[0]), (nothing, ridge or nothing))
+    return settled, _told(validation, {str(epochs): alone}, together), tables
+
+
+def _told(validation: Validation, by_epoch: dict[str, float], whole: float) -> dict[str, Any]:
+    return {
         "held_out": validation.description,
         "users": len(validation.users),
         "measure": f"ndcg@{MEASURED_AT}",
-        "by_epoch": {"1": alone},
-        "taste": alone,
-        "with_memory": worth((weight, trend)),
+        "by_epoch": by_epoch,
+        "taste": list(by_epoch.values())[-1],
+        "with_memory": whole,
     }
-    settled = config.changed(spectral_weight=weight, trend_weight=trend)
-    table = learner.table(pool) if validation.by_time else None  # which choosing repeats goes on from
-    return settled, told, LearnedTables(taste, (nothing, nothing), table)
 
 
 def _value(chosen: tuple[Config, Mapping[str, Any], object]) -> float:
@@ -174,5 +301,4 @@ def _probe(validation: Validation, config: Config, seed: int, pool: ThreadPool, 
     config = config.changed(epochs=epochs, horizon=epochs)
     learner = kind_of(config).start(validation.log, config, seed)
     run_epochs(learner, epochs=epochs, run=EpochRun(pool, watch, stage="choosing, probe"))
-    scores = taste_scores(learner.taste(), validation, config, pool)
-    return ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)
+    return _mean(taste_scores(learner.taste(), validation, config, pool), validation, config, pool)

@@ -28,6 +28,7 @@ __all__ = [
     "MOST_OF_LONG",
     "Validation",
     "Weights",
+    "better",
     "hold_out",
     "hold_out_repeats",
     "many_bytes",
@@ -36,6 +37,7 @@ __all__ = [
     "ndcg_of_taste",
     "ndcgs",
     "nearly_best",
+    "remembering",
     "taste_scores",
 ]
 
@@ -337,3 +339,41 @@ def nearly_best(tried: Sequence[T], worth: Callable[[T], float], modesty: float)
     values = [worth(one) for one in tried]
     enough = max(values) * (1 - modesty)
     return next(one for one, value in zip(tried, values, strict=True) if value >= enough)
+
+
+def remembering(
+    measure: Callable[[list[Weights]], list[float]],
+) -> Callable[[list[Weights]], list[float]]:
+    """Return what measures weights together and none of them twice."""
+    seen: dict[Weights, float] = {}
+
+    def worth(tried: list[Weights]) -> list[float]:
+        unseen = [weights for weights in tried if weights not in seen]
+        if unseen:
+            seen.update(zip(unseen, measure(unseen), strict=True))
+        return [seen[weights] for weights in tried]
+
+    return worth
+
+
+def better(
+    best: Weights,
+    part: int,
+    grid: Sequence[float],
+    worth: Callable[[list[Weights]], list[float]],
+    modesty: float,
+) -> Weights:
+    """Return weights with the `nearly_best` one of a part, all measured together.
+
+    >>> better((0.0, 1.0, 0.0), 1, [1.0, 2.0], lambda tried: [weights[1] for weights in tried], 0.01)
+    (0.0, 2.0, 0.0)
+    """
+    tried = [_with(best, part, value) for value in grid]
+    worths = dict(zip(tried, worth(tried), strict=True))
+    return nearly_best(tried, worths.__getitem__, modesty)
+
+
+def _with(weights: Weights, part: int, value: float) -> Weights:
+    changed = [*weights]
+    changed[part] = value
+    return (changed[0], changed[1], changed[2])
