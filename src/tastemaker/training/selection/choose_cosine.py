@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -106,34 +107,13 @@ def choose_cosine(
     learner = Cosine.start(validation.log, config, seed)
     epochs = config.taste.epochs or 1
     run_epochs(learner, epochs=epochs, run=EpochRun(pool, watch, stage="choosing, cosine"))
-    taste, given = learner.members_taste(), config.memory.spectral_weight
-    flat = np.zeros_like(taste.bias)
-    cosines = taste_scores(Taste(taste.vectors, flat, baskets=taste.baskets), validation, config, pool)
-    computed = np.zeros_like(cosines)
-    if given != 0:
-        spectrum = spectrum or learner.projected.within(pool)[0]
-        whole = Taste(spectrum.outside, flat, baskets=spectrum.inside)
-        computed = taste_scores(whole, validation, config, pool)
-    scores, nothing = np.empty_like(cosines), no_memory(cosines.shape[1])
-
-    @remembering
-    def worth(tried: list[Weights]) -> list[float]:
-        values: dict[Weights, float] = {}
-        for spectral, bias in dict.fromkeys(weights[:2] for weights in tried):
-            np.multiply(computed, np.float32(spectral), out=scores)
-            scores[:] += cosines
-            scores[:] += taste.bias * np.float32(bias / (config.taste.bias_weight or 1.0))
-            some = [weights for weights in tried if weights[:2] == (spectral, bias)]
-            over = [(0.0, weights[2], 0.0) for weights in some]
-            found = ndcgs(validation, config, scores, (nothing, ridge or nothing), over, pool)
-            values.update(zip(some, found, strict=True))
-        return [values[weights] for weights in tried]
-
-    own, memory = config.taste.bias_weight, config.memory
+    given, bias = config.memory.spectral_weight, config.taste.bias_weight
+    spectrum = None if given == 0 else spectrum or learner.projected.within(pool)[0]
+    worth = _weighing(validation, config, learner.members_taste(), (spectrum, ridge), pool)
     grids = (
         SPECTRAL_WEIGHTS if given is None else (given,),
-        BIAS_WEIGHTS if own == DEFAULT.taste.bias_weight else (own,),
-        (memory.ridge_weight or 0.0,) if ridge is None else RIDGE_WEIGHTS,
+        BIAS_WEIGHTS if bias == DEFAULT.taste.bias_weight else (bias,),
+        (config.memory.ridge_weight or 0.0,) if ridge is None else RIDGE_WEIGHTS,
     )
     best: Weights = (grids[0][0], grids[1][0], grids[2][0])
     for part in (0, 1, 2, 0, 1, 2):
@@ -153,6 +133,38 @@ def choose_cosine(
         spectral_weight=spectral, bias_weight=bias, ridge_weight=of_ridge, dimensions=width
     )
     return settled, told, None
+
+
+def _weighing(
+    validation: Validation,
+    config: Config,
+    taste: Taste,
+    beside: tuple[Spectrum | None, Memory | None],
+    pool: ThreadPool,
+) -> Callable[[list[Weights]], list[float]]:
+    """Return what measures weights of the spectral part, the bias and the regression in the scores of all members."""
+    (spectrum, ridge), flat = beside, np.zeros_like(taste.bias)
+    cosines = taste_scores(Taste(taste.vectors, flat, baskets=taste.baskets), validation, config, pool)
+    computed = np.zeros_like(cosines)
+    if spectrum is not None:
+        whole = Taste(spectrum.outside, flat, baskets=spectrum.inside)
+        computed = taste_scores(whole, validation, config, pool)
+    scores, nothing = np.empty_like(cosines), no_memory(cosines.shape[1])
+
+    @remembering
+    def worth(tried: list[Weights]) -> list[float]:
+        values: dict[Weights, float] = {}
+        for spectral, bias in dict.fromkeys(weights[:2] for weights in tried):
+            np.multiply(computed, np.float32(spectral), out=scores)
+            scores[:] += cosines
+            scores[:] += taste.bias * np.float32(bias / (config.taste.bias_weight or 1.0))
+            some = [weights for weights in tried if weights[:2] == (spectral, bias)]
+            over = [(0.0, weights[2], 0.0) for weights in some]
+            found = ndcgs(validation, config, scores, (nothing, ridge or nothing), over, pool)
+            values.update(zip(some, found, strict=True))
+        return [values[weights] for weights in tried]
+
+    return worth
 
 
 def _with_temperature(
