@@ -42,7 +42,7 @@ def offsets_of(lengths: npt.ArrayLike) -> Offsets:
     """
     given = np.asarray(lengths)
     offsets = np.zeros(len(given) + 1, np.int64)
-    np.cumsum(given, out=offsets[1:])
+    given.cumsum(out=offsets[1:])
     return offsets
 
 

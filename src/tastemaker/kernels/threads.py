@@ -74,7 +74,10 @@ class ThreadPool:
 
     def run(self, task: Task, parts: int) -> None:
         """Do the parts 0 … parts - 1, each thread a contiguous share; raise what a part raised, after all have ended."""
-        members = max(1, min(len(self._inboxes) + 1, parts))
+        members = min(len(self._inboxes) + 1, parts)
+        if members <= 1:
+            task(0, parts)
+            return
         borders = [parts * member // members for member in range(members + 1)]
         for member in range(1, members):
             self._inboxes[member - 1].put((task, borders[member], borders[member + 1]))

@@ -277,8 +277,11 @@ def _merged(keys: AnyArray, counts: Offsets) -> tuple[AnyArray, Offsets]:
 
 def padded(queries: Floats) -> Floats:
     """Return queries ``float32[Q, D]`` as the kernels take them: ``float32[Q, D']``, zeros beyond D."""
-    wide = np.zeros((len(queries), _padded(queries.shape[1])), np.float32)
-    wide[:, : queries.shape[1]] = queries
+    count, dimensions = queries.shape
+    if dimensions % STEP == 0:
+        return np.ascontiguousarray(queries, np.float32)
+    wide = np.zeros((count, _padded(dimensions)), np.float32)
+    wide[:, :dimensions] = queries
     return wide
 
 
