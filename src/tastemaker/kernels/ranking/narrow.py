@@ -130,30 +130,32 @@ def outside_of(square: float, inside: float) -> np.float32:
 
 
 @kernel()
-def narrow_vectors(
-    low: int, high: int, vectors: Floats, order: Rows, along: Doubles, codes: AnyArray, facts: Floats
-) -> None:
-    """Set the codes and facts of the candidates ``order[low:high]`` of ``vectors[C, D]``, in this order.
+def narrow_vectors(low: int, along: Doubles, known: Doubles, codes: AnyArray, facts: Floats) -> None:
+    """Set the codes and facts of some candidates from place ``low`` on.
 
-    ``along``: ``float64[high - low, N]``, their parts along the axes. ``codes``: ``uint8``, flat, as `sum_products` reads
-    them. ``facts``: ``float32[3, C]``, of each candidate the scale, the norm of scale · codes, and that of what is outside the
-    axes.
+    ``along``: ``float64[n, N]``, their vectors' parts along the axes. ``known``: ``float64[3, n]``: the squares of the norms of
+    the vectors and of these parts, and the greatest number of these, without its sign. ``codes``: ``uint8``, flat, as
+    `sum_products` reads them. ``facts``: ``float32[3, C]``, of each candidate the scale, the norm of scale · codes, and that of what
+    is outside the axes.
     """
     quads = -(-along.shape[1] // QUAD)
-    for c in range(low, high):
-        mine = along[c - low]
-        square, inside, most = squares_of(vectors[order[c]], mine)
-        known = np.isfinite(square)  # else nothing is known of its scores, and it is always scored exactly
-        scale = scale_of(most) if known else 0.0
-        per_unit, norm = per_unit_of(scale), 0.0
-        first = (c // GROUP) * GROUP * QUAD * quads + c % GROUP * QUAD
-        for n in range(mine.shape[0]):
-            code = code_of(mine[n], per_unit)
-            codes[first + n // QUAD * GROUP * QUAD + n % QUAD] = np.uint8(code + MIDDLE)
+    whole = np.full(quads * QUAD, MIDDLE, np.uint8)
+    words, quads_of_all = whole.view(np.uint32), codes.view(np.uint32)
+    for i in range(along.shape[0]):
+        c, square, inside = low + i, known[0, i], known[1, i]
+        finite = np.isfinite(square)  # else nothing is known of its scores, and it is always scored exactly
+        scale = scale_of(known[2, i]) if finite else 0.0
+        per_unit, norm = per_unit_of(scale), 0
+        for n in range(along.shape[1]):
+            code = np.int32(code_of(along[i, n], per_unit))
+            whole[n] = np.uint8(code + MIDDLE)
             norm += code * code
+        first = (c // GROUP) * GROUP * quads + c % GROUP
+        for quad in range(quads):
+            quads_of_all[first + quad * GROUP] = words[quad]
         facts[0, c] = scale
-        facts[1, c] = np.float32(scale * np.sqrt(norm) * UP) if known else UNKNOWN
-        facts[2, c] = outside_of(square, inside) if known else UNKNOWN
+        facts[1, c] = np.float32(scale * np.sqrt(np.float64(norm)) * UP) if finite else UNKNOWN
+        facts[2, c] = outside_of(square, inside) if finite else UNKNOWN
 
 
 @kernel(inline=True)

@@ -71,14 +71,18 @@ def narrow_copies(
     kept = axes.shape[1] if len(axes) else dimensions
     codes = np.zeros(-(-count // GROUP) * GROUP * -(-kept // QUAD) * QUAD, np.uint8)
     facts = np.zeros((3, count), np.float32)
-    numbers = np.arange(count, dtype=np.int32)
-    rows_in_turn = numbers if order is None else order
 
     def narrow_block(block: int) -> None:
         low, high = block * BLOCK, min((block + 1) * BLOCK, count)
-        along = rows[rows_in_turn[low:high]].astype(np.float64)
-        along = along @ axes if len(axes) else along
-        narrow_vectors(low, high, rows, rows_in_turn, along, codes, facts)
+        some = rows[low:high] if order is None else rows[order[low:high]]
+        along = wide = some.astype(np.float64)
+        squares = inside = np.einsum("cd,cd->c", wide, wide)
+        if len(axes):
+            with np.errstate(invalid="ignore"):  # of what is no number nothing is known
+                along = wide @ axes
+            inside = np.einsum("cn,cn->c", along, along)
+        most = np.abs(along).max(axis=1, initial=0)
+        narrow_vectors(low, along, np.stack((squares, inside, most)), codes, facts)
 
     with ThreadPool(threads) as pool:
         pool.run(lambda low, high: deque(map(narrow_block, range(low, high)), 0), -(-count // BLOCK))
@@ -87,7 +91,7 @@ def narrow_copies(
     lengths = np.empty(count, np.float32)
     lengths_of(facts, np.float32(np.sqrt(kept) / 2), order, lengths)
     places = np.empty_like(order)
-    places[order] = numbers
+    places[order] = np.arange(count, dtype=np.int32)
     return Narrow(rows, axes, codes, facts, order=Order(order, places, lengths))
 
 
@@ -97,9 +101,10 @@ def by_reach(vectors: Floats, bias: Floats) -> Rows:
     That is what a long query may give them at most: so those whom no query can lift far stand together, and are passed over
     together. Any order gives the same lists.
     """
-    lengths = np.sqrt(np.einsum("cd,cd->c", vectors, vectors, dtype=np.float64))
-    finite = np.isfinite(lengths)
-    reach = bias + lengths * (LONGER * lengths[finite].mean() if finite.any() else 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is no number stands anywhere
+        lengths = np.sqrt(np.einsum("cd,cd->c", vectors, vectors)).astype(np.float64)
+        finite = np.isfinite(lengths)
+        reach = bias + lengths * (LONGER * lengths[finite].mean() if finite.any() else 0.0)
     return np.argsort(-reach, kind="stable").astype(np.int32)
 
 
@@ -151,15 +156,14 @@ def narrowed(
     tried, lengths = (TRIED, LENGTHS) if for_many is None else (MANY_TRIED, (for_many,))
     places = np.linspace(0, candidates.count - 1, tried).astype(np.int64)
     queries = np.ascontiguousarray(vectors[places], np.float32)
-    for one in (*with_copies, candidates):  # their pages
-        top_k(queries, one, lengths[0], threads=1)
     best = _soonest(with_copies, queries if many else queries[:1], lengths[-1])
     if not many and candidates.count < MANY:
         best = _soonest([best, _ordered(best, vectors, threads)], queries, lengths[-1])
 
     def pays(count: int, length: int) -> bool:
-        first, all_scored = (_seconds(one, queries[:count], length) for one in (best, candidates))
-        return first <= FASTER * all_scored
+        some = queries[: min(count, TRIED)]  # none of what scoring all takes is taken once for more
+        first, all_scored = _seconds(best, queries[:count], length), _seconds(candidates, some, length)
+        return first / count <= FASTER * all_scored / len(some)
 
     longest = next((length for length in lengths if pays(tried, length)), 0)
     if longest:
@@ -203,7 +207,7 @@ def packed_for(packed: PackedModel, count: int, length: int, *, threads: int | N
 
 
 def _seconds(candidates: Candidates, queries: Floats, length: int) -> float:
-    """Return the least time of a processor that the lists of some queries took, of two rounds at least.
+    """Return the least time of a processor that the lists of some queries took, of two rounds at least: the first may read pages.
 
     Other jobs, which a server may start beside, do not count in it.
     """
