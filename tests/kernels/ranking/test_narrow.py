@@ -256,13 +256,13 @@ def test_few_candidates_are_scored_exactly():
 
 
 def seconds_of(monkeypatch, pays):
-    """Let what takes time be half where it is in ``pays``: queries, the length of their lists, and the number of axes."""
+    """Let what takes time be half where it is in ``pays``: queries at once, the length of their lists, and the number of axes."""
     asked = []
 
-    def seconds(one, queries, length):
-        asked.append((len(queries), length))
+    def seconds(one, queries, length, together):
+        asked.append((together, length))
         axes = 0 if one.narrow is None else one.narrow.axes.shape[1] or one.dimensions
-        return len(queries) * (0.5 if (len(queries), length, axes) in pays else 1.0)
+        return 0.5 if (together, length, axes) in pays else 1.0
 
     monkeypatch.setattr("tastemaker.ranking.index.narrowed._seconds", seconds)
     return asked
@@ -343,7 +343,7 @@ def test_a_model_is_made_ready_for_many_lists_only_where_they_are_much_work(monk
     )
     ready = Candidates.of(model.product_vectors, model.product_bias)
     monkeypatch.setattr("tastemaker.ranking.index.narrowed.narrowed_products", lambda *_, **__: ready)
-    monkeypatch.setattr("tastemaker.ranking.index.narrowed.MUCH", 6)
+    monkeypatch.setattr("tastemaker.ranking.index.narrowed.FEWEST_LISTS", 3)
     packed = pack(model)
     assert packed_for(packed, 2, 10) is packed
     assert packed_for(packed, 3, 10).candidates is ready

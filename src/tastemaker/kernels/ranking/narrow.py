@@ -135,8 +135,8 @@ def narrow_vectors(low: int, along: Doubles, known: Doubles, codes: AnyArray, fa
 
     ``along``: ``float64[n, N]``, their vectors' parts along the axes. ``known``: ``float64[3, n]``: the squares of the norms of
     the vectors and of these parts, and the greatest number of these, without its sign. ``codes``: ``uint8``, flat, as
-    `sum_products` reads them. ``facts``: ``float32[3, C]``, of each candidate the scale, the norm of scale · codes, and that of what
-    is outside the axes.
+    `sum_products` reads them. ``facts``: ``float32[3, C]``, of each candidate the scale, the norm of scale · codes, and that of
+    what is outside the axes.
     """
     quads = -(-along.shape[1] // QUAD)
     whole = np.full(quads * QUAD, MIDDLE, np.uint8)
@@ -149,7 +149,7 @@ def narrow_vectors(low: int, along: Doubles, known: Doubles, codes: AnyArray, fa
         for n in range(along.shape[1]):
             code = np.int32(code_of(along[i, n], per_unit))
             whole[n] = np.uint8(code + MIDDLE)
-            norm += code * code
+            norm += int(code * code)
         first = (c // GROUP) * GROUP * quads + c % GROUP
         for quad in range(quads):
             quads_of_all[first + quad * GROUP] = words[quad]

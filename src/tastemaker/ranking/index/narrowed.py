@@ -22,8 +22,8 @@ __all__ = ["OWN_AXES", "main_axes", "narrow_copies", "narrowed", "narrowed_produ
 FEWEST = 2_048
 """Of fewer candidates all are scored in no time."""
 
-TRIED = 16
-"""Queries that are tried at once, beside one alone"""
+TRIED, ALONE = 16, 4
+"""Queries that are tried at once, and those that are tried one by one"""
 
 MANY_TRIED = 64
 """The same where lists are for many users: some of what they take is taken once for all"""
@@ -52,8 +52,8 @@ LONGER = 3.0
 MANY = 1 << 16
 """Candidates whose codes come from memory, and not from the cache, when many queries take turns at them"""
 
-MUCH = 1 << 28
-"""Scores, users times products, from which making narrow copies and trying them takes little beside the lists"""
+FEWEST_LISTS = 2_048
+"""For fewer lists, making narrow copies and trying them takes about as long as they save, whatever the catalogue"""
 
 BLOCK = 1 << 11
 """Vectors that a thread narrows at once: their doubles stay in the cache"""
@@ -156,19 +156,18 @@ def narrowed(
     tried, lengths = (TRIED, LENGTHS) if for_many is None else (MANY_TRIED, (for_many,))
     places = np.linspace(0, candidates.count - 1, tried).astype(np.int64)
     queries = np.ascontiguousarray(vectors[places], np.float32)
-    best = _soonest(with_copies, queries if many else queries[:1], lengths[-1])
+    best = _soonest(with_copies, queries, lengths[-1], len(queries) if many else 1)
     if not many and candidates.count < MANY:
-        best = _soonest([best, _ordered(best, vectors, threads)], queries, lengths[-1])
+        best = _soonest([best, _ordered(best, vectors, threads)], queries, lengths[-1], TRIED)
 
-    def pays(count: int, length: int) -> bool:
-        some = queries[: min(count, TRIED)]  # none of what scoring all takes is taken once for more
-        first, all_scored = _seconds(best, queries[:count], length), _seconds(candidates, some, length)
-        return first / count <= FASTER * all_scored / len(some)
+    def pays(length: int, together: int) -> bool:
+        first = _seconds(best, queries, length, together)
+        return first <= FASTER * _seconds(candidates, queries[:TRIED], length, min(together, TRIED))
 
-    longest = next((length for length in lengths if pays(tried, length)), 0)
+    longest = next((length for length in lengths if pays(length, tried)), 0)
     if longest:
         return _up_to(best, ANY, longest if for_many is None else SPARE * longest)
-    return _up_to(best, 1, lengths[-1]) if pays(1, lengths[-1]) else candidates
+    return _up_to(best, 1, lengths[-1]) if pays(lengths[-1], 1) else candidates
 
 
 def _ordered(candidates: Candidates, vectors: Floats, threads: int | None) -> Candidates:
@@ -180,9 +179,11 @@ def _ordered(candidates: Candidates, vectors: Floats, threads: int | None) -> Ca
     )
 
 
-def _soonest(several: list[Candidates], queries: Floats, length: int) -> Candidates:
+def _soonest(several: list[Candidates], queries: Floats, length: int, together: int) -> Candidates:
     """Return those of several by which lists come soonest."""
-    return several[0] if len(several) == 1 else min(several, key=lambda one: _seconds(one, queries, length))
+    if len(several) == 1:
+        return several[0]
+    return min(several, key=lambda one: _seconds(one, queries, length, together))
 
 
 def _up_to(candidates: Candidates, most: int, longest: int) -> Candidates:
@@ -197,23 +198,25 @@ def narrowed_products(model: TasteModel, length: int, *, threads: int | None = N
 
 
 def packed_for(packed: PackedModel, count: int, length: int, *, threads: int | None = None) -> PackedModel:
-    """Return a model made ready for ``count`` lists of a length: with narrow copies where that is much, and they pay.
+    """Return a model made ready for ``count`` lists of a length: with narrow copies where these are many, and they pay.
 
     One whose products are packed already stays as it is.
     """
-    if packed.packed is not None or count * len(packed.model.products) < MUCH:
+    if packed.packed is not None or count < FEWEST_LISTS:
         return packed
     return pack(packed, candidates=narrowed_products(packed.model, length, threads=threads))
 
 
-def _seconds(candidates: Candidates, queries: Floats, length: int) -> float:
-    """Return the least time of a processor that the lists of some queries took, of two rounds at least: the first may read pages.
+def _seconds(candidates: Candidates, queries: Floats, length: int, together: int) -> float:
+    """Return the least time of a processor that the list of a query took, so many ``together``; one alone is tried for a few.
 
-    Other jobs, which a server may start beside, do not count in it.
+    That is of two rounds at least: the first may read pages. Other jobs, which a server may start beside, do not count in it.
     """
+    parts = [queries] if together == len(queries) else np.split(queries[: ALONE * together], ALONE)
     found: list[float] = []
     while len(found) < 2 or (len(found) < ROUNDS and sum(found) < ENOUGH):
         start = time.thread_time()
-        top_k(queries, candidates, length, threads=1)
+        for part in parts:
+            top_k(part, candidates, length, threads=1)
         found.append(time.thread_time() - start)
-    return min(found)
+    return min(found) / (len(parts) * together)
