@@ -297,9 +297,9 @@ def test_copies_are_along_the_axes_that_make_one_list_soonest(monkeypatch):
     rng = np.random.default_rng(2)
     vectors = (rng.normal(size=(3_000, 16)) * np.repeat([8.0, 0.5], [4, 12])).astype(np.float32)
     plain = Candidates.of(vectors)
-    seconds_of(monkeypatch, {(1, 10, 4), (16, 10, 4)})
+    seconds_of(monkeypatch, {(1, 10, 4), (1, 100, 4), (16, 10, 4)})
     assert narrowed(plain, vectors).narrow.axes.shape == (16, 4)
-    seconds_of(monkeypatch, {(1, 10, 16), (16, 10, 16)})
+    seconds_of(monkeypatch, {(1, 10, 16), (1, 100, 16), (16, 10, 16), (16, 10, 4)})
     assert narrowed(plain, vectors).narrow.axes is OWN_AXES
 
 
@@ -319,22 +319,25 @@ def test_copies_for_many_users_stand_in_an_order(monkeypatch):
     assert (np.diff(reach[order.rows]) <= 1e-5).all()
 
 
-@pytest.mark.parametrize(("longest_tried", "sooner"), [(70_000, True), (70_000, False), (2_500, True)])
-def test_copies_for_a_few_lists_stand_in_an_order_where_these_come_sooner_by_it(
-    monkeypatch, longest_tried, sooner
+@pytest.mark.parametrize(
+    ("most_tried", "ordered", "taken"), [(70_000, 0.2, True), (70_000, 0.4, False), (2_500, 0.2, False)]
+)
+def test_copies_for_a_few_lists_stand_in_an_order_where_these_come_sooner_by_it_in_the_mean(
+    monkeypatch, most_tried, ordered, taken
 ):
     vectors = np.random.default_rng(4).normal(size=(3_000, 8)).astype(np.float32)
 
-    def seconds(one, queries, length):
+    def seconds(one, _, length, together):
         if one.narrow is None:
             return 1.0
-        assert one.narrow.order is None or len(queries) == 16
-        return 0.5 if (one.narrow.order is not None) == sooner else 0.6
+        if one.narrow.order is None:
+            return 0.5
+        return ordered if (length, together) == (10, 16) else 0.6
 
     monkeypatch.setattr("tastemaker.ranking.index.narrowed._seconds", seconds)
-    monkeypatch.setattr("tastemaker.ranking.index.narrowed.MANY", longest_tried)
+    monkeypatch.setattr("tastemaker.ranking.index.narrowed.MANY", most_tried)
     found = narrowed(Candidates.of(vectors), vectors).narrow
-    assert (found.order is not None) == (sooner and longest_tried > 3_000)
+    assert (found.order is not None) == taken
 
 
 def test_a_model_is_made_ready_for_many_lists_only_where_they_are_much_work(monkeypatch):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +26,9 @@ FEWEST = 2_048
 
 TRIED, ALONE = 16, 4
 """Queries that are tried at once, and those that are tried one by one"""
+
+FEW = ((10, 1), (100, 1), (10, TRIED), (100, TRIED))
+"""By what copies are chosen where no length is wanted: the length of lists, and how many are asked for at once"""
 
 MANY_TRIED = 64
 """The same where lists are for many users: some of what they take is taken once for all"""
@@ -141,24 +146,24 @@ def narrowed(
 ) -> Candidates:
     """Return the candidates, whose vectors are ``vectors[C, D]``, with narrow copies if lists come sooner by them here.
 
-    By default one list alone comes first, and then those of a few: copies of fewer than `MANY` candidates, which are made in no
-    time, are tried in the order of `by_reach`, too. ``for_many`` is the length of lists for many users, for whom all stand in it.
-    Lists are the same to the byte either way. What is measured, on one thread: lists of a few candidates as queries.
+    By default those copies are kept by which a few lists come soonest (`FEW`); of fewer than `MANY` candidates, of whom they are
+    made in no time, some are tried in the order of `by_reach`, too. ``for_many`` is the length of lists for many users, for whom
+    all stand in it. Lists are the same to the byte either way. What is measured, on one thread: lists of a few candidates as
+    queries.
     """
     if candidates.narrow is not None or candidates.count < FEWEST or candidates.dimensions < QUAD:
         return candidates
     many = for_many is not None
-    order = by_reach(vectors, candidates.bias) if many else None
+    order = by_reach(vectors, candidates.bias) if many or candidates.count < MANY else None
     with_copies = [
-        replace(candidates, narrow=narrow_copies(vectors, axes=axes, order=order, threads=threads))
+        replace(candidates, narrow=narrow_copies(vectors, axes=axes, order=one, threads=threads))
         for axes in axes_to_try(vectors, many=many)
+        for one in ([order] if many or order is None else [None, order])
     ]
     tried, lengths = (TRIED, LENGTHS) if for_many is None else (MANY_TRIED, (for_many,))
     places = np.linspace(0, candidates.count - 1, tried).astype(np.int64)
     queries = np.ascontiguousarray(vectors[places], np.float32)
-    best = _soonest(with_copies, queries, lengths[-1], len(queries) if many else 1)
-    if not many and candidates.count < MANY:
-        best = _soonest([best, _ordered(best, vectors, threads)], queries, lengths[-1], TRIED)
+    best = _soonest(with_copies, queries, FEW if for_many is None else [(for_many, tried)])
 
     def pays(length: int, together: int) -> bool:
         first = _seconds(best, queries, length, together)
@@ -170,20 +175,11 @@ def narrowed(
     return _up_to(best, 1, lengths[-1]) if pays(lengths[-1], 1) else candidates
 
 
-def _ordered(candidates: Candidates, vectors: Floats, threads: int | None) -> Candidates:
-    """Return candidates with the same copies in the order of `by_reach`."""
-    assert candidates.narrow is not None
-    order = by_reach(vectors, candidates.bias)
-    return replace(
-        candidates, narrow=narrow_copies(vectors, axes=candidates.narrow.axes, order=order, threads=threads)
-    )
-
-
-def _soonest(several: list[Candidates], queries: Floats, length: int, together: int) -> Candidates:
-    """Return those of several by which lists come soonest."""
+def _soonest(several: list[Candidates], queries: Floats, cases: Sequence[tuple[int, int]]) -> Candidates:
+    """Return those by which lists come soonest in the geometric mean over the cases: their length, and how many together."""
     if len(several) == 1:
         return several[0]
-    return min(several, key=lambda one: _seconds(one, queries, length, together))
+    return min(several, key=lambda one: math.prod(_seconds(one, queries, *case) for case in cases))
 
 
 def _up_to(candidates: Candidates, most: int, longest: int) -> Candidates:
