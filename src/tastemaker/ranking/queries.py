@@ -43,8 +43,12 @@ class Queries:
 
     def at(self, place: int) -> Queries:
         """Return one of the queries alone."""
-        extra = None if self.extra is None else self.extra.take(np.array([place]))
-        return Queries(self.vectors[place : place + 1], extra)
+        return self.some(place, place + 1)
+
+    def some(self, low: int, high: int) -> Queries:
+        """Return those at the places from ``low`` on, below ``high``."""
+        extra = None if self.extra is None else self.extra.take(np.arange(low, high))
+        return Queries(self.vectors[low:high], extra)
 
 
 def histories_of(model: TasteModel, users: AnyArray) -> Histories:

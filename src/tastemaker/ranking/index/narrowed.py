@@ -16,6 +16,7 @@ from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.packed import PackedModel, pack, product_candidates
+from tastemaker.ranking.queries import Queries, user_queries
 from tastemaker.ranking.top_k import ANY, Candidates, Narrow, Order, top_k
 from tastemaker.types import Doubles, Floats, Rows
 
@@ -142,14 +143,19 @@ def axes_to_try(vectors: Floats, *, many: bool) -> list[Doubles]:
 
 
 def narrowed(
-    candidates: Candidates, vectors: Floats, *, for_many: int | None = None, threads: int | None = None
+    candidates: Candidates,
+    vectors: Floats,
+    *,
+    model: TasteModel | None = None,
+    for_many: int | None = None,
+    threads: int | None = None,
 ) -> Candidates:
     """Return the candidates, whose vectors are ``vectors[C, D]``, with narrow copies if lists come sooner by them here.
 
     By default those copies are kept by which a few lists come soonest (`FEW`); of fewer than `MANY` candidates, of whom they are
     made in no time, some are tried in the order of `by_reach`, too. ``for_many`` is the length of lists for many users, for whom
-    all stand in it. Lists are the same to the byte either way. What is measured, on one thread: lists of a few candidates as
-    queries.
+    all stand in it. Lists are the same to the byte either way. What is measured, on one thread: lists of some of a ``model``'s
+    users with what its memory adds, else of a few candidates as queries.
     """
     if candidates.narrow is not None or candidates.count < FEWEST or candidates.dimensions < QUAD:
         return candidates
@@ -161,13 +167,12 @@ def narrowed(
         for one in ([order] if many or order is None else [None, order])
     ]
     tried, lengths = (TRIED, LENGTHS) if for_many is None else (MANY_TRIED, (for_many,))
-    places = np.linspace(0, candidates.count - 1, tried).astype(np.int64)
-    queries = np.ascontiguousarray(vectors[places], np.float32)
+    queries = _queries_to_try(model, vectors, tried)
     best = _soonest(with_copies, queries, FEW if for_many is None else [(for_many, tried)])
 
     def pays(length: int, together: int) -> bool:
         first = _seconds(best, queries, length, together)
-        return first <= FASTER * _seconds(candidates, queries[:TRIED], length, min(together, TRIED))
+        return first <= FASTER * _seconds(candidates, queries, length, min(together, TRIED))
 
     longest = next((length for length in lengths if pays(length, tried)), 0)
     if longest:
@@ -175,7 +180,15 @@ def narrowed(
     return _up_to(best, 1, lengths[-1]) if pays(lengths[-1], 1) else candidates
 
 
-def _soonest(several: list[Candidates], queries: Floats, cases: Sequence[tuple[int, int]]) -> Candidates:
+def _queries_to_try(model: TasteModel | None, vectors: Floats, count: int) -> Queries:
+    """Return queries that are like those to come: of users spread over all, or some of the candidates' ``vectors[C, D]``."""
+    if model is not None and len(model.users):
+        return user_queries(model, np.linspace(0, len(model.users) - 1, count).astype(np.int64), threads=1)
+    places = np.linspace(0, len(vectors) - 1, count).astype(np.int64)
+    return Queries(np.ascontiguousarray(vectors[places], np.float32), None)
+
+
+def _soonest(several: list[Candidates], queries: Queries, cases: Sequence[tuple[int, int]]) -> Candidates:
     """Return those by which lists come soonest in the geometric mean over the cases: their length, and how many together."""
     if len(several) == 1:
         return several[0]
@@ -190,7 +203,8 @@ def _up_to(candidates: Candidates, most: int, longest: int) -> Candidates:
 
 def narrowed_products(model: TasteModel, length: int, *, threads: int | None = None) -> Candidates:
     """Pack a model's products for lists of a length for many users: with narrow copies where those pay."""
-    return narrowed(product_candidates(model), model.product_vectors, for_many=length, threads=threads)
+    candidates, vectors = product_candidates(model), np.asarray(model.product_vectors)
+    return narrowed(candidates, vectors, model=model, for_many=length, threads=threads)
 
 
 def packed_for(packed: PackedModel, count: int, length: int, *, threads: int | None = None) -> PackedModel:
@@ -203,16 +217,16 @@ def packed_for(packed: PackedModel, count: int, length: int, *, threads: int | N
     return pack(packed, candidates=narrowed_products(packed.model, length, threads=threads))
 
 
-def _seconds(candidates: Candidates, queries: Floats, length: int, together: int) -> float:
+def _seconds(candidates: Candidates, queries: Queries, length: int, together: int) -> float:
     """Return the least time of a processor that the list of a query took, so many ``together``; one alone is tried for a few.
 
     That is of two rounds at least: the first may read pages. Other jobs, which a server may start beside, do not count in it.
     """
-    parts = [queries] if together == len(queries) else np.split(queries[: ALONE * together], ALONE)
+    parts = [queries.some(low, low + together) for low in range(ALONE if together == 1 else 1)]
     found: list[float] = []
     while len(found) < 2 or (len(found) < ROUNDS and sum(found) < ENOUGH):
         start = time.thread_time()
         for part in parts:
-            top_k(part, candidates, length, threads=1)
+            top_k(part.vectors, candidates, length, extra=part.extra, threads=1)
         found.append(time.thread_time() - start)
     return min(found) / (len(parts) * together)

@@ -64,7 +64,9 @@ def shared(
 def shared_products(model: TasteModel, scratch: Path | None, key: str) -> Candidates:
     """Return a model's products, packed, with narrow copies where those pay, as `shared` does."""
     vectors = np.asarray(model.product_vectors)
-    return shared(lambda: narrowed(product_candidates(model), vectors), scratch, key, vectors=vectors)
+    return shared(
+        lambda: narrowed(product_candidates(model), vectors, model=model), scratch, key, vectors=vectors
+    )
 
 
 def shared_vocabulary(
