@@ -13,8 +13,9 @@ from tastemaker.data.synthetic.shop import make_shop
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import SettingProblem
 from tastemaker.model.config import EFFORTS, Config, preset
-from tastemaker.training.selection import choose, effort
+from tastemaker.training.selection import choose, effort, judge
 from tastemaker.training.selection.effort import quick, search, widest
+from tastemaker.training.selection.in_time import Search, Trials
 from tastemaker.training.train import estimate_bytes, train
 from tastemaker.training.warm_start import warm_settings
 
@@ -85,7 +86,8 @@ def test_a_search_halves_and_doubles_each_decay_and_goes_on_from_the_best():
     config = preset("default", effort="thorough").changed(decay=0.04)
 
     def worth(changes):
-        return 0.5 + 0.1 * (changes.get("decay") == 0.08) + 0.1 * (changes.get("members") == 4)
+        better = (changes.get("decay") == 0.08) + (changes.get("members") == 4) - ("batch" in changes)
+        return 0.5 + 0.1 * better
 
     choose_with, calls = ranked(worth)
     chosen, told, _ = search(config, choose_with, decay_is_given=False)
@@ -95,34 +97,36 @@ def test_a_search_halves_and_doubles_each_decay_and_goes_on_from_the_best():
         {"decay": 0.08},
         {"decay": 0.08, "rare_decay": 1.75},
         {"decay": 0.08, "rare_decay": 7.0},
+        {"decay": 0.08, "batch": 512, "negatives": 512},
         {"decay": 0.08, "dimensions": 256, "members": 4},
     ]
     assert (chosen.taste.decay, chosen.taste.rare_decay, chosen.taste.dimensions) == (0.08, 3.5, 256)
     assert [tried["settings"] for tried in told["tried"]] == calls
 
 
-def test_a_search_takes_no_decay_that_is_hardly_better_and_more_members_unless_they_are_worse():
+def test_a_search_takes_no_decay_that_is_hardly_better_and_more_that_compete_unless_they_are_worse():
     config = preset("default", effort="thorough").changed(decay=0.04)
 
     def chosen(worth):
         found = search(config, ranked(worth)[0], decay_is_given=False)[0]
-        return found.taste.decay, found.taste.rare_decay, found.taste.members
+        return found.taste.decay, found.taste.rare_decay, found.taste.negatives, found.taste.members
 
-    assert chosen(lambda changes: 0.5 + 0.004 * ("decay" in changes)) == (None, 3.5, 4)
-    assert chosen(lambda changes: 0.5 - 0.002 * ("members" in changes)) == (None, 3.5, 4)
-    assert chosen(lambda changes: 0.5 - 0.003 * ("members" in changes)) == (None, 3.5, 2)
+    assert chosen(lambda changes: 0.5 + 0.004 * ("decay" in changes)) == (None, 3.5, 512, 4)
+    assert chosen(lambda changes: 0.5 - 0.002 * ("members" in changes)) == (None, 3.5, 512, 4)
+    assert chosen(lambda changes: 0.5 - 0.003 * ("members" in changes)) == (None, 3.5, 512, 2)
+    assert chosen(lambda changes: 0.5 - 0.003 * ("batch" in changes)) == (None, 3.5, 128, 4)
 
 
 def test_a_search_tries_nothing_in_place_of_what_was_given():
     config = preset("default", effort="thorough").changed(decay=0.04)
     choose_with, calls = ranked(lambda changes: 0.5)
-    search(config.changed(rare_decay=2.0, dimensions=64), choose_with, decay_is_given=True)
+    search(config.changed(rare_decay=2.0, dimensions=64, batch=256), choose_with, decay_is_given=True)
     assert calls == [{}]
 
 
 def test_a_search_stops_at_the_own_taste_where_something_else_is_worth_more():
     config = preset("default", effort="thorough").changed(decay=0.04)
-    for least, tried in ((0.6, 1), (0.4, 6)):
+    for least, tried in ((0.6, 1), (0.4, 7)):
         choose_with, calls = ranked(lambda changes: 0.5)
         search(config, choose_with, decay_is_given=False, least=least)
         assert len(calls) == tried
@@ -132,10 +136,54 @@ def test_a_thorough_model_is_no_worse_by_the_part_held_out_and_tells_what_was_tr
     standard = train(untimed, preset("default").changed(SMALL), seed=1)
     model = train(untimed, preset("default", effort="thorough").changed(SMALL), seed=1)
     tried = model.record.metrics["tried"]
-    assert len(tried) == 5  # 8 dimensions were given, so none is wide
+    assert len(tried) == 6  # 8 dimensions were given, so none is wide
     assert tried[0] == {"settings": {}, "with_memory": standard.record.metrics["with_memory"]}
     assert model.record.metrics["with_memory"] >= 0.995 * standard.record.metrics["with_memory"]
     assert model.record.config.effort == "thorough"
+
+
+def test_a_thorough_training_judges_by_the_last_part_of_the_time_and_by_the_one_before():
+    log = make_shop(users=400, products=60, purchases=6_000).purchases
+    standard = Trials.of(log, preset("default"), 1)
+    thorough = Trials.of(log, preset("default", effort="thorough"), 1)
+    (last,), both = standard.every, thorough.every
+    assert len(both) == 2
+    assert both[0].description == last.description
+    assert both[1].log.times.max() < both[0].log.times.max() < log.times.max()
+    untimed = dataclasses.replace(log, times=None)
+    assert len(Trials.of(untimed, preset("default", effort="thorough"), 1).every) == 1
+
+
+def test_what_is_judged_by_two_parts_is_the_mean_of_both():
+    judges = tuple(SimpleNamespace(value=lambda config, worth=worth: worth) for worth in (0.1, 0.4))
+    assert Search(judges, preset("default")).value(preset("default")) == 0.25
+
+
+def test_a_thorough_training_of_a_log_with_times_chooses_anew_for_the_taste_that_it_takes(monkeypatch):
+    """Each other taste is judged under what suits the own one, and the parts of the memory are counted once a part."""
+    log = make_shop(users=400, products=60, purchases=6_000).purchases
+    counted, given = [], []
+    whole, choosing = judge.memories, choose.choose_in_time
+
+    def noted(log, config, *rest, **more):
+        given.append((config.taste.decay, config.memory.count_weight, config.taste.batch))
+        return choosing(log, config, *rest, **more)
+
+    monkeypatch.setattr(judge, "memories", lambda *given, **more: counted.append(1) or whole(*given, **more))
+    monkeypatch.setattr(choose, "choose_in_time", noted)
+    settings = {"dimensions": 8, "horizon": 2, "ridge_neighbours": 10, "rare_decay": 2.0}
+    record = train(log, preset("default", effort="thorough").changed(settings), seed=1, progress=False).record
+    assert len(counted) == 2
+    assert len(record.metrics["also_held_out"]) == 1
+    decays = [decay for decay, _, _ in given]
+    assert decays[1:3] == [decays[0] / 2, decays[0] * 2]
+    assert [weight is None for _, weight, _ in given[:4]] == [True, False, False, False]
+    assert [batch for _, _, batch in given[:4]] == [128, 128, 128, 512]
+    taken = record.config.taste
+    changed = (taken.decay, taken.batch) != (decays[0], 128)
+    assert [(decay, batch) for decay, _, batch in given[4:]] == [(taken.decay, taken.batch)] * changed
+    assert all(weight is None for _, weight, _ in given[4:])
+    assert [tried["settings"].get("batch") for tried in record.metrics["tried"]] == [None, None, None, 512]
 
 
 def test_the_greatest_dial_of_the_tail_is_taken_that_costs_nothing_on_the_part_held_out(monkeypatch):

@@ -26,6 +26,7 @@ from tastemaker.training.selection.choose_cosine import choose_cosine
 from tastemaker.training.selection.choose_repeats import Kept, LearnedTables, choose_repeats, never_again
 from tastemaker.training.selection.effort import Chosen, choose_tail, quick, quick_spectral, search
 from tastemaker.training.selection.in_time import (
+    Trials,
     choose_in_time,
     has_more_than_pairs,
     is_left_open,
@@ -254,18 +255,32 @@ def _choose_in_time(
     decay_is_given: bool,
     run: tuple[ThreadPool, Watcher],
 ) -> Chosen | None:
-    """Choose by questions in the order of time; a thorough training asks them of several tastes, too."""
+    """Choose by questions in the order of time.
+
+    A thorough training asks them of several tastes, too, each under the settings that suit the own one; those of the best are
+    chosen anew.
+    """
     pool, watch = run
-    first = choose_in_time(log, config, horizon, seed, pool=pool, watch=watch)
+    trials = Trials.of(log, config, seed)
+    if trials is None:
+        return None
+
+    def choose_with(given: Config) -> Chosen | None:
+        return choose_in_time(log, given, horizon, seed, pool=pool, watch=watch, trials=trials)
+
+    first = choose_with(config)
     if first is None or config.effort != "thorough" or not config.chooses:
         return first
+    epochs = config.taste.epochs
 
     def choose(changes: Mapping[str, object]) -> Chosen:
-        if not changes:
-            return first
-        return choose_in_time(log, config.changed(changes), horizon, seed, pool=pool, watch=watch) or first
+        return (choose_with(first[0].changed(changes, epochs=epochs)) if changes else None) or first
 
-    return search(config, choose, decay_is_given=decay_is_given)
+    found = search(config, choose, decay_is_given=decay_is_given)
+    tried = {"tried": found[1]["tried"]}
+    taste = replace(found[0].taste, epochs=epochs, horizon=config.taste.horizon)
+    best = first if taste == config.taste else choose_with(replace(config, taste=taste)) or found
+    return best[0], best[1] | tried, best[2]
 
 
 def _tables(validation: Validation, config: Config, pool: ThreadPool) -> Callable[..., LearnedTables]:

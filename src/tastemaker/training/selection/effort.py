@@ -27,9 +27,11 @@ FACTORS = (0.5, 2.0)
 """The factors by which a thorough training multiplies each decay."""
 WIDE = 2
 """A wide taste has this many times the members and dimensions, so that each member keeps its width."""
+BROAD = 4
+"""A broad taste has this many times the purchases and negatives in a batch."""
 GAIN, LOSS = 0.01, 0.005
 """Another decay must rank better by at least this share, since one of several is better by chance among a few thousand users; more
-members steady what is learned, so that a wide taste is taken unless it ranks worse by more than this share."""
+members, and more that compete, steady what is learned, so that they are taken unless they rank worse by more than this share."""
 
 TAILS = (0.0, 0.05, 0.1, 0.15, 0.2)
 MOST_LOSS = 0.01
@@ -75,7 +77,7 @@ def search(
     decay_is_given: bool,
     least: float = 0.0,
 ) -> Chosen:
-    """Return the best of several tastes by the part held out: the own one, each decay halved and doubled, and a wide one.
+    """Return the best of several tastes by the part held out: the own one, each decay halved and doubled, a broad and a wide one.
 
     They are tried one after the other, each beside the best so far. ``choose`` learns with some settings replaced and chooses the
     rest. A setting that differs from the preset's own was given, and stays. If the own one is worth less than ``least``, which
@@ -91,6 +93,8 @@ def search(
         steps.append([{"decay": (taste.decay or 0.0) * factor} for factor in FACTORS])
     if taste.rare_decay == own.rare_decay:
         steps.append([{"rare_decay": taste.rare_decay * factor} for factor in FACTORS])
+    if (taste.batch, taste.negatives) == (own.batch, own.negatives):
+        steps.append([{"batch": taste.batch * BROAD, "negatives": taste.negatives * BROAD}])
     if widest(config) != taste.dimensions:
         steps.append([{"dimensions": taste.dimensions * WIDE, "members": taste.members * WIDE}])
     for step in steps:
@@ -98,7 +102,7 @@ def search(
         for more in step:
             found = choose(before | more)
             tried.append({"settings": before | more, "with_memory": found[1]["with_memory"]})
-            enough = 1 - LOSS if "members" in more else 1 + GAIN
+            enough = 1 - LOSS if "members" in more or "batch" in more else 1 + GAIN
             if found[1]["with_memory"] > best[1]["with_memory"] * enough:
                 best, changes = found, before | more
     return best[0], best[1] | {"tried": tried}, best[2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from tastemaker.training.selection.judge import MEASURED_AT, Judge
 from tastemaker.training.selection.trial import Trial, trial_of
 from tastemaker.training.selection.validation import nearly_best
 
-__all__ = ["choose_in_time", "has_more_than_pairs", "is_left_open", "steady", "tells_order"]
+__all__ = ["Trials", "choose_in_time", "has_more_than_pairs", "is_left_open", "steady", "tells_order"]
 
 LOOKS = 8
 FIRST_LOOK = 0.4
@@ -97,12 +97,48 @@ KIND_GRIDS = {
 KIND_PLACES, KIND_DAYS = (0.0, 4.0, 2.0, 1.0), (0.0, 30.0, 7.0, 2.0)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Trials:
+    """The later parts of a log that its settings are judged by, the last of the time first."""
+
+    every: tuple[Trial, ...]
+    judges: dict[tuple[int, str | None], Judge] = field(default_factory=dict)
+    """The last judge of each, by the columns that are learned from: what it counted serves every taste"""
+
+    @staticmethod
+    def of(log: Purchases, config: Config, seed: int) -> Trials | None:
+        """Return the trial of a log, and for a thorough training that of the part before, too; ``None`` for too small a log."""
+        live = has_more_than_pairs(log, config)
+        last = trial_of(log, seed, live=live)
+        if last is None:
+            return None
+        before = trial_of(last.log, seed, live=live) if config.effort == "thorough" and last.by_time else None
+        return Trials((last,) if before is None or not before.by_time else (last, before))
+
+    def judge(self, number: int, learner: Composed, given: Config, pool: ThreadPool) -> Judge:
+        """Return the judge of what a learner has now."""
+        key = number, given.tokens.columns
+        known = self.judges.get(key)
+        judge = Judge(self.every[number], learner, given, pool) if known is None else known.of(learner)
+        self.judges[key] = judge
+        return judge
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A judge, and the settings that were left to choose."""
+    """The judges, that of the last part first, and the settings that were left to choose."""
 
-    judge: Judge
+    judges: tuple[Judge, ...]
     given: Config
+
+    @property
+    def judge(self) -> Judge:
+        """Return the judge of the last part."""
+        return self.judges[0]
+
+    def value(self, config: Config) -> float:
+        """Return the mean over the parts of their mean ndcg."""
+        return sum(judge.value(config) for judge in self.judges) / len(self.judges)
 
     def is_open(self, path: str) -> bool:
         """Return whether a setting was left to choose."""
@@ -113,7 +149,7 @@ class Search:
         if not self.is_open(path):
             return config
         tried = [config.changed({path: value}) for value in grid]
-        return nearly_best(tried, self.judge.value, MODESTY)
+        return nearly_best(tried, self.value, MODESTY)
 
     def through(self, config: Config, steps: Sequence[str]) -> Config:
         """Choose one setting after another."""
@@ -145,25 +181,35 @@ def tells_order(log: Purchases, config: Config) -> bool:
 
 
 def choose_in_time(
-    log: Purchases, config: Config, horizon: int, seed: int, *, pool: ThreadPool, watch: Watcher
+    log: Purchases,
+    config: Config,
+    horizon: int,
+    seed: int,
+    *,
+    pool: ThreadPool,
+    watch: Watcher,
+    trials: Trials | None = None,
 ) -> tuple[Config, dict[str, Any], LearnedTables | None] | None:
     """Return the settings with nothing left to choose but repeats, what was measured, and what was learned if that serves again.
 
-    ``None`` where the log is too small.
+    ``None`` where the log is too small. ``trials`` are those of the log, which several tastes may share.
 
     A later part of the log is held out, and its purchases are asked for as they will be asked for. First a model of everything is
     learned, and the epoch taken that ranks best; then each weight, half-life and fold-in in turn, 0 included; then the columns that
-    help; last the dial for new products.
+    help; last the dial for new products. Where there are two parts, epochs and columns are chosen by the last, the rest by both.
     """
-    more = has_more_than_pairs(log, config)
-    trial = trial_of(log, seed, live=more)
-    if trial is None:
+    trials = trials or Trials.of(log, config, seed)
+    if trials is None:
         return None
+    trial = trials.every[0]
     start = started(log, config, horizon, live=trial.is_live)
-    judge, epoch, curve = _learned(trial, start, config, seed, pool, watch)
+    judge, epoch, curve = _learned(trials, start, config, seed, pool, watch)
     start = start.changed(epochs=epoch)
-    search = Search(judge, config)
-    plain = judge.value(start)
+    before = [
+        _relearned(trials, number, start, config, seed, pool, watch) for number in range(1, len(trials.every))
+    ]
+    search = Search((judge, *before), config)
+    plain = search.value(start)
     chosen = search.through(start, LIVE_STEPS if trial.is_live else FROZEN_STEPS)
     told: dict[str, Any] = {
         "held_out": trial.description,
@@ -173,6 +219,8 @@ def choose_in_time(
         "by_epoch": curve,
         "taste": plain,
     }
+    if before:
+        told["also_held_out"] = [each.description for each in trials.every[1:]]
     if judge.asking.strengths is not None:
         chosen, told["weight"] = _with_strengths(search, chosen)
     if judge.kinds:
@@ -181,7 +229,7 @@ def choose_in_time(
         chosen, told["columns"] = _with_columns(search, chosen, trial, pool)
     if trial.is_live:
         chosen, told["dial"] = _with_dial(search, chosen)
-    told["with_memory"] = judge.value(chosen)
+    told["with_memory"] = search.value(chosen)
     return chosen, told, _again(trial, judge)
 
 
@@ -216,22 +264,20 @@ def _value(config: Config, path: str) -> object:
 
 
 def _learned(
-    trial: Trial, start: Config, given: Config, seed: int, pool: ThreadPool, watch: Watcher
+    trials: Trials, start: Config, given: Config, seed: int, pool: ThreadPool, watch: Watcher
 ) -> tuple[Judge, int, dict[str, float]]:
-    """Return the judge of the epoch that ranks best, that epoch, and what each look measured."""
-    learner = Composed.start(trial.log, start, seed)
+    """Return the judge of the epoch that ranks the last part best, that epoch, and what each look measured."""
+    learner = Composed.start(trials.every[0].log, start, seed)
     horizon = start.taste.epochs or 1
     every = max(1, horizon // LOOKS)
-    judge: Judge | None = None
     best: list[tuple[float, int, Judge]] = []
     curve: dict[str, float] = {}
 
     def look(epoch: int) -> None:
-        nonlocal judge
         last = epoch == horizon
         if not last and (given.taste.epochs is not None or epoch % every or epoch < FIRST_LOOK * horizon):
             return
-        judge = Judge(trial, learner, given, pool) if judge is None else judge.of(learner)
+        judge = trials.judge(0, learner, given, pool)
         value = judge.value(start)
         curve[str(epoch)] = value
         if not best or value > best[0][0]:
@@ -240,6 +286,15 @@ def _learned(
 
     run_epochs(learner, epochs=horizon, run=EpochRun(pool, watch, stage="choosing"), after=look)
     return best[0][2], best[0][1], curve
+
+
+def _relearned(
+    trials: Trials, number: int, start: Config, given: Config, seed: int, pool: ThreadPool, watch: Watcher
+) -> Judge:
+    """Return the judge of an earlier part, which learned from what lies before it for as many epochs."""
+    learner = Composed.start(trials.every[number].log, start, seed)
+    run_epochs(learner, epochs=start.taste.epochs or 1, run=EpochRun(pool, watch, stage="choosing"))
+    return trials.judge(number, learner, given, pool)
 
 
 def _with_kinds(search: Search, config: Config) -> tuple[Config, dict[str, Any]]:
