@@ -90,7 +90,7 @@ def test_a_search_halves_and_doubles_each_decay_and_goes_on_from_the_best():
         return 0.5 + 0.1 * better
 
     choose_with, calls = ranked(worth)
-    chosen, told, _ = search(config, choose_with, decay_is_given=False)
+    chosen, told, _ = search(config, choose_with, decay_is_given=False, broad=True)
     assert calls == [
         {},
         {"decay": 0.02},
@@ -108,7 +108,7 @@ def test_a_search_takes_no_decay_that_is_hardly_better_and_more_that_compete_unl
     config = preset("default", effort="thorough").changed(decay=0.04)
 
     def chosen(worth):
-        found = search(config, ranked(worth)[0], decay_is_given=False)[0]
+        found = search(config, ranked(worth)[0], decay_is_given=False, broad=True)[0]
         return found.taste.decay, found.taste.rare_decay, found.taste.negatives, found.taste.members
 
     assert chosen(lambda changes: 0.5 + 0.004 * ("decay" in changes)) == (None, 3.5, 512, 4)
@@ -120,13 +120,15 @@ def test_a_search_takes_no_decay_that_is_hardly_better_and_more_that_compete_unl
 def test_a_search_tries_nothing_in_place_of_what_was_given():
     config = preset("default", effort="thorough").changed(decay=0.04)
     choose_with, calls = ranked(lambda changes: 0.5)
-    search(config.changed(rare_decay=2.0, dimensions=64, batch=256), choose_with, decay_is_given=True)
+    search(
+        config.changed(rare_decay=2.0, dimensions=64, batch=256), choose_with, decay_is_given=True, broad=True
+    )
     assert calls == [{}]
 
 
 def test_a_search_stops_at_the_own_taste_where_something_else_is_worth_more():
     config = preset("default", effort="thorough").changed(decay=0.04)
-    for least, tried in ((0.6, 1), (0.4, 7)):
+    for least, tried in ((0.6, 1), (0.4, 6)):
         choose_with, calls = ranked(lambda changes: 0.5)
         search(config, choose_with, decay_is_given=False, least=least)
         assert len(calls) == tried
@@ -136,7 +138,7 @@ def test_a_thorough_model_is_no_worse_by_the_part_held_out_and_tells_what_was_tr
     standard = train(untimed, preset("default").changed(SMALL), seed=1)
     model = train(untimed, preset("default", effort="thorough").changed(SMALL), seed=1)
     tried = model.record.metrics["tried"]
-    assert len(tried) == 6  # 8 dimensions were given, so none is wide
+    assert len(tried) == 5  # 8 dimensions were given, so none is wide
     assert tried[0] == {"settings": {}, "with_memory": standard.record.metrics["with_memory"]}
     assert model.record.metrics["with_memory"] >= 0.995 * standard.record.metrics["with_memory"]
     assert model.record.config.effort == "thorough"
@@ -171,6 +173,7 @@ def test_a_thorough_training_of_a_log_with_times_chooses_anew_for_the_taste_that
 
     monkeypatch.setattr(judge, "memories", lambda *given, **more: counted.append(1) or whole(*given, **more))
     monkeypatch.setattr(choose, "choose_in_time", noted)
+    monkeypatch.setattr(choose, "is_worth_trying", lambda log: True)
     settings = {"dimensions": 8, "horizon": 2, "ridge_neighbours": 10, "rare_decay": 2.0}
     record = train(log, preset("default", effort="thorough").changed(settings), seed=1, progress=False).record
     assert len(counted) == 2

@@ -276,7 +276,8 @@ def _choose_in_time(
     def choose(changes: Mapping[str, object]) -> Chosen:
         return (choose_with(first[0].changed(changes, epochs=epochs)) if changes else None) or first
 
-    found = search(config, choose, decay_is_given=decay_is_given)
+    broad = is_worth_trying(log)  # where histories are long, a batch holds but a few users
+    found = search(config, choose, decay_is_given=decay_is_given, broad=broad)
     tried = {"tried": found[1]["tried"]}
     taste = replace(found[0].taste, epochs=epochs, horizon=config.taste.horizon)
     best = first if taste == config.taste else choose_with(replace(config, taste=taste)) or found

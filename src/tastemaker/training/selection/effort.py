@@ -76,8 +76,11 @@ def search(
     *,
     decay_is_given: bool,
     least: float = 0.0,
+    broad: bool = False,
 ) -> Chosen:
-    """Return the best of several tastes by the part held out: the own one, each decay halved and doubled, a broad and a wide one.
+    """Return the best of several tastes by the part held out: the own one, each decay halved and doubled, and a wide one.
+
+    With ``broad`` there is one, too, in whose batches more compete.
 
     They are tried one after the other, each beside the best so far. ``choose`` learns with some settings replaced and chooses the
     rest. A setting that differs from the preset's own was given, and stays. If the own one is worth less than ``least``, which
@@ -93,7 +96,7 @@ def search(
         steps.append([{"decay": (taste.decay or 0.0) * factor} for factor in FACTORS])
     if taste.rare_decay == own.rare_decay:
         steps.append([{"rare_decay": taste.rare_decay * factor} for factor in FACTORS])
-    if (taste.batch, taste.negatives) == (own.batch, own.negatives):
+    if broad and (taste.batch, taste.negatives) == (own.batch, own.negatives):
         steps.append([{"batch": taste.batch * BROAD, "negatives": taste.negatives * BROAD}])
     if widest(config) != taste.dimensions:
         steps.append([{"dimensions": taste.dimensions * WIDE, "members": taste.members * WIDE}])
