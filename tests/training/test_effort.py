@@ -6,6 +6,7 @@ import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tastemaker.data.purchases import Histories, Purchases
@@ -152,6 +153,8 @@ def test_a_thorough_training_judges_by_the_last_part_of_the_time_and_by_the_one_
     assert len(both) == 2
     assert both[0].description == last.description
     assert both[1].log.times.max() < both[0].log.times.max() < log.times.max()
+    described = dataclasses.replace(log, product_features=pl.DataFrame({"kind": ["a", "b"] * 30}))
+    assert len(Trials.of(described, preset("default", effort="thorough"), 1).every) == 1
     untimed = dataclasses.replace(log, times=None)
     assert len(Trials.of(untimed, preset("default", effort="thorough"), 1).every) == 1
 

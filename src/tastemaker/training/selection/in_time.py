@@ -107,12 +107,16 @@ class Trials:
 
     @staticmethod
     def of(log: Purchases, config: Config, seed: int) -> Trials | None:
-        """Return the trial of a log, and for a thorough training that of the part before, too; ``None`` for too small a log."""
+        """Return the trial of a log, ``None`` where it is too small.
+
+        A thorough training of pairs has that of the part before, too.
+        """
         live = has_more_than_pairs(log, config)
         last = trial_of(log, seed, live=live)
         if last is None:
             return None
-        before = trial_of(last.log, seed, live=live) if config.effort == "thorough" and last.by_time else None
+        two = config.effort == "thorough" and last.by_time and not live
+        before = trial_of(last.log, seed, live=False) if two else None
         return Trials((last,) if before is None or not before.by_time else (last, before))
 
     def judge(self, number: int, learner: Composed, given: Config, pool: ThreadPool) -> Judge:
@@ -196,7 +200,7 @@ def choose_in_time(
 
     A later part of the log is held out, and its purchases are asked for as they will be asked for. First a model of everything is
     learned, and the epoch taken that ranks best; then each weight, half-life and fold-in in turn, 0 included; then the columns that
-    help; last the dial for new products. Where there are two parts, epochs and columns are chosen by the last, the rest by both.
+    help; last the dial for new products. Where there are two parts, epochs are chosen by the last, the rest by both.
     """
     trials = trials or Trials.of(log, config, seed)
     if trials is None:
@@ -230,6 +234,8 @@ def choose_in_time(
     if trial.is_live:
         chosen, told["dial"] = _with_dial(search, chosen)
     told["with_memory"] = search.value(chosen)
+    for each in search.judges:
+        each.rest()
     return chosen, told, _again(trial, judge)
 
 
