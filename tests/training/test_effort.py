@@ -87,32 +87,36 @@ def test_a_search_halves_and_doubles_each_decay_and_goes_on_from_the_best():
     config = preset("default", effort="thorough").changed(decay=0.04)
 
     def worth(changes):
-        better = (changes.get("decay") == 0.08) + (changes.get("members") == 4) - ("batch" in changes)
-        return 0.5 + 0.1 * better
+        return 0.5 + 0.1 * ((changes.get("decay") == 0.08) + (changes.get("members") == 4))
 
     choose_with, calls = ranked(worth)
-    chosen, told, _ = search(config, choose_with, decay_is_given=False, broad=True)
+    chosen, told, _ = search(config, choose_with, decay_is_given=False)
     assert calls == [
         {},
         {"decay": 0.02},
         {"decay": 0.08},
         {"decay": 0.08, "rare_decay": 1.75},
         {"decay": 0.08, "rare_decay": 7.0},
-        {"decay": 0.08, "batch": 512, "negatives": 512},
         {"decay": 0.08, "dimensions": 256, "members": 4},
     ]
     assert (chosen.taste.decay, chosen.taste.rare_decay, chosen.taste.dimensions) == (0.08, 3.5, 256)
     assert [tried["settings"] for tried in told["tried"]] == calls
 
 
+def test_a_search_tries_broad_batches_in_the_place_of_decays():
+    choose_with, calls = ranked(lambda changes: 0.5 - 0.1 * ("batch" in changes))
+    search(preset("default", effort="thorough"), choose_with, decay_is_given=False, broad=True)
+    assert calls == [{}, {"batch": 512, "negatives": 512}, {"dimensions": 256, "members": 4}]
+
+
 def test_a_search_takes_no_decay_that_is_hardly_better_and_more_that_compete_unless_they_are_worse():
     config = preset("default", effort="thorough").changed(decay=0.04)
 
-    def chosen(worth):
-        found = search(config, ranked(worth)[0], decay_is_given=False, broad=True)[0]
+    def chosen(worth, broad=True):
+        found = search(config, ranked(worth)[0], decay_is_given=False, broad=broad)[0]
         return found.taste.decay, found.taste.rare_decay, found.taste.negatives, found.taste.members
 
-    assert chosen(lambda changes: 0.5 + 0.004 * ("decay" in changes)) == (None, 3.5, 512, 4)
+    assert chosen(lambda changes: 0.5 + 0.004 * ("decay" in changes), broad=False) == (None, 3.5, 128, 4)
     assert chosen(lambda changes: 0.5 - 0.002 * ("members" in changes)) == (None, 3.5, 512, 4)
     assert chosen(lambda changes: 0.5 - 0.003 * ("members" in changes)) == (None, 3.5, 512, 2)
     assert chosen(lambda changes: 0.5 - 0.003 * ("batch" in changes)) == (None, 3.5, 128, 4)
@@ -181,15 +185,11 @@ def test_a_thorough_training_of_a_log_with_times_chooses_anew_for_the_taste_that
     record = train(log, preset("default", effort="thorough").changed(settings), seed=1, progress=False).record
     assert len(counted) == 2
     assert len(record.metrics["also_held_out"]) == 1
-    decays = [decay for decay, _, _ in given]
-    assert decays[1:3] == [decays[0] / 2, decays[0] * 2]
-    assert [weight is None for _, weight, _ in given[:4]] == [True, False, False, False]
-    assert [batch for _, _, batch in given[:4]] == [128, 128, 128, 512]
-    taken = record.config.taste
-    changed = (taken.decay, taken.batch) != (decays[0], 128)
-    assert [(decay, batch) for decay, _, batch in given[4:]] == [(taken.decay, taken.batch)] * changed
-    assert all(weight is None for _, weight, _ in given[4:])
-    assert [tried["settings"].get("batch") for tried in record.metrics["tried"]] == [None, None, None, 512]
+    assert [weight is None for _, weight, _ in given[:2]] == [True, False]
+    assert [batch for _, _, batch in given[:2]] == [128, 512]
+    taken = record.config.taste.batch
+    assert [(weight, batch) for _, weight, batch in given[2:]] == [(None, taken)] * (taken != 128)
+    assert [tried["settings"].get("batch") for tried in record.metrics["tried"]] == [None, 512]
 
 
 def test_the_greatest_dial_of_the_tail_is_taken_that_costs_nothing_on_the_part_held_out(monkeypatch):

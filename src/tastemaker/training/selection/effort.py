@@ -80,7 +80,7 @@ def search(
 ) -> Chosen:
     """Return the best of several tastes by the part held out: the own one, each decay halved and doubled, and a wide one.
 
-    With ``broad`` there is one, too, in whose batches more compete.
+    ``broad`` tries one in whose batches more compete in the place of the decays: where histories are long, judging takes long.
 
     They are tried one after the other, each beside the best so far. ``choose`` learns with some settings replaced and chooses the
     rest. A setting that differs from the preset's own was given, and stays. If the own one is worth less than ``least``, which
@@ -92,9 +92,9 @@ def search(
     tried = [{"settings": {}, "with_memory": best[1]["with_memory"]}]
     taste, own = config.taste, DEFAULT.taste
     steps: list[list[dict[str, object]]] = []
-    if not decay_is_given:
+    if not (broad or decay_is_given):
         steps.append([{"decay": (taste.decay or 0.0) * factor} for factor in FACTORS])
-    if taste.rare_decay == own.rare_decay:
+    if not broad and taste.rare_decay == own.rare_decay:
         steps.append([{"rare_decay": taste.rare_decay * factor} for factor in FACTORS])
     if broad and (taste.batch, taste.negatives) == (own.batch, own.negatives):
         steps.append([{"batch": taste.batch * BROAD, "negatives": taste.negatives * BROAD}])
