@@ -25,6 +25,7 @@ __all__ = [
     "exponential",
     "fuse",
     "fused",
+    "fused_one",
     "greater",
     "greatest",
     "hidden",
@@ -191,6 +192,19 @@ def _fused(typing: Any, one: Any, other: Any, more: Any) -> Any:
 
 
 @intrinsic
+def _fused_one(typing: Any, one: Any, other: Any, more: Any) -> Any:
+    """Return one · other + more of three numbers, rounded once.
+
+    Left to the compiler, a chain of these in a loop is not fused on ARM: it multiplies many at once, and then adds in order.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return call(builder, "llvm.fma.f32", F32, *given)
+
+    return types.float32(types.float32, types.float32, types.float32), build
+
+
+@intrinsic
 def _plus(typing: Any, one: Any, other: Any) -> Any:
     """Return one + other."""
 
@@ -304,6 +318,7 @@ store: Any = _store
 spread: Any = _spread
 nothing: Any = _nothing
 fused: Any = _fused
+fused_one: Any = _fused_one
 plus: Any = _plus
 minus: Any = _minus
 times: Any = _times

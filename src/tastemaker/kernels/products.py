@@ -28,6 +28,7 @@ from tastemaker.kernels.lanes import (
     cgutils,
     fuse,
     fused,
+    fused_one,
     load,
     load_line,
     nothing,
@@ -238,7 +239,7 @@ def dot(a: Floats, b: Floats) -> np.float32:
         sums = fused(load(a, k), load(b, k), sums)
     result = total(sums)
     for k in range(whole, a.shape[0]):
-        result += a[k] * b[k]
+        result = fused_one(a[k], b[k], result)
     return np.float32(result)
 
 

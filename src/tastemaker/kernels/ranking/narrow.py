@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.lanes import fused_one
 from tastemaker.kernels.marks import WORD, lowest_of, place_of_bit
 from tastemaker.kernels.prefetch import prefetch_row
 from tastemaker.kernels.ranking.topk import (
@@ -303,14 +304,14 @@ def exact_scores(query: Floats, vectors: Floats, bias: Floats, rows: Rows, score
     first, second, third, fourth = bias[one], bias[two], bias[three], bias[four]
     fifth, sixth, seventh, eighth = bias[five], bias[six], bias[seven], bias[eight]
     for d in range(vectors.shape[1]):
-        first += query[d] * vectors[one, d]
-        second += query[d] * vectors[two, d]
-        third += query[d] * vectors[three, d]
-        fourth += query[d] * vectors[four, d]
-        fifth += query[d] * vectors[five, d]
-        sixth += query[d] * vectors[six, d]
-        seventh += query[d] * vectors[seven, d]
-        eighth += query[d] * vectors[eight, d]
+        first = fused_one(query[d], vectors[one, d], first)
+        second = fused_one(query[d], vectors[two, d], second)
+        third = fused_one(query[d], vectors[three, d], third)
+        fourth = fused_one(query[d], vectors[four, d], fourth)
+        fifth = fused_one(query[d], vectors[five, d], fifth)
+        sixth = fused_one(query[d], vectors[six, d], sixth)
+        seventh = fused_one(query[d], vectors[seven, d], seventh)
+        eighth = fused_one(query[d], vectors[eight, d], eighth)
     scores[0], scores[1], scores[2], scores[3] = first, second, third, fourth
     scores[4], scores[5], scores[6], scores[7] = fifth, sixth, seventh, eighth
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.lanes import fused_one
 from tastemaker.types import Counts, Floats, Offsets, Rows
 
 __all__ = ["count_common", "score_pairs"]
@@ -34,7 +35,7 @@ def score_pairs(
             row = candidates[q, j]
             total = bias[row]
             for d in range(queries.shape[1]):
-                total += queries[q, d] * vectors[row, d]
+                total = fused_one(queries[q, d], vectors[row, d], total)
             if add:
                 end = extra_offsets[q + 1]
                 place = extra_offsets[q] + np.searchsorted(extra_rows[extra_offsets[q] : end], row)

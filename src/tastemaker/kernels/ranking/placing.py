@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.lanes import fused_one
 from tastemaker.kernels.ranking.topk import (
     LOWEST,
     PANEL,
@@ -93,7 +94,7 @@ def place_targets(
                     row = moved_rows[place]
                     total = biases[bias_of[q], row]
                     for d in range(queries.shape[1]):
-                        total += queries[q, d] * moved_vectors[moved_places[place], d]
+                        total = fused_one(queries[q, d], moved_vectors[moved_places[place], d], total)
                     mine[row] = total
             if add:
                 for place in range(extra_offsets[q], extra_offsets[q + 1]):
