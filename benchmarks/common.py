@@ -64,7 +64,7 @@ def read_log(options: argparse.Namespace) -> Any:
 
 def asos_folder(data: Path | None) -> Path:
     """Return the folder with ASOS's files, given the folder that holds it or itself."""
-    folder = data or Path(os.environ.get("TASTEMAKER_DATA", ROOT.parent / "shared" / "data"))
+    folder = data_folder(data)
     folder = folder / "asos" if (folder / "asos").is_dir() else folder
     if not (folder / ASOS_LOG).is_file():
         missing(
@@ -72,6 +72,11 @@ def asos_folder(data: Path | None) -> Path:
             "`--data DIR`, or take `--synthetic` where it is offered."
         )
     return folder
+
+
+def data_folder(given: Path | None) -> Path:
+    """Return the folder of the data sets: the one given, or that of TASTEMAKER_DATA."""
+    return given or Path(os.environ.get("TASTEMAKER_DATA", ROOT.parent / "shared" / "data"))
 
 
 # Workers ----------------------------------------------------------------------------------------------------
@@ -168,6 +173,12 @@ def questions() -> Iterator[tuple[Callable[[], dict[str, Any]], Callable[..., No
 
 
 # Numbers ----------------------------------------------------------------------------------------------------
+
+
+def processor_seconds(process: int) -> float:
+    """Return what the threads of a process have used so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def spread(values: Sequence[float], digits: int = 2, factor: float = 1.0) -> str:

@@ -9,7 +9,6 @@ told beside that of implicit's ALS (128 factors, 15 iterations), all kernels com
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import polars as pl
 
 import tastemaker as tm
-from common import ROOT, machine, markdown, missing, parser_of
+from common import data_folder, machine, markdown, missing, parser_of
 
 EFFORTS = ("quick", "standard", "thorough")
 LOGS = {"yelp2018": (6_000, 3_000), "online_retail": (1_500, 2_500)}
@@ -31,7 +30,7 @@ def main() -> None:
     parser.add_argument("--log", action="append", choices=LOGS, help="default: each of them")
     parser.add_argument("--effort", action="append", choices=EFFORTS, help="default: each of them")
     options = parser.parse_args()
-    folder = options.data or Path(os.environ.get("TASTEMAKER_DATA", ROOT.parent / "shared" / "data"))
+    folder = data_folder(options.data)
     tm.train(
         tm.make_shop(users=300, products=400, purchases=12_000).purchases, effort="thorough", dimensions=8
     )

@@ -26,7 +26,7 @@ import polars as pl
 
 import logs_with_more
 import tastemaker as tm
-from common import ROOT, machine, markdown, missing, parser_of, ratios, spread, thread_environment
+from common import data_folder, machine, markdown, missing, parser_of, ratios, spread, thread_environment
 
 ALS = """
 import sys, time, tastemaker as tm
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--effort", action="append", choices=EFFORTS, help="default: each of them")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(folder=Path(folder), data=data_folder(options.data), threads=options.threads)
+        place = Place(folder=Path(folder), data=existing(data_folder(options.data)), threads=options.threads)
         logs_with_more.DATA = place.data
         compile_cosines(options.threads)
         for name in options.log or LOGS:
@@ -166,8 +166,7 @@ class Place:
         return [self.file(word) if word.startswith("parts/") else word for word in words]
 
 
-def data_folder(given: Path | None) -> Path:
-    folder = given or Path(os.environ.get("TASTEMAKER_DATA", ROOT.parent / "shared" / "data"))
+def existing(folder: Path) -> Path:
     if not folder.is_dir():
         missing(f"there is no folder {folder}; give the folder of the data sets as `--data DIR`.")
     return folder

@@ -8,7 +8,6 @@ ASOS's purchases, and the end of an epoch, which looks at all vectors, is timed 
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -26,6 +25,7 @@ from common import (
     machine,
     markdown,
     parser_of,
+    processor_seconds,
     ratios,
     save_arrays,
     spread,
@@ -87,12 +87,6 @@ def nanoseconds(size: int, purchases: int, epochs: int, versions: dict[str, Path
                 spent = processor_seconds(worker.pid) - began
                 found[name].append(1e9 * spent / purchases / (1 + settings.taste.negatives))
     return found
-
-
-def processor_seconds(process: int) -> float:
-    """Return what a process has used so far."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ import numpy as np
 import polars as pl
 
 import tastemaker as tm
-from common import ROOT, machine, markdown, missing, parser_of
+from common import data_folder, machine, markdown, missing, parser_of
 from tastemaker.data.purchases import Histories
 from tastemaker.data.repeats import times_bought
 from tastemaker.evaluation.metrics import measure
@@ -164,7 +163,7 @@ def say(text: str) -> None:
 
 
 def read(shop: Shop, options: argparse.Namespace) -> Part:
-    folder = options.data or Path(os.environ.get("TASTEMAKER_DATA", ROOT.parent / "shared" / "data"))
+    folder = data_folder(options.data)
     file = folder / shop.file
     if not file.is_file():
         missing(

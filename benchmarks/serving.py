@@ -30,7 +30,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import add_data_options, machine, markdown, missing, parser_of, ratios, read_log, spread
+from common import (
+    add_data_options,
+    machine,
+    markdown,
+    missing,
+    parser_of,
+    processor_seconds,
+    ratios,
+    read_log,
+    spread,
+)
 
 HERE = Path(__file__).parent
 PREDICT = "/v1/models/recommender:predict"
@@ -134,10 +144,10 @@ def print_throughput(models: Path, folder: Path, options: argparse.Namespace) ->
             write_constant(address, folder, kind)
         for number in range(options.rounds + 1):
             for name in names:
-                before = processor_seconds(process.pid)
+                before = server_seconds(process.pid)
                 seconds = options.seconds if number else 1
                 run = load(address, folder / f"{name}.tsv", options.connections, seconds)
-                run["cost"] = (processor_seconds(process.pid) - before) / run["requests"]
+                run["cost"] = (server_seconds(process.pid) - before) / run["requests"]
                 if number:
                     found[name].append(run)
     print(
@@ -165,9 +175,9 @@ def print_pairs(models: Path, folder: Path, options: argparse.Namespace) -> None
             for name in names:
                 costs = {}
                 for address, process in (mine, other) if number % 2 else (other, mine):
-                    start = processor_seconds(process.pid)
+                    start = server_seconds(process.pid)
                     run = load(address, folder / f"{name}.tsv", options.connections, options.seconds)
-                    costs[address] = (processor_seconds(process.pid) - start) / run["requests"] * 1e6
+                    costs[address] = (server_seconds(process.pid) - start) / run["requests"] * 1e6
                 if number:
                     found[name].append((costs[mine[0]], costs[other[0]]))
     rows = []
@@ -193,12 +203,9 @@ def row_of(kind: Kind, mine: list[dict[str, float]], constant: list[dict[str, fl
     ]  # fmt: skip
 
 
-def processor_seconds(process: int) -> float:
+def server_seconds(process: int) -> float:
     """Return what the threads of a server's processes have used so far."""
-    ticks = 0
-    for worker in (process, *descendants(process)):
-        ticks += sum(map(int, Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return sum(processor_seconds(worker) for worker in (process, *descendants(process)))
 
 
 def load(address: str, requests: Path, connections: int, seconds: int) -> dict[str, float]:

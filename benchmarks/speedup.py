@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 import tastemaker as tm
-from common import machine, markdown, parser_of
+from common import machine, markdown, parser_of, processor_seconds
 from scale import SAVE, children, write_log
 from tastemaker.evaluation.evaluate import evaluate_ranked
 from tastemaker.kernels.threads import ThreadPool
@@ -82,14 +82,14 @@ def in_turns(ways: list[Way], rounds: int, cores: list[int]) -> list[Way]:
     """Let each way do its work, round by round."""
     for number in range(rounds + 1):  # the first compiles and begins the processes
         for way in ways:
-            before = processor_seconds()
+            before = seconds_of_all()
             with affinity(cores[: way.cores]):
                 began = time.perf_counter()
                 way.do(number + 1)
                 seconds = time.perf_counter() - began
             if number:
                 way.seconds.append(seconds)
-                way.processor.append(processor_seconds() - before)
+                way.processor.append(seconds_of_all() - before)
             print(f"round {number}: {way.what} by {way.who} on {way.cores}: {seconds:.1f} s", file=sys.stderr)
     return ways
 
@@ -159,12 +159,11 @@ def spoken(count: int, noun: str) -> str:
     return f"{count} {noun}{plural * (count > 1)}"
 
 
-def processor_seconds() -> float:
+def seconds_of_all() -> float:
     total = time.process_time()
     for process in children(os.getpid()):
         with suppress(OSError):  # it has ended
-            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            total += processor_seconds(process)
     return total
 
 

@@ -13,13 +13,13 @@ from numba import types
 from tastemaker.kernels.compiling import kernel
 from tastemaker.types import AnyArray, Floats
 
-__all__ = ["prefetch", "prefetch_far_row", "prefetch_row"]
+__all__ = ["LINE", "prefetch", "prefetch_far_row", "prefetch_row"]
 
 cgutils: Any = numba.core.cgutils
 intrinsic: Any = numba.extending.intrinsic
 
 LINE = 16
-"""float32 numbers in a cache line"""
+"""Numbers of four bytes in a cache line"""
 
 
 ALL_CACHES, FROM_THE_SECOND = 3, 2

@@ -39,7 +39,7 @@ from tastemaker.kernels.lanes import (
 )
 from tastemaker.types import Floats
 
-__all__ = ["add_product", "dot", "multiply_add", "total_of", "turn_over"]
+__all__ = ["add_product", "chain", "dot", "multiply_add", "total_of", "turn_over"]
 
 
 def _registers() -> bool:
@@ -252,4 +252,13 @@ def total_of(a: Floats) -> np.float32:
     result = total(sums)
     for k in range(whole, a.shape[0]):
         result += a[k]
+    return np.float32(result)
+
+
+@kernel(inline=True)
+def chain(first: np.float32, query: Floats, vector: Floats) -> np.float32:
+    """Return ``first`` + ``query[D]`` · ``vector`` as lists are ranked by it: dimension after dimension, each step rounded once."""
+    result = first
+    for d in range(query.shape[0]):
+        result = fused_one(query[d], vector[d], result)
     return np.float32(result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,7 +17,7 @@ from tastemaker.model.beside.asking import Asking
 from tastemaker.model.taste_model import TasteModel
 from tastemaker.ranking.live.asking import answer, asking_of_users
 from tastemaker.ranking.top_k import ExtraScores
-from tastemaker.types import AnyArray, Counts, Floats, Offsets, Rows
+from tastemaker.types import AnyArray, Counts, Floats, Rows
 
 __all__ = [
     "Queries",
@@ -172,17 +171,24 @@ def with_repeats(
 
 def _sum(first: ExtraScores, second: ExtraScores, threads: int | None) -> ExtraScores:
     """Return what two sparse scores add together."""
-
-    def find(low: int, high: int, counts: Offsets) -> None:
-        count_either(low, high, first.offsets, first.rows, second.offsets, second.rows, counts)
-
-    def fill(low: int, high: int, out: ExtraScores) -> None:
-        sum_either(
-            low, high, first.offsets, first.rows, first.scores, second.offsets, second.rows, second.scores,
-            out.offsets, out.rows, out.scores,
+    counts = np.zeros(len(first.offsets) - 1, np.int64)
+    with ThreadPool(threads) as pool:
+        pool.run(
+            lambda low, high: count_either(
+                low, high, first.offsets, first.rows, second.offsets, second.rows, counts
+            ),
+            len(counts),
+        )
+        offsets = offsets_of(counts)
+        out = ExtraScores(offsets, np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32))
+        pool.run(
+            lambda low, high: sum_either(
+                low, high, first.offsets, first.rows, first.scores, second.offsets, second.rows, second.scores,
+                out.offsets, out.rows, out.scores,
+            ),
+            len(counts),
         )  # fmt: skip
-
-    return _counted_then_filled(len(first.offsets) - 1, find, fill, threads)
+    return out
 
 
 def _recall(model: TasteModel, baskets: Histories, threads: int | None) -> ExtraScores | None:
@@ -215,19 +221,3 @@ def _recall(model: TasteModel, baskets: Histories, threads: int | None) -> Extra
         for values in (rows, scores):
             values[begin:end] = values[room[low] : room[low] + end - begin]
     return ExtraScores(offsets, rows[: offsets[-1]], scores[: offsets[-1]])
-
-
-def _counted_then_filled(
-    count: int,
-    find: Callable[[int, int, Offsets], None],
-    fill: Callable[[int, int, ExtraScores], None],
-    threads: int | None,
-) -> ExtraScores:
-    """Return the sparse scores of ``count`` queries: ``find`` says how many each has, ``fill`` writes them."""
-    counts = np.zeros(count, np.int64)
-    with ThreadPool(threads) as pool:
-        pool.run(lambda low, high: find(low, high, counts), count)
-        offsets = offsets_of(counts)
-        extra = ExtraScores(offsets, np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32))
-        pool.run(lambda low, high: fill(low, high, extra), count)
-    return extra

@@ -6,7 +6,7 @@ import numpy as np
 
 from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.marks import GROUP_SHIFT, SHIFT, bit_of, clear_marks, room_for_marks, take_marked
-from tastemaker.kernels.prefetch import prefetch
+from tastemaker.kernels.prefetch import LINE, prefetch
 from tastemaker.kernels.ranking.topk import keep_best, key_of
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
@@ -14,9 +14,6 @@ __all__ = ["add_up", "count_distinct", "partners_of", "solve_neighbours"]
 
 AHEAD = 16
 """Queries whose rows of the memory are asked for before their turn: each is a few lines anywhere in a large table"""
-
-LINE = 16
-"""Rows or weights in a cache line"""
 
 
 @kernel()

@@ -279,8 +279,7 @@ def rank_beating(
 
     As `kernels.ranking.narrow.rank_narrow` does for all blocks, with the same arguments but that ``codes`` and ``facts`` stand in
     an ``order``, those of the candidate ``order[p]`` at p, which is its one of ``places``, and ``lengths[C]`` of `lengths_of`. Any
-    order gives the same lists; the
-    sooner, the more those of the greatest bias and the longest vectors stand together.
+    order gives the same lists; the sooner, the more those of the greatest bias and the longest vectors stand together.
     """
     k, dimensions = keys.shape[1], vectors.shape[1]
     along = np.empty(axes_of(axes, dimensions), np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
+from tastemaker.kernels.ranking.topk import count_at_least
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = ["ndcg_of_weights", "rank_of"]
@@ -22,10 +23,7 @@ def rank_of(row: Floats, score: np.float32, k: int) -> int:
     """Return how many of ``row[P]`` score at least so much; of more than k, some number above k."""
     rank = 0
     for start in range(0, row.shape[0], BLOCK):
-        part, count = row[start : min(start + BLOCK, row.shape[0])], np.int32(0)
-        for p in range(part.shape[0]):  # from 0, so that the compiler takes many at once
-            count += np.int32(1) if part[p] >= score else np.int32(0)
-        rank += int(count)
+        rank += count_at_least(row[start : min(start + BLOCK, row.shape[0])], score)
         if rank > k:
             break
     return rank

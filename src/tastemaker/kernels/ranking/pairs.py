@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.lanes import fused_one
+from tastemaker.kernels.products import chain
 from tastemaker.types import Counts, Floats, Offsets, Rows
 
 __all__ = ["count_common", "score_pairs"]
@@ -33,9 +33,7 @@ def score_pairs(
     for q in range(low, high):
         for j in range(candidates.shape[1]):
             row = candidates[q, j]
-            total = bias[row]
-            for d in range(queries.shape[1]):
-                total = fused_one(queries[q, d], vectors[row, d], total)
+            total = chain(bias[row], queries[q], vectors[row])
             if add:
                 end = extra_offsets[q + 1]
                 place = extra_offsets[q] + np.searchsorted(extra_rows[extra_offsets[q] : end], row)

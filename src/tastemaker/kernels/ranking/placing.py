@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.lanes import fused_one
+from tastemaker.kernels.products import chain
 from tastemaker.kernels.ranking.topk import (
     LOWEST,
     PANEL,
     ROW,
     STEP,
+    count_at_least,
     room_for_scores,
     score_panel,
     score_panel_once,
@@ -18,15 +19,6 @@ from tastemaker.kernels.ranking.topk import (
 from tastemaker.types import Floats, Offsets, Rows
 
 __all__ = ["place_targets"]
-
-
-@kernel(fast=True, inline=True)
-def count_at_least(scores: Floats, least: np.float32) -> int:
-    """Return how many of the scores are ``least`` or more."""
-    count = np.int32(0)
-    for c in range(scores.shape[0]):
-        count += np.int32(scores[c] >= least)
-    return int(count)
 
 
 @kernel()
@@ -92,10 +84,7 @@ def place_targets(
             if move:
                 for place in range(moved_offsets[q], moved_offsets[q + 1]):
                     row = moved_rows[place]
-                    total = biases[bias_of[q], row]
-                    for d in range(queries.shape[1]):
-                        total = fused_one(queries[q, d], moved_vectors[moved_places[place], d], total)
-                    mine[row] = total
+                    mine[row] = chain(biases[bias_of[q], row], queries[q], moved_vectors[moved_places[place]])
             if add:
                 for place in range(extra_offsets[q], extra_offsets[q + 1]):
                     mine[extra_rows[place]] += extra_scores[place]

@@ -34,6 +34,7 @@ from tastemaker.training.selection.in_time import (
     tells_order,
 )
 from tastemaker.training.selection.objective import (
+    TRENDS,
     choose_objective,
     choose_spectral,
     computed,
@@ -71,7 +72,6 @@ NUMBER_WEIGHTS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 """At 1 a lift counts as the logarithm of a likelihood, which it is."""
 NUMBER_GAIN = 0.02
 """Numbers must rank better than without them by at least this share, since they are no purchases."""
-TRENDS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
 def decay_for(log: Purchases) -> float:

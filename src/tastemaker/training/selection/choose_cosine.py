@@ -15,21 +15,20 @@ from tastemaker.model.memory import Memory
 from tastemaker.training.cosine.learner import Cosine, shares_of
 from tastemaker.training.learners.learner import Taste
 from tastemaker.training.loop import EpochRun, run_epochs
-from tastemaker.training.memory.co_occurrence import no_memory
 from tastemaker.training.memory.spectral import Spectrum, is_worth_trying
 from tastemaker.training.progress import Watcher
 from tastemaker.training.selection.effort import Chosen
 from tastemaker.training.selection.validation import (
-    MEASURED_AT,
     Validation,
     Weights,
     better,
     ndcg_of_taste,
-    ndcgs,
     nearly_best,
-    remembering,
     taste_scores,
+    told_of,
+    weighing,
 )
+from tastemaker.types import Floats
 
 __all__ = ["choose_cosine", "cosine_bytes", "with_cosine"]
 
@@ -120,14 +119,7 @@ def choose_cosine(
         best = better(best, part, grids[part], worth, MODESTY)
     spectral, bias, of_ridge = best
     members, together = worth([(0.0, bias, 0.0), best])
-    told = {
-        "held_out": validation.description,
-        "users": len(validation.users),
-        "measure": f"ndcg@{MEASURED_AT}",
-        "by_epoch": {str(epochs): members},
-        "taste": members,
-        "with_memory": together,
-    } | tried
+    told = told_of(validation, {str(epochs): members}, together) | tried
     width = config.taste.dimensions if spectral or given == 0 else sum(shares_of(config)[:-1])
     settled = config.changed(
         spectral_weight=spectral, bias_weight=bias, ridge_weight=of_ridge, dimensions=width
@@ -149,22 +141,18 @@ def _weighing(
     if spectrum is not None:
         whole = Taste(spectrum.outside, flat, baskets=spectrum.inside)
         computed = taste_scores(whole, validation, config, pool)
-    scores, nothing = np.empty_like(cosines), no_memory(cosines.shape[1])
+    scores = np.empty_like(cosines)
 
-    @remembering
-    def worth(tried: list[Weights]) -> list[float]:
-        values: dict[Weights, float] = {}
-        for spectral, bias in dict.fromkeys(weights[:2] for weights in tried):
-            np.multiply(computed, np.float32(spectral), out=scores)
-            scores[:] += cosines
-            scores[:] += taste.bias * np.float32(bias / (config.taste.bias_weight or 1.0))
-            some = [weights for weights in tried if weights[:2] == (spectral, bias)]
-            over = [(0.0, weights[2], 0.0) for weights in some]
-            found = ndcgs(validation, config, scores, (nothing, ridge or nothing), over, pool)
-            values.update(zip(some, found, strict=True))
-        return [values[weights] for weights in tried]
+    def dense(spectral: float, bias: float) -> Floats:
+        np.multiply(computed, np.float32(spectral), out=scores)
+        scores[:] += cosines
+        scores[:] += taste.bias * np.float32(bias / (config.taste.bias_weight or 1.0))
+        return scores
 
-    return worth
+    def parted(weights: Weights) -> tuple[tuple[float, ...], Weights]:
+        return weights[:2], (0.0, weights[2], 0.0)
+
+    return weighing(validation, config, dense, ridge, parted, pool)
 
 
 def _with_temperature(

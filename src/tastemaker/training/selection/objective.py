@@ -24,18 +24,17 @@ from tastemaker.training.selection.choose_repeats import LearnedTables
 from tastemaker.training.selection.effort import Chosen, choose_tail
 from tastemaker.training.selection.in_time import has_more_than_pairs, tells_order
 from tastemaker.training.selection.validation import (
-    MEASURED_AT,
     Validation,
     Weights,
     better,
     ndcg,
-    ndcgs,
-    remembering,
     taste_scores,
+    told_of,
+    weighing,
 )
 from tastemaker.types import Floats
 
-__all__ = ["choose_objective", "choose_spectral", "computed", "horizon_for", "with_objective"]
+__all__ = ["TRENDS", "choose_objective", "choose_spectral", "computed", "horizon_for", "with_objective"]
 
 PROBE_EPOCHS, PROBE_PURCHASES = 2, 500_000
 """A taste learned in so few epochs tells whether learning is worth its time; of more purchases than these, one epoch does."""
@@ -58,6 +57,7 @@ from the purchases held out. It has so many epochs, since the other parts say mu
 BESIDE = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)
 """Weights of the spectral part beside a learned taste"""
 TRENDS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
+"""Of the trend beside what is learned or computed"""
 
 
 def with_objective(log: Purchases, config: Config) -> Config:
@@ -191,21 +191,16 @@ def _weighing(
     validation: Validation, config: Config, own: Floats, whole: Floats, ridge: Memory | None, pool: ThreadPool
 ) -> Callable[[list[Weights]], list[float]]:
     """Return what measures weights of the spectral part ``whole``, the regression and the trend beside ``own`` scores."""
-    scores, nothing = np.empty_like(whole), no_memory(whole.shape[1])
+    scores = np.empty_like(whole)
 
-    @remembering
-    def worth(tried: list[Weights]) -> list[float]:
-        values: dict[Weights, float] = {}
-        for weight in dict.fromkeys(weights[0] for weights in tried):
-            np.multiply(whole, np.float32(weight), out=scores)
-            np.add(scores, own, out=scores)
-            some = [weights for weights in tried if weights[0] == weight]
-            over = [(0.0, each, trend) for _, each, trend in some]
-            found = ndcgs(validation, config, scores, (nothing, ridge or nothing), over, pool)
-            values.update(zip(some, found, strict=True))
-        return [values[weights] for weights in tried]
+    def dense(spectral: float) -> Floats:
+        np.multiply(whole, np.float32(spectral), out=scores)
+        return np.add(scores, own, out=scores)
 
-    return worth
+    def parted(weights: Weights) -> tuple[tuple[float, ...], Weights]:
+        return weights[:1], (0.0, *weights[1:])
+
+    return weighing(validation, config, dense, ridge, parted, pool)
 
 
 def _best_weights(
@@ -249,7 +244,7 @@ def choose_spectral(
     nothing = no_memory(len(bias))
     table = learner.table(pool) if validation.by_time else None  # which choosing repeats goes on from
     tables = LearnedTables(taste, (nothing, ridge or nothing), table)
-    return settled, _told(validation, {"1": alone}, worth([best])[0]), tables
+    return settled, told_of(validation, {"1": alone}, worth([best])[0]), tables
 
 
 def _learned_beside(
@@ -277,18 +272,7 @@ def _learned_beside(
     settled = config.changed(spectral_weight=best[0], ridge_weight=best[1], trend_weight=best[2])
     nothing, spectrum = no_memory(len(taste.bias)), projected.within(pool)[0]
     tables = LearnedTables(with_directions(taste, spectrum, best[0]), (nothing, ridge or nothing))
-    return settled, _told(validation, {str(epochs): alone}, together), tables
-
-
-def _told(validation: Validation, by_epoch: dict[str, float], whole: float) -> dict[str, Any]:
-    return {
-        "held_out": validation.description,
-        "users": len(validation.users),
-        "measure": f"ndcg@{MEASURED_AT}",
-        "by_epoch": by_epoch,
-        "taste": list(by_epoch.values())[-1],
-        "with_memory": whole,
-    }
+    return settled, told_of(validation, {str(epochs): alone}, together), tables
 
 
 def _value(chosen: tuple[Config, Mapping[str, Any], object]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,8 @@ __all__ = [
     "nearly_best",
     "remembering",
     "taste_scores",
+    "told_of",
+    "weighing",
 ]
 
 T = TypeVar("T")
@@ -354,6 +356,46 @@ def remembering(
         return [seen[weights] for weights in tried]
 
     return worth
+
+
+def weighing(
+    validation: Validation,
+    config: Config,
+    dense: Callable[..., Floats],
+    ridge: Memory | None,
+    parted: Callable[[Weights], tuple[tuple[float, ...], Weights]],
+    pool: ThreadPool,
+) -> Callable[[list[Weights]], list[float]]:
+    """Return what measures weights, of which some are in dense scores and the others of the regression and the trend beside these.
+
+    ``parted`` gives those of ``dense``, which makes the scores ``float32[Q, P]`` once for all that share them, and those that
+    `ndcgs` takes.
+    """
+    nothing = no_memory(len(validation.log.products))
+
+    @remembering
+    def worth(tried: list[Weights]) -> list[float]:
+        values: dict[Weights, float] = {}
+        for own in dict.fromkeys(parted(weights)[0] for weights in tried):
+            some = [weights for weights in tried if parted(weights)[0] == own]
+            beside = [parted(weights)[1] for weights in some]
+            found = ndcgs(validation, config, dense(*own), (nothing, ridge or nothing), beside, pool)
+            values.update(zip(some, found, strict=True))
+        return [values[weights] for weights in tried]
+
+    return worth
+
+
+def told_of(validation: Validation, by_epoch: dict[str, float], whole: float) -> dict[str, Any]:
+    """Return what training tells of a choice: on what it was made, the taste alone by epoch, and all with its weights."""
+    return {
+        "held_out": validation.description,
+        "users": len(validation.users),
+        "measure": f"ndcg@{MEASURED_AT}",
+        "by_epoch": by_epoch,
+        "taste": list(by_epoch.values())[-1],
+        "with_memory": whole,
+    }
 
 
 def better(
