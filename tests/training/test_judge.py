@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tastemaker.kernels.threads import ThreadPool
+from tastemaker.model.beside.live import fold_in_of
 from tastemaker.model.config import preset
 from tastemaker.training.learners.composed import Composed
 from tastemaker.training.selection.in_time import started
-from tastemaker.training.selection.judge import Judge
+from tastemaker.training.selection.judge import Judge, Scores
 from tastemaker.training.selection.trial import trial_of
 
 
@@ -16,20 +19,43 @@ def test_scores_of_former_settings_are_let_go_before_new_ones_are_made(split, mo
     assert trial.is_live
     given = preset("default").changed({"dimensions": 8})
     config = started(split.train, given, 4, live=True).changed({"live.fold_in": 1.0})
-    learner, held = Composed.start(trial.log, config, 1), []
-    made = Judge._base
+    learner, made = Composed.start(trial.log, config, 1), []
+    fill = Scores.of
 
-    def watched(judge, queries):
-        scores = made(judge, queries)
-        held.append({"base", "folded"} & judge._cache.keys())
-        return scores
+    def watched(scores, key, shape, filled):
+        matrix = fill(scores, key, shape, filled)
+        made.append(matrix)
+        return matrix
 
-    monkeypatch.setattr(Judge, "_base", watched)
+    monkeypatch.setattr(Scores, "of", watched)
     with ThreadPool(1) as pool:
         judge = Judge(trial, learner, config, pool)
         first = judge.value(config)
         faded = judge.value(config.changed({"order.taste_places": 1.0}))
         again = judge.value(config)
+        other = judge.of(learner).value(config)
+        assert len({id(matrix) for matrix in made}) == 1
         judge.rest()
-        assert judge.value(config) == again == first != faded
-    assert held == [set()] * 4
+        assert judge.value(config) == other == again == first != faded
+
+
+def test_products_move_with_those_who_buy_them_as_replay_moves_them(split):
+    """The scores of a slice are those of its questions' queries and of vectors that one Newton step has moved."""
+    trial = trial_of(split.train, 1, live=True)
+    assert trial is not None
+    config = started(split.train, preset("default").changed({"dimensions": 8}), 4, live=True)
+    config = config.changed({"live.fold_in": 1.5})
+    with ThreadPool(1) as pool:
+        judge = Judge(trial, Composed.start(trial.log, config, 1), config, pool)
+        scores = judge._dense(config)
+        buyers = np.bincount(trial.log.product_rows, minlength=judge.products)
+        fold = fold_in_of(judge.queries(judge.before, config), judge.vectors, buyers, 1.5)
+        after, asked = judge.queries(judge.flow, config), judge.queries(judge.asking, config)
+    added = (after - fold.mean) @ fold.basis - (judge.vectors @ fold.pull)[trial.flow_products]
+    for q in range(0, len(asked), 7):
+        known = judge.slice_starts[judge.slice_of[q]]
+        vectors = judge.vectors.copy()
+        for p in set(trial.flow_products[:known]):
+            its = added[:known][trial.flow_products[:known] == p]
+            vectors[p] += fold.offsets(its.sum(axis=0)[None], np.array([len(its)]), fold.buyers[[p]])[0]
+        np.testing.assert_allclose(scores[q], vectors @ asked[q], rtol=2e-4, atol=2e-5)

@@ -9,7 +9,7 @@ import numpy as np
 from tastemaker.model.beside.order import DAY
 from tastemaker.types import Doubles, Floats, Rows, Times
 
-__all__ = ["FoldIn", "Live", "fold_in_of", "rate_bias", "shares_of"]
+__all__ = ["FoldIn", "Live", "bias_of_counts", "decayed_counts", "fold_in_of", "rate_bias", "shares_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,12 +98,19 @@ def _covariance(rows: Doubles) -> Doubles:
 
 def rate_bias(live: Live, products: Rows, times: Times, moment: int, count: int) -> Floats:
     """Return weight · log(n_p / share_p + kappa / P) at a moment, ``float32[P]``, of purchases, the last of them before it."""
+    return bias_of_counts(live, decayed_counts(live, products, times, moment, count))
+
+
+def decayed_counts(live: Live, products: Rows, times: Times, moment: int, count: int) -> Doubles:
+    """Return n_p / share_p at a moment, ``float64[P]``, which depend on ``half_life`` and ``young`` alone."""
     ages = np.maximum(moment - times, 0) / DAY
-    decayed = np.exp2(-ages / live.half_life)
-    counts = np.bincount(products, decayed, minlength=count).astype(np.float64)
-    if live.young:
-        counts = counts / shares_of(products, ages, live.half_life, live.young, count)
-    row: Floats = (live.weight * np.log(counts + live.kappa / count)).astype(np.float32)
+    counts = np.bincount(products, np.exp2(-ages / live.half_life), minlength=count).astype(np.float64)
+    return counts / shares_of(products, ages, live.half_life, live.young, count) if live.young else counts
+
+
+def bias_of_counts(live: Live, counts: Doubles) -> Floats:
+    """Return weight · log(count + kappa / P) of counts ``float64[…, P]``."""
+    row: Floats = (live.weight * np.log(counts + live.kappa / counts.shape[-1])).astype(np.float32)
     return row
 
 

@@ -134,6 +134,8 @@ class Search:
 
     judges: tuple[Judge, ...]
     given: Config
+    values: dict[Config, float] = field(default_factory=dict)
+    """What was measured, since a setting that is chosen is tried again beside others"""
 
     @property
     def judge(self) -> Judge:
@@ -142,7 +144,9 @@ class Search:
 
     def value(self, config: Config) -> float:
         """Return the mean over the parts of their mean ndcg."""
-        return sum(judge.value(config) for judge in self.judges) / len(self.judges)
+        if config not in self.values:
+            self.values[config] = sum(judge.value(config) for judge in self.judges) / len(self.judges)
+        return self.values[config]
 
     def is_open(self, path: str) -> bool:
         """Return whether a setting was left to choose."""
@@ -288,7 +292,6 @@ def _learned(
         curve[str(epoch)] = value
         if not best or value > best[0][0]:
             best[:] = [(value, epoch, judge)]
-        judge.rest()
 
     run_epochs(learner, epochs=horizon, run=EpochRun(pool, watch, stage="choosing"), after=look)
     return best[0][2], best[0][1], curve

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from tastemaker.kernels.ranking.bags import compose_bags
 from tastemaker.kernels.ranking.judging import ndcg_of_parts
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.beside.asking import Asking
-from tastemaker.model.beside.live import Live, fold_in_of, rate_bias
+from tastemaker.model.beside.live import FoldIn, Live, bias_of_counts, decayed_counts, fold_in_of
 from tastemaker.model.beside.order import Fading
 from tastemaker.model.beside.sums import effective
 from tastemaker.model.config import Config
@@ -37,6 +37,27 @@ SLICES = 24
 """How often rates and products' vectors move while a held-out part is replayed."""
 
 
+class Scores:
+    """The scores of all questions: one matrix for all judges of a trial, since they are much where there are many products."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._room: Floats | None = None
+
+    def of(self, key: object, shape: tuple[int, int], fill: Callable[[Floats], None]) -> Floats:
+        """Return the matrix as it was filled last if that was under the same key, else filled anew."""
+        if self._room is None or self._key != key:
+            self._key = None
+            self._room = np.empty(shape, np.float32) if self._room is None else self._room
+            fill(self._room)
+            self._key = key
+        return self._room
+
+    def let_go(self) -> None:
+        """Hold no matrix until one is asked for."""
+        self._key = self._room = None
+
+
 class Judge:
     """What was learned from the log of a trial, and how its questions are ranked under any settings of asking."""
 
@@ -53,28 +74,34 @@ class Judge:
             for asked in (trial.asked, trial.flow, sample_of_train(trial.log, learner.seed))
         )
         self.slice_starts, self.slice_of = _slices(trial)
+        self._scores, self._mark = Scores(), object()
         self._cache: dict[str, tuple[object, AnyArray]] = {}
         self._stack(config)
 
     def of(self, learner: Composed) -> Judge:
         """Return the judge of the same questions when the learner has gone on."""
-        judge = copy.copy(self)
-        judge.taste, judge.own_vectors, judge._cache = learner.taste(), learner.own_vectors(), {}
+        judge = self._copy()
+        judge.taste, judge.own_vectors = learner.taste(), learner.own_vectors()
         judge.vectors = judge.taste.vectors
+        return judge
+
+    def _copy(self) -> Judge:
+        judge = copy.copy(self)
+        judge._cache, judge._mark = {}, object()
         return judge
 
     def rest(self) -> None:
         """Let go of what can be worked out again: the scores of all questions are much where there are many products."""
         self._cache.clear()
+        self._scores.let_go()
 
     def without(self, column: str) -> Judge:
         """Return the judge that knows nothing of a column, ``role:name``."""
-        judge = copy.copy(self)
+        judge = self._copy()
         beside, tokens = self.beside, self.taste.tokens
         assert beside is not None
         assert tokens is not None
         low, high = beside.span(column)
-        judge._cache = {}
         judge.asking, judge.flow, judge.before = (
             part.without(low, high) for part in (self.asking, self.flow, self.before)
         )
@@ -189,37 +216,42 @@ class Judge:
         )
 
     def _dense(self, config: Config) -> Floats:
-        key = _taste_key(config)
-        queries = self._kept("queries", key, lambda: self.queries(self.asking, config))
-        base = self._kept("base", key, lambda: self._base(queries))
-        if not config.live.fold_in or not self.trial.is_live:
-            return base
-        return self._kept("folded", (*key, config.live.fold_in), lambda: self._folded(config, queries, base))
+        queries = self._kept("queries", _taste_key(config), lambda: self.queries(self.asking, config))
+        fold_in = (config.live.fold_in or 0.0) if self.trial.is_live else 0.0
 
-    def _base(self, queries: Floats) -> Floats:
-        self._cache.pop("folded", None)  # made of the former
-        return queries @ self.vectors.T
+        def fill(scores: Floats) -> None:
+            for low, high, vectors in self._moving(config, fold_in) if fold_in else [(0, None, self.vectors)]:
+                np.matmul(queries[low:high], vectors.T, out=scores[low:high])
 
-    def _folded(self, config: Config, queries: Floats, base: Floats) -> Floats:
-        """Return the scores with the products' vectors as they have moved by each slice."""
+        shape = len(queries), self.products
+        return self._scores.of((self._mark, _taste_key(config), fold_in), shape, fill)
+
+    def _moving(self, config: Config, scale: float) -> Iterator[tuple[int, int, Floats]]:
+        """Yield the questions ``low … high - 1`` of each slice with the products' vectors as they have moved by then."""
         trial = self.trial
-        buyers = np.bincount(trial.log.product_rows, minlength=self.products).astype(np.float64)
-        key = _taste_key(config)
-        before = self._kept("before", key, lambda: self.queries(self.before, config))
-        after = self._kept("flow", key, lambda: self.queries(self.flow, config))
-        fold = fold_in_of(before, self.vectors, buyers, config.live.fold_in or 0.0)
-        flow = (after - fold.mean) @ fold.basis - (self.vectors @ fold.pull)[trial.flow_products]
-        scores = base.copy()
-        sums = np.zeros((self.products, base.shape[1] and self.vectors.shape[1]), np.float32)
-        counts, done = np.zeros(self.products, np.float32), 0
-        for number, start in enumerate(self.slice_starts):
+        fold, flow = self._fold(config, scale)
+        sums = np.zeros((self.products, flow.shape[1]), np.float32)
+        counts, done, vectors = np.zeros(self.products, np.float32), 0, self.vectors.copy()
+        borders = np.searchsorted(self.slice_of, np.arange(len(self.slice_starts) + 1))
+        for start, low, high in zip(self.slice_starts, borders, borders[1:], strict=False):
             self._add_flow(trial.flow_products[done:start], flow[done:start], sums, counts)
             done = start
-            moved, mine = np.flatnonzero(counts), np.flatnonzero(self.slice_of == number)
-            if len(moved) and len(mine):
-                delta = fold.offsets(sums[moved], counts[moved], fold.buyers[moved])
-                scores[np.ix_(mine, moved)] += queries[mine] @ delta.T
-        return scores
+            if low < high:
+                moved = np.flatnonzero(counts)
+                vectors[moved] = self.vectors[moved] + fold.offsets(
+                    sums[moved], counts[moved], fold.buyers[moved]
+                )
+                yield low, high, vectors
+
+    def _fold(self, config: Config, scale: float) -> tuple[FoldIn, Floats]:
+        """Return the fold-in, and what each purchase of the flow adds to the sum of its product."""
+        trial, key = self.trial, _taste_key(config)
+        buyers = np.bincount(trial.log.product_rows, minlength=self.products).astype(np.float64)
+        before = self._kept("before", key, lambda: self.queries(self.before, config))
+        after = self._kept("flow", key, lambda: self.queries(self.flow, config))
+        fold = fold_in_of(before, self.vectors, buyers, scale)
+        flow: Floats = (after - fold.mean) @ fold.basis - (self.vectors @ fold.pull)[trial.flow_products]
+        return fold, flow
 
     def _add_flow(self, bought: Rows, flow: Floats, sums: Floats, counts: Floats) -> None:
         """Add what purchases say of their products to ``sums[P, D]`` and ``counts[P]``, one after another."""
@@ -237,31 +269,35 @@ class Judge:
         return self._kept("biases", key, lambda: self._bias_rows(config))
 
     def _bias_rows(self, config: Config) -> Floats:
-        live, trial = config.live, self.trial
-        if not live.rate:
+        settings, trial = config.live, self.trial
+        if not settings.rate:
             row = self.taste.bias.copy()
             if config.trend.weight:
                 row += np.float32(config.trend.weight) * trend_of(trial.log)
             rows: Floats = np.repeat(row[None, :], len(self.slice_starts), axis=0)
         else:
-            times = trial.log.times
-            assert times is not None
-            moments = _moments(trial, self.slice_starts)
-            events = (
-                np.concatenate([trial.log.product_rows, trial.flow_products]),
-                np.concatenate([times, trial.flow.times]),
-            )
-            known = len(times) + self.slice_starts
-            rates = Live(live.half_life or 30.0, live.rate, live.kappa, 0.0, young=live.young or 0.0)
-            rows = rates_at_times(*events, known, moments, self.products, rates)
-        if live.dial:
-            rows[:, ~trial.sold] += np.float32(live.dial)
+            half_life, young = settings.half_life or 30.0, settings.young or 0.0
+            live = Live(half_life, settings.rate, settings.kappa, 0.0, young=young)
+            rows = bias_of_counts(live, self._kept("counts", (half_life, young), lambda: self._counts(live)))
+        if settings.dial:
+            rows[:, ~trial.sold] += np.float32(settings.dial)
         return rows
+
+    def _counts(self, live: Live) -> Doubles:
+        """Return `decayed_counts` at the beginning of each slice, ``float64[S, P]``, of what had been bought by then."""
+        trial, moments = self.trial, _moments(self.trial, self.slice_starts)
+        assert trial.log.times is not None
+        products = np.concatenate([trial.log.product_rows, trial.flow_products])
+        times = np.concatenate([trial.log.times, trial.flow.times])
+        known = len(trial.log.times) + self.slice_starts
+        return np.array([
+            decayed_counts(live, products[:upto], times[:upto], int(moment), self.products)
+            for upto, moment in zip(known, moments, strict=True)
+        ])  # fmt: skip
 
     def _kept(self, name: str, key: object, make: Callable[[], AnyArray]) -> AnyArray:
         """Return what was made last under a name if it was made from the same settings, else make it."""
         if name not in self._cache or self._cache[name][0] != key:
-            self._cache.pop(name, None)  # scores of all questions: the former are not held beside the new
             self._cache[name] = (key, make())
         return self._cache[name][1]
 
@@ -269,21 +305,6 @@ class Judge:
 def _taste_key(config: Config) -> tuple[object, ...]:
     """Return the settings that queries are made by."""
     return fadings(config)[0], config.kinds.taste, config.kinds.places, config.kinds.days
-
-
-def rates_at_times(
-    products: Rows,
-    times: AnyArray,
-    known: AnyArray,
-    moments: AnyArray,
-    count: int,
-    live: Live,
-) -> Floats:
-    """Return `rate_bias` at each moment, ``float32[M, P]``, of the first ``known`` events."""
-    rows = np.empty((len(moments), count), np.float32)
-    for i, (upto, moment) in enumerate(zip(known, moments, strict=True)):
-        rows[i] = rate_bias(live, products[:upto], times[:upto], int(moment), count)
-    return rows
 
 
 def _slices(trial: Trial) -> tuple[AnyArray, Rows]:
