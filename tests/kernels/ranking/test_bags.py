@@ -7,7 +7,7 @@ import numpy as np
 from tastemaker.data.ragged import offsets_of
 from tastemaker.kernels.counting.memory import count_distinct
 from tastemaker.kernels.ranking.bags import compose_bags, recall_bags
-from tastemaker.kernels.ranking.judging import ndcg_of_parts
+from tastemaker.kernels.ranking.judging import gains_of_parts
 
 OFFSETS, BAGS = np.array([0, 2, 2, 5]), np.array([1, 3, 0, 1, 2], np.int32)
 WEIGHTS = np.array([0.5, 2, 1, 1, 4], np.float32)
@@ -40,14 +40,14 @@ def test_what_a_table_says_is_weighted_row_by_row():
         np.testing.assert_array_equal(got, expected)
 
 
-def test_ndcg_of_parts_by_hand():
+def test_gains_of_parts_by_hand():
     """One query of four products: the table's part, weighted by 2, lifts product 3 over the bought 1; product 0 is left out."""
-    ndcg = np.zeros(1)
+    gains = np.zeros(1)
     borders, zero = np.array([0, 1]), np.zeros(1, np.int32)
-    ndcg_of_parts(
+    gains_of_parts(
         0, 1, np.array([[9, 2, 1, 0]], np.float32), np.zeros((1, 4), np.float32), zero,
         borders, np.array([0]), np.zeros(1, np.int16), np.ones(1, np.float32), borders,
         np.array([3], np.int32), np.array([2], np.float32),
-        np.array([2.0]), borders, zero, np.full(1, -np.inf, np.float32), borders, np.array([1], np.int32), 10, ndcg,
+        np.array([2.0]), borders, zero, np.full(1, -np.inf, np.float32), borders, np.array([1], np.int32), 10, gains,
     )  # fmt: skip
-    assert ndcg[0] == 1 / np.log2(3)
+    assert gains[0] == 1 / np.log2(3)

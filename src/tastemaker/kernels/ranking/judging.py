@@ -1,4 +1,4 @@
-"""How well some weights rank: ndcg of the held-out products of many queries, again and again with other weights."""
+"""How well some weights rank: what the held-out products of many queries gain, again and again with other weights."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.ranking.choosing import rank_of
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
-__all__ = ["ndcg_of_parts"]
+__all__ = ["gains_of_parts"]
 
 
 @kernel()
-def ndcg_of_parts(
+def gains_of_parts(
     low: int,
     high: int,
     dense: Floats,
@@ -32,9 +32,9 @@ def ndcg_of_parts(
     held_offsets: Offsets,
     held: Rows,
     k: int,
-    ndcg: Doubles,
+    gains: Doubles,
 ) -> None:
-    """Set ``ndcg[q]`` at k of the queries ``low … high - 1``.
+    """Set ``gains[i]``, 1 / log2(1 + rank) up to rank k and 0 beyond, of each held-out product of the queries ``low … high - 1``.
 
     score(q, p) = dense[q, p] + biases[bias_of[q], p] + Σ over q's entries i of weights[part_i] · weight_i · memory[row_i, p]
 
@@ -54,11 +54,6 @@ def ndcg_of_parts(
                     row[memory_products[entry]] += weight * memory_weights[entry]
         for place in range(own_offsets[q], own_offsets[q + 1]):
             row[own_rows[place]] += own[place]
-        gain, ideal = 0.0, 0.0
         for place in range(held_offsets[q], held_offsets[q + 1]):
             rank = rank_of(row, row[held[place]], k)
-            if rank <= k:
-                gain += 1.0 / np.log2(1.0 + rank)
-        for rank in range(1, min(k, held_offsets[q + 1] - held_offsets[q]) + 1):
-            ideal += 1.0 / np.log2(1.0 + rank)
-        ndcg[q] = gain / ideal if ideal > 0 else 0.0
+            gains[place] = 1.0 / np.log2(1.0 + rank) if rank <= k else 0.0

@@ -11,7 +11,7 @@ from tastemaker.data.past import past_of
 from tastemaker.data.ragged import offsets_of, owners_of
 from tastemaker.data.tokens.bags import no_bags
 from tastemaker.kernels.ranking.bags import compose_bags
-from tastemaker.kernels.ranking.judging import ndcg_of_parts
+from tastemaker.kernels.ranking.judging import gains_of_parts
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.beside.asking import Asking
 from tastemaker.model.beside.live import FoldIn, Live, bias_of_counts, decayed_counts, fold_in_of
@@ -26,7 +26,7 @@ from tastemaker.training.memory.directed import followers, step_memory
 from tastemaker.training.memory.spectral import spectral_memory
 from tastemaker.training.memory.trend import trend_of
 from tastemaker.training.selection.trial import Trial, TrialQuestions, sample_of_train
-from tastemaker.types import AnyArray, Doubles, Floats, Rows
+from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
 __all__ = ["MEASURED_AT", "Judge"]
 
@@ -121,18 +121,18 @@ class Judge:
         dense, biases = self._dense(config), self._biases(config)
         entries = self._entry_weights(config)
         weights, trial = self._part_weights(config), self.trial
-        values = np.zeros(len(trial.asked))
+        gains = np.zeros(len(trial.held.products))
         own = np.full(len(trial.own_rows), -np.inf, np.float32)
 
         def measure(low: int, high: int) -> None:
-            ndcg_of_parts(
+            gains_of_parts(
                 low, high, dense, biases, self.slice_of, self.entry_offsets, self.entry_rows, self.entry_parts, entries,
                 self.memory.offsets, self.memory.products, self.memory.weights, weights,
-                trial.own_offsets, trial.own_rows, own, trial.held.offsets, trial.held.products, MEASURED_AT, values,
+                trial.own_offsets, trial.own_rows, own, trial.held.offsets, trial.held.products, MEASURED_AT, gains,
             )  # fmt: skip
 
-        self.pool.run(measure, len(values))
-        return values
+        self.pool.run(measure, len(trial.asked))
+        return gains if trial.apart else ndcg_of_gains(gains, trial.held.offsets, MEASURED_AT)
 
     def _stack(self, config: Config) -> None:
         """Put all tables of the memory one below the other, and list what each question looks up in them."""
@@ -248,7 +248,7 @@ class Judge:
         trial, key = self.trial, _taste_key(config)
         buyers = np.bincount(trial.log.product_rows, minlength=self.products).astype(np.float64)
         before = self._kept("before", key, lambda: self.queries(self.before, config))
-        after = self._kept("flow", key, lambda: self.queries(self.flow, config))
+        after = self._kept("flow", key, lambda: self.queries(self.flow, config))[trial.flow_of]
         fold = fold_in_of(before, self.vectors, buyers, scale)
         flow: Floats = (after - fold.mean) @ fold.basis - (self.vectors @ fold.pull)[trial.flow_products]
         return fold, flow
@@ -288,7 +288,7 @@ class Judge:
         trial, moments = self.trial, _moments(self.trial, self.slice_starts)
         assert trial.log.times is not None
         products = np.concatenate([trial.log.product_rows, trial.flow_products])
-        times = np.concatenate([trial.log.times, trial.flow.times])
+        times = np.concatenate([trial.log.times, trial.flow_times])
         known = len(trial.log.times) + self.slice_starts
         return np.array([
             decayed_counts(live, products[:upto], times[:upto], int(moment), self.products)
@@ -307,11 +307,24 @@ def _taste_key(config: Config) -> tuple[object, ...]:
     return fadings(config)[0], config.kinds.taste, config.kinds.places, config.kinds.days
 
 
+def ndcg_of_gains(gains: Doubles, offsets: Offsets, k: int) -> Doubles:
+    """Return the ndcg at k of each list of held-out products from what each gains by its rank.
+
+    >>> ndcg_of_gains(np.array([1.0, 0.0, 0.5]), np.array([0, 2, 3]), 10).round(3).tolist()
+    [0.613, 0.5]
+    """
+    lengths = np.diff(offsets)
+    ideal = np.cumsum(1 / np.log2(1 + np.arange(1, k + 1)))
+    sums = np.bincount(owners_of(offsets), gains, minlength=len(lengths))
+    ndcg: Doubles = np.where(lengths > 0, sums / ideal[np.clip(lengths, 1, k) - 1], 0.0)
+    return ndcg
+
+
 def _slices(trial: Trial) -> tuple[AnyArray, Rows]:
     """Return how many purchases of the flow are known in each slice, and the slice of each question."""
     if not trial.is_live:
         return np.zeros(1, np.int64), np.zeros(len(trial.asked), np.int32)
-    times = trial.flow.times
+    times = trial.flow_times
     first = np.flatnonzero(np.concatenate(([True], times[1:] != times[:-1])))
     wanted = np.linspace(0, len(times), SLICES, endpoint=False)
     starts = np.unique(first[np.searchsorted(first, wanted, side="right") - 1])
@@ -321,6 +334,6 @@ def _slices(trial: Trial) -> tuple[AnyArray, Rows]:
 
 def _moments(trial: Trial, starts: AnyArray) -> AnyArray:
     if trial.is_live:
-        return trial.flow.times[starts]
+        return trial.flow_times[starts]
     times = trial.log.times
     return np.array([0 if times is None else int(times.max())])

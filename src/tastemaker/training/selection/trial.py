@@ -54,12 +54,16 @@ class Trial:
     asked: TrialQuestions
     """Q queries"""
     held: Histories
-    """What each bought: one product, or several where nothing moves between them"""
+    """What each bought then"""
+    apart: bool
+    """Whether each product held is a question of its own, else all that a query bought later are one"""
     own_offsets: Offsets
     own_rows: Rows
     """What each bought before, which is left out"""
     flow: TrialQuestions
-    """All purchases of the held-out part in the order of time, where the model lives through them; else none"""
+    """Who bought in the held-out part, in the order of time, where the model lives through it; else nobody"""
+    flow_of: Offsets
+    """``int64[flow]``, which of them each purchase there is of"""
     flow_products: Rows
     """``int32[flow]``"""
     sold: Booleans
@@ -72,6 +76,11 @@ class Trial:
     def is_live(self) -> bool:
         """Return whether the model lives through the held-out part."""
         return len(self.flow) > 0
+
+    @property
+    def flow_times(self) -> Times:
+        """Return when each purchase of the held-out part happened, ``int64[flow]``."""
+        return self.flow.times[self.flow_of]
 
 
 def trial_of(log: Purchases, seed: int, *, live: bool) -> Trial | None:
@@ -104,6 +113,21 @@ def _asked(log: Purchases, places: AnyArray) -> TrialQuestions:
     times = np.zeros(len(places), np.int64) if log.times is None else log.times[places]
     context = None if log.context is None else log.context[pl.Series(places)]
     return TrialQuestions(log.user_rows[places], times, context)
+
+
+def _asked_together(log: Purchases, places: AnyArray) -> tuple[TrialQuestions, Offsets]:
+    """Return the questions of some purchases, those of one user, moment and context once, and which each purchase asks.
+
+    They stand in the order of their first purchase.
+    """
+    each = _asked(log, places)
+    told = [] if each.context is None else each.context.get_columns()
+    frame = pl.DataFrame([pl.Series(each.users), pl.Series(each.times), *told], orient="col")
+    frame = frame.rename({name: str(i) for i, name in enumerate(frame.columns)})
+    same = frame.with_row_index("row").group_by(frame.columns, maintain_order=True).agg("row")["row"]
+    of = np.empty(len(places), np.int64)
+    of[same.explode().to_numpy()] = np.repeat(np.arange(len(same)), same.list.len().to_numpy())
+    return each.take(same.list.first().to_numpy().astype(np.int64)), of
 
 
 def _by_time(log: Purchases) -> Split | None:
@@ -145,16 +169,17 @@ def _live(log: Purchases, parts: Split, rng: np.random.Generator) -> Trial:
     first = _first_of_pairs(log, later, cut)
     places = np.sort(rng.choice(first, min(_most(len(log.products)), len(first)), replace=False))
     past = _past(log)
-    asked = _asked(later, places)
-    return _trial(
-        train,
-        past,
-        asked,
-        Histories(np.arange(len(places) + 1), later.product_rows[places]),
-        _asked(later, np.arange(len(later))),
-        later.product_rows,
-        parts.description,
-    )
+    asked, held = _questions(later, places)
+    flow = (*_asked_together(later, np.arange(len(later))), later.product_rows)
+    return _trial(train, past, asked, held, parts.description, flow=flow, apart=True)
+
+
+def _questions(later: Purchases, places: AnyArray) -> tuple[TrialQuestions, Histories]:
+    """Return who asks and when, and what each bought then, of some later purchases."""
+    asked, of = _asked_together(later, places)
+    order = np.argsort(of, kind="stable")
+    lengths = np.bincount(of, minlength=len(asked))
+    return asked, Histories(offsets_of(lengths), later.product_rows[places[order]])
 
 
 def _first_of_pairs(log: Purchases, later: Purchases, cut: int) -> Offsets:
@@ -178,12 +203,8 @@ def _each(log: Purchases, parts: Split, rng: np.random.Generator) -> Trial | Non
     if not len(places):
         return None
     places = np.sort(rng.choice(places, min(_most(len(log.products)), len(places)), replace=False))
-    held = Histories(np.arange(len(places) + 1), later.product_rows[places])
-    nothing = later.take(np.zeros(0, np.int64))
-    return _trial(
-        parts.train, _past(parts.train), _asked(later, places), held, _asked(nothing, np.zeros(0, np.int64)),
-        nothing.product_rows, parts.description,
-    )  # fmt: skip
+    asked, held = _questions(later, places)
+    return _trial(parts.train, _past(parts.train), asked, held, parts.description, apart=True)
 
 
 def _frozen(parts: Split, rng: np.random.Generator) -> Trial | None:
@@ -204,11 +225,8 @@ def _frozen(parts: Split, rng: np.random.Generator) -> Trial | None:
         offsets_of(np.bincount(users[wanted], minlength=len(later))[judged]), later.products[wanted]
     )
     end = 0 if train.times is None else int(train.times.max(initial=0)) + 1
-    nothing = np.zeros(0, np.int64)
     asked = TrialQuestions(judged.astype(np.int32), np.full(len(judged), end), None)
-    return _trial(
-        train, _past(train), asked, held, _asked(train, nothing), train.product_rows[:0], parts.description
-    )
+    return _trial(train, _past(train), asked, held, parts.description, apart=False)
 
 
 def _trial(
@@ -216,15 +234,16 @@ def _trial(
     past: Past,
     asked: TrialQuestions,
     held: Histories,
-    flow: TrialQuestions,
-    flow_products: Rows,
     description: str,
+    *,
+    apart: bool,
+    flow: tuple[TrialQuestions, Offsets, Rows] | None = None,
 ) -> Trial:
     bought, _, _ = bought_by(past, asked.users, asked.times)
     sold = np.bincount(train.product_rows, minlength=len(train.products)) > 0
-    return Trial(
-        train, past, asked, held, bought.offsets, bought.products, flow, flow_products, sold, description
-    )
+    nothing = np.zeros(0, np.int64)
+    flow = flow or (_asked(train, nothing), nothing, train.product_rows[:0])
+    return Trial(train, past, asked, held, apart, bought.offsets, bought.products, *flow, sold, description)
 
 
 def _past(log: Purchases) -> Past:
