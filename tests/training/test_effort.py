@@ -109,6 +109,23 @@ def test_a_search_tries_broad_batches_in_the_place_of_decays():
     assert calls == [{}, {"batch": 512, "negatives": 512}, {"dimensions": 256, "members": 4}]
 
 
+def test_a_search_tries_less_decay_of_tokens_where_columns_are_learned_from_unless_it_was_given():
+    config = preset("default", effort="thorough")
+
+    def worth(changes):
+        return 0.5 + 0.1 * (changes.get("token_decay") == 0.005)
+
+    choose_with, calls = ranked(worth)
+    chosen = search(config, choose_with, decay_is_given=False, broad=True, tokens=True)[0]
+    assert calls[1:3] == [{"token_decay": 0.005}, {"token_decay": 0.00125}]
+    assert all(call["token_decay"] == 0.005 for call in calls[3:])
+    assert chosen.tokens.decay == 0.005
+    choose_with, calls = ranked(worth)
+    given = config.changed(token_decay=0.01)
+    search(given, choose_with, decay_is_given=False, broad=True, tokens=True)
+    assert not any("token_decay" in call for call in calls)
+
+
 def test_a_search_takes_no_decay_that_is_hardly_better_and_more_that_compete_unless_they_are_worse():
     config = preset("default", effort="thorough").changed(decay=0.04)
 
@@ -172,14 +189,19 @@ def test_a_thorough_training_of_a_log_with_times_chooses_anew_for_the_taste_that
     """Each other taste is judged under what suits the own one, and the parts of the memory are counted once a part."""
     log = make_shop(users=400, products=60, purchases=6_000).purchases
     counted, given = [], []
-    whole, choosing = judge.memories, choose.choose_in_time
+    whole, choosing, trying = judge.memories, choose.choose_in_time, choose.worth_in_time
 
     def noted(log, config, *rest, **more):
         given.append((config.taste.decay, config.memory.count_weight, config.taste.batch))
         return choosing(log, config, *rest, **more)
 
+    def tried(trials, log, config, *rest, **more):
+        given.append((config.taste.decay, config.memory.count_weight, config.taste.batch))
+        return trying(trials, log, config, *rest, **more)
+
     monkeypatch.setattr(judge, "memories", lambda *given, **more: counted.append(1) or whole(*given, **more))
     monkeypatch.setattr(choose, "choose_in_time", noted)
+    monkeypatch.setattr(choose, "worth_in_time", tried)
     monkeypatch.setattr(choose, "is_worth_trying", lambda log: True)
     settings = {"dimensions": 8, "horizon": 2, "ridge_neighbours": 10, "rare_decay": 2.0}
     record = train(log, preset("default", effort="thorough").changed(settings), seed=1, progress=False).record

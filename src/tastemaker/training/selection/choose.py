@@ -32,6 +32,7 @@ from tastemaker.training.selection.in_time import (
     is_left_open,
     steady,
     tells_order,
+    worth_in_time,
 )
 from tastemaker.training.selection.objective import (
     TRENDS,
@@ -274,13 +275,19 @@ def _choose_in_time(
     epochs = config.taste.epochs
 
     def choose(changes: Mapping[str, object]) -> Chosen:
-        return (choose_with(first[0].changed(changes, epochs=epochs)) if changes else None) or first
+        if not changes:
+            return first
+        given = first[0].changed(changes, epochs=epochs)
+        settled, value = worth_in_time(trials, log, given, horizon, seed, pool=pool, watch=watch)
+        return settled, {"with_memory": value}, None
 
     broad = is_worth_trying(log)  # where histories are long, a batch holds but a few users
-    found = search(config, choose, decay_is_given=decay_is_given, broad=broad)
+    tokens = bool(first[0].tokens.columns)
+    found = search(config, choose, decay_is_given=decay_is_given, broad=broad, tokens=tokens)
     tried = {"tried": found[1]["tried"]}
     taste = replace(found[0].taste, epochs=epochs, horizon=config.taste.horizon)
-    best = first if taste == config.taste else choose_with(replace(config, taste=taste)) or found
+    other = replace(config, taste=taste).changed(token_decay=found[0].tokens.decay)
+    best = first if other == config else choose_with(other) or found
     return best[0], best[1] | tried, best[2]
 
 

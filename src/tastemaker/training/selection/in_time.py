@@ -20,7 +20,9 @@ from tastemaker.training.selection.judge import MEASURED_AT, Judge
 from tastemaker.training.selection.trial import Trial, trial_of
 from tastemaker.training.selection.validation import nearly_best
 
-__all__ = ["Trials", "choose_in_time", "has_more_than_pairs", "is_left_open", "steady", "tells_order"]
+__all__ = [
+    "Trials", "choose_in_time", "has_more_than_pairs", "is_left_open", "steady", "tells_order", "worth_in_time",
+]  # fmt: skip
 
 LOOKS = 8
 FIRST_LOOK = 0.4
@@ -210,13 +212,8 @@ def choose_in_time(
     if trials is None:
         return None
     trial = trials.every[0]
-    start = started(log, config, horizon, live=trial.is_live)
-    judge, epoch, curve = _learned(trials, start, config, seed, pool, watch)
-    start = start.changed(epochs=epoch)
-    before = [
-        _relearned(trials, number, start, config, seed, pool, watch) for number in range(1, len(trials.every))
-    ]
-    search = Search((judge, *before), config)
+    search, start, curve = _judged(trials, log, config, horizon, seed, pool, watch)
+    judge = search.judge
     plain = search.value(start)
     chosen = search.through(start, LIVE_STEPS if trial.is_live else FROZEN_STEPS)
     told: dict[str, Any] = {
@@ -227,7 +224,7 @@ def choose_in_time(
         "by_epoch": curve,
         "taste": plain,
     }
-    if before:
+    if len(trials.every) > 1:
         told["also_held_out"] = [each.description for each in trials.every[1:]]
     if judge.asking.strengths is not None:
         chosen, told["weight"] = _with_strengths(search, chosen)
@@ -241,6 +238,43 @@ def choose_in_time(
     for each in search.judges:
         each.rest()
     return chosen, told, _again(trial, judge)
+
+
+def worth_in_time(
+    trials: Trials,
+    log: Purchases,
+    config: Config,
+    horizon: int,
+    seed: int,
+    *,
+    pool: ThreadPool,
+    watch: Watcher,
+) -> tuple[Config, float]:
+    """Return settings of which only the epochs are left to choose, with these, and the mean ndcg; nothing else is told."""
+    search, settled, _ = _judged(trials, log, config, horizon, seed, pool, watch)
+    value = search.value(settled)
+    for each in search.judges:
+        each.rest()
+    return settled, value
+
+
+def _judged(
+    trials: Trials,
+    log: Purchases,
+    config: Config,
+    horizon: int,
+    seed: int,
+    pool: ThreadPool,
+    watch: Watcher,
+) -> tuple[Search, Config, dict[str, float]]:
+    """Return the judges of what was learned, the modest settings with the epochs chosen, and what each look measured."""
+    start = started(log, config, horizon, live=trials.every[0].is_live)
+    judge, epoch, curve = _learned(trials, start, config, seed, pool, watch)
+    start = start.changed(epochs=epoch)
+    before = [
+        _relearned(trials, number, start, config, seed, pool, watch) for number in range(1, len(trials.every))
+    ]
+    return Search((judge, *before), config), start, curve
 
 
 def _again(trial: Trial, judge: Judge) -> LearnedTables | None:
