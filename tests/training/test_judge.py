@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 
+from tastemaker.data.reading.readers import read_purchases
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.beside.live import fold_in_of
 from tastemaker.model.config import preset
 from tastemaker.training.learners.composed import Composed
 from tastemaker.training.selection.in_time import started
 from tastemaker.training.selection.judge import Judge, Scores
-from tastemaker.training.selection.trial import trial_of
+from tastemaker.training.selection.trial import _asked_together, trial_of
 
 
 def test_scores_of_former_settings_are_let_go_before_new_ones_are_made(split, monkeypatch):
@@ -59,3 +61,18 @@ def test_products_move_with_those_who_buy_them_as_replay_moves_them(split):
             its = added[:known][trial.flow_products[:known] == p]
             vectors[p] += fold.offsets(its.sum(axis=0)[None], np.array([len(its)]), fold.buyers[[p]])[0]
         np.testing.assert_allclose(scores[q], vectors @ asked[q], rtol=2e-4, atol=2e-5)
+
+
+def test_questions_of_one_user_moment_and_context_are_asked_together_whatever_the_context_is_called():
+    log = pl.DataFrame({
+        "user_id": ["a", "b", "a", "a", "a"],
+        "product_id": ["hat", "hat", "sock", "shoe", "belt"],
+        "time": ["2026-01-01", "2026-01-01", "2026-01-01", "2026-01-01", "2026-01-02"],
+        "column_0": ["red", "red", "red", None, "red"],
+    })  # fmt: skip
+    purchases = read_purchases(log, context="column_0")
+    asked, of = _asked_together(purchases, np.arange(len(purchases)))
+    assert asked.users.tolist() == purchases.user_rows[[0, 1, 3, 4]].tolist()
+    assert asked.context is not None
+    assert asked.context["column_0"].to_list() == ["red", "red", None, "red"]
+    assert of.tolist() == [0, 1, 0, 2, 3]

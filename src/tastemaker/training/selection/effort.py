@@ -26,7 +26,7 @@ QUICK_RANK, QUICK_PASSES, QUICK_WEIGHT = 256, 4, 8.0
 FACTORS = (0.5, 2.0)
 """The factors by which a thorough training multiplies each decay."""
 TOKEN_FACTORS = (0.25, 0.0625)
-"""Those for the decay of what columns say: in the logs that were tried, more of it was always worse."""
+"""Those for the decay of what columns say: in Rent the Runway four times as much ranks 6 % worse, and was not tried elsewhere."""
 WIDE = 2
 """A wide taste has this many times the members and dimensions, so that each member keeps its width."""
 BROAD = 4

@@ -122,8 +122,8 @@ def _asked_together(log: Purchases, places: AnyArray) -> tuple[TrialQuestions, O
     """
     each = _asked(log, places)
     told = [] if each.context is None else each.context.get_columns()
-    frame = pl.DataFrame([pl.Series(each.users), pl.Series(each.times), *told], orient="col")
-    frame = frame.rename({name: str(i) for i, name in enumerate(frame.columns)})
+    columns = enumerate([pl.Series(each.users), pl.Series(each.times), *told])
+    frame = pl.DataFrame([column.alias(str(i)) for i, column in columns])
     same = frame.with_row_index("row").group_by(frame.columns, maintain_order=True).agg("row")["row"]
     of = np.empty(len(places), np.int64)
     of[same.explode().to_numpy()] = np.repeat(np.arange(len(same)), same.list.len().to_numpy())
