@@ -191,13 +191,13 @@ def test_a_thorough_training_of_a_log_with_times_chooses_anew_for_the_taste_that
     counted, given = [], []
     whole, choosing, trying = judge.memories, choose.choose_in_time, choose.worth_in_time
 
-    def noted(log, config, *rest, **more):
+    def noted(trials, config, *rest, **more):
         given.append((config.taste.decay, config.memory.count_weight, config.taste.batch))
-        return choosing(log, config, *rest, **more)
+        return choosing(trials, config, *rest, **more)
 
-    def tried(trials, log, config, *rest, **more):
+    def tried(trials, config, *rest, **more):
         given.append((config.taste.decay, config.memory.count_weight, config.taste.batch))
-        return trying(trials, log, config, *rest, **more)
+        return trying(trials, config, *rest, **more)
 
     monkeypatch.setattr(judge, "memories", lambda *given, **more: counted.append(1) or whole(*given, **more))
     monkeypatch.setattr(choose, "choose_in_time", noted)

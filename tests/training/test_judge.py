@@ -53,6 +53,7 @@ def test_products_move_with_those_who_buy_them_as_replay_moves_them(split):
         buyers = np.bincount(trial.log.product_rows, minlength=judge.products)
         fold = fold_in_of(judge.queries(judge.before, config), judge.vectors, buyers, 1.5)
         after, asked = judge.queries(judge.flow, config), judge.queries(judge.asking, config)
+    after = after[trial.flow_of]
     added = (after - fold.mean) @ fold.basis - (judge.vectors @ fold.pull)[trial.flow_products]
     for q in range(0, len(asked), 7):
         known = judge.slice_starts[judge.slice_of[q]]

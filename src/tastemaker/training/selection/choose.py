@@ -266,11 +266,11 @@ def _choose_in_time(
     if trials is None:
         return None
 
-    def choose_with(given: Config) -> Chosen | None:
-        return choose_in_time(log, given, horizon, seed, pool=pool, watch=watch, trials=trials)
+    def choose_with(given: Config) -> Chosen:
+        return choose_in_time(trials, given, horizon, pool=pool, watch=watch)
 
     first = choose_with(config)
-    if first is None or config.effort != "thorough" or not config.chooses:
+    if config.effort != "thorough" or not config.chooses:
         return first
     epochs = config.taste.epochs
 
@@ -278,7 +278,7 @@ def _choose_in_time(
         if not changes:
             return first
         given = first[0].changed(changes, epochs=epochs)
-        settled, value = worth_in_time(trials, log, given, horizon, seed, pool=pool, watch=watch)
+        settled, value = worth_in_time(trials, given, horizon, pool=pool, watch=watch)
         return settled, {"with_memory": value}, None
 
     broad = is_worth_trying(log)  # where histories are long, a batch holds but a few users
@@ -287,7 +287,7 @@ def _choose_in_time(
     tried = {"tried": found[1]["tried"]}
     taste = replace(found[0].taste, epochs=epochs, horizon=config.taste.horizon)
     other = replace(config, taste=taste).changed(token_decay=found[0].tokens.decay)
-    best = first if other == config else choose_with(other) or found
+    best = first if other == config else choose_with(other)
     return best[0], best[1] | tried, best[2]
 
 

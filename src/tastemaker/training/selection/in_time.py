@@ -103,6 +103,8 @@ KIND_PLACES, KIND_DAYS = (0.0, 4.0, 2.0, 1.0), (0.0, 30.0, 7.0, 2.0)
 class Trials:
     """The later parts of a log that its settings are judged by, the last of the time first."""
 
+    log: Purchases
+    seed: int
     every: tuple[Trial, ...]
     judges: dict[tuple[int, str | None], Judge] = field(default_factory=dict)
     """The last judge of each, by the columns that are learned from: what it counted serves every taste"""
@@ -119,7 +121,8 @@ class Trials:
             return None
         two = config.effort == "thorough" and last.by_time and not live
         before = trial_of(last.log, seed, live=False) if two else None
-        return Trials((last,) if before is None or not before.by_time else (last, before))
+        every = (last,) if before is None or not before.by_time else (last, before)
+        return Trials(log, seed, every)
 
     def judge(self, number: int, learner: Composed, given: Config, pool: ThreadPool) -> Judge:
         """Return the judge of what a learner has now."""
@@ -149,6 +152,11 @@ class Search:
         if config not in self.values:
             self.values[config] = sum(judge.value(config) for judge in self.judges) / len(self.judges)
         return self.values[config]
+
+    def rest(self) -> None:
+        """Let the judges go of what can be worked out again."""
+        for judge in self.judges:
+            judge.rest()
 
     def is_open(self, path: str) -> bool:
         """Return whether a setting was left to choose."""
@@ -191,28 +199,16 @@ def tells_order(log: Purchases, config: Config) -> bool:
 
 
 def choose_in_time(
-    log: Purchases,
-    config: Config,
-    horizon: int,
-    seed: int,
-    *,
-    pool: ThreadPool,
-    watch: Watcher,
-    trials: Trials | None = None,
-) -> tuple[Config, dict[str, Any], LearnedTables | None] | None:
+    trials: Trials, config: Config, horizon: int, *, pool: ThreadPool, watch: Watcher
+) -> tuple[Config, dict[str, Any], LearnedTables | None]:
     """Return the settings with nothing left to choose but repeats, what was measured, and what was learned if that serves again.
-
-    ``None`` where the log is too small. ``trials`` are those of the log, which several tastes may share.
 
     A later part of the log is held out, and its purchases are asked for as they will be asked for. First a model of everything is
     learned, and the epoch taken that ranks best; then each weight, half-life and fold-in in turn, 0 included; then the columns that
     help; last the dial for new products. Where there are two parts, epochs are chosen by the last, the rest by both.
     """
-    trials = trials or Trials.of(log, config, seed)
-    if trials is None:
-        return None
     trial = trials.every[0]
-    search, start, curve = _judged(trials, log, config, horizon, seed, pool, watch)
+    search, start, curve = _judged(trials, config, horizon, pool, watch)
     judge = search.judge
     plain = search.value(start)
     chosen = search.through(start, LIVE_STEPS if trial.is_live else FROZEN_STEPS)
@@ -235,44 +231,29 @@ def choose_in_time(
     if trial.is_live:
         chosen, told["dial"] = _with_dial(search, chosen)
     told["with_memory"] = search.value(chosen)
-    for each in search.judges:
-        each.rest()
+    search.rest()
     return chosen, told, _again(trial, judge)
 
 
 def worth_in_time(
-    trials: Trials,
-    log: Purchases,
-    config: Config,
-    horizon: int,
-    seed: int,
-    *,
-    pool: ThreadPool,
-    watch: Watcher,
+    trials: Trials, config: Config, horizon: int, *, pool: ThreadPool, watch: Watcher
 ) -> tuple[Config, float]:
     """Return settings of which only the epochs are left to choose, with these, and the mean ndcg; nothing else is told."""
-    search, settled, _ = _judged(trials, log, config, horizon, seed, pool, watch)
+    search, settled, _ = _judged(trials, config, horizon, pool, watch)
     value = search.value(settled)
-    for each in search.judges:
-        each.rest()
+    search.rest()
     return settled, value
 
 
 def _judged(
-    trials: Trials,
-    log: Purchases,
-    config: Config,
-    horizon: int,
-    seed: int,
-    pool: ThreadPool,
-    watch: Watcher,
+    trials: Trials, config: Config, horizon: int, pool: ThreadPool, watch: Watcher
 ) -> tuple[Search, Config, dict[str, float]]:
     """Return the judges of what was learned, the modest settings with the epochs chosen, and what each look measured."""
-    start = started(log, config, horizon, live=trials.every[0].is_live)
-    judge, epoch, curve = _learned(trials, start, config, seed, pool, watch)
+    start = started(trials.log, config, horizon, live=trials.every[0].is_live)
+    judge, epoch, curve = _learned(trials, start, config, pool, watch)
     start = start.changed(epochs=epoch)
     before = [
-        _relearned(trials, number, start, config, seed, pool, watch) for number in range(1, len(trials.every))
+        _relearned(trials, number, start, config, pool, watch) for number in range(1, len(trials.every))
     ]
     return Search((judge, *before), config), start, curve
 
@@ -308,10 +289,10 @@ def _value(config: Config, path: str) -> object:
 
 
 def _learned(
-    trials: Trials, start: Config, given: Config, seed: int, pool: ThreadPool, watch: Watcher
+    trials: Trials, start: Config, given: Config, pool: ThreadPool, watch: Watcher
 ) -> tuple[Judge, int, dict[str, float]]:
     """Return the judge of the epoch that ranks the last part best, that epoch, and what each look measured."""
-    learner = Composed.start(trials.every[0].log, start, seed)
+    learner = Composed.start(trials.every[0].log, start, trials.seed)
     horizon = start.taste.epochs or 1
     every = max(1, horizon // LOOKS)
     best: list[tuple[float, int, Judge]] = []
@@ -332,10 +313,10 @@ def _learned(
 
 
 def _relearned(
-    trials: Trials, number: int, start: Config, given: Config, seed: int, pool: ThreadPool, watch: Watcher
+    trials: Trials, number: int, start: Config, given: Config, pool: ThreadPool, watch: Watcher
 ) -> Judge:
     """Return the judge of an earlier part, which learned from what lies before it for as many epochs."""
-    learner = Composed.start(trials.every[number].log, start, seed)
+    learner = Composed.start(trials.every[number].log, start, trials.seed)
     run_epochs(learner, epochs=start.taste.epochs or 1, run=EpochRun(pool, watch, stage="choosing"))
     return trials.judge(number, learner, given, pool)
 

@@ -248,9 +248,10 @@ class Judge:
         trial, key = self.trial, _taste_key(config)
         buyers = np.bincount(trial.log.product_rows, minlength=self.products).astype(np.float64)
         before = self._kept("before", key, lambda: self.queries(self.before, config))
-        after = self._kept("flow", key, lambda: self.queries(self.flow, config))[trial.flow_of]
+        after = self._kept("flow", key, lambda: self.queries(self.flow, config))
         fold = fold_in_of(before, self.vectors, buyers, scale)
-        flow: Floats = (after - fold.mean) @ fold.basis - (self.vectors @ fold.pull)[trial.flow_products]
+        said = (after - fold.mean) @ fold.basis
+        flow: Floats = said[trial.flow_of] - (self.vectors @ fold.pull)[trial.flow_products]
         return fold, flow
 
     def _add_flow(self, bought: Rows, flow: Floats, sums: Floats, counts: Floats) -> None:
