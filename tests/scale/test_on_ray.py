@@ -21,6 +21,10 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = (
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 # Ray ends a process that has had no head for so many seconds
 os.environ |= {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
+# a head starts a process for each client and refuses it if that process is not there in 30 seconds; it leaves after 30 without one
+os.environ |= dict.fromkeys(
+    ("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "TIMEOUT_FOR_SPECIFIC_SERVER_S"), "600"
+)
 ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'tastemaker[ray]')")
 
 from odd_workers import Deadly, Task, check_same_model, hang_on_doomed_host, refuse, square_or_be_killed  # noqa: E402
@@ -46,8 +50,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
 @pytest.fixture(scope="module")
 def client_port():
-    """A port of 127.0.0.1 at which the head listens for clients: below those that systems hand out to others meanwhile."""
-    for port in random.sample(range(20_000, 32_000), 100):
+    """A port of 127.0.0.1 at which the head listens for clients: none that Ray or the system hands out meanwhile."""
+    for port in random.sample(range(24_000, 32_000), 100):
         with socket.socket() as free, contextlib.suppress(OSError):
             free.bind(("127.0.0.1", port))
             return port

@@ -158,7 +158,7 @@ def _connected(address: str | None) -> Iterator[tuple[ModuleType, tuple[str, int
             ray.init(address=address, **quiet)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError, ImportError) as error:
         raise SettingProblem(
-            f"no Ray answers at {address or 'this machine'}: {str(error).splitlines()[0]:.200} "
+            f"no Ray answers at {address or 'this machine'}: {_reason(error):.200} "
             "Start it with ray start --head, give its token (RAY_AUTH_TOKEN) if it has one, or leave the work to --workers local."
         ) from error
     head = _head_of(ray, address)
@@ -175,6 +175,16 @@ def _connected(address: str | None) -> Iterator[tuple[ModuleType, tuple[str, int
         raise _head_lost(head, None, None) from error
     finally:
         _end(ray)
+
+
+def _reason(error: Exception) -> str:
+    r"""Return what an error says, in a line: where a head sends a traceback, its last line says why.
+
+    >>> _reason(RuntimeError("Initialization failure from server:\nTraceback (most recent call last):\nRuntimeError: no channel"))
+    'Initialization failure from server: RuntimeError: no channel'
+    """
+    first, *more = str(error).splitlines() or [type(error).__name__]
+    return f"{first} {more[-1]}" if more and first.endswith(":") else first
 
 
 def _has_token() -> bool:

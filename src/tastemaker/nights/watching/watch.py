@@ -91,12 +91,13 @@ def watched(
     state: str | None = None,
     pause: float = 5.0,
     sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[str | None, str]:
     """Watch a service; return which bound it broke, or nothing, and what was seen, in a sentence.
 
     ``events`` is the server's file of events, or ``state`` the database that hosts share; its outcomes tell the click rate.
     """
-    end = time.monotonic() + 60 * watch.minutes
+    end = clock() + 60 * watch.minutes
     clicks = _ClickRate(watch, events, state, time.time_ns() // 1000)
     first: Figures | None = None
     found = Figures()
@@ -104,7 +105,7 @@ def watched(
         page = _page(watch)
         if page is None:
             away = f"{watch.url} does not answer"
-            if time.monotonic() >= end:
+            if clock() >= end:
                 return (away, away) if first is not None else (None, f"{away}; it was not watched.")
         else:
             now = figures(page, model=model, version=version)
@@ -113,7 +114,7 @@ def watched(
             trouble = broken(found, watch) or clicks.trouble()
             if trouble is not None:
                 return trouble, trouble
-        left = end - time.monotonic()
+        left = end - clock()
         if left <= 0:
             p99 = "" if found.p99_ms is None else f", p99 within {found.p99_ms:g} ms"
             counts = f"{found.requests:,.0f} answers, {found.errors:,.0f} errors{p99}{clicks.said()}"
