@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tastemaker.errors import SettingProblem
-from tastemaker.model.beside.live import Live, rate_bias
+from tastemaker.model.beside.live import Live, counts_at_moments, decayed_counts, rate_bias
 from tastemaker.ranking.live.rates import DAY, Rates
 
 
@@ -72,6 +72,18 @@ def test_the_rates_of_training_are_those_of_a_replay():
     row = rates.through(products, times, known, np.array([moment]))[0]
     other = rate_bias(live, products, times, moment, 7)
     np.testing.assert_allclose(row - row[0], other - other[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("young", [0.0, 1.5])
+def test_counts_at_many_moments_are_those_at_each(young):
+    products, times, moments, known = world()
+    live = Live(3.0, 1.0, 1.0, 0.0, young=young)
+    mixed = np.random.default_rng(1).permutation(known[3])  # what was known at first stands in any order
+    products[: known[3]], times[: known[3]] = products[mixed], times[mixed]
+    found = counts_at_moments(live, products, times, known[3:-1], moments[2:], 7)
+    for row, upto, moment in zip(found, known[3:-1], moments[2:], strict=True):
+        expected = decayed_counts(live, products[:upto], times[:upto], int(moment), 7)
+        np.testing.assert_allclose(row, expected, rtol=1e-12)
 
 
 def test_one_purchase_after_the_other_gives_the_bytes_of_many_at_once():

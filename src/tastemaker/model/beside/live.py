@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tastemaker.model.beside.order import DAY
-from tastemaker.types import Doubles, Floats, Rows, Times
+from tastemaker.types import Doubles, Floats, Offsets, Rows, Times
 
-__all__ = ["FoldIn", "Live", "bias_of_counts", "decayed_counts", "fold_in_of", "rate_bias", "shares_of"]
+__all__ = [
+    "FoldIn", "Live", "bias_of_counts", "counts_at_moments", "decayed_counts", "fold_in_of", "rate_bias", "shares_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +110,29 @@ def decayed_counts(live: Live, products: Rows, times: Times, moment: int, count:
     return counts / shares_of(products, ages, live.half_life, live.young, count) if live.young else counts
 
 
+def counts_at_moments(
+    live: Live, products: Rows, times: Times, known: Offsets, moments: Times, count: int
+) -> Doubles:
+    """Return `decayed_counts` at ascending moments, ``float64[S, P]``, of the first ``known[s]`` purchases, all before that moment.
+
+    Each row is the one before, faded, and what was bought since, so that every purchase is counted once.
+    """
+    first, counts = np.full(count, np.iinfo(np.int64).max), np.zeros(count)
+    rows = np.empty((len(moments), count))
+    for row, low, high, before, moment in zip(
+        rows, (0, *known), known, (moments[0], *moments), moments, strict=False
+    ):
+        some = slice(low, high)
+        ages = (moment - times[some]) / DAY
+        counts *= np.exp2((before - moment) / DAY / live.half_life)
+        counts += np.bincount(products[some], np.exp2(-ages / live.half_life), minlength=count)
+        row[:] = counts
+        if live.young:
+            np.minimum.at(first, products[some], times[some])
+            row /= _shares(np.maximum(moment - first, 0) / DAY, live.half_life, live.young)
+    return rows
+
+
 def bias_of_counts(live: Live, counts: Doubles) -> Floats:
     """Return weight · log(count + kappa / P) of counts ``float64[…, P]``."""
     row: Floats = (live.weight * np.log(counts + live.kappa / counts.shape[-1])).astype(np.float32)
@@ -122,6 +147,11 @@ def shares_of(products: Rows, ages: Doubles, half_life: float, young: float, cou
     """
     oldest = np.zeros(count)
     np.maximum.at(oldest, products, ages)
+    return _shares(oldest, half_life, young)
+
+
+def _shares(oldest: Doubles, half_life: float, young: float) -> Doubles:
+    """Return share_p of `Live` from the age of the first purchase of each product, 0 where it has none."""
     spans = half_life / np.log(2) * -np.expm1(-oldest / half_life * np.log(2))
     shares: Doubles = (spans + young) / (spans.max(initial=0.0) + young)
     return shares

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -227,7 +227,7 @@ def choose_in_time(
     if judge.kinds:
         chosen, told["kinds"] = _with_kinds(search, chosen)
     if judge.beside is not None:
-        chosen, told["columns"] = _with_columns(search, chosen, trial, pool)
+        chosen, told["columns"], judge = _with_columns(search, chosen, trial)
     if trial.is_live:
         chosen, told["dial"] = _with_dial(search, chosen)
     told["with_memory"] = search.value(chosen)
@@ -259,10 +259,11 @@ def _judged(
 
 
 def _again(trial: Trial, judge: Judge) -> LearnedTables | None:
-    """Return what was learned, if it is of pairs alone and of all but the last part of the time."""
-    if judge.beside is not None or not trial.by_time:
+    """Return what was learned, without the columns that were left out, if it is of all but the last part of the time."""
+    if not trial.by_time:
         return None
-    return LearnedTables(judge.taste, judge.tables, judge.spectral)
+    taste = replace(judge.taste, vectors=judge.vectors)
+    return LearnedTables(taste, judge.tables, judge.spectral)
 
 
 def started(log: Purchases, config: Config, horizon: int, *, live: bool) -> Config:
@@ -349,10 +350,8 @@ def _with_strengths(search: Search, config: Config) -> tuple[Config, dict[str, A
     return (heeding if kept or not left_open else config), told | {"kept": kept}
 
 
-def _with_columns(
-    search: Search, config: Config, trial: Trial, pool: ThreadPool
-) -> tuple[Config, dict[str, Any]]:
-    """Keep the columns whose removal makes ranking worse, and report what each brings.
+def _with_columns(search: Search, config: Config, trial: Trial) -> tuple[Config, dict[str, Any], Judge]:
+    """Keep the columns whose removal makes ranking worse, report what each brings, and return the judge of those kept.
 
     The column that brings least is tried first, beside those still kept; of two that say the same, one stays.
     """
@@ -380,7 +379,7 @@ def _with_columns(
     kept = [name for name in names if told[name]["kept"]]
     _, left_out = readable_columns(trial.log)
     told.update({name: {"kept": False, "why": why} for name, why in left_out.items()})
-    return config.changed({"tokens.columns": ",".join(kept)}), told
+    return config.changed({"tokens.columns": ",".join(kept)}), told, judge
 
 
 def _with_dial(search: Search, config: Config) -> tuple[Config, list[dict[str, float]]]:

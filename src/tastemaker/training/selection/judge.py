@@ -14,7 +14,7 @@ from tastemaker.kernels.ranking.bags import compose_bags
 from tastemaker.kernels.ranking.judging import gains_of_parts
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.beside.asking import Asking
-from tastemaker.model.beside.live import FoldIn, Live, bias_of_counts, decayed_counts, fold_in_of
+from tastemaker.model.beside.live import FoldIn, Live, bias_of_counts, counts_at_moments, fold_in_of
 from tastemaker.model.beside.order import Fading
 from tastemaker.model.beside.sums import effective
 from tastemaker.model.config import Config
@@ -291,10 +291,7 @@ class Judge:
         products = np.concatenate([trial.log.product_rows, trial.flow_products])
         times = np.concatenate([trial.log.times, trial.flow_times])
         known = len(trial.log.times) + self.slice_starts
-        return np.array([
-            decayed_counts(live, products[:upto], times[:upto], int(moment), self.products)
-            for upto, moment in zip(known, moments, strict=True)
-        ])  # fmt: skip
+        return counts_at_moments(live, products, times, known, moments, self.products)
 
     def _kept(self, name: str, key: object, make: Callable[[], AnyArray]) -> AnyArray:
         """Return what was made last under a name if it was made from the same settings, else make it."""
