@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 
 import httpx2 as httpx
 import pytest
@@ -10,8 +11,11 @@ from api_worlds import api_world
 from serving_worlds import client_of, make_model, product_id, serving
 
 from tastemaker.model.folder import load, read_manifest, save
+from tastemaker.model.forgotten import remember_to_forget
 from tastemaker.model.manifest import receipt_of
+from tastemaker.serving.answering.hidden import Hidden
 from tastemaker.serving.forgetting import forget_user
+from tastemaker.serving.models.registry import Registry
 
 USER = "u007"
 GONE = f"/api/v1/users/{USER}"
@@ -190,3 +194,31 @@ def test_every_worker_knows_it_at_once_and_after_a_restart(tmp_path):
     with serving(settings.models, tmp_path / "log", *options) as server:
         server.client.headers.update(world.headers)
         assert server.client.get(HISTORY).status_code == 404
+
+
+def test_whoever_looked_a_moment_before_knows_when_it_is_said_to_be_done(tmp_path):
+    models = tmp_path / "models"
+    save(make_model(1), models / "recommender" / "1")
+    registry = Registry(models)
+    registry.look()
+    loaded, hidden = registry.get("recommender"), Hidden(registry)
+    assert not hidden.hides(loaded, USER)
+    remember_to_forget(models / "recommender", [USER])
+    assert hidden.hides(loaded, USER)
+    assert not hidden.hides(loaded, "u008")
+
+
+def test_nobody_looks_at_the_file_again_within_a_hundredth_of_a_second(tmp_path, monkeypatch):
+    models = tmp_path / "models"
+    save(make_model(1), models / "recommender" / "1")
+    registry = Registry(models)
+    registry.look()
+    loaded, hidden = registry.get("recommender"), Hidden(registry)
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    assert not hidden.hides(loaded, USER)
+    remember_to_forget(models / "recommender", [USER])
+    clock[0] += 0.0099
+    assert not hidden.hides(loaded, USER)
+    clock[0] += 0.0002
+    assert hidden.hides(loaded, USER)

@@ -17,9 +17,12 @@ import polars as pl
 from tastemaker.errors import ModelFolderProblem
 from tastemaker.storage import read_regular, update
 
-__all__ = ["FILE", "Forgotten", "remember_to_forget"]
+__all__ = ["FILE", "KNOWN_WITHIN", "Forgotten", "remember_to_forget"]
 
 FILE = "forgotten.json"
+
+KNOWN_WITHIN = 0.01
+"""Seconds after which every server knows what was written to the file: none goes longer without a look at it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,10 @@ class Forgotten:
 
 
 def remember_to_forget(folder: Path, users: Iterable[object]) -> Forgotten:
-    """Add users to those whom no later run learns from, as of now; raise `OSError` when the disk refuses."""
+    """Add users to those whom no later run learns from, as of now, and return once every server knows.
+
+    Raises `OSError` when the disk refuses.
+    """
     now = time.time_ns() // 1000
 
     def change(before: bytes | None) -> bytes:
@@ -80,7 +86,9 @@ def remember_to_forget(folder: Path, users: Iterable[object]) -> Forgotten:
         marks = {**old.marks, **{_mark(old.salt, user): now for user in users}}
         return json.dumps({"salt": old.salt, "users": dict(sorted(marks.items()))}, indent=1).encode()
 
-    return _decoded(update(folder / FILE, change, mode=0o600), folder)
+    written = update(folder / FILE, change, mode=0o600)
+    time.sleep(KNOWN_WITHIN)
+    return _decoded(written, folder)
 
 
 def _mark(salt: str, user: object) -> str:

@@ -86,9 +86,14 @@ class _Ask:
 
 
 class Engine:
-    """Ranks, or runs any function, in threads; raises `ServerBusy` when too many requests wait. For use on one event loop."""
+    """Ranks, or runs any function, in threads; raises `ServerBusy` when too many requests wait.
+
+    For use on the event loop that runs when it is made, which is not asked for again at each request: the answer takes a call of
+    the system.
+    """
 
     def __init__(self, threads: int, waiting: int) -> None:
+        self._loop = asyncio.get_running_loop()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rank")
         self._free = threads
         self._most = waiting
@@ -101,7 +106,7 @@ class Engine:
         """Call a function in a ranking thread and return what it returns."""
         self._admit()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*arguments))
+            return await self._loop.run_in_executor(self._pool, lambda: function(*arguments))
         finally:
             self._held -= 1
 
@@ -131,7 +136,7 @@ class Engine:
     async def _ask(self, group: Group, queries: Sequence[Any], k: int) -> list[Any]:
         self._admit()
         try:
-            ask = _Ask(queries, k, asyncio.get_running_loop().create_future())
+            ask = _Ask(queries, k, self._loop.create_future())
             self._groups.setdefault(group, []).append(ask)
             self._arrived += 1
             self._start_soon()
@@ -143,12 +148,12 @@ class Engine:
         """Start when the event loop has handled what is ready now, so that requests that came together are ranked together."""
         if self._groups and not self._starting:
             self._starting = True
-            asyncio.get_running_loop().call_soon(self._start_unless_more, 0)
+            self._loop.call_soon(self._start_unless_more, 0)
 
     def _start_unless_more(self, before: int) -> None:
         """Start now, or one turn later if the last turn brought requests: more may arrive while those are read."""
         if before < self._arrived < AT_ONCE:
-            asyncio.get_running_loop().call_soon(self._start_unless_more, self._arrived)
+            self._loop.call_soon(self._start_unless_more, self._arrived)
         else:
             self._arrived = 0
             self._start_all()
@@ -196,10 +201,9 @@ class Engine:
         self._finish(asks, found)
 
     def _rank_aside(self, group: Group, asks: list[_Ask]) -> None:
-        loop = asyncio.get_running_loop()
         future = self._pool.submit(_rank, group, asks)
         self._free -= 1
-        future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finish_aside, asks, done))
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._finish_aside, asks, done))
         self._start_soon()
 
     def _finish_aside(self, asks: list[_Ask], done: Future[list[list[Any]]]) -> None:
