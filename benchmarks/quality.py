@@ -220,6 +220,12 @@ def rivals(log: tm.Purchases, options: argparse.Namespace) -> Iterator[Rival]:
         off = tm.preset("default").changed({"repeat_weight": 0.0, "repeat_sales": 0.0, "repeat_level": 0.0})
         without_repeats = of_model(lambda log, _: tm.train(log, off, threads=threads))
         yield Rival("default without repeats", without_repeats, only_repeats=True)
+    yield from others(log, options)
+
+
+def others(log: tm.Purchases, options: argparse.Namespace) -> Iterator[Rival]:
+    """Give what stands beside our models: the simple rules, and the models of others with their grids."""
+    threads, timed = options.threads, log.times is not None
     yield Rival("best sellers", of_model(lambda log, _: tm.best_sellers(log)))
     if timed:
         shares = [{"share": share} for share in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)]

@@ -18,6 +18,7 @@ from tastemaker.ranking.recommend import recommend
 from tastemaker.training.memory.co_occurrence import memories
 from tastemaker.training.memory.spectral import spectral_memory, spectrum_of, tied_vectors
 from tastemaker.training.selection import objective
+from tastemaker.training.selection.effort import quick_spectral
 from tastemaker.training.selection.objective import with_objective
 from tastemaker.training.train import train
 
@@ -189,14 +190,14 @@ def test_a_quick_training_of_long_histories_computes_vectors_that_say_all_of_the
         1,
         0,
     )
-    assert (config.memory.spectral_rank, config.memory.spectral_passes) == (256, 4)
+    assert (config.memory.spectral_rank, config.memory.spectral_passes) == (20, 4)  # one for 32 products
     assert model.memory is None
     assert model.record.metrics == {}  # nothing was held out
     with ThreadPool(1) as pool:
         spectrum = spectrum_of(log.histories(), PRODUCTS, config.memory, pool)
     whole = config.memory.spectral_weight * spectrum.inside @ spectrum.outside.T
-    every = preset("default", effort="quick").changed(dimensions=40)  # 640 products have 40 directions
-    found = train(log, every, seed=1)
+    found = train(log, effort="quick", seed=1)  # as wide as there are directions
+    assert found.product_vectors.shape == (PRODUCTS, 20)
     np.testing.assert_allclose(found.basket_vectors @ found.product_vectors.T, whole, atol=1e-3)
     assert not np.array_equal(found.basket_vectors, found.product_vectors)  # tilted to best sellers
     lists = recommend(model, range(USERS), k=10).to_frame()
@@ -213,5 +214,7 @@ def test_a_quick_training_keeps_what_was_given_and_dated_logs_learn_as_before(lo
     )
     memory = train(log, given, seed=1).record.config.memory
     assert (memory.spectral_rank, memory.spectral_partners, memory.spectral_passes) == (10, 7, 9)
+    large = quick_spectral(preset("default", effort="quick"), 38_048)
+    assert (large.memory.spectral_rank, large.taste.dimensions) == (256, 256)
     dated = dataclasses.replace(log, times=np.arange(len(log), dtype=np.int64))
     assert train(dated, given, seed=1).record.config.taste.objective == "softmax"

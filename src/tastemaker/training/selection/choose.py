@@ -210,7 +210,7 @@ def with_numbers(log: Purchases, config: Config) -> Config:
 def _quick(log: Purchases, config: Config) -> Config:
     """Return the settings with less left to choose: with nothing, where vectors may be computed."""
     if is_worth_trying(log) and with_objective(log, config).taste.objective is None:
-        return quick_spectral(config)
+        return quick_spectral(config, len(log.products))
     config = quick(log, config)
     return config if has_more_than_pairs(log, config) else steady(config)
 

@@ -23,6 +23,8 @@ QUICK_PURCHASES, QUICK_EPOCHS = 500_000, 3
 """A quick training learns from about this many purchases, in one to three epochs."""
 QUICK_RANK, QUICK_PASSES, QUICK_WEIGHT = 256, 4, 8.0
 """Or, where histories are long, computes so many directions in so many passes, of a weight at which the bias hardly matters."""
+QUICK_PRODUCTS_A_DIRECTION = 32
+"""But at most one direction for so many products, half of what may be tried elsewhere: more rank worse on most small catalogues."""
 FACTORS = (0.5, 2.0)
 """The factors by which a thorough training multiplies each decay."""
 TOKEN_FACTORS = (0.25, 0.0625)
@@ -40,14 +42,15 @@ MOST_LOSS = 0.01
 """A dial of the long tail may cost the mean ndcg nothing, and the low end of the interval of 95 % this share."""
 
 
-def quick_spectral(config: Config) -> Config:
+def quick_spectral(config: Config, products: int) -> Config:
     """Return the settings of vectors that are computed, with nothing left to choose: fewer directions, and no table beside them."""
     memory, own, taste = config.memory, DEFAULT.memory, config.taste
+    rank = max(1, min(QUICK_RANK, products // QUICK_PRODUCTS_A_DIRECTION))
     few = {
-        "spectral_rank": (memory.spectral_rank, own.spectral_rank, QUICK_RANK),
+        "spectral_rank": (memory.spectral_rank, own.spectral_rank, rank),
         "spectral_passes": (memory.spectral_passes, own.spectral_passes, QUICK_PASSES),
         "spectral_partners": (memory.spectral_partners, own.spectral_partners, 0),
-        "dimensions": (taste.dimensions, DEFAULT.taste.dimensions, QUICK_RANK),
+        "dimensions": (taste.dimensions, DEFAULT.taste.dimensions, rank),
     }
     changes = {name: fewer for name, (given, preset, fewer) in few.items() if given == preset}
     return config.changed(
