@@ -25,6 +25,7 @@ from tastemaker.errors import SettingProblem
 from tastemaker.model.folder import save
 from tastemaker.serving.connections.descriptors import affordable_connections, raise_the_limit
 from tastemaker.serving.connections.door import Door
+from tastemaker.serving.connections.web_server import _Outlet
 from tastemaker.serving.front.logs import OnceASecond
 from tastemaker.serving.front.proxies import client_of as client_named
 from tastemaker.serving.front.proxies import trusts
@@ -182,6 +183,46 @@ def test_clients_that_go_in_the_middle_of_a_refusal_leave_no_error(live):
         time.sleep(pause)
         connection.close()  # with a reset
     assert ask(live.port, "GET", "/livez")[0] == 200  # and the log holds no traceback: see the fixture
+
+
+def test_an_answer_is_sent_in_one_piece(live):
+    asked = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as connection:
+        for method in ("GET", "HEAD", "GET"):
+            connection.sendall(asked.replace("GET", method).encode())
+            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            assert length > 0
+            assert len(body) == (0 if method == "HEAD" else length)
+
+
+def test_a_head_without_a_body_is_sent_when_the_connection_closes():
+    class Transport:
+        def __init__(self):
+            self.sent = []
+
+        def write(self, data):
+            self.sent.append(data)
+
+    class Ends:
+        def linger(self):
+            transport.sent.append("closed")
+
+    transport = Transport()
+    outlet = _Outlet(Ends(), transport)
+    outlet.write(b"100 continue")
+    outlet.hold()
+    outlet.write(b"head ")
+    assert transport.sent == [b"100 continue"]
+    outlet.write(b"body")
+    outlet.write(b"more")
+    assert transport.sent == [b"100 continue", b"head body", b"more"]
+    outlet.hold()
+    outlet.write(b"head alone")
+    outlet.close()
+    outlet.close()
+    assert transport.sent[3:] == [b"head alone", "closed", "closed"]
 
 
 def test_a_length_and_a_transfer_encoding_are_refused_together_and_the_connection_ends(live):

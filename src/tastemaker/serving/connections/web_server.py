@@ -137,7 +137,8 @@ class Connection(H11Protocol):
         """Begin."""
         assert isinstance(transport, asyncio.Transport)
         self._socket = transport
-        super().connection_made(_Lingering(self, transport))  # type: ignore[arg-type]
+        self._outlet = _Outlet(self, transport)
+        super().connection_made(self._outlet)  # type: ignore[arg-type]
         self.address = self.client[0] if self.client else ""
         self._door.comes(self)
         self._end = self.loop.call_later(self._patience, self._give_up)
@@ -208,9 +209,11 @@ class Connection(H11Protocol):
         """Answer a request: 503 over the limit, and without a promise of further answers at the end."""
 
         async def send_last(message: Message) -> None:
-            if message["type"] == "http.response.start" and (self._server.ending or self.surplus):
-                headers = message.get("headers", ())
-                message["headers"] = [*(header for header in headers if header[0].lower() != CLOSE[0]), CLOSE]
+            if message["type"] == "http.response.start":
+                self._outlet.hold()
+                if self._server.ending or self.surplus:
+                    others = [one for one in message.get("headers", ()) if one[0].lower() != CLOSE[0]]
+                    message["headers"] = [*others, CLOSE]
             await send(message)
 
         if self.surplus and scope["path"] not in PROBES:
@@ -220,19 +223,41 @@ class Connection(H11Protocol):
         await self._application(scope, receive, send_last)
 
 
-class _Lingering:
-    """A transport that leaves its closing to the connection."""
+class _Outlet:
+    """The transport as the protocol writes to it: an answer's head goes out with its body, and the connection closes.
 
-    __slots__ = ("_connection", "_transport")
+    Each write is a call of the system, a packet, and a client that is woken.
+    """
+
+    __slots__ = ("_connection", "_head", "_holds", "_transport")
 
     def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
         self._connection, self._transport = connection, transport
+        self._holds, self._head = False, b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
+    def hold(self) -> None:
+        """Keep what is written next, the head of an answer, until more is written."""
+        self._holds = True
+
+    def write(self, data: bytes) -> None:
+        """Write, unless this is a head."""
+        if self._holds:
+            self._holds, self._head = False, data
+        elif self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+        else:
+            self._transport.write(data)
+
     def close(self) -> None:
+        """Write what is kept, and let the connection close."""
+        if self._head:
+            self.write(b"")
         self._connection.linger()
 
     def is_closing(self) -> bool:
+        """Return whether nothing more is taken."""
         return self._connection.lingers or self._transport.is_closing()
