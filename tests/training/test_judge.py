@@ -10,9 +10,10 @@ from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.beside.live import fold_in_of
 from tastemaker.model.config import preset
 from tastemaker.training.learners.composed import Composed
-from tastemaker.training.selection.in_time import started
+from tastemaker.training.selection.in_time import GRIDS, MODESTY, started, walked
 from tastemaker.training.selection.judge import Judge, Scores
 from tastemaker.training.selection.trial import _asked_together, trial_of
+from tastemaker.training.selection.validation import nearly_best
 
 
 def test_scores_of_former_settings_are_let_go_before_new_ones_are_made(split, monkeypatch):
@@ -62,6 +63,22 @@ def test_products_move_with_those_who_buy_them_as_replay_moves_them(split):
             its = added[:known][trial.flow_products[:known] == p]
             vectors[p] += fold.offsets(its.sum(axis=0)[None], np.array([len(its)]), fold.buyers[[p]])[0]
         np.testing.assert_allclose(scores[q], vectors @ asked[q], rtol=2e-4, atol=2e-5)
+
+
+def test_a_grid_is_walked_until_ranking_falls_to_the_choice_of_the_whole_grid():
+    rng = np.random.default_rng(0)
+    for path, grid in GRIDS.items():
+        line = sorted(grid) if min(grid) < grid[0] else list(grid)
+        for _ in range(50):
+            top = rng.integers(len(line))
+            steps = 1 - rng.uniform(0, 0.03, len(line))
+            steps[top] = 1
+            up, down = np.cumprod(steps[: top + 1][::-1])[::-1], np.cumprod(steps[top:])
+            worth = dict(zip(line, np.concatenate([up[:-1], down]), strict=True)).__getitem__
+            start = grid[rng.integers(len(grid))]
+            found = walked(grid, start, worth)
+            assert start in found
+            assert nearly_best(found, worth, MODESTY) == nearly_best(grid, worth, MODESTY), path
 
 
 def test_questions_of_one_user_moment_and_context_are_asked_together_whatever_the_context_is_called():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,10 +24,13 @@ __all__ = [
     "Trials", "choose_in_time", "has_more_than_pairs", "is_left_open", "steady", "tells_order", "worth_in_time",
 ]  # fmt: skip
 
-LOOKS = 8
+LOOKS, LOOKS_OF_THOROUGH = 4, 8
+"""How often the ranking is measured over the horizon; from FIRST_LOOK of it on."""
 FIRST_LOOK = 0.4
 MODESTY = 0.002
 """The first value of a grid that ranks within this share of the best is taken; grids begin with the most modest."""
+STEEP = 0.01
+"""Behind a value that ranks worse than the best by this share, or the second in a row by MODESTY, no other is tried."""
 PLACES = (0.0, 16.0, 6.6, 3.0, 2.0, 1.0, 0.5)
 DAYS = (0.0, 730.0, 365.0, 180.0, 90.0, 30.0)
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -163,17 +166,50 @@ class Search:
         return _value(self.given, path) is None
 
     def best(self, config: Config, path: str, grid: Sequence[object]) -> Config:
-        """Return the settings with the first value of the grid that ranks within a little of the best."""
+        """Return the settings with the first value of the grid that ranks within a little of the best.
+
+        Of numbers only those are tried that ranking does not fall before.
+        """
         if not self.is_open(path):
             return config
-        tried = [config.changed({path: value}) for value in grid]
-        return nearly_best(tried, self.value, MODESTY)
+        tried = {value: config.changed({path: value}) for value in grid}
+        numbers = [value for value in grid if isinstance(value, float)]
+        found = walked(numbers, _value(config, path), lambda value: self.value(tried[value]))
+        return nearly_best([tried[value] for value in found or grid], self.value, MODESTY)
 
     def through(self, config: Config, steps: Sequence[str]) -> Config:
         """Choose one setting after another."""
         for path in steps:
             config = self.best(config, path, GRIDS[path])
         return config
+
+
+def walked(grid: Sequence[float], start: object, worth: Callable[[float], float]) -> list[float]:
+    """Return the values of a grid that are worth a look, in its order: from ``start`` on to either side until ranking falls.
+
+    A grid begins with the most modest value and goes away from it, up and down. Ranking has fallen where it is below the best so
+    far by a share of `STEEP`, or twice in a row by more than `MODESTY`.
+
+    >>> walked((1.0, 2.0, 4.0, 8.0, 0.5), 1.0, {1.0: 0.5, 2.0: 0.6, 4.0: 0.59, 8.0: 0.58, 0.5: 0.4}.__getitem__)
+    [1.0, 2.0, 4.0, 0.5]
+    """
+    if not grid:
+        return []
+    line = [
+        *(value for value in reversed(grid) if value < grid[0]),
+        *(value for value in grid if value >= grid[0]),
+    ]
+    place = line.index(start) if start in line else line.index(grid[0])
+    found = {line[place]: worth(line[place])}
+    for side in (line[place + 1 :], line[:place][::-1]):
+        fallen = 0
+        for value in side:
+            found[value] = worth(value)
+            best = max(found.values())
+            fallen = fallen + 1 if found[value] < best * (1 - MODESTY) else 0
+            if fallen == 2 or found[value] < best * (1 - STEEP):
+                break
+    return [value for value in grid if value in found]
 
 
 def has_more_than_pairs(log: Purchases, config: Config) -> bool:
@@ -295,7 +331,7 @@ def _learned(
     """Return the judge of the epoch that ranks the last part best, that epoch, and what each look measured."""
     learner = Composed.start(trials.every[0].log, start, trials.seed)
     horizon = start.taste.epochs or 1
-    every = max(1, horizon // LOOKS)
+    every = max(1, horizon // (LOOKS_OF_THOROUGH if given.effort == "thorough" else LOOKS))
     best: list[tuple[float, int, Judge]] = []
     curve: dict[str, float] = {}
 
@@ -363,13 +399,14 @@ def _with_columns(search: Search, config: Config, trial: Trial) -> tuple[Config,
         for name in part.names
     ]
     every, told = judge.each(config), {}
+    alone = {name: judge.without(name).each(config) for name in names}
     for name in names:
-        told[name] = _gain(every, judge.without(name).each(config)) | {"kept": True}
+        told[name] = _gain(every, alone[name]) | {"kept": True}
     for name in (
         sorted(names, key=lambda column: told[column]["gain"]) if search.is_open("tokens.columns") else ()
     ):
         less = judge.without(name)
-        fewer = less.each(config)
+        fewer = alone[name] if judge is search.judge else less.each(config)
         gain = _gain(every, fewer)
         if gain["low"] > 0:
             told[name] = gain | {"kept": True}
