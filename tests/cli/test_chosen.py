@@ -144,5 +144,4 @@ def test_the_command_says_it_of_a_log_with_contexts_and_views(tmp_path):
         assert f"\n{beginning}" in told
     metrics = json.loads(ran(tmp_path / "2", "--json").stdout)["metrics"]
     assert metrics["columns"]["context:occasion"]["kept"]
-    shown = [f"{point['all']:.4f}" in told for point in metrics["dial"]]
-    assert all(shown) == any(point["new"] for point in metrics["dial"])
+    assert ("dial for new products" in told) == any(point["new"] for point in metrics["dial"])

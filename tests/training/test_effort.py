@@ -109,23 +109,6 @@ def test_a_search_tries_broad_batches_in_the_place_of_decays():
     assert calls == [{}, {"batch": 512, "negatives": 512}, {"dimensions": 256, "members": 4}]
 
 
-def test_a_search_tries_less_decay_of_tokens_where_columns_are_learned_from_unless_it_was_given():
-    config = preset("default", effort="thorough")
-
-    def worth(changes):
-        return 0.5 + 0.1 * (changes.get("token_decay") == 0.005)
-
-    choose_with, calls = ranked(worth)
-    chosen = search(config, choose_with, decay_is_given=False, broad=True, tokens=True)[0]
-    assert calls[1:3] == [{"token_decay": 0.005}, {"token_decay": 0.00125}]
-    assert all(call["token_decay"] == 0.005 for call in calls[3:])
-    assert chosen.tokens.decay == 0.005
-    choose_with, calls = ranked(worth)
-    given = config.changed(token_decay=0.01)
-    search(given, choose_with, decay_is_given=False, broad=True, tokens=True)
-    assert not any("token_decay" in call for call in calls)
-
-
 def test_a_search_takes_no_decay_that_is_hardly_better_and_more_that_compete_unless_they_are_worse():
     config = preset("default", effort="thorough").changed(decay=0.04)
 

@@ -56,6 +56,7 @@ RENAMED = {
     "live.young": "live_young",
     "tokens.columns": "token_columns",
     "tokens.decay": "token_decay",
+    "tokens.query_decay": "token_query_decay",
     "kinds.own": "kinds_own",
     "kinds.after": "kinds_after",
     "kinds.taste": "kinds_taste",
@@ -307,7 +308,7 @@ DEFAULT = Config(
         memory_strength=None,
     ),
     live=LiveSettings(rate=None, half_life=None, fold_in=None, dial=None, young=None),
-    tokens=TokenSettings(columns=None),
+    tokens=TokenSettings(columns=None, query_decay=0.005),
     kinds=KindSettings(own=None, after=None, taste=None, places=None, days=None),
 )
 """The model that ranks: docs/model.md says what each part brings."""

@@ -359,13 +359,16 @@ class TokenSettings:
         help on a held-out part (``auto`` as text). Empty: none.
     decay
         How far a token's vector is pulled to zero each time it took part. Larger: simpler. Smaller: closer to the log.
+    query_decay
+        The same for what says something of the query, contexts and attributes of users. None: as ``decay`` (``auto`` as text).
     """
 
     columns: str | None = ""
     decay: float = 0.02
+    query_decay: float | None = None
 
     def __post_init__(self) -> None:
-        _check("tokens", self, {"decay": ZERO_OR_MORE})
+        _check("tokens", self, {"decay": ZERO_OR_MORE, "query_decay": ZERO_OR_MORE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from tastemaker.data.tokens.bags import Bags, side_by_side
 from tastemaker.data.tokens.columns import TokenColumns, columns_of, says_too_much
 from tastemaker.errors import SettingProblem
 from tastemaker.model.config import Config
+from tastemaker.model.settings import TokenSettings
 from tastemaker.training.learners.tables import zero_table
 from tastemaker.types import Doubles, Floats, Offsets
 
@@ -81,7 +82,8 @@ class Beside:
         counts += np.bincount(
             of_products.tokens, np.repeat(2 * buyers, np.diff(of_products.offsets)), minlength=size
         )
-        decay = config.tokens.decay + config.taste.rare_decay / np.maximum(counts, 1)
+        decay = config.taste.rare_decay / np.maximum(counts, 1)
+        decay += np.repeat(_decays(config.tokens), [part.size for part in columns])
         tables = []
         for number, dimensions in enumerate(shares):
             rng = np.random.default_rng([seed, number, 4])
@@ -90,6 +92,12 @@ class Beside:
             vectors *= np.float32(config.taste.initial_scale)
             tables.append(TokenTable(vectors, np.zeros(size, np.float32)))
         return Beside(columns, of_pairs, of_users, of_products, tuple(tables), decay.astype(np.float32))
+
+
+def _decays(tokens: TokenSettings) -> tuple[float, float, float]:
+    """Return the decay of the tokens of each role."""
+    of_query = tokens.decay if tokens.query_decay is None else tokens.query_decay
+    return of_query, of_query, tokens.decay
 
 
 def first_purchases(log: Purchases, histories: Histories) -> Offsets:

@@ -282,11 +282,10 @@ def _choose_in_time(
         return settled, {"with_memory": value}, None
 
     broad = is_worth_trying(log)  # where histories are long, a batch holds but a few users
-    tokens = bool(first[0].tokens.columns)
-    found = search(config, choose, decay_is_given=decay_is_given, broad=broad, tokens=tokens)
+    found = search(config, choose, decay_is_given=decay_is_given, broad=broad)
     tried = {"tried": found[1]["tried"]}
     taste = replace(found[0].taste, epochs=epochs, horizon=config.taste.horizon)
-    other = replace(config, taste=taste).changed(token_decay=found[0].tokens.decay)
+    other = replace(config, taste=taste)
     best = first if other == config else choose_with(other)
     return best[0], best[1] | tried, best[2]
 

@@ -27,8 +27,6 @@ QUICK_PRODUCTS_A_DIRECTION = 32
 """But at most one direction for so many products, half of what may be tried elsewhere: more rank worse on most small catalogues."""
 FACTORS = (0.5, 2.0)
 """The factors by which a thorough training multiplies each decay."""
-TOKEN_FACTORS = (0.25, 0.0625)
-"""Those for the decay of what columns say: in Rent the Runway four times as much ranks 6 % worse, and was not tried elsewhere."""
 WIDE = 2
 """A wide taste has this many times the members and dimensions, so that each member keeps its width."""
 BROAD = 4
@@ -82,12 +80,10 @@ def search(
     decay_is_given: bool,
     least: float = 0.0,
     broad: bool = False,
-    tokens: bool = False,
 ) -> Chosen:
     """Return the best of several tastes by the part held out: the own one, each decay halved and doubled, and a wide one.
 
     ``broad`` tries one in whose batches more compete in the place of the decays: where histories are long, judging takes long.
-    ``tokens`` first tries a quarter and a sixteenth of the tokens' decay, where columns are learned from.
 
     They are tried one after the other, each beside the best so far. ``choose`` learns with some settings replaced and chooses the
     rest. A setting that differs from the preset's own was given, and stays. If the own one is worth less than ``least``, which
@@ -99,8 +95,6 @@ def search(
     tried = [{"settings": {}, "with_memory": best[1]["with_memory"]}]
     taste, own = config.taste, DEFAULT.taste
     steps: list[list[dict[str, object]]] = []
-    if tokens and config.tokens.decay == DEFAULT.tokens.decay:
-        steps.append([{"token_decay": config.tokens.decay * factor} for factor in TOKEN_FACTORS])
     if not (broad or decay_is_given):
         steps.append([{"decay": (taste.decay or 0.0) * factor} for factor in FACTORS])
     if not broad and taste.rare_decay == own.rare_decay:
