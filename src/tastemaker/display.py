@@ -22,6 +22,7 @@ __all__ = [
     "html_table",
     "number",
     "quoted",
+    "quoted_few",
 ]
 
 
@@ -74,6 +75,16 @@ def quoted(values: Iterable[object]) -> str:
     return ", ".join(
         repr(value[:60] + "…" if isinstance(value, str) and len(value) > 60 else value) for value in values
     )
+
+
+def quoted_few(values: Sequence[object], most: int = 20) -> str:
+    """Write the first values in quotes, and how many more there are.
+
+    >>> quoted_few(["a", "b", "c"], 2)
+    "'a', 'b' and 1 more"
+    """
+    left = f" and {len(values) - most:,} more" if len(values) > most else ""
+    return f"{quoted(values[:most])}{left}"
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, caption: str = "") -> Markup:

@@ -37,6 +37,10 @@ def choose(*names: str, **named: str) -> Chosen:
         (["Customer ID", "SKU", "QTY"], Chosen("Customer ID", "SKU", None, "QTY")),
         (["Order date", "Client", "Article"], Chosen("Client", "Article", "Order date")),
         (["USER-ID", "parent_asin"], Chosen("USER-ID", "parent_asin")),
+        (
+            ["user_id:token", "item_id:token", "rating:float", "timestamp:float"],
+            Chosen("user_id:token", "item_id:token", "timestamp:float"),
+        ),
     ],
 )
 def test_columns_are_found_by_their_usual_names(names: list[str], expected: Chosen):

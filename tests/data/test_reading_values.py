@@ -426,6 +426,25 @@ def test_inspect_says_in_json_what_was_read(
     assert told["time"]["written_as"].startswith("DD/MM/YY, the day first, as 1 of 3 rows")
 
 
+def test_what_catalogues_say_beside_ids_is_named_where_nothing_is_learned_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    log = written(tmp_path / "log.csv", "user,item,note\na,1,hi\nb,2,\n")
+    products = written(tmp_path / "products.csv", "item_id,title,price\n1,hat,3\n2,kilt,40\n")
+    users = written(tmp_path / "users.csv", "user_id\na\nb\n")
+    both = ["inspect", str(log), "--products", str(products), "--users", str(users)]
+    run(monkeypatch, *both)
+    said = capsys.readouterr().out
+    assert "Not used: 'note'." in said
+    assert "Nothing is learned from 'title', 'price', which products.csv says of products" in said
+    assert "of users" not in said
+    run(monkeypatch, *both, "--product-features", "title")
+    assert "Nothing is learned" not in capsys.readouterr().out
+    (sentence,) = tm.read_purchases(log, products=products).read.not_learned
+    assert sentence.endswith("name what describes them with product_features=[…].")
+    assert tm.read_purchases(log, products=["1", "2"]).read.not_learned == ()
+
+
 def test_inspect_shows_rows_months_and_buyers_to_people(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any, Literal
 
-from tastemaker.display import counted
+from tastemaker.display import counted, quoted_few
 
 __all__ = ["PER_STEP", "FirstRow", "IdKind", "ReadSummary", "TimeSummary", "TimeUnit"]
 
@@ -101,6 +101,8 @@ class ReadSummary:
     columns: Mapping[str, Any] = field(default_factory=dict)
     """The column of each role: user, product, time, quantity, event, context."""
     unused_columns: tuple[str, ...] = ()
+    not_learned: tuple[str, ...] = ()
+    """What catalogues say and nothing is learned from: a sentence for each, with the remedy."""
     users: int = 0
     products: int = 0
     pairs: int = 0
@@ -146,7 +148,7 @@ class ReadSummary:
         return text + "."
 
     def lines(self) -> list[str]:
-        """Say what was read in a few lines: rows, columns, ids, times."""
+        """Say what was read in a few lines: rows, columns, ids, times, and what is not used."""
         roles = {role: name for role, name in self.columns.items() if name and role != "context"}
         told = ", ".join(f"{role} {name!r}" for role, name in roles.items())
         lines = [self.sentence()]
@@ -166,7 +168,9 @@ class ReadSummary:
             lines.append(
                 f"Kinds of events: {kinds}; purchases are what is recommended, the others say what comes next."
             )
-        return lines
+        if self.unused_columns:
+            lines.append(f"Not used: {quoted_few(self.unused_columns)}.")
+        return [*lines, *self.not_learned]
 
     def _repr_html_(self) -> str:
         """Show the summary in a notebook: the lines, the warnings, first rows, purchases in time and users by purchases."""

@@ -22,7 +22,7 @@ LONGEST = 30
 
 
 def say_read(read: ReadSummary, what: str) -> None:
-    """Say in two or three lines what was read, and every warning, on stderr."""
+    """Say in a few lines what was read, and every warning, on stderr."""
     first, *more = read.lines()
     say(f"{what}: {first}")
     for line in more:
@@ -37,10 +37,6 @@ def show_read(read: ReadSummary, what: str) -> None:
     first, *more = read.lines()
     for line in (f"{what}: {first}", *more):
         out.print(line, soft_wrap=True, markup=False)
-    if read.unused_columns:
-        names = ", ".join(map(repr, read.unused_columns[:20]))
-        left = f" and {len(read.unused_columns) - 20:,} more" if len(read.unused_columns) > 20 else ""
-        out.print(f"Not used: {names}{left}.", soft_wrap=True, markup=False)
     for warning in read.warnings:
         out.print(f"Beware: {warning}", soft_wrap=True, markup=False)
     if read.first_rows:

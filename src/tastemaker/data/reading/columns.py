@@ -45,7 +45,7 @@ USUAL_NAMES: dict[Role, frozenset[str]] = {
         "itemcount unitssold"
     ),
 }
-"""The usual names of each role, in lower case and without ``_``, ``-``, spaces and dots."""
+"""The usual names of each role, in lower case and without ``_``, ``-``, spaces and dots, and without a type behind a colon."""
 
 LESSER_NAMES: dict[Role, frozenset[str]] = {
     "user": frozenset(),
@@ -113,6 +113,8 @@ def plays_a_role(name: str, role: Role | None = None) -> bool:
 
     >>> plays_a_role("Customer ID", "user"), plays_a_role("t_dat"), plays_a_role("PIXcm7Ru5KmntCy0yA1K")
     (True, True, False)
+    >>> plays_a_role("item_id:token", "product"), plays_a_role("item_id:token_seq:1")
+    (True, False)
     """
     plain = _plain(name)
     return any(plain in USUAL_NAMES[each] for each in ([role] if role else USUAL_NAMES))
@@ -215,7 +217,7 @@ def _refuse_shared(chosen: Chosen, label: str) -> None:
 
 
 def _plain(name: str) -> str:
-    return name.lower().translate(_IGNORED)
+    return _TYPED.sub("", name.lower()).translate(_IGNORED)
 
 
 def _list(names: Sequence[str]) -> str:
@@ -225,3 +227,5 @@ def _list(names: Sequence[str]) -> str:
 
 
 _IGNORED = str.maketrans("", "", "_- .\u00a0\u200b\ufeff")
+_TYPED = re.compile(r":(token|float)(_seq)?$")
+"""The types that RecBole's files write behind their names, as in ``user_id:token``"""

@@ -20,7 +20,7 @@ from tastemaker.data.reading.rows import Rows, read_rows
 from tastemaker.data.reading.sources import Readable, Source, open_source, translated
 from tastemaker.data.reading.values.doubts import doubts_of_columns, doubts_of_rows, doubts_of_times
 from tastemaker.data.reading.values.ids import CodedIds, typed
-from tastemaker.data.reading.values.kinds import beside, features, further_columns
+from tastemaker.data.reading.values.kinds import beside, features, further_columns, not_learned
 from tastemaker.data.reading.values.pictures import buyers, first_rows, over_time
 from tastemaker.data.reading.values.times import plan_times, settle_times
 from tastemaker.data.reading.values.worth import values_of_products, weights_of_rows
@@ -95,7 +95,12 @@ def read_purchases(
         rows = open_rows(source, columns, reading)
         log = purchases_of(rows, users=users, products=products)
         log = _with_features(log, rows, reading, users=users, products=products)
-        return replace(log, summary=_summary(log, rows))
+        aside = (
+            not_learned(users, reading.user_features, "user"),
+            not_learned(products, reading.product_features, "product"),
+        )
+        summary = replace(_summary(log, rows), not_learned=tuple(filter(None, aside)))
+        return replace(log, summary=summary)
 
 
 def read_held_out(

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tastemaker.data.reading.catalogues import Catalogue
+from tastemaker.data.reading.catalogues import Catalogue, id_column
 from tastemaker.data.reading.options import Features, Reading
 from tastemaker.data.reading.product_table import as_guessed, read_product_table
-from tastemaker.data.reading.sources import Source
+from tastemaker.data.reading.remedies import for_caller
+from tastemaker.data.reading.sources import Source, open_source
 from tastemaker.data.vocabulary import Noun, Vocabulary
-from tastemaker.display import quoted
+from tastemaker.display import quoted, quoted_few
 from tastemaker.errors import ColumnProblem
 from tastemaker.types import AnyArray, Rows
 
-__all__ = ["PURCHASE", "KindColumn", "beside", "features", "further_columns", "kinds_of"]
+__all__ = ["PURCHASE", "KindColumn", "beside", "features", "further_columns", "kinds_of", "not_learned"]
 
 PURCHASE = "purchase"
 
@@ -117,6 +118,20 @@ def features(
                 f"neither the log nor the catalogue of {noun}s has a column {name!r} (--{noun}-features); there are {columns}."
             )
     return pl.DataFrame(found)
+
+
+def not_learned(catalogue: Catalogue | None, wanted: Features, noun: Noun) -> str | None:
+    """Return a sentence about the columns of a catalogue where none of them is learned from; ``None`` where it has none."""
+    if wanted != "none" or catalogue is None or isinstance(catalogue, (Vocabulary, pl.Series, list, tuple)):
+        return None
+    source = open_source(catalogue)
+    names = [name for name in source.names if name != id_column(source, noun, None)]
+    if not names:
+        return None
+    return for_caller(
+        f"Nothing is learned from {quoted_few(names)}, which {source.label} says of {noun}s; "
+        f"name what describes them with --{noun}-features."
+    )
 
 
 def _describes(column: pl.Series) -> bool:
