@@ -4,7 +4,7 @@ A model is learned by ``tastemaker train`` with each effort and each seed, and m
 part, which nothing is chosen on. Each run is a process of its own, in turns with implicit's ALS (128 factors, 15 iterations, its
 other settings at their defaults), which sees the pairs of purchases alone. Of tastemaker's the time of the whole process counts:
 start of Python, reading, choosing on a part held out, training, writing. Of ALS only its import and its fit. All kernels are
-compiled before. Processor time is told beside the clock's, since other jobs of the machine change it little.
+compiled before, and modules to bytecode, as an install does. Processor time is told beside the clock's, since other jobs of the machine change it little.
 """
 
 from __future__ import annotations
@@ -218,10 +218,10 @@ def learned(log: Log, effort: str, seed: int, place: Place) -> Run:
 
 def ran(command: Sequence[str], threads: int) -> tuple[Any, str]:
     """Run a command and return what it used and what it printed."""
+    environment = thread_environment(threads)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else a checkout's modules are compiled at every start
     with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(
-            list(command), env=thread_environment(threads), stdout=printed, stderr=said
-        )
+        process = subprocess.Popen(list(command), env=environment, stdout=printed, stderr=said)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         printed.seek(0)

@@ -355,7 +355,7 @@ def _choose_epoch(
 
     def look(epoch: int) -> None:
         last = epoch == horizon
-        if not last and (epoch % every or epoch < FIRST_LOOK * horizon):
+        if not last and (config.effort == "quick" or epoch % every or epoch < FIRST_LOOK * horizon):
             return
         taste = learner.taste()
         value = ndcg_of_taste(validation, config, taste, pool)

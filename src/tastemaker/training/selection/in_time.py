@@ -67,6 +67,7 @@ LIVE_STEPS = (
     *RATES, "order.taste_places", "order.taste_days", "live.fold_in", *MEMORY, *RATES, "live.fold_in",
     "memory.directed_weight", "memory.count_weight",
 )  # fmt: skip
+QUICK_STEPS = LIVE_STEPS[:-3]
 FROZEN_STEPS = (
     "trend.weight", "order.taste_places", "order.taste_days", *MEMORY, "order.taste_places", "trend.weight",
 )  # fmt: skip
@@ -247,7 +248,8 @@ def choose_in_time(
     search, start, curve = _judged(trials, config, horizon, pool, watch)
     judge = search.judge
     plain = search.value(start)
-    chosen = search.through(start, LIVE_STEPS if trial.is_live else FROZEN_STEPS)
+    steps = QUICK_STEPS if config.effort == "quick" else LIVE_STEPS
+    chosen = search.through(start, steps if trial.is_live else FROZEN_STEPS)
     told: dict[str, Any] = {
         "held_out": trial.description,
         "users": len(np.unique(trial.asked.users)),

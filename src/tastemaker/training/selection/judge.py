@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tastemaker.data.past import past_of
-from tastemaker.data.ragged import offsets_of, owners_of
+from tastemaker.data.ragged import distinct, offsets_of, owners_of
 from tastemaker.data.tokens.bags import no_bags
 from tastemaker.kernels.ranking.bags import compose_bags
 from tastemaker.kernels.ranking.judging import gains_of_parts
@@ -234,13 +234,12 @@ class Judge:
         counts, done, vectors = np.zeros(self.products, np.float32), 0, self.vectors.copy()
         borders = np.searchsorted(self.slice_of, np.arange(len(self.slice_starts) + 1))
         for start, low, high in zip(self.slice_starts, borders, borders[1:], strict=False):
-            self._add_flow(trial.flow_products[done:start], flow[done:start], sums, counts)
-            done = start
+            bought = trial.flow_products[done:start]
+            self._add_flow(bought, flow[done:start], sums, counts)
+            done, moved = start, distinct(bought)
+            offsets = fold.offsets(sums[moved], counts[moved], fold.buyers[moved])
+            vectors[moved] = self.vectors[moved] + offsets
             if low < high:
-                moved = np.flatnonzero(counts)
-                vectors[moved] = self.vectors[moved] + fold.offsets(
-                    sums[moved], counts[moved], fold.buyers[moved]
-                )
                 yield low, high, vectors
 
     def _fold(self, config: Config, scale: float) -> tuple[FoldIn, Floats]:
