@@ -4,7 +4,8 @@ A model is learned by ``tastemaker train`` with each effort and each seed, and m
 part, which nothing is chosen on. Each run is a process of its own, in turns with implicit's ALS (128 factors, 15 iterations, its
 other settings at their defaults), which sees the pairs of purchases alone. Of tastemaker's the time of the whole process counts:
 start of Python, reading, choosing on a part held out, training, writing. Of ALS only its import and its fit. All kernels are
-compiled before, and modules to bytecode, as an install does. Processor time is told beside the clock's, since other jobs of the machine change it little.
+compiled before, and modules to bytecode, as an install does. Processor time is told beside the clock's, since other jobs of the
+machine change it little.
 """
 
 from __future__ import annotations
