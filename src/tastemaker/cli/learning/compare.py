@@ -177,7 +177,10 @@ def compare(
             metric=(metric or ["clicks"])[0], window=window, products=products, as_json=as_json,
         )  # fmt: skip
     if held_out is None:
-        raise typer.BadParameter("HELD_OUT is missing; give a log of what the same users bought later.")
+        raise typer.BadParameter(
+            "HELD_OUT is missing; give a log of what the same users bought later, "
+            "or part it off: tastemaker split LOG --into DIR --last 10%."
+        )
     from tastemaker.evaluation.comparison.compare import compare as run
     from tastemaker.evaluation.comparison.measurement import DEFAULT_METRIC, Measurement
 
