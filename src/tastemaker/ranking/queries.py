@@ -9,7 +9,7 @@ import numpy as np
 
 from tastemaker.data.purchases import Histories
 from tastemaker.data.ragged import gather_lists, offsets_of
-from tastemaker.kernels.counting.memory import add_up
+from tastemaker.kernels.counting.memory import add_up, room_for_sums
 from tastemaker.kernels.ranking.baskets import compose_baskets
 from tastemaker.kernels.ranking.extras import count_either, sum_either
 from tastemaker.kernels.threads import ThreadPool
@@ -197,10 +197,8 @@ def _recall(model: TasteModel, baskets: Histories, threads: int | None) -> Extra
     if memory is None:
         return None
     products = len(memory.offsets) - 1
-    known_with = np.asarray(memory.offsets)
-    known = offsets_of(known_with[baskets.products + 1] - known_with[baskets.products])
-    at_most = known[baskets.offsets[1:]] - known[baskets.offsets[:-1]]  # fewer where several know the same
-    room = offsets_of(np.minimum(at_most, products))
+    room = np.empty(len(baskets) + 1, np.int64)
+    room_for_sums(baskets.offsets, baskets.products, memory.offsets, products, room)
     counts = np.zeros(len(baskets), np.int64)
     rows, scores = np.empty(room[-1], np.int32), np.empty(room[-1], np.float32)
     parts: list[int] = []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tastemaker.kernels.counting.memory import add_up, partners_of, solve_neighbours
+from tastemaker.kernels.counting.memory import add_up, partners_of, room_for_sums, solve_neighbours
 
 
 def ragged(lists, dtype=np.int32):
@@ -258,3 +258,15 @@ def test_queries_added_up_in_parts_are_those_added_up_at_once():
     baskets = [rng.choice(40, rng.integers(0, 12), replace=False).tolist() for _ in range(20)]
     whole = added_up(memory, baskets, 40, 0.25)
     assert added_up(memory, baskets, 40, 0.25, [(13, 20), (0, 1), (1, 13)]) == whole
+
+
+@given(world=memories())
+@settings(deadline=None, max_examples=200)
+def test_there_is_room_for_what_a_baskets_rows_have_together_or_for_all_products(world):
+    memory, baskets, products, _ = world
+    memory_offsets, _ = ragged(memory)
+    basket_offsets, held = ragged(baskets)
+    room = np.full(len(baskets) + 1, -7, np.int64)
+    room_for_sums(basket_offsets, held, memory_offsets, products, room)
+    most = [min(sum(len(memory[p]) for p in basket), products) for basket in baskets]
+    assert room.tolist() == [0, *np.cumsum(most).tolist()]

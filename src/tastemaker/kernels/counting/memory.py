@@ -10,7 +10,7 @@ from tastemaker.kernels.prefetch import LINE, prefetch
 from tastemaker.kernels.ranking.topk import keep_best, key_of
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
-__all__ = ["add_up", "count_distinct", "partners_of", "solve_neighbours"]
+__all__ = ["add_up", "count_distinct", "partners_of", "room_for_sums", "solve_neighbours"]
 
 AHEAD = 16
 """Queries whose rows of the memory are asked for before their turn: each is a few lines anywhere in a large table"""
@@ -225,6 +225,23 @@ def count_distinct(
 
 
 @kernel()
+def room_for_sums(
+    basket_offsets: Offsets, baskets: Rows, memory_offsets: Offsets, products: int, room: Offsets
+) -> None:
+    """Set ``room[q]``, ``int64[Q + 1]``, to where `add_up` has room for query q.
+
+    That is for as many products as the memory's rows of its basket have together, or for all ``products``.
+    """
+    room[0] = 0
+    for q in range(room.shape[0] - 1):
+        most = 0
+        for place in range(basket_offsets[q], basket_offsets[q + 1]):
+            p = baskets[place]
+            most += memory_offsets[p + 1] - memory_offsets[p]
+        room[q + 1] = room[q] + min(most, products)
+
+
+@kernel()
 def add_up(
     low: int,
     high: int,
@@ -244,8 +261,8 @@ def add_up(
 
     scores(q, r) = n^-damping · Σ over the n products p in basket q of memory[p, r]
 
-    They stand from ``rows[first]`` on, query after query, ``counts[q]`` of each, ascending. There is room for as many as the
-    memory's rows of a basket have together, or ``products``.
+    They stand from ``rows[first]`` on, query after query, ``counts[q]`` of each, ascending; `room_for_sums` tells where there is
+    room.
     """
     total = np.empty(products, np.float32)  # of a row that is not marked, nothing is read
     words, groups = room_for_marks(products)
