@@ -17,7 +17,7 @@ from tastemaker.model.settings import TokenSettings
 from tastemaker.training.learners.tables import zero_table
 from tastemaker.types import Doubles, Floats, Offsets
 
-__all__ = ["ROLES", "Beside", "TokenTable", "first_purchases", "readable_columns"]
+__all__ = ["ROLES", "Beside", "TokenTable", "first_purchases"]
 
 ROLES = ("context", "user", "product")
 """What a column describes; columns are named ``role:column``."""
@@ -47,6 +47,8 @@ class Beside:
     """One for each member"""
     decay: Floats
     """``float32[T]``"""
+    left_out: Mapping[str, str]
+    """Why other columns cannot be learned from, by ``role:name``"""
 
     @property
     def size(self) -> int:
@@ -67,7 +69,7 @@ class Beside:
 
         ``shares`` are the dimensions of the members. Raises `SettingProblem` for a column that the log has not.
         """
-        columns = chosen_columns(log, config.tokens.columns)
+        columns, left_out = chosen_columns(log, config.tokens.columns)
         size = sum(part.size for part in columns)
         if not size:
             return None
@@ -91,7 +93,9 @@ class Beside:
             vectors[:, :dimensions] = rng.standard_normal((size, dimensions), np.float32)
             vectors *= np.float32(config.taste.initial_scale)
             tables.append(TokenTable(vectors, np.zeros(size, np.float32)))
-        return Beside(columns, of_pairs, of_users, of_products, tuple(tables), decay.astype(np.float32))
+        return Beside(
+            columns, of_pairs, of_users, of_products, tuple(tables), decay.astype(np.float32), left_out
+        )
 
 
 def _decays(tokens: TokenSettings) -> tuple[float, float, float]:
@@ -135,11 +139,13 @@ def readable_columns(
     return (found[0], found[1], found[2]), left_out
 
 
-def chosen_columns(log: Purchases, names: str | None) -> tuple[TokenColumns, TokenColumns, TokenColumns]:
-    """Return the columns of a setting `tokens.columns`: all that can be read for ``None``."""
+def chosen_columns(
+    log: Purchases, names: str | None
+) -> tuple[tuple[TokenColumns, TokenColumns, TokenColumns], Mapping[str, str]]:
+    """Return the columns of a setting `tokens.columns`, all that can be read for ``None``, and why others cannot be."""
     every, left_out = readable_columns(log)
     if names is None:
-        return every
+        return every, left_out
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     known = {f"{role}:{name}" for role, part in zip(ROLES, every, strict=True) for name in part.names}
     for name in wanted:
@@ -154,4 +160,4 @@ def chosen_columns(log: Purchases, names: str | None) -> tuple[TokenColumns, Tok
         kept = part.only([name for name in part.names if f"{role}:{name}" in wanted], first)
         parts.append(kept)
         first += kept.size
-    return parts[0], parts[1], parts[2]
+    return (parts[0], parts[1], parts[2]), left_out

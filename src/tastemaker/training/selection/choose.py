@@ -48,6 +48,7 @@ from tastemaker.training.selection.validation import (
     Weights,
     better,
     hold_out,
+    ndcg,
     ndcg_of_taste,
     ndcgs,
     nearly_best,
@@ -317,7 +318,7 @@ def _choose(
     curve, learned, kept = _choose_epoch(validation, planned, wanted, seed, pool, watch)
     epoch = learned.epoch
     whole = tables(learned.taste, kept=kept)
-    weighed, worth = _choose_weights(validation, planned, whole, pool)
+    weighed, worth = _choose_weights(validation, planned, whole, learned.scores, pool)
     told = {
         "held_out": validation.description,
         "users": len(validation.users),
@@ -341,6 +342,8 @@ class Look:
     taste: Taste
     state: Mapping[str, Floats] | None
     """Kept where next to nothing was held out"""
+    scores: Floats | None = None
+    """``float32[Q, P]``, of the judged users, kept where it is the only look"""
 
 
 def _choose_epoch(
@@ -357,13 +360,17 @@ def _choose_epoch(
         last = epoch == horizon
         if not last and (config.effort == "quick" or epoch % every or epoch < FIRST_LOOK * horizon):
             return
-        taste = learner.taste()
-        value = ndcg_of_taste(validation, config, taste, pool)
+        taste, scores = learner.taste(), None
+        if config.effort == "quick" and validation.wide is None:
+            scores = taste_scores(taste, validation, config, pool)
+            value = ndcg(validation, config, scores, None, (0.0, 0.0, 0.0), pool)
+        else:
+            value = ndcg_of_taste(validation, config, taste, pool)
         curve[str(epoch)] = value
         if epoch == wanted or (wanted is None and (not best or value > best[0].value)):
             best.clear()  # before the next state is copied
             state = None if validation.unseen is None else learner.state()
-            best.append(Look(value, epoch, taste, state))
+            best.append(Look(value, epoch, taste, state, scores))
 
     run = EpochRun(pool, watch, stage="choosing")
     course, _ = run_epochs(learner, epochs=horizon, run=run, after=look)
@@ -373,14 +380,16 @@ def _choose_epoch(
 
 
 def _choose_weights(
-    validation: Validation, config: Config, learned: LearnedTables, pool: ThreadPool
+    validation: Validation, config: Config, learned: LearnedTables, scores: Floats | None, pool: ThreadPool
 ) -> tuple[Config, dict[str, Any]]:
     """Return the settings with the best weights of the memory and the trend, and the ndcg with them.
+
+    ``scores`` are those of the taste, if they are there.
 
     Where histories are long, the spectral part is tried in the place of counts and ridge, not beside them: held-out parts flatter
     a sum of many parts.
     """
-    taste = taste_scores(learned.taste, validation, config, pool)
+    taste = taste_scores(learned.taste, validation, config, pool) if scores is None else scores
     weights, best = _choose_sparse(validation, config, taste, learned.tables, pool)
     found = config.changed(
         count_weight=weights[0], ridge_weight=weights[1], trend_weight=weights[2], number_weight=0.0

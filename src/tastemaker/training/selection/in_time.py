@@ -11,7 +11,7 @@ import numpy as np
 from tastemaker.data.purchases import Purchases
 from tastemaker.kernels.threads import ThreadPool
 from tastemaker.model.config import Config
-from tastemaker.training.learners.beside import ROLES, readable_columns
+from tastemaker.training.learners.beside import ROLES
 from tastemaker.training.learners.composed import Composed
 from tastemaker.training.loop import EpochRun, run_epochs
 from tastemaker.training.progress import Watcher
@@ -265,7 +265,7 @@ def choose_in_time(
     if judge.kinds:
         chosen, told["kinds"] = _with_kinds(search, chosen)
     if judge.beside is not None:
-        chosen, told["columns"], judge = _with_columns(search, chosen, trial)
+        chosen, told["columns"], judge = _with_columns(search, chosen)
     if trial.is_live:
         chosen, told["dial"] = _with_dial(search, chosen)
     told["with_memory"] = search.value(chosen)
@@ -388,17 +388,15 @@ def _with_strengths(search: Search, config: Config) -> tuple[Config, dict[str, A
     return (heeding if kept or not left_open else config), told | {"kept": kept}
 
 
-def _with_columns(search: Search, config: Config, trial: Trial) -> tuple[Config, dict[str, Any], Judge]:
+def _with_columns(search: Search, config: Config) -> tuple[Config, dict[str, Any], Judge]:
     """Keep the columns whose removal makes ranking worse, report what each brings, and return the judge of those kept.
 
     The column that brings least is tried first, beside those still kept; of two that say the same, one stays.
     """
-    judge = search.judge
-    assert judge.beside is not None
+    judge, beside = search.judge, search.judge.beside
+    assert beside is not None
     names = [
-        f"{role}:{name}"
-        for role, part in zip(ROLES, judge.beside.columns, strict=True)
-        for name in part.names
+        f"{role}:{name}" for role, part in zip(ROLES, beside.columns, strict=True) for name in part.names
     ]
     every, told = judge.each(config), {}
     alone = {name: judge.without(name).each(config) for name in names}
@@ -416,8 +414,7 @@ def _with_columns(search: Search, config: Config, trial: Trial) -> tuple[Config,
             told[name]["kept"] = False
             judge, every = less, fewer
     kept = [name for name in names if told[name]["kept"]]
-    _, left_out = readable_columns(trial.log)
-    told.update({name: {"kept": False, "why": why} for name, why in left_out.items()})
+    told.update({name: {"kept": False, "why": why} for name, why in beside.left_out.items()})
     return config.changed({"tokens.columns": ",".join(kept)}), told, judge
 
 
