@@ -58,9 +58,8 @@ def quick_spectral(config: Config, products: int) -> Config:
 
 
 def quick(log: Purchases, config: Config) -> Config:
-    """Return settings that leave less to choose: few epochs, and no spectral part.
+    """Return the settings with less left to choose: few epochs, no spectral part, and no regression where histories are long.
 
-    The regression is tried for short histories without times alone.
     Only what was to be chosen is fixed; a setting that was given stays.
     """
     fixed: dict[str, object] = {}
@@ -69,7 +68,7 @@ def quick(log: Purchases, config: Config) -> Config:
         fixed["horizon"] = config.taste.horizon or fixed["epochs"]
     if config.memory.spectral_weight is None:
         fixed["spectral_weight"] = 0.0
-    if config.memory.ridge_weight is None and (log.times is not None or is_worth_trying(log)):
+    if config.memory.ridge_weight is None and is_worth_trying(log):
         fixed["ridge_weight"] = 0.0
     return config.changed(fixed)
 
