@@ -103,13 +103,36 @@ def test_fewer_directions_are_taken_where_the_catalogue_limits_them_and_fewer_ra
     assert found.memory.spectral_rank == found.taste.dimensions == PRODUCTS // 16 // 4  # of eight styles
     found = chosen_of_few(log, 9.0, FEWER=(1.5,)).record.config  # far more than there are styles
     assert found.memory.spectral_rank == found.taste.dimensions == 40
-    wide = chosen_of_few(log, 9.0, FEWER=(1.5,), WIDEST=39).record.config
-    assert (wide.memory.spectral_rank, wide.taste.dimensions, wide.memory.spectral_partners) == (
-        512,
-        128,
-        400,
-    )
     assert train(log, GIVEN, seed=1).record.config.memory.spectral_rank == 10  # which was given
+
+
+def chosen_of_many(log, weights, hope=0.0):
+    """The model of the same catalogue where it does not limit the directions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objective, "has_few_products", lambda log, config: False)
+        patch.setattr(objective, "HOPE", hope)
+        patch.setattr(objective, "RIDGE_WEIGHTS", weights)
+        return train(log, FEW, seed=1)
+
+
+def test_of_many_products_all_directions_are_vectors_and_the_regression_stands_beside_them(log):
+    large = chosen_of_many(log, (32.0,))
+    config = large.record.config
+    assert (config.taste.objective, config.memory.spectral_rank, config.taste.dimensions) == (
+        "spectral",
+        40,
+        40,
+    )
+    assert (config.memory.spectral_partners, config.memory.ridge_weight) == (0, 32.0)
+    assert len(large.memory.weights) > 0
+
+
+def test_the_probe_has_the_regression_beside_it_so_that_it_leaves_hope_where_that_says_most(log):
+    alone = chosen_of_many(log, (0.0,)).record.metrics["objective"]
+    beside = chosen_of_many(log, (0.0, 32.0), hope=9.0).record.metrics["objective"]
+    assert beside["probe"] > alone["probe"]
+    assert "softmax" in beside
+    assert "softmax" not in alone
 
 
 def test_of_few_products_vectors_say_all_of_the_spectral_part_and_the_regression_stands_beside_them(log):

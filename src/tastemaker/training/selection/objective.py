@@ -28,6 +28,7 @@ from tastemaker.training.selection.validation import (
     Weights,
     better,
     ndcg,
+    ndcgs,
     taste_scores,
     told_of,
     weighing,
@@ -38,8 +39,8 @@ __all__ = ["TRENDS", "choose_objective", "choose_spectral", "computed", "horizon
 
 PROBE_EPOCHS, PROBE_PURCHASES = 2, 500_000
 """A taste learned in so few epochs tells whether learning is worth its time; of more purchases than these, one epoch does."""
-HOPE = 1.5
-"""How much better than such a probe a learned taste may become by all its epochs and the memory."""
+HOPE = 1.1
+"""How much better than such a probe, the regression beside it, a learned taste may become by all its epochs and the counts."""
 SPECTRAL_WEIGHTS = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
 """Beside a bias of weight 1; the greatest within MODESTY of the best is taken, since sales alone flatter long lists."""
 MODESTY = 0.005
@@ -47,8 +48,6 @@ FEWER, GAIN = (0.5, 0.25), 0.01
 """On few products these shares of the directions are tried, too, and must rank better by so much than the share before."""
 RIDGE_WEIGHTS = (0.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0)
 """Of the regression among neighbours beside them; the smallest within MODESTY of the best is taken."""
-WIDEST = 256
-"""On few products vectors are as wide as there are directions, up to so many, and then no table stands beside them."""
 FINER = 0.002
 """MODESTY where the regression stands beside other parts."""
 BRINGS, EPOCHS = 0.005, 6
@@ -96,13 +95,13 @@ def choose_objective(
     """Return the computed taste, or the learned one where that ranks better.
 
     What is computed costs seconds, so it comes first; a thorough training learns a cosine taste next. Then a softmax taste is
-    learned in few epochs, and all of ``learn`` only if this probe leaves hope. ``learn`` gets what it has to be better than. On few
-    products the regression stands beside each of them, and all directions beside what is learned.
+    learned in few epochs, and all of ``learn`` only if this probe leaves hope. ``learn`` gets what it has to be better than. The
+    regression stands beside what is computed and cosines; on few products also beside a softmax taste, with all directions.
     """
     few = has_few_products(validation.log, config)
-    every = computed(validation, config, seed)
+    every = computed(validation, _as_wide(validation.log, config), seed)
     projected = _fewer_or(every, validation, config, seed, pool) if few else every
-    ridge = _regression(validation, config, pool) if few else None
+    ridge = _regression(validation, config, pool)
     best = choose_spectral(validation, projected, pool, ridge)
     told: dict[str, Any] = {"spectral": _value(best)}
     if config.effort == "thorough":
@@ -118,7 +117,7 @@ def choose_objective(
         if _value(beside) > _value(best) * (1 + (BRINGS if best[0].taste.objective == "spectral" else GAIN)):
             best = choose_tail(validation, beside, pool) if config.effort == "thorough" else beside
         return best[0], best[1] | {"objective": told}, best[2]
-    told["probe"] = _probe(validation, softmax, seed, pool, watch)
+    told["probe"] = _probe(validation, softmax, seed, ridge, pool=pool, watch=watch)
     if told["probe"] * HOPE > _value(best):
         learned = learn(softmax, _value(best))
         told["softmax"] = _value(learned)
@@ -152,22 +151,27 @@ def _fewer_or(
 ) -> Projected:
     """Return a computed taste of fewer directions where these rank better, as on few products, or that of all directions.
 
-    Beside cosines all of them rank better. Where they are few enough, vectors are as wide, and no table stands beside them.
+    Beside cosines all of them rank better.
     """
     most = rank_for(len(validation.log.products), config.memory)
-    best, value, rank = every, _worth(every, validation, pool), most
+    best, value = every, _worth(every, validation, pool)
     for share in FEWER:
-        few = max(1, round(most * share))
-        fewer = computed(validation, config.changed(spectral_rank=few), seed)
+        some = config.changed(spectral_rank=max(1, round(most * share)))
+        fewer = computed(validation, _as_wide(validation.log, some), seed)
         found = _worth(fewer, validation, pool)
         if found <= value * (1 + GAIN):
             break
-        best, value, rank = fewer, found, few
+        best, value = fewer, found
+    return best
+
+
+def _as_wide(log: Purchases, config: Config) -> Config:
+    """Return the settings of vectors as wide as there are directions, with no table beside them, unless a width was given."""
     preset = DEFAULT.taste.dimensions, DEFAULT.memory.spectral_partners
-    if rank > WIDEST or (config.taste.dimensions, config.memory.spectral_partners) != preset:
-        return best
-    wide = best.config.changed(spectral_rank=rank, dimensions=rank, spectral_partners=0)
-    return computed(validation, wide, seed)
+    if (config.taste.dimensions, config.memory.spectral_partners) != preset:
+        return config
+    rank = rank_for(len(log.products), config.memory)
+    return config.changed(spectral_rank=rank, dimensions=rank, spectral_partners=0)
 
 
 def _worth(projected: Projected, validation: Validation, pool: ThreadPool) -> float:
@@ -279,10 +283,15 @@ def _value(chosen: tuple[Config, Mapping[str, Any], object]) -> float:
     return float(chosen[1]["with_memory"])
 
 
-def _probe(validation: Validation, config: Config, seed: int, pool: ThreadPool, watch: Watcher) -> float:
-    """Return the ndcg of a taste learned in a few epochs."""
+def _probe(
+    validation: Validation, config: Config, seed: int, ridge: Memory, *, pool: ThreadPool, watch: Watcher
+) -> float:
+    """Return the ndcg of a taste learned in a few epochs, with the best weight of the regression beside it."""
     epochs = PROBE_EPOCHS if len(validation.log) <= PROBE_PURCHASES else 1
     config = config.changed(epochs=epochs, horizon=epochs)
     learner = kind_of(config).start(validation.log, config, seed)
     run_epochs(learner, epochs=epochs, run=EpochRun(pool, watch, stage="choosing, probe"))
-    return _mean(taste_scores(learner.taste(), validation, config, pool), validation, config, pool)
+    scores = taste_scores(learner.taste(), validation, config, pool)
+    tables = no_memory(scores.shape[1]), ridge
+    weights = [(0.0, weight, 0.0) for weight in RIDGE_WEIGHTS]
+    return max(ndcgs(validation, config, scores, tables, weights, pool))
