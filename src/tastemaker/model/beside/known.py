@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from tastemaker.data.past import Past
 from tastemaker.data.purchases import Histories
-from tastemaker.data.ragged import offsets_of, owners_of, pair_keys
-from tastemaker.types import AnyArray, Floats, Offsets, Rows, Times
+from tastemaker.data.ragged import find_sorted, offsets_of, owners_of, pair_keys
+from tastemaker.kernels.counting.known import last_of_each, spans_before
+from tastemaker.types import AnyArray, Booleans, Floats, Offsets, Rows, Times
 
-__all__ = ["Seen", "bought_by", "events_before", "seen_by"]
+__all__ = ["Seen", "bought_by", "seen_by"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,23 +51,6 @@ class Seen:
         return Seen(offsets, self.products[places], self.kinds[places], self.moments[places])
 
 
-def events_before(past: Past, users: Rows, times: Times) -> tuple[Offsets, Offsets]:
-    """Return the events of each user, ``int[Q]``, strictly before a time each: offsets ``int64[Q + 1]`` and places in the past."""
-    known = users < len(past.offsets) - 1
-    rows = np.where(known, users, 0)
-    low, high = past.offsets[rows].copy(), past.offsets[rows + 1].copy()
-    high = np.where(known, high, low)
-    starts = low.copy()
-    while (low < high).any():  # bisection, for all at once
-        middle = (low + high) // 2
-        open_ = low < high
-        earlier = open_ & (past.times[np.minimum(middle, max(len(past) - 1, 0))] < times)
-        low = np.where(earlier, middle + 1, low)
-        high = np.where(open_ & ~earlier, middle, high)
-    offsets = offsets_of(low - starts)
-    return offsets, np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], np.diff(offsets))
-
-
 def bought_by(past: Past, users: Rows, times: Times) -> tuple[Histories, Times, Floats | None]:
     """Return the distinct products that each user had bought before a time, ascending, when each was bought last, and its strength.
 
@@ -74,66 +59,66 @@ def bought_by(past: Past, users: Rows, times: Times) -> tuple[Histories, Times, 
     >>> histories.products.tolist(), moments.tolist()
     ([2, 4], [20, 30])
     """
-    offsets, places = events_before(past, users, times)
-    owners = owners_of(offsets)
-    if past.kinds is not None:
-        kept = np.asarray(past.kinds)[places] == 0
-        owners, places = owners[kept], places[kept]
-    products, moments = np.asarray(past.products)[places], np.asarray(past.times)[places]
-    last = _last_places(owners, products)
-    held = Histories(
-        offsets_of(np.bincount(owners[last], minlength=len(users))), products[last].astype(np.int32)
-    )
-    strengths = None if past.strengths is None else np.asarray(past.strengths)[places[last]]
-    return held, moments[last], strengths
+    last = _last_of_each(past, _spans_before(past, users, times), purchases=True)
+    held = Histories(last.offsets, np.asarray(past.products)[last.places])
+    strengths = None if past.strengths is None else np.asarray(past.strengths)[last.places]
+    return held, np.asarray(past.times)[last.places], strengths
 
 
 def seen_by(past: Past, users: Rows, times: Times) -> Seen:
     """Return the events of other kinds of each user before a time, without those whose product was bought at or after them."""
-    width = int(np.asarray(past.products).max(initial=0)) + 1
     if past.kinds is None:
         return Seen.nothing(len(users))
-    offsets, places = events_before(past, users, times)
-    owners, kinds = owners_of(offsets), np.asarray(past.kinds)[places]
-    products, moments = np.asarray(past.products)[places].astype(np.int64), np.asarray(past.times)[places]
-    other = kinds > 0
-    keys = (kinds[other].astype(np.int64) - 1) * width + products[other]
-    events = _last(owners[other], keys, moments[other])
-    bought = _last(owners[~other], products[~other], moments[~other])
-    return _not_bought_since(events, bought, width, len(users))
+    spans = _spans_before(past, users, times)
+    events = _last_of_each(past, spans, purchases=False)
+    kept = ~_bought_since(past, events, _last_of_each(past, spans, purchases=True))
+    places = events.places[kept]
+    return Seen(
+        offsets_of(np.bincount(owners_of(events.offsets)[kept], minlength=len(users))),
+        np.asarray(past.products)[places],
+        (np.asarray(past.kinds)[places] - 1).astype(np.int16),
+        np.asarray(past.times)[places],
+    )
 
 
-def _not_bought_since(
-    events: tuple[AnyArray, AnyArray, AnyArray],
-    bought: tuple[AnyArray, AnyArray, AnyArray],
-    width: int,
-    count: int,
-) -> Seen:
-    """Drop events (owner, kind · width + product, moment) whose owner bought the product at that moment or later."""
-    owners, keys, moments = events
-    kinds, products = np.divmod(keys, width)
-    pairs, own = bought[0].astype(np.int64) * width + bought[1], owners.astype(np.int64) * width + products
-    place = np.minimum(np.searchsorted(pairs, own), max(len(pairs) - 1, 0))
-    gone = np.zeros(len(own), bool)
-    if len(pairs):
-        gone = (pairs[place] == own) & (bought[2][place] >= moments)
-    kept = ~gone
-    offsets = offsets_of(np.bincount(owners[kept], minlength=count))
-    return Seen(offsets, products[kept].astype(np.int32), kinds[kept].astype(np.int16), moments[kept])
+class _Places(NamedTuple):
+    """Events of a past, a list for each of Q queries."""
+
+    offsets: Offsets
+    """``int64[Q + 1]``"""
+    places: Offsets
+    """``int64[total]``"""
 
 
-def _last(owners: AnyArray, keys: AnyArray, moments: Times) -> tuple[AnyArray, AnyArray, AnyArray]:
-    """Return the last event of each owner and key, in that order, of events in the order of `events_before`."""
-    last = _last_places(owners, keys)
-    return owners[last], keys[last], moments[last]
+def _spans_before(past: Past, users: Rows, times: Times) -> tuple[Offsets, Offsets]:
+    """Return where the events of each user, ``int[Q]``, strictly before a time each begin and end in the past, ``int64[Q]``."""
+    low, high = np.empty((2, len(users)), np.int64)
+    spans_before(
+        np.asarray(past.offsets), np.asarray(past.times), np.asarray(users), np.asarray(times, np.int64), low, high
+    )  # fmt: skip
+    return low, high
 
 
-def _last_places(owners: AnyArray, keys: AnyArray) -> Offsets:
-    """Return the place of the last event of each owner and key, ordered by both; each owner's events stand in order of time."""
-    pairs = pair_keys(owners, keys, int(keys.max(initial=0)) + 1)
-    order = np.argsort(pairs, kind="stable")
-    ascending = pairs[order]
-    last = np.ones(len(order), bool)
-    last[:-1] = ascending[1:] != ascending[:-1]
-    places: Offsets = order[last]
-    return places
+def _last_of_each(past: Past, spans: tuple[Offsets, Offsets], *, purchases: bool) -> _Places:
+    """Return the last purchase of each product within each span, or the last of the other events of each kind and product."""
+    low, high = spans
+    kinds = np.zeros(0, np.int16) if past.kinds is None else np.asarray(past.kinds)
+    counts, places = np.empty(len(low), np.int64), np.empty(int((high - low).sum()), np.int64)
+    last_of_each(
+        low, high, np.asarray(past.products), kinds, purchases, len(past.names) - 1, counts, places
+    )  # fmt: skip
+    offsets = offsets_of(counts)
+    return _Places(offsets, places[: offsets[-1]])
+
+
+def _bought_since(past: Past, events: _Places, bought: _Places) -> Booleans:
+    """Return whether the product of each event was bought at its moment or later."""
+    products, times = np.asarray(past.products), np.asarray(past.times)
+    width = 1 + int(max(products[part.places].max(initial=0) for part in (events, bought)))
+    own, pairs = (
+        pair_keys(owners_of(part.offsets), products[part.places], width) for part in (events, bought)
+    )
+    place, there = find_sorted(pairs, own)
+    gone: Booleans = there.copy()
+    gone[there] = times[bought.places[place[there]]] >= times[events.places[there]]
+    return gone
