@@ -26,10 +26,12 @@ from tastemaker.training.selection.choose_cosine import choose_cosine
 from tastemaker.training.selection.choose_repeats import Kept, LearnedTables, choose_repeats, never_again
 from tastemaker.training.selection.effort import Chosen, choose_tail, quick, quick_spectral, search
 from tastemaker.training.selection.in_time import (
+    Judged,
     Trials,
     choose_in_time,
     has_more_than_pairs,
     is_left_open,
+    judged_in_time,
     steady,
     tells_order,
     worth_in_time,
@@ -260,35 +262,36 @@ def _choose_in_time(
     """Choose by questions in the order of time.
 
     A thorough training asks them of several tastes, too, each under the settings that suit the own one; those of the best are
-    chosen anew.
+    chosen anew, for what it learned already.
     """
     pool, watch = run
     trials = Trials.of(log, config, seed)
     if trials is None:
         return None
 
-    def choose_with(given: Config) -> Chosen:
-        return choose_in_time(trials, given, horizon, pool=pool, watch=watch)
+    def learned(given: Config) -> Judged:
+        return judged_in_time(trials, given, horizon, pool=pool, watch=watch)
 
-    first = choose_with(config)
+    first = choose_in_time(trials, config, horizon, learned(config))
     if config.effort != "thorough" or not config.chooses:
         return first
     epochs = config.taste.epochs
 
-    def choose(changes: Mapping[str, object]) -> Chosen:
+    def choose(changes: Mapping[str, object]) -> tuple[Config, dict[str, Any], Judged | None]:
         if not changes:
-            return first
+            return first[0], first[1], None
         given = first[0].changed(changes, epochs=epochs)
-        settled, value = worth_in_time(trials, given, horizon, pool=pool, watch=watch)
-        return settled, {"with_memory": value}, None
+        judged = learned(given)
+        settled, value = worth_in_time(trials, given, horizon, judged)
+        return settled, {"with_memory": value}, judged
 
     broad = is_worth_trying(log)  # where histories are long, a batch holds but a few users
-    found = search(config, choose, decay_is_given=decay_is_given, broad=broad)
-    tried = {"tried": found[1]["tried"]}
-    taste = replace(found[0].taste, epochs=epochs, horizon=config.taste.horizon)
-    other = replace(config, taste=taste)
-    best = first if other == config else choose_with(other)
-    return best[0], best[1] | tried, best[2]
+    settled, told, judged = search(config, choose, decay_is_given=decay_is_given, broad=broad)
+    best = first
+    if judged is not None:
+        taste = replace(settled.taste, epochs=epochs, horizon=config.taste.horizon)
+        best = choose_in_time(trials, replace(config, taste=taste), horizon, judged)
+    return best[0], best[1] | {"tried": told["tried"]}, best[2]
 
 
 def _tables(validation: Validation, config: Config, pool: ThreadPool) -> Callable[..., LearnedTables]:

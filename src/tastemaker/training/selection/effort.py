@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from tastemaker.training.selection.validation import Validation, ndcg_of_each, t
 __all__ = ["Chosen", "choose_tail", "quick", "quick_spectral", "search", "widest"]
 
 Chosen = tuple[Config, dict[str, Any], LearnedTables | None]
+T = TypeVar("T")
 """Settings with nothing left to choose, what was measured, and what was learned on the way if that serves again."""
 
 QUICK_PURCHASES, QUICK_EPOCHS = 500_000, 3
@@ -75,19 +76,19 @@ def quick(log: Purchases, config: Config) -> Config:
 
 def search(
     config: Config,
-    choose: Callable[[Mapping[str, object]], Chosen],
+    choose: Callable[[Mapping[str, object]], tuple[Config, dict[str, Any], T]],
     *,
     decay_is_given: bool,
     least: float = 0.0,
     broad: bool = False,
-) -> Chosen:
+) -> tuple[Config, dict[str, Any], T]:
     """Return the best of several tastes by the part held out: the own one, each decay halved and doubled, and a wide one.
 
     ``broad`` tries one in whose batches more compete in the place of the decays: where histories are long, judging takes long.
 
-    They are tried one after the other, each beside the best so far. ``choose`` learns with some settings replaced and chooses the
-    rest. A setting that differs from the preset's own was given, and stays. If the own one is worth less than ``least``, which
-    something else is worth, no other is tried.
+    They are tried one after the other, each beside the best so far. ``choose`` learns with some settings replaced, chooses the
+    rest, and gives what it learned. A setting that differs from the preset's own was given, and stays. If the own one is worth
+    less than ``least``, which something else is worth, no other is tried.
     """
     best, changes = choose({}), dict[str, object]()
     if best[1]["with_memory"] < least:

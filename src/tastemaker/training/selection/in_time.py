@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from tastemaker.training.selection.trial import Trial, trial_of
 from tastemaker.training.selection.validation import nearly_best
 
 __all__ = [
-    "Trials", "choose_in_time", "has_more_than_pairs", "is_left_open", "steady", "tells_order", "worth_in_time",
+    "Judged", "Trials", "choose_in_time", "has_more_than_pairs", "is_left_open", "judged_in_time", "steady", "tells_order",
+    "worth_in_time",
 ]  # fmt: skip
 
 LOOKS, LOOKS_OF_THOROUGH = 4, 8
@@ -235,17 +236,27 @@ def tells_order(log: Purchases, config: Config) -> bool:
     return log.times is not None and any(_value(config, path) is None for path in paths)
 
 
+class Judged(NamedTuple):
+    """What was learned with some settings of a taste: the judges of its best epoch, that of the last part first."""
+
+    judges: tuple[Judge, ...]
+    epochs: int
+    curve: dict[str, float]
+    """What each look measured, by the epoch"""
+
+
 def choose_in_time(
-    trials: Trials, config: Config, horizon: int, *, pool: ThreadPool, watch: Watcher
+    trials: Trials, config: Config, horizon: int, judged: Judged
 ) -> tuple[Config, dict[str, Any], LearnedTables | None]:
     """Return the settings with nothing left to choose but repeats, what was measured, and what was learned if that serves again.
 
-    A later part of the log is held out, and its purchases are asked for as they will be asked for. First a model of everything is
-    learned, and the epoch taken that ranks best; then each weight, half-life and fold-in in turn, 0 included; then the columns that
-    help; last the dial for new products. Where there are two parts, epochs are chosen by the last, the rest by both.
+    A later part of the log is held out, and its purchases are asked for as they will be asked for. A model of everything was
+    learned, and the epoch taken that ranks best (`judged_in_time`); now each weight, half-life and fold-in is chosen in turn, 0
+    included; then the columns that help; last the dial for new products. Where there are two parts, both judge.
     """
     trial = trials.every[0]
-    search, start, curve = _judged(trials, config, horizon, pool, watch)
+    search = Search(judged.judges, config)
+    start = _started(trials, config, horizon).changed(epochs=judged.epochs)
     judge = search.judge
     plain = search.value(start)
     steps = QUICK_STEPS if config.effort == "quick" else LIVE_STEPS
@@ -255,7 +266,7 @@ def choose_in_time(
         "users": len(np.unique(trial.asked.users)),
         "questions": len(trial.held.products),
         "measure": f"ndcg@{MEASURED_AT}",
-        "by_epoch": curve,
+        "by_epoch": judged.curve,
         "taste": plain,
     }
     if len(trials.every) > 1:
@@ -273,27 +284,30 @@ def choose_in_time(
     return chosen, told, _again(trial, judge)
 
 
-def worth_in_time(
-    trials: Trials, config: Config, horizon: int, *, pool: ThreadPool, watch: Watcher
-) -> tuple[Config, float]:
-    """Return settings of which only the epochs are left to choose, with these, and the mean ndcg; nothing else is told."""
-    search, settled, _ = _judged(trials, config, horizon, pool, watch)
+def worth_in_time(trials: Trials, config: Config, horizon: int, judged: Judged) -> tuple[Config, float]:
+    """Return settings of which only the epochs were left to choose, with these, and the mean ndcg; nothing else is told."""
+    search = Search(judged.judges, config)
+    settled = _started(trials, config, horizon).changed(epochs=judged.epochs)
     value = search.value(settled)
     search.rest()
     return settled, value
 
 
-def _judged(
-    trials: Trials, config: Config, horizon: int, pool: ThreadPool, watch: Watcher
-) -> tuple[Search, Config, dict[str, float]]:
-    """Return the judges of what was learned, the modest settings with the epochs chosen, and what each look measured."""
-    start = started(trials.log, config, horizon, live=trials.every[0].is_live)
+def judged_in_time(
+    trials: Trials, config: Config, horizon: int, *, pool: ThreadPool, watch: Watcher
+) -> Judged:
+    """Learn from all but the last part, and from all but the one before for as many epochs as rank the last part best."""
+    start = _started(trials, config, horizon)
     judge, epoch, curve = _learned(trials, start, config, pool, watch)
     start = start.changed(epochs=epoch)
     before = [
         _relearned(trials, number, start, config, pool, watch) for number in range(1, len(trials.every))
     ]
-    return Search((judge, *before), config), start, curve
+    return Judged((judge, *before), epoch, curve)
+
+
+def _started(trials: Trials, config: Config, horizon: int) -> Config:
+    return started(trials.log, config, horizon, live=trials.every[0].is_live)
 
 
 def _again(trial: Trial, judge: Judge) -> LearnedTables | None:
