@@ -16,8 +16,8 @@ from tastemaker.training.selection.validation import Validation, ndcg_of_each, t
 
 __all__ = ["Chosen", "choose_tail", "quick", "quick_spectral", "search", "widest"]
 
-Chosen = tuple[Config, dict[str, Any], LearnedTables | None]
 T = TypeVar("T")
+Chosen = tuple[Config, dict[str, Any], LearnedTables | None]
 """Settings with nothing left to choose, what was measured, and what was learned on the way if that serves again."""
 
 QUICK_PURCHASES, QUICK_EPOCHS = 500_000, 3
