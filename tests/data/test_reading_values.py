@@ -18,6 +18,8 @@ import tastemaker as tm
 from tastemaker.cli import main
 from tastemaker.data.identifiers import python_values, sorted_ids, typed_ids
 from tastemaker.data.purchases import Purchases
+from tastemaker.data.reading import sources
+from tastemaker.data.reading.files.spool import Spool
 from tastemaker.errors import ColumnProblem, DataError, SettingProblem
 from tastemaker.serving.models.ids.id_lookup import IdLookup
 
@@ -443,6 +445,17 @@ def test_what_catalogues_say_beside_ids_is_named_where_nothing_is_learned_from_i
     (sentence,) = tm.read_purchases(log, products=products).read.not_learned
     assert sentence.endswith("name what describes them with product_features=[…].")
     assert tm.read_purchases(log, products=["1", "2"]).read.not_learned == ()
+
+
+def test_a_catalogue_is_opened_once_whatever_is_asked_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    log = written(tmp_path / "log.csv", "user,item\na,1\nb,2\n")
+    products = written(tmp_path / "products.csv", "item_id,title,price\n1,hat,3\n2,kilt,40\n")
+    opened = []
+    monkeypatch.setattr(sources, "Spool", lambda: opened.append(1) or Spool())
+    for wanted in ("none", "auto", ["title"]):
+        opened.clear()
+        tm.read_purchases(log, products=products, product_features=wanted, value_column="price")
+        assert len(opened) == 2, f"the log and the catalogue are opened once, with product_features={wanted}"
 
 
 def test_inspect_shows_rows_months_and_buyers_to_people(

@@ -12,12 +12,18 @@ from tastemaker.data.reading.sources import Source, open_source, translated
 from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.errors import CatalogueMismatch, ColumnProblem, DataError
 
-__all__ = ["Catalogue", "adopt", "id_column", "read_catalogue"]
+__all__ = ["Catalogue", "adopt", "id_column", "open_catalogue", "read_catalogue"]
 
 Catalogue: TypeAlias = Any
-"""A path, a frame, a series or list of ids, or a `Vocabulary`."""
+"""A path, a frame, a series or list of ids, a `Vocabulary`, or a `Source` that is open."""
 
 UUID_TEXT = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+
+
+def open_catalogue(catalogue: Catalogue | None) -> Catalogue | None:
+    """Return a catalogue that several functions read, opened once; ids alone, and ``None``, as they are."""
+    alone = catalogue is None or isinstance(catalogue, (Vocabulary, pl.Series, list, tuple))
+    return catalogue if alone else open_source(catalogue)
 
 
 def read_catalogue(source: Catalogue, *, noun: Noun, column: str | None = None) -> Vocabulary:

@@ -11,7 +11,7 @@ import polars as pl
 from tastemaker.data.events import Events
 from tastemaker.data.identifiers import sorted_ids
 from tastemaker.data.purchases import Purchases
-from tastemaker.data.reading.catalogues import Catalogue, adopt, read_catalogue
+from tastemaker.data.reading.catalogues import Catalogue, adopt, open_catalogue, read_catalogue
 from tastemaker.data.reading.columns import Chosen, Columns, choose_columns
 from tastemaker.data.reading.options import Reading, with_flags
 from tastemaker.data.reading.product_table import as_guessed
@@ -93,6 +93,7 @@ def read_purchases(
     with told_to_caller():
         columns, reading = with_flags(columns, reading, flags)
         rows = open_rows(source, columns, reading)
+        users, products = open_catalogue(users), open_catalogue(products)
         log = purchases_of(rows, users=users, products=products)
         log = _with_features(log, rows, reading, users=users, products=products)
         aside = (

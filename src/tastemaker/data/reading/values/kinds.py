@@ -12,7 +12,7 @@ from tastemaker.data.reading.catalogues import Catalogue, id_column
 from tastemaker.data.reading.options import Features, Reading
 from tastemaker.data.reading.product_table import as_guessed, read_product_table
 from tastemaker.data.reading.remedies import for_caller
-from tastemaker.data.reading.sources import Source, open_source
+from tastemaker.data.reading.sources import Source
 from tastemaker.data.vocabulary import Noun, Vocabulary
 from tastemaker.display import quoted, quoted_few
 from tastemaker.errors import ColumnProblem
@@ -101,7 +101,7 @@ def features(
         return None
     noun: Noun = vocabulary.noun
     table = pl.DataFrame()
-    if catalogue is not None and not isinstance(catalogue, (Vocabulary, pl.Series, list, tuple)):
+    if isinstance(catalogue, Source):
         table = read_product_table(catalogue, vocabulary).frame
     if isinstance(wanted, str):
         fit = [column for column in table.iter_columns() if _describes(column)]
@@ -122,14 +122,13 @@ def features(
 
 def not_learned(catalogue: Catalogue | None, wanted: Features, noun: Noun) -> str | None:
     """Return a sentence about the columns of a catalogue where none of them is learned from; ``None`` where it has none."""
-    if wanted != "none" or catalogue is None or isinstance(catalogue, (Vocabulary, pl.Series, list, tuple)):
+    if wanted != "none" or not isinstance(catalogue, Source):
         return None
-    source = open_source(catalogue)
-    names = [name for name in source.names if name != id_column(source, noun, None)]
+    names = [name for name in catalogue.names if name != id_column(catalogue, noun, None)]
     if not names:
         return None
     return for_caller(
-        f"Nothing is learned from {quoted_few(names)}, which {source.label} says of {noun}s; "
+        f"Nothing is learned from {quoted_few(names)}, which {catalogue.label} says of {noun}s; "
         f"name what describes them with --{noun}-features."
     )
 
