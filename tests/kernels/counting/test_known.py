@@ -32,7 +32,7 @@ def columns(users):
 def spans(users, questions):
     offsets, times, _, _ = columns(users)
     low, high = np.full((2, len(questions)), -7, np.int64)
-    who = np.array([user for user, _ in questions], np.int32)
+    who = np.array([user for user, _ in questions], np.int64)
     spans_before(offsets, times, who, np.array([moment for _, moment in questions], np.int64), low, high)
     return low, high
 
@@ -63,7 +63,7 @@ def test_the_last_event_of_each_kind_and_product_is_found(world, purchases, all_
     counts = np.full(len(questions), -7, np.int64)
     places = np.full(int((high - low).sum()) + 1, -7, np.int64)
     given_kinds = np.zeros(0, np.int16) if all_alike else kinds
-    last_of_each(low, high, products, given_kinds, purchases, 3, counts, places)
+    last_of_each(low, high, products, given_kinds, purchases, counts, places)
     start = 0
     for q in range(len(questions)):
         last = {}

@@ -13,7 +13,7 @@ __all__ = ["last_of_each", "spans_before"]
 
 @kernel()
 def spans_before(
-    offsets: Offsets, times: Times, users: Rows, moments: Times, low: Offsets, high: Offsets
+    offsets: Offsets, times: Times, users: Offsets, moments: Times, low: Offsets, high: Offsets
 ) -> None:
     """Set ``low[q]`` and ``high[q]`` to where the events of user q strictly before a moment begin and end.
 
@@ -40,21 +40,22 @@ def last_of_each(
     products: Rows,
     kinds: AnyArray,
     purchases: bool,
-    others: int,
     counts: Offsets,
     places: Offsets,
 ) -> None:
     """Set ``places`` to the last event of each product from ``low[q]`` to ``high[q]``, ascending by product, query after query.
 
     ``counts[q]`` becomes how many query q has. Only purchases are looked at, or else only other events, of which the last of each
-    kind and product counts, ascending by both. ``kinds``: ``int16[E]``, 0 for a purchase, 1 … ``others`` for other events, or
-    empty where all are purchases.
+    kind and product counts, ascending by both. ``kinds``: ``int16[E]``, 0 for a purchase, 1 … for other events, or empty where
+    all are purchases.
     """
-    width = 0
+    width, levels = 0, 1  # kinds of other events, or purchases alone
     for q in range(low.shape[0]):
         for place in range(low[q], high[q]):
             width = max(width, products[place] + 1)
-    room = width if purchases else width * others
+            if not purchases and kinds.shape[0]:
+                levels = max(levels, int(kinds[place]))
+    room = width * levels
     last, found = np.empty(room, np.int64), np.empty(room, np.int32)
     words, groups = room_for_marks(room)
     start = 0

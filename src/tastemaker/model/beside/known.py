@@ -93,9 +93,11 @@ class _Places(NamedTuple):
 def _spans_before(past: Past, users: Rows, times: Times) -> tuple[Offsets, Offsets]:
     """Return where the events of each user, ``int[Q]``, strictly before a time each begin and end in the past, ``int64[Q]``."""
     low, high = np.empty((2, len(users)), np.int64)
-    spans_before(
-        np.asarray(past.offsets), np.asarray(past.times), np.asarray(users), np.asarray(times, np.int64), low, high
-    )  # fmt: skip
+    who, when = (
+        np.asarray(users, np.int64),
+        np.asarray(times, np.int64),
+    )  # one signature, compiled when a model is loaded
+    spans_before(np.asarray(past.offsets), np.asarray(past.times), who, when, low, high)
     return low, high
 
 
@@ -104,9 +106,7 @@ def _last_of_each(past: Past, spans: tuple[Offsets, Offsets], *, purchases: bool
     low, high = spans
     kinds = np.zeros(0, np.int16) if past.kinds is None else np.asarray(past.kinds)
     counts, places = np.empty(len(low), np.int64), np.empty(int((high - low).sum()), np.int64)
-    last_of_each(
-        low, high, np.asarray(past.products), kinds, purchases, len(past.names) - 1, counts, places
-    )  # fmt: skip
+    last_of_each(low, high, np.asarray(past.products), kinds, purchases, counts, places)
     offsets = offsets_of(counts)
     return _Places(offsets, places[: offsets[-1]])
 

@@ -64,11 +64,8 @@ MEMORY = (
     "memory.directed_weight", "order.memory_places", "memory.directed_weight", "memory.spectral_weight", "memory.count_weight",
     "memory.ridge_weight", "memory.count_weight", "order.memory_places", "memory.directed_weight",
 )  # fmt: skip
-LIVE_STEPS = (
-    *RATES, "order.taste_places", "order.taste_days", "live.fold_in", *MEMORY, *RATES, "live.fold_in",
-    "memory.directed_weight", "memory.count_weight",
-)  # fmt: skip
-QUICK_STEPS = LIVE_STEPS[:-3]
+QUICK_STEPS = (*RATES, "order.taste_places", "order.taste_days", "live.fold_in", *MEMORY, *RATES)
+LIVE_STEPS = (*QUICK_STEPS, "live.fold_in", "memory.directed_weight", "memory.count_weight")
 FROZEN_STEPS = (
     "trend.weight", "order.taste_places", "order.taste_days", *MEMORY, "order.taste_places", "trend.weight",
 )  # fmt: skip
@@ -256,7 +253,7 @@ def choose_in_time(
     """
     trial = trials.every[0]
     search = Search(judged.judges, config)
-    start = _started(trials, config, horizon).changed(epochs=judged.epochs)
+    start = _search_from(trials, config, horizon).changed(epochs=judged.epochs)
     judge = search.judge
     plain = search.value(start)
     steps = QUICK_STEPS if config.effort == "quick" else LIVE_STEPS
@@ -287,7 +284,7 @@ def choose_in_time(
 def worth_in_time(trials: Trials, config: Config, horizon: int, judged: Judged) -> tuple[Config, float]:
     """Return settings of which only the epochs were left to choose, with these, and the mean ndcg; nothing else is told."""
     search = Search(judged.judges, config)
-    settled = _started(trials, config, horizon).changed(epochs=judged.epochs)
+    settled = _search_from(trials, config, horizon).changed(epochs=judged.epochs)
     value = search.value(settled)
     search.rest()
     return settled, value
@@ -297,7 +294,7 @@ def judged_in_time(
     trials: Trials, config: Config, horizon: int, *, pool: ThreadPool, watch: Watcher
 ) -> Judged:
     """Learn from all but the last part, and from all but the one before for as many epochs as rank the last part best."""
-    start = _started(trials, config, horizon)
+    start = _search_from(trials, config, horizon)
     judge, epoch, curve = _learned(trials, start, config, pool, watch)
     start = start.changed(epochs=epoch)
     before = [
@@ -306,7 +303,7 @@ def judged_in_time(
     return Judged((judge, *before), epoch, curve)
 
 
-def _started(trials: Trials, config: Config, horizon: int) -> Config:
+def _search_from(trials: Trials, config: Config, horizon: int) -> Config:
     return started(trials.log, config, horizon, live=trials.every[0].is_live)
 
 
