@@ -6,13 +6,19 @@ import numba
 import numpy as np
 import pytest
 
-from tastemaker.kernels.wide_rows import LANES, add_row, add_rows, dot_rows
+from tastemaker.kernels.lanes import load, store
+from tastemaker.kernels.wide_rows import LANES, add_row, add_rows, chain_rows, dot_rows
 from tastemaker.training.learners.tables import blocks_of, zero_table
 
 
 @numba.njit
 def dots(queries, begin, table, rows, first, blocks, out, place):
     dot_rows(queries, begin, table, rows, first, blocks, out, place)
+
+
+@numba.njit
+def chained(query, table, rows, first, out):
+    store(out, 0, chain_rows(query, table, rows, first, load(out, 0)))
 
 
 @numba.njit
@@ -51,6 +57,19 @@ def test_sixteen_dot_products_are_summed_by_lanes_and_folded(width):
         lanes = lanes[:, :half] + lanes[:, half:]
     np.testing.assert_array_equal(out, [7, 7, *lanes[:, 0], 7, 7])
     np.testing.assert_allclose(out[2:-2], table[rows[5:]] @ queries[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 15, 16, 40, 128])
+def test_sixteen_dot_products_are_chains_over_the_numbers_of_a_row_in_turn(width):
+    rng = np.random.default_rng(width)
+    table, query = rng.normal(size=(40, width)).astype(np.float32), rng.normal(size=width).astype(np.float32)
+    rows = rng.integers(0, 40, LANES + 5).astype(np.int32)
+    out = rng.normal(size=LANES).astype(np.float32)
+    sums = out.copy()
+    for place, number in enumerate(query):
+        sums = fused(number, table[rows[5:], place], sums)
+    chained(query, table, rows, 5, out)
+    np.testing.assert_array_equal(out, sums)
 
 
 @pytest.mark.parametrize("width", [16, 64])

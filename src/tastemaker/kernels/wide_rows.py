@@ -17,19 +17,22 @@ from numba import types
 from numba.extending import intrinsic
 
 from tastemaker.kernels.lanes import (
+    F32,
     I32,
     I64,
     LANES,
     NUMBER,
+    WIDE,
     at,
     cgutils,
     fuse,
+    lanes,
     load_line,
     spread_over,
     store_line,
 )
 
-__all__ = ["LANES", "add_row", "add_rows", "dot_rows"]
+__all__ = ["LANES", "add_row", "add_rows", "chain_rows", "dot_rows"]
 
 LINE = 64
 """The alignment of a row in bytes"""
@@ -142,6 +145,100 @@ def _add_row(typing: Any, table: Any, row: Any, weight: Any, source: Any, place:
     return types.void(table, types.int64, types.float32, source, types.int64, blocks), build
 
 
+def _interleaved(builder: Any, one: Any, other: Any, size: int) -> tuple[Any, Any]:
+    """Return the lower and the upper halves of two vectors, ``size`` numbers of each in turn: of each four, of all from 4 on."""
+    within = 4 if size < 4 else LANES
+    halves = []
+    for first in (0, within // 2):
+        places = [
+            group + first + piece + source + number
+            for group in range(0, LANES, within)
+            for piece in range(0, within // 2, size)
+            for source in (0, LANES)
+            for number in range(size)
+        ]
+        halves.append(builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(I32, LANES), places)))
+    return halves[0], halves[1]
+
+
+def _turned(builder: Any, lines: list[Any]) -> list[Any]:
+    """Return sixteen vectors turned over: number l of vector c is number c of line l."""
+    for size in (1, 2, 4, 8):
+        for line in range(LANES):
+            if not line & size:
+                pair = lines[line], lines[line + size]
+                lines[line], lines[line + size] = _interleaved(builder, *pair, size)
+    # where a line was an upper half: of steps of 1 its columns begin at 2, of 2 at 1, of 4 at 8, of 8 at 4
+    begin = {1: 2, 2: 1, 4: 8, 8: 4}
+    order = [sum(begin[size] for size in begin if line & size) for line in range(LANES)]
+    return [lines[order.index(column)] for column in range(LANES)]
+
+
+def _chain_function(module: Any) -> Any:
+    """Return the module's function of `chain_rows`, written once, since its code is long.
+
+    It gets where the query, the table and the rows' numbers begin, how long a row is, and what the sums begin with.
+    """
+    name = "tastemaker.chain_rows"
+    if name in module.globals:
+        return module.globals[name]
+    number = F32.as_pointer()
+    kind = ir.FunctionType(WIDE, [number, number, I32.as_pointer(), I64, WIDE])
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    for attribute in ("noinline", "nounwind"):
+        function.attributes.add(attribute)
+    builder = ir.IRBuilder(function.append_basic_block())
+    query, table, named, width, start = function.args
+    each = [ir.Constant(I64, lane) for lane in range(LANES)]
+    places = [
+        builder.mul(builder.sext(builder.load(builder.gep(named, [lane])), I64), width) for lane in each
+    ]
+    rows = [builder.gep(table, [place]) for place in places]
+    sums = cgutils.alloca_once_value(builder, start)
+
+    def add(column: Any, place: Any) -> None:
+        asked = spread_over(builder, builder.load(builder.gep(query, [place])))
+        builder.store(fuse(builder, asked, column, builder.load(sums)), sums)
+
+    blocks = builder.udiv(width, ir.Constant(I64, LANES))
+    with cgutils.for_range(builder, blocks) as loop:
+        first = builder.mul(loop.index, ir.Constant(I64, LANES))
+        lines = [load_line(builder, builder.gep(row, [first]), 0, NUMBER) for row in rows]
+        for lane, column in zip(each, _turned(builder, lines), strict=True):
+            add(column, builder.add(first, lane))
+    done = builder.mul(blocks, ir.Constant(I64, LANES))
+    with cgutils.for_range(builder, builder.sub(width, done)) as loop:
+        place = builder.add(done, loop.index)
+        column = ir.Constant(WIDE, ir.Undefined)
+        for lane, row in enumerate(rows):
+            value = builder.load(builder.gep(row, [place]))
+            column = builder.insert_element(column, value, ir.Constant(I32, lane))
+        add(column, place)
+    builder.ret(builder.load(sums))
+    return function
+
+
+@intrinsic
+def _chain_rows(typing: Any, query: Any, table: Any, rows: Any, first: Any, sums: Any) -> Any:
+    """Return the sums and the dot products of the query with the rows ``rows[first:first + 16]``, of any length, one to a lane.
+
+    Each is one chain of multiply-adds over the numbers of a row in turn, each rounded once, as a loop of `fused_one` would be:
+    sixteen numbers of sixteen rows at a time are turned over.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kinds, zero = signature.args, ir.Constant(I64, 0)
+        asked = at(context, builder, kinds[0], given[0], zero)
+        table_ = context.make_array(kinds[1])(context, builder, given[1])
+        width = builder.extract_value(table_.shape, 1)
+        named = at(context, builder, kinds[2], given[2], given[3])
+        return builder.call(_chain_function(builder.module), [asked, table_.data, named, width, given[4]])
+
+    return lanes(query, table, rows, types.int64, lanes), build
+
+
+chain_rows: Any = _chain_rows
 dot_rows: Any = _dot_rows
 add_rows: Any = _add_rows
 add_row: Any = _add_row

@@ -165,7 +165,7 @@ def rank_visitors(
         found = batch.all(visitors, empty, categories)
     if book.places is not None:
         found = _moved(found, book.places, k)
-    sources = _sources(visitors, held, categories)
+    sources = _sources(visitors, empty, categories)
     reasons = _reasons(packed, visitors, found.lists, include, book) if explain else None
     return VisitorLists(
         found.lists, sources, None if include else _purchased(visitors.held, held, book),
@@ -323,15 +323,12 @@ def _categories(
     )
 
 
-def _sources(visitors: Visitors, held: Offsets, categories: tuple[Categories, ...] | None) -> AnyArray:
+def _sources(visitors: Visitors, empty: Booleans, categories: tuple[Categories, ...] | None) -> AnyArray:
+    """Return a place in `SOURCES` for each visitor, ``int8[Q]``; ``empty`` says of whom nothing is known."""
     sources = (~visitors.bought).view(np.int8)  # bought is personal, 0; else basket, 1
-    empty = (
-        held == 0 if visitors.asking is None else visitors.asking.held.lengths() == 0
-    )  # by the moment of asking
+    if visitors.asking is not None:
+        sources[visitors.asking.held.lengths() == 0] = CONTEXT  # by the moment of asking
     if empty.any():
-        known = empty if visitors.asking is None else visitors.asking.says_nothing()
-        sources[empty & ~known] = CONTEXT
-        empty &= known
         sources[empty] = BEST_SELLERS
         if categories is not None:
             cares = np.array([bool(mine) for mine in categories], np.bool_)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from tastemaker.data.ragged import gather_lists, offsets_of
 from tastemaker.errors import SettingProblem
-from tastemaker.kernels.ranking.beating import rank_beating
+from tastemaker.kernels.ranking.beating import SHELF, most_of_shelves, rank_beating
 from tastemaker.kernels.ranking.narrow import BLOCK, rank_narrow
 from tastemaker.kernels.ranking.topk import PANEL, STEP, pack_panels, rank, room_for_panels, unpack_keys
 from tastemaker.kernels.threads import ThreadPool
@@ -76,6 +76,15 @@ class Candidates:
     """D"""
     narrow: Narrow | None = None
     """What makes short lists sooner, to the same bytes (`ranking.index.narrowed`)"""
+    _shelves: list[Floats] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def shelves(self, order: Order) -> Floats:
+        """Return the `most_of_shelves` of the candidates in an order, ``float32[2, S]``, worked out once."""
+        if not self._shelves:
+            found = np.empty((2, -(-self.count // SHELF)), np.float32)
+            most_of_shelves(order.lengths, self.bias, order.rows, found)
+            self._shelves.append(found)
+        return self._shelves[0]
 
     @staticmethod
     def of(vectors: Floats, bias: Floats | None = None) -> Candidates:
@@ -170,9 +179,7 @@ def top_k(
     exclude = exclude or Exclusions(np.zeros(1, np.int64), np.zeros(0, np.int32))
     with ThreadPool(threads) as pool:
         if (narrow := _narrow_for(queries, candidates, k)) is not None:
-            return _lists(
-                *_ranked_narrow(wide, narrow, candidates.bias, k, exclude, extra or no_extra(), pool)
-            )
+            return _lists(*_ranked_narrow(wide, candidates, narrow, k, exclude, extra or no_extra(), pool))
         return _lists(*_ranked(wide, candidates, k, exclude, extra or no_extra(), pool))
 
 
@@ -212,8 +219,8 @@ def _narrow_for(queries: Floats, candidates: Candidates, k: int) -> Narrow | Non
 
 def _ranked_narrow(
     queries: Floats,
+    candidates: Candidates,
     narrow: Narrow,
-    bias: Floats,
     k: int,
     exclude: Exclusions,
     extra: ExtraScores,
@@ -221,7 +228,8 @@ def _ranked_narrow(
 ) -> tuple[AnyArray, Offsets]:
     """Return what `_ranked` returns, by a first pass over narrow copies."""
     if narrow.order is not None:
-        return _ranked_beating(queries, narrow, narrow.order, bias, k, exclude, extra, pool)
+        return _ranked_beating(queries, candidates, narrow, narrow.order, k, exclude, extra, pool)
+    bias = candidates.bias
     count, blocks = len(queries), -(-len(bias) // BLOCK)
     parts = max(1, min(pool.threads, blocks // BLOCKS_A_PART)) if count < pool.threads else 1
     keys = np.empty((parts, count, k), np.uint64)
@@ -243,23 +251,23 @@ def _ranked_narrow(
 
 def _ranked_beating(
     queries: Floats,
+    candidates: Candidates,
     narrow: Narrow,
     order: Order,
-    bias: Floats,
     k: int,
     exclude: Exclusions,
     extra: ExtraScores,
     pool: ThreadPool,
 ) -> tuple[AnyArray, Offsets]:
     """Return what `_ranked` returns, by copies in an order and a score to beat that is found first."""
-    count = len(queries)
+    count, shelves = len(queries), candidates.shelves(order)
     keys = np.empty((count, k), np.uint64)
     counts, examined = np.empty(count, np.int64), np.empty(count, np.int64)
 
     def rank_some(low: int, high: int) -> None:
         rank_beating(
             low, high, queries, narrow.vectors, narrow.axes, narrow.codes, narrow.facts, order.rows, order.places,
-            order.lengths, bias, exclude.offsets, exclude.rows, extra.offsets, extra.rows, extra.scores,
+            order.lengths, shelves, candidates.bias, exclude.offsets, exclude.rows, extra.offsets, extra.rows, extra.scores,
             keys, counts, examined,
         )  # fmt: skip
 

@@ -207,9 +207,9 @@ def _askings(visitors: Sequence[Visitor], lists: Sequence[Rows]) -> Asking | Non
 
 
 def _times(visitors: Sequence[Visitor], lists: Sequence[Rows]) -> Counts | None:
-    each = [visitor.held_times for visitor in visitors]
-    if all(times is None for times in each):
+    if all(visitor.times is None for visitor in visitors):
         return None
+    each = [visitor.held_times for visitor in visitors]
     return np.concatenate(
         [
             np.ones(len(rows), np.int32) if times is None else times

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import tastemaker as tm
 from tastemaker.kernels.ranking import whole_sums
-from tastemaker.kernels.ranking.beating import rank_beating
+from tastemaker.kernels.ranking.beating import SHELF, most_of_shelves, rank_beating
 from tastemaker.kernels.ranking.narrow import BLOCK, rank_narrow
 from tastemaker.kernels.ranking.topk import unpack_keys
 from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE
@@ -192,6 +192,25 @@ def test_vectors_biases_and_queries_that_are_hardly_numbers_change_nothing(spoil
     assert same(both(vectors, bias, asked, 20))
 
 
+def shelves_of(copies, bias):
+    shelves = np.empty((2, -(-len(bias) // SHELF)), np.float32)
+    most_of_shelves(copies.order.lengths, bias, copies.order.rows, shelves)
+    return shelves
+
+
+def test_a_shelf_tells_its_greatest_bias_and_length():
+    rng = np.random.default_rng(4)
+    vectors, bias = rng.normal(size=(3 * SHELF + 5, 8)).astype(np.float32), rng.normal(size=3 * SHELF + 5)
+    copies = narrow_copies(vectors, order=rng.permutation(len(bias)).astype(np.int32))
+    bias = bias.astype(np.float32)
+    bias[copies.order.rows[SHELF + 3]] = np.nan  # what is no number may be anything
+    found = shelves_of(copies, bias)
+    for values, most in zip((bias, copies.order.lengths), found, strict=True):
+        each = [values[copies.order.rows[low : low + SHELF]].max() for low in range(0, len(bias), SHELF)]
+        assert np.array_equal(most, np.where(np.isnan(each), most[1], each))
+    assert found[0, 1] > 1e38
+
+
 def test_what_is_lifted_by_an_extra_comes_first_and_hardly_any_other_is_scored():
     rng = np.random.default_rng(8)
     vectors, bias = rng.normal(size=(30_000, 32)).astype(np.float32), np.zeros(30_000, np.float32)
@@ -203,7 +222,7 @@ def test_what_is_lifted_by_an_extra_comes_first_and_hardly_any_other_is_scored()
     keys, counts, examined = np.empty((5, k), np.uint64), np.empty(5, np.int64), np.empty(5, np.int64)
     rank_beating(
         0, 5, asked, vectors, copies.axes, copies.codes, copies.facts,
-        copies.order.rows, copies.order.places, copies.order.lengths, bias, none, nothing,
+        copies.order.rows, copies.order.places, copies.order.lengths, shelves_of(copies, bias), bias, none, nothing,
         offsets, rows, np.full(len(rows), 20, np.float32), keys, counts, examined,
     )  # fmt: skip
     assert (counts == k).all()
@@ -248,7 +267,7 @@ def test_few_candidates_are_scored_exactly():
     order = narrow_copies(vectors, order=rng.permutation(20_000).astype(np.int32))
     rank_beating(
         0, 3, rng.normal(size=(3, 32)).astype(np.float32), vectors, order.axes, order.codes, order.facts,
-        order.order.rows, order.order.places, order.order.lengths, bias,
+        order.order.rows, order.order.places, order.order.lengths, shelves_of(order, bias), bias,
         none, rows, none, rows, scores, np.empty((3, 10), np.uint64), np.empty(3, np.int64), examined,
     )  # fmt: skip
     assert (examined >= 10).all()

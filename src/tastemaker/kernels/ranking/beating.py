@@ -32,7 +32,7 @@ from tastemaker.kernels.ranking.topk import LOWEST, least_to_beat, place_of
 from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE, mark_tile, sum_products_of_tile
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
-__all__ = ["lengths_of", "rank_beating"]
+__all__ = ["SHELF", "lengths_of", "most_of_shelves", "rank_beating"]
 
 SHELF = 4 * GROUP
 """Candidates that are passed over, or looked at, together: their codes stay in the L1 cache while queries take turns at them."""
@@ -89,15 +89,13 @@ def greatest_of(values: Floats, rows: Rows, room: Floats) -> np.float32:
     return np.float32(room[0] if room[0] < UNKNOWN else UNKNOWN)
 
 
-@kernel(inline=True)
-def most_of_shelves(lengths: Floats, bias: Floats, order: Rows, most: Floats, longest: Floats) -> np.float32:
-    """Set the greatest bias of each shelf, and what its vectors are no longer than; return the same of all."""
-    over_all, room = np.float32(0), np.empty(SHELF, np.float32)
-    for shelf in range(most.shape[0]):
+@kernel()
+def most_of_shelves(lengths: Floats, bias: Floats, order: Rows, shelves: Floats) -> None:
+    """Set ``shelves[2, S]`` to the greatest bias of each shelf, and what its vectors are no longer than."""
+    room = np.empty(SHELF, np.float32)
+    for shelf in range(shelves.shape[1]):
         rows = order[shelf * SHELF : (shelf + 1) * SHELF]
-        most[shelf], longest[shelf] = greatest_of(bias, rows, room), greatest_of(lengths, rows, room)
-        over_all = max(over_all, longest[shelf])
-    return over_all
+        shelves[0, shelf], shelves[1, shelf] = greatest_of(bias, rows, room), greatest_of(lengths, rows, room)
 
 
 @kernel(inline=True)
@@ -265,6 +263,7 @@ def rank_beating(
     order: Rows,
     places: Rows,
     lengths: Floats,
+    shelves: Floats,
     bias: Floats,
     excluded_offsets: Offsets,
     excluded: Rows,
@@ -278,8 +277,9 @@ def rank_beating(
     """Set ``keys[q, :counts[q]]`` to the best candidates for the queries ``low … high - 1``, best first.
 
     As `kernels.ranking.narrow.rank_narrow` does for all blocks, with the same arguments but that ``codes`` and ``facts`` stand in
-    an ``order``, those of the candidate ``order[p]`` at p, which is its one of ``places``, and ``lengths[C]`` of `lengths_of`. Any
-    order gives the same lists; the sooner, the more those of the greatest bias and the longest vectors stand together.
+    an ``order``, those of the candidate ``order[p]`` at p, which is its one of ``places``, with ``lengths[C]`` of `lengths_of` and
+    ``shelves[2, S]`` of `most_of_shelves`. Any order gives the same lists; the sooner, the more those of the greatest bias and the
+    longest vectors stand together.
     """
     k, dimensions = keys.shape[1], vectors.shape[1]
     along = np.empty(axes_of(axes, dimensions), np.float64)
@@ -308,14 +308,13 @@ def rank_beating(
         width *= 2
     maxima = np.empty(width, np.float32)
     promising, promised = np.empty(most_extras, np.int32), np.empty(most_extras + width, np.float32)
-    first_rows, first_more = np.empty(most_extras + TOGETHER, np.int32), np.empty(most_extras, np.float32)
+    room = most_extras + TOGETHER
+    first_rows, first_more = np.empty(room, np.int32), np.empty(room, np.float32)
     none = excluded[:0]
     begin = min(-(-max(BEGIN, 8 * k) // SHELF), -(-bias.shape[0] // SHELF))
     sums, lower = np.empty((TILE, SHELF), np.int32), np.empty((TILE, begin * SHELF), np.float32)
     tile_length = np.empty(TILE, np.float32)
-    shelves = -(-bias.shape[0] // SHELF)
-    shelf_most, shelf_longest = np.empty(shelves, np.float32), np.empty(shelves, np.float32)
-    longest = most_of_shelves(lengths, bias, order, shelf_most, shelf_longest)
+    longest = shelves[1].max()
     for start in range(low, high, side):
         members = min(side, high - start)
         for i in range(members):
@@ -351,7 +350,7 @@ def rank_beating(
                     length[i],
                 )
             begin_tile(
-                begin, codes, tile_words, tile_added, tile_about, tile_length, rounding, order, facts, bias, shelf_longest,
+                begin, codes, tile_words, tile_added, tile_about, tile_length, rounding, order, facts, bias, shelves[1],
                 sums, lower,
             )  # fmt: skip
             for t in range(together):
@@ -362,9 +361,9 @@ def rank_beating(
                 if add:
                     others += extra_offsets[q + 1] - extra_offsets[q]
                 beat[i] = least_to_beat(lower[t], k + others)
-        for shelf in range(shelves):
+        for shelf in range(shelves.shape[1]):
             first, count = shelf * SHELF, 0
-            highest, far = shelf_most[shelf], shelf_longest[shelf]
+            highest, far = shelves[0, shelf], shelves[1, shelf]
             raised = highest + rounding * abs(highest) + TINY
             for i in range(members):
                 if not (raised + length[i] * far <= beat[i]):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.lanes import fused_one
+from tastemaker.kernels.lanes import LANES, load, plus, store
 from tastemaker.kernels.marks import WORD, lowest_of, place_of_bit
 from tastemaker.kernels.prefetch import prefetch_row
 from tastemaker.kernels.ranking.topk import (
@@ -29,6 +29,7 @@ from tastemaker.kernels.ranking.topk import (
     place_of,
 )
 from tastemaker.kernels.ranking.whole_sums import GROUP, QUAD, TILE, sum_products, sum_products_of_tile
+from tastemaker.kernels.wide_rows import chain_rows
 from tastemaker.types import AnyArray, Doubles, Floats, Offsets, Rows
 
 __all__ = ["BLOCK", "narrow_vectors", "rank_narrow"]
@@ -45,7 +46,7 @@ MAXIMA = 256
 SEGMENT, SIDE_BY_SIDE = 32, 16
 """Blocks of a segment, and queries that take turns at them: their upper bounds, 512 KiB, stay in the L2 cache."""
 
-TOGETHER = 8
+TOGETHER = LANES
 """Candidates that are scored exactly side by side"""
 
 AHEAD = 16
@@ -292,28 +293,16 @@ def rows_above(upper: Floats, beat: np.float32, first: int, rows: Rows) -> int:
 
 
 @kernel(inline=True)
-def exact_scores(query: Floats, vectors: Floats, bias: Floats, rows: Rows, scores: Floats) -> None:
-    """Set ``scores[8]`` to bias + query · vector of the eight candidates ``rows``.
+def exact_scores(
+    query: Floats, vectors: Floats, bias: Floats, rows: Rows, first: int, scores: Floats
+) -> None:
+    """Set ``scores[first:first + 16]`` to bias + query · vector of the candidates ``rows[first:first + 16]``.
 
-    The bias first, then the dimensions in turn, each by one fused multiply-add, as everywhere. Eight at once, since each sum
-    waits for its last addition.
+    The bias first, then the dimensions in turn, each by one fused multiply-add, as everywhere.
     """
-    one, two, three, four, five, six, seven, eight = (
-        rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]
-    )  # fmt: skip
-    first, second, third, fourth = bias[one], bias[two], bias[three], bias[four]
-    fifth, sixth, seventh, eighth = bias[five], bias[six], bias[seven], bias[eight]
-    for d in range(vectors.shape[1]):
-        first = fused_one(query[d], vectors[one, d], first)
-        second = fused_one(query[d], vectors[two, d], second)
-        third = fused_one(query[d], vectors[three, d], third)
-        fourth = fused_one(query[d], vectors[four, d], fourth)
-        fifth = fused_one(query[d], vectors[five, d], fifth)
-        sixth = fused_one(query[d], vectors[six, d], sixth)
-        seventh = fused_one(query[d], vectors[seven, d], seventh)
-        eighth = fused_one(query[d], vectors[eight, d], eighth)
-    scores[0], scores[1], scores[2], scores[3] = first, second, third, fourth
-    scores[4], scores[5], scores[6], scores[7] = fifth, sixth, seventh, eighth
+    for c in range(TOGETHER):
+        scores[first + c] = bias[rows[first + c]]
+    store(scores, first, chain_rows(query, vectors, rows, first, load(scores, first)))
 
 
 @kernel(inline=True)
@@ -330,25 +319,28 @@ def offer_rows(
 ) -> int:
     """Add those of ``rows[:count]``, scored exactly, with ``more[:count]``, to the ``kept`` of ``keys``; return how many there are.
 
-    These are k at most. ``rows`` has room for `TOGETHER` more, ``keys`` for k more than k.
+    These are k at most. ``rows`` and ``more`` have room for `TOGETHER` more, ``keys`` for k more than k. All are scored before any
+    is kept, so that what the k-th best of them is at least sorts nearly all of them out.
     """
-    scores = np.empty(TOGETHER, np.float32)
-    bits, beat = scores.view(np.int32), beat_of(keys, kept, k)
-    rows[count : count + TOGETHER] = rows[0]
+    scores = np.empty(count + TOGETHER, np.float32)
+    rows[count : count + TOGETHER], more[count : count + TOGETHER] = rows[0], 0
     for ahead in range(min(AHEAD, count)):
         prefetch_row(vectors, rows[ahead])
     for start in range(0, count, TOGETHER):
         for ahead in range(start + AHEAD, min(start + AHEAD + TOGETHER, count)):
             prefetch_row(vectors, rows[ahead])
-        exact_scores(query, vectors, bias, rows[start : start + TOGETHER], scores)
-        for i in range(min(TOGETHER, count - start)):
-            scores[i] += more[start + i]
-            if scores[i] > beat:
-                keys[kept] = key_of(bits[i], rows[start + i])
-                kept += 1
-        if kept >= 2 * k:
-            keep_best(keys, kept, k)
-            kept, beat = k, beat_of(keys, k, k)
+        exact_scores(query, vectors, bias, rows, start, scores)
+        store(scores, start, plus(load(scores, start), load(more, start)))
+    bits, beat = scores.view(np.int32), beat_of(keys, kept, k)
+    if count > k:
+        beat = max(beat, least_to_beat(scores[:count], k))
+    for i in range(count):
+        if scores[i] > beat:
+            keys[kept] = key_of(bits[i], rows[i])
+            kept += 1
+            if kept == 2 * k:
+                keep_best(keys, kept, k)
+                kept, beat = k, beat_of(keys, k, k)
     if kept > k:
         keep_best(keys, kept, k)
     return min(kept, k)
@@ -466,7 +458,10 @@ def rank_narrow(
     maxima = np.empty((most, longest * width), np.float32)
     upper = np.empty((most, longest * BLOCK), np.float32)
     rows = np.empty(longest * BLOCK + TOGETHER, np.int32)
-    best, more = np.empty((most, 2 * k + TOGETHER), np.uint64), np.empty(longest * BLOCK, np.float32)
+    best, more = (
+        np.empty((most, 2 * k + TOGETHER), np.uint64),
+        np.empty(longest * BLOCK + TOGETHER, np.float32),
+    )
     for start in range(low, high, SIDE_BY_SIDE):
         members = min(SIDE_BY_SIDE, high - start)
         for i in range(members):
