@@ -10,10 +10,26 @@ from __future__ import annotations
 import numpy as np
 
 from tastemaker.kernels.compiling import kernel
-from tastemaker.kernels.learning.composed import compose_queries, draw_negatives
+from tastemaker.kernels.lanes import LANES, fused, load, minus, nothing, plus, spread, store, times, total
+from tastemaker.kernels.learning.composed import (
+    BASKET,
+    ERROR,
+    NUMBERS,
+    OTHERS,
+    SCALE,
+    SHARE,
+    TARGET,
+    add_losses,
+    compose_queries,
+    draw_negatives,
+    place_rows,
+    pull_targets,
+    push_negatives,
+    softmax_rows,
+    step_rows,
+)
 from tastemaker.kernels.learning.sampling import GOLDEN_64, mix64
-from tastemaker.kernels.learning.softmax import exponentials
-from tastemaker.kernels.products import dot, multiply_add, total_of
+from tastemaker.kernels.products import add_product, turn_over
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = ["learn_token_batches"]
@@ -47,18 +63,18 @@ def add_weighted(
     first: int, last: int, rows: Rows, weights: Floats, table: Floats, slot: int, out: Floats
 ) -> None:
     """Add Σ ``weights[j] · table[rows[j]]``, j from ``first`` to ``last - 1``, to ``out[slot]``: four rows in one pass over it."""
-    place, fours = first, first + (last - first) // 4 * 4
-    while place < fours:
-        a, b, c, e = rows[place], rows[place + 1], rows[place + 2], rows[place + 3]
-        wa, wb, wc, we = weights[place], weights[place + 1], weights[place + 2], weights[place + 3]
-        for d in range(out.shape[1]):
-            out[slot, d] += (wa * table[a, d] + wb * table[b, d]) + (wc * table[c, d] + we * table[e, d])
-        place += 4
-    while place < last:
-        a, wa = rows[place], weights[place]
-        for d in range(out.shape[1]):
-            out[slot, d] += wa * table[a, d]
-        place += 1
+    dimensions, fours = out.shape[1], first + (last - first) // 4 * 4
+    for d in range(0, dimensions, LANES):
+        whole = load(out, slot * dimensions + d)
+        for j in range(first, fours, 4):
+            one = times(spread(weights[j]), load(table, np.int64(rows[j]) * dimensions + d))
+            one = fused(spread(weights[j + 1]), load(table, np.int64(rows[j + 1]) * dimensions + d), one)
+            other = times(spread(weights[j + 2]), load(table, np.int64(rows[j + 2]) * dimensions + d))
+            other = fused(spread(weights[j + 3]), load(table, np.int64(rows[j + 3]) * dimensions + d), other)
+            whole = plus(whole, plus(one, other))
+        for j in range(fours, last):
+            whole = fused(spread(weights[j]), load(table, np.int64(rows[j]) * dimensions + d), whole)
+        store(out, slot * dimensions + d, whole)
 
 
 @kernel(inline=True)
@@ -73,46 +89,53 @@ def gather_product(
     out: Floats,
 ) -> None:
     """Set ``out[slot]`` to a product's own vector and its attributes'."""
-    for d in range(out.shape[1]):
-        out[slot, d] = vectors[row, d]
+    dimensions = out.shape[1]
+    for d in range(0, dimensions, LANES):
+        store(out, slot * dimensions + d, load(vectors, np.int64(row) * dimensions + d))
     add_weighted(bag_offsets[row], bag_offsets[row + 1], bag, bag_weights, tokens, slot, out)
 
 
-@kernel(fast=True, inline=True)
-def highest_of(logits: Floats, own: np.float32, target: int, drawn: Rows, row: Floats) -> np.float32:
-    """Set ``row[S]`` to ``logits[S]``, the target's own to almost nothing; return the greatest of them and ``own``."""
-    highest = own
-    for k in range(drawn.shape[0]):
-        value = logits[k] if drawn[k] != target else np.float32(-1e30)
-        row[k] = value
-        highest = max(highest, value)
-    return highest
+@kernel(inline=True)
+def complete_pulls(
+    m: int, of_targets: Rows, local: Floats, queries: Floats, by_target: Floats, pulls: Floats, scaled: Floats
+) -> None:
+    """Turn ``pulls[m, D]``, what the negatives pull queries by, into their gradients; ``scaled`` becomes queries times shares."""
+    dimensions = queries.shape[1]
+    for i in range(m):
+        share, error = spread(by_target[SHARE, i]), spread(by_target[ERROR, i])
+        own = np.int64(of_targets[i]) * dimensions
+        for d in range(0, dimensions, LANES):
+            place = i * dimensions + d
+            store(scaled, place, times(share, load(queries, place)))
+            store(pulls, place, fused(share, load(pulls, place), times(error, load(local, own + d))))
 
 
 @kernel(inline=True)
-def softmax_of(
-    logits: Floats,
-    own: np.float32,
-    target: int,
-    drawn: Rows,
-    corrections: Floats,
-    row: Floats,
-    out: Floats,
-    powers: Rows,
-) -> tuple[float, np.float32, bool]:
-    """Turn one row of ``logits[lanes]`` into shares of the softmax; return the loss, the target's error and whether it wins."""
-    highest, rivals = highest_of(logits, own, target, drawn, row), 0
-    for k in range(drawn.shape[0]):
-        rivals += row[k] - corrections[drawn[k]] >= own
-    for k in range(drawn.shape[0], row.shape[0]):
-        row[k] = np.float32(-1e30)
-    rest = exponentials(row, highest, out, powers)
-    mine = np.exp(own - highest)
-    scale = np.float32(1) / (rest + mine)
-    for k in range(row.shape[0]):
-        logits[k] = out[k] * scale
-    loss = np.log(np.float64(rest) + np.float64(mine)) + np.float64(highest) - np.float64(own)
-    return loss, mine * scale - np.float32(1), rivals == 0
+def share_in_baskets(users: int, ends: Offsets, by_target: Floats, pulls: Floats, parts: Floats) -> None:
+    """Set ``parts[m, D]`` to what each product of a basket gets: the scaled pulls of the user's other targets together."""
+    dimensions, start = pulls.shape[1], 0
+    for u in range(users):
+        end = ends[u]
+        for d in range(0, dimensions, LANES):
+            whole = nothing()
+            for i in range(start, end):
+                pull = times(spread(by_target[SCALE, i]), load(pulls, i * dimensions + d))
+                store(parts, i * dimensions + d, pull)
+                whole = plus(whole, pull)
+            for i in range(start, end):
+                store(parts, i * dimensions + d, minus(whole, load(parts, i * dimensions + d)))
+        start = end
+
+
+@kernel(inline=True)
+def pull_of_product(slot: int, gradients: Floats, others: Floats, source: int, pulls: Floats) -> None:
+    """Set the row ``source`` of ``pulls`` to a slot's gradients in both roles together, which its attributes get."""
+    dimensions = pulls.shape[1]
+    for d in range(0, dimensions, LANES):
+        pull = load(gradients, slot * 2 * dimensions + d)
+        if others[slot, BASKET] > 0:
+            pull = plus(pull, load(gradients, (slot * 2 + 1) * dimensions + d))
+        store(pulls, source * dimensions + d, pull)
 
 
 @kernel(inline=True)
@@ -182,68 +205,22 @@ def step_tokens(
     ``counts`` and ``taken`` are zero again.
     """
     starts, sources, weights = lists
+    dimensions = tokens.shape[1]
     for j in range(count):
-        token = used[j]
-        pull = decay[token] * taken[token]
+        token = np.int64(used[j])
+        pull, square = spread(decay[token] * taken[token]), nothing()
         taken[token] = 0
         counts[token] = 0
-        for d in range(tokens.shape[1]):
-            gradient[0, d] = pull * tokens[token, d]
+        for d in range(0, dimensions, LANES):
+            store(gradient, d, times(pull, load(tokens, token * dimensions + d)))
         add_weighted(starts[j], starts[j + 1], sources, weights, pulls, 0, gradient)
-        squares[token] += dot(gradient[0], gradient[0])
-        step = np.float32(learning_rate) / np.sqrt(squares[token] + EPSILON)
-        for d in range(tokens.shape[1]):
-            tokens[token, d] -= step * gradient[0, d]
-
-
-@kernel(inline=True)
-def step_product(
-    row: int,
-    gradient: Floats,
-    other: Floats,
-    vectors: Floats,
-    bias: Floats,
-    squares: tuple[Floats, Floats, Floats],
-    decay: np.float32,
-    learning_rate: float,
-) -> None:
-    """Make one step of Adagrad for a product: its vector as what is found and as a part of baskets, and its bias."""
-    dimensions = vectors.shape[1]
-    as_target, as_basket = decay * other[1], decay * other[2]
-    found, part = gradient[:dimensions], gradient[dimensions:]
-    for d in range(dimensions):
-        found[d] += as_target * vectors[row, d]
-        part[d] += as_basket * vectors[row, d]
-    squares[0][row] += dot(found, found)
-    squares[1][row] += dot(part, part)
-    squares[2][row] += other[0] * other[0]
-    step = np.float32(learning_rate) / np.sqrt(squares[0][row] + EPSILON)
-    basket_step = np.float32(learning_rate) / np.sqrt(squares[1][row] + EPSILON)
-    for d in range(dimensions):
-        vectors[row, d] -= step * found[d] + basket_step * part[d]
-    bias[row] -= np.float32(learning_rate) / np.sqrt(squares[2][row] + EPSILON) * other[0]
-
-
-@kernel(inline=True)
-def pull_baskets(
-    users: int, ends: Offsets, slots: Rows, scales: Floats, pulls: Floats, gradients: Floats, others: Floats
-) -> None:
-    """Give every product of a basket the scaled pulls of the user's other targets, ``scales[m] · pulls[m, D]``."""
-    dimensions = pulls.shape[1]
-    total = np.empty(dimensions, np.float32)
-    start = 0
-    for u in range(users):
-        end = ends[u]
-        if end - start > 1:
-            total[:] = 0
-            for i in range(start, end):
-                for d in range(dimensions):
-                    total[d] += scales[i] * pulls[i, d]
-            for i in range(start, end):
-                others[slots[i], 2] += 1
-                for d in range(dimensions):
-                    gradients[slots[i], dimensions + d] += total[d] - scales[i] * pulls[i, d]
-        start = end
+        for d in range(0, dimensions, LANES):
+            square = fused(load(gradient, d), load(gradient, d), square)
+        squares[token] += total(square)
+        step = spread(-np.float32(learning_rate) / np.sqrt(squares[token] + EPSILON))
+        for d in range(0, dimensions, LANES):
+            place = token * dimensions + d
+            store(tokens, place, fused(step, load(gradient, d), load(tokens, place)))
 
 
 @kernel()
@@ -295,26 +272,23 @@ def learn_token_batches(
             told += query_offsets[end] - query_offsets[start]
         room, fullest = max(room, size), max(fullest, told)
         most = max(most, batch_starts[b + 1] - batch_starts[b])
-    lanes = negatives + -negatives % 16
+    lanes, rate = negatives + -negatives % LANES, np.float32(learning_rate)
     pairs, targets, ends = np.empty(room, np.int64), np.empty(room, np.int32), np.empty(most, np.int64)
-    target_slots, drawn_slots = np.empty(room, np.int32), np.empty(negatives, np.int32)
-    queries, scales = np.empty((room, dimensions), np.float32), np.empty(room, np.float32)
+    drawn, coins = np.empty(negatives, np.int32), np.empty(negatives, np.int32)
+    # Whoever takes part in a batch has a slot, in which its vector with its attributes', its bias and its gradients stand.
+    slots, used = np.full(products, -1, np.int32), np.empty(room + lanes, np.int32)
+    of_targets, of_drawn = np.empty(room, np.int32), np.full(lanes, -1, np.int32)
+    local, local_bias = np.empty((room + lanes, dimensions), np.float32), np.empty(room + lanes, np.float32)
+    gradients = np.empty((room + lanes, 2 * dimensions), np.float32)
+    others = np.empty((room + lanes + LANES, OTHERS), np.float32)
+    sampled, turned = np.zeros((lanes, dimensions), np.float32), np.zeros((dimensions, lanes), np.float32)
+    tilts, corrected = np.full(lanes, -1e30, np.float32), np.zeros(lanes, np.float32)
+    queries, scaled, parts = np.empty((3, room, dimensions), np.float32)
     # Where tokens get their gradients from: the pulls of the queries, and behind them the products' in both roles.
     pulls = np.empty((2 * room + lanes, dimensions), np.float32)
-    drawn, coins = np.empty(negatives, np.int32), np.empty(negatives, np.int32)
-    sampled, turned = np.zeros((lanes, dimensions), np.float32), np.zeros((dimensions, lanes), np.float32)
-    logits, weights = np.empty((room, lanes), np.float32), np.empty((lanes, room), np.float32)
-    offsets_of = np.zeros(lanes, np.float32)
-    row_logits, row_out = np.empty(lanes, np.float32), np.empty(lanes, np.float32)
-    powers, pushes = np.empty(lanes, np.int32), np.empty((lanes, dimensions), np.float32)
-    slots, used = np.full(products, -1, np.int32), np.empty(room + lanes, np.int32)
-    local = np.empty(
-        (room + lanes, dimensions), np.float32
-    )  # the products of a batch, own vector and attributes'
-    gradients = np.empty(
-        (room + lanes, 2 * dimensions), np.float32
-    )  # as what is found, and as a part of baskets
-    others = np.empty((room + lanes, 3), np.float32)  # the bias's gradient, and how often the row was either
+    logits, by_target = np.empty((room + 1, lanes), np.float32), np.empty((NUMBERS, room), np.float32)
+    part = np.zeros((NUMBERS, room + -room % LANES), np.float32)
+    pushes, falls = np.empty((lanes, dimensions), np.float32), np.empty(lanes + LANES, np.float32)
     counts, taken = np.zeros(tokens.shape[0], np.int32), np.zeros(tokens.shape[0], np.float32)
     used_tokens = np.empty(tokens.shape[0], np.int32)
     entries = fullest + min((room + lanes) * widest, bag.shape[0])  # a product has one slot
@@ -326,67 +300,50 @@ def learn_token_batches(
     gradient = np.empty((1, dimensions), np.float32)
 
     for b in range(first_batch, last_batch):
+        # 1. What takes part, and its vectors.
         users = order[batch_starts[b] : batch_starts[b + 1]]
         phase = np.float64(mix64(key + np.uint64(b) * GOLDEN_64) >> np.uint64(11)) / 9007199254740992.0
         m = take_pairs(users, offsets, longest, phase, ends, pairs)
         for i in range(m):
             targets[i] = histories[pairs[i]]
         draw_negatives(sampling, key, b, phase, targets[:m], alias_chances, alias_rows, drawn, coins)
-        count = 0
-        for i in range(m + negatives):
-            row = targets[i] if i < m else drawn[i - m]
-            if slots[row] < 0:
-                slots[row] = count
-                used[count] = row
-                gather_product(row, vectors, tokens, bag_offsets, bag, bag_weights, count, local)
-                gradients[count, :] = 0
-                others[count, :] = 0
-                count += 1
-            if i < m:
-                target_slots[i] = slots[row]
-            else:
-                drawn_slots[i - m] = slots[row]
-        compose_queries(local, 0, users.shape[0], ends, target_slots, damping, queries, scales)
+        _, count = place_rows(m, targets, drawn, slots, used, of_drawn, of_targets)
+        for slot in range(count):
+            local_bias[slot] = bias[used[slot]]
+            gather_product(used[slot], vectors, tokens, bag_offsets, bag, bag_weights, slot, local)
+        for k in range(negatives):
+            corrected[k] = corrections[drawn[k]]
+            tilts[k] = bias[drawn[k]] + corrected[k]
+            for d in range(0, dimensions, LANES):
+                store(sampled, k * dimensions + d, load(local, np.int64(of_drawn[k]) * dimensions + d))
+        turn_over(sampled, turned)
+        # 2. Queries of the user's others and of tokens, the negatives' scores, and the softmax over target and negatives.
+        compose_queries(local, 0, users.shape[0], ends, of_targets, damping, queries, by_target[SCALE])
         for i in range(m):
             first, last = query_offsets[pairs[i]], query_offsets[pairs[i] + 1]
             add_weighted(first, last, query_tokens, query_weights, tokens, i, queries)
-        for k in range(negatives):
-            offsets_of[k] = bias[drawn[k]] + corrections[drawn[k]]
-            for d in range(dimensions):
-                sampled[k, d] = local[drawn_slots[k], d]
-                turned[d, k] = sampled[k, d]
-
-        for i in range(m):
-            for k in range(lanes):
-                logits[i, k] = offsets_of[k]
-        multiply_add(queries, turned, logits, m, dimensions)
-        for i in range(m):
-            place = target_slots[i]
-            own = bias[targets[i]] + dot(queries[i], local[place])
-            loss, error, wins = softmax_of(
-                logits[i], own, targets[i], drawn, corrections, row_logits, row_out, powers
-            )
-            for k in range(lanes):
-                weights[k, i] = logits[i, k]
-            others[place, 0] += error
-            others[place, 1] += 1
-            for d in range(dimensions):
-                gradients[place, d] += error * queries[i, d]
-                pulls[i, d] = error * local[place, d]
-            sums[0] += loss
-            sums[1] += 1.0 if wins else 0.0
-        sums[2] += m
-        pushes[:] = 0
-        multiply_add(logits, sampled, pulls, m, negatives)
-        multiply_add(weights, queries, pushes, negatives, m)
-
-        for k in range(negatives):
-            place = drawn_slots[k]
-            others[place, 0] += total_of(weights[k, :m])
-            for d in range(dimensions):
-                gradients[place, d] += pushes[k, d]
-        pull_baskets(users.shape[0], ends, target_slots, scales, pulls, gradients, others)
-        # Tokens: who takes part and how often, then the list of each token's sources, then one step for each.
+            for k in range(0, lanes, LANES):
+                store(logits, i * lanes + k, load(tilts, k))
+        add_product(logits, 0, lanes, m, lanes, queries, 0, dimensions, 1, turned, 0, lanes, dimensions)
+        softmax_rows(
+            0, m, of_targets, of_drawn, corrected, local, local_bias, queries, logits, by_target, part
+        )
+        add_losses(m, by_target, sums)
+        # 3. Gradients by the queries, and through them by the baskets; then those of all products, in both roles.
+        for place in range(0, m * dimensions, LANES):
+            store(pulls, place, nothing())
+        add_product(
+            pulls, 0, dimensions, m, dimensions, logits, 0, lanes, 1, sampled, 0, dimensions, negatives
+        )
+        complete_pulls(m, of_targets, local, queries, by_target, pulls, scaled)
+        share_in_baskets(users.shape[0], ends, by_target, pulls, parts)
+        for place in range(0, count * OTHERS, LANES):  # and some beyond, which are not in use
+            store(others, place, nothing())
+        push_negatives(
+            m, 0, count, of_drawn[:negatives], logits, scaled, by_target, pushes, falls, gradients, others
+        )  # fmt: skip
+        pull_targets(m, (0, count, 0, 0), of_targets, by_target, queries, parts, gradients, others)
+        # 4. Tokens: who takes part and how often, then the list of each token's sources; then one step for each row.
         token_count = 0
         for i in range(m):
             first, last = query_offsets[pairs[i]], query_offsets[pairs[i] + 1]
@@ -394,16 +351,12 @@ def learn_token_batches(
                 first, last, query_tokens, np.float32(1), counts, taken, used_tokens, token_count
             )
         for slot in range(count):
-            row, times = used[slot], others[slot, 1] + others[slot, 2]
-            slots[row] = -1
-            for d in range(dimensions):
-                pulls[room + slot, d] = gradients[slot, d] + gradients[slot, dimensions + d]
+            row, often = used[slot], others[slot, TARGET] + others[slot, BASKET]
+            pull_of_product(slot, gradients, others, room + slot, pulls)
             token_count = count_tokens(
-                bag_offsets[row], bag_offsets[row + 1], bag, times, counts, taken, used_tokens, token_count
+                bag_offsets[row], bag_offsets[row + 1], bag, often, counts, taken, used_tokens, token_count
             )
-            step_product(
-                row, gradients[slot], others[slot], vectors, bias, squares, decay[row], learning_rate
-            )
+        step_rows(0, count, used, gradients, others, vectors, bias, *squares, decay, rate)
         start_lists(token_count, used_tokens, counts, lists[0])
         for i in range(m):
             first, last = query_offsets[pairs[i]], query_offsets[pairs[i] + 1]
