@@ -41,6 +41,7 @@ __all__ = [
     "store_line",
     "times",
     "total",
+    "turned",
 ]
 
 cgutils: Any = numba.core.cgutils
@@ -105,6 +106,21 @@ def spread_over(builder: Any, number: Any, kind: Any = WIDE) -> Any:
     undefined = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(undefined, number, ir.Constant(I32, 0))
     return builder.shuffle_vector(first, undefined, ir.Constant(WIDE_INT, [0] * LANES))
+
+
+def turned(builder: Any, lines: list[Any]) -> list[Any]:
+    """Return sixteen vectors turned over: number l of vector c is number c of line l."""
+    lines, half = list(lines), LANES // 2
+    while half:  # squares of this size change places across the diagonal of those of twice the size
+        low = [c if not c & half else LANES + c - half for c in range(LANES)]
+        high = [c + half if not c & half else LANES + c for c in range(LANES)]
+        masks = [ir.Constant(WIDE_INT, places) for places in (low, high)]
+        for r in range(LANES):
+            if not r & half:
+                pair = lines[r], lines[r + half]
+                lines[r], lines[r + half] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+        half //= 2
+    return lines
 
 
 def call(builder: Any, name: str, result: Any, *given: Any) -> Any:

@@ -36,6 +36,7 @@ from tastemaker.kernels.lanes import (
     spread_over,
     store_line,
     total,
+    turned,
 )
 from tastemaker.types import Floats
 
@@ -199,20 +200,8 @@ def _turn_square(typing: Any, source: Any, begin: Any, row: Any, out: Any, place
             load_line(builder, builder.gep(read, [builder.mul(given[2], ir.Constant(I64, r))]), 0)
             for r in range(LANES)
         ]
-        mask, half = ir.VectorType(ir.IntType(32), LANES), LANES // 2
-        while half:  # squares of this size change places across the diagonal of those of twice the size
-            for r in range(LANES):
-                if not r & half:
-                    one, other = rows[r], rows[r + half]
-                    low = [c if not c & half else LANES + c - half for c in range(LANES)]
-                    high = [c + half if not c & half else LANES + c for c in range(LANES)]
-                    rows[r] = builder.shuffle_vector(one, other, ir.Constant(mask, low))
-                    rows[r + half] = builder.shuffle_vector(one, other, ir.Constant(mask, high))
-            half //= 2
-        for c in range(LANES):
-            store_line(
-                builder, rows[c], builder.gep(written, [builder.mul(given[5], ir.Constant(I64, c))]), 0
-            )
+        for c, line in enumerate(turned(builder, rows)):
+            store_line(builder, line, builder.gep(written, [builder.mul(given[5], ir.Constant(I64, c))]), 0)
         return context.get_dummy_value()
 
     whole = types.int64

@@ -30,6 +30,7 @@ from tastemaker.kernels.lanes import (
     load_line,
     spread_over,
     store_line,
+    turned,
 )
 
 __all__ = ["LANES", "add_row", "add_rows", "chain_rows", "dot_rows"]
@@ -145,35 +146,6 @@ def _add_row(typing: Any, table: Any, row: Any, weight: Any, source: Any, place:
     return types.void(table, types.int64, types.float32, source, types.int64, blocks), build
 
 
-def _interleaved(builder: Any, one: Any, other: Any, size: int) -> tuple[Any, Any]:
-    """Return the lower and the upper halves of two vectors, ``size`` numbers of each in turn: of each four, of all from 4 on."""
-    within = 4 if size < 4 else LANES
-    halves = []
-    for first in (0, within // 2):
-        places = [
-            group + first + piece + source + number
-            for group in range(0, LANES, within)
-            for piece in range(0, within // 2, size)
-            for source in (0, LANES)
-            for number in range(size)
-        ]
-        halves.append(builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(I32, LANES), places)))
-    return halves[0], halves[1]
-
-
-def _turned(builder: Any, lines: list[Any]) -> list[Any]:
-    """Return sixteen vectors turned over: number l of vector c is number c of line l."""
-    for size in (1, 2, 4, 8):
-        for line in range(LANES):
-            if not line & size:
-                pair = lines[line], lines[line + size]
-                lines[line], lines[line + size] = _interleaved(builder, *pair, size)
-    # where a line was an upper half: of steps of 1 its columns begin at 2, of 2 at 1, of 4 at 8, of 8 at 4
-    begin = {1: 2, 2: 1, 4: 8, 8: 4}
-    order = [sum(begin[size] for size in begin if line & size) for line in range(LANES)]
-    return [lines[order.index(column)] for column in range(LANES)]
-
-
 def _chain_function(module: Any) -> Any:
     """Return the module's function of `chain_rows`, written once, since its code is long.
 
@@ -205,7 +177,7 @@ def _chain_function(module: Any) -> Any:
     with cgutils.for_range(builder, blocks) as loop:
         first = builder.mul(loop.index, ir.Constant(I64, LANES))
         lines = [load_line(builder, builder.gep(row, [first]), 0, NUMBER) for row in rows]
-        for lane, column in zip(each, _turned(builder, lines), strict=True):
+        for lane, column in zip(each, turned(builder, lines), strict=True):
             add(column, builder.add(first, lane))
     done = builder.mul(blocks, ir.Constant(I64, LANES))
     with cgutils.for_range(builder, builder.sub(width, done)) as loop:
