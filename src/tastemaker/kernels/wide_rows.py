@@ -5,7 +5,8 @@ the same everywhere. Three things that a loop in Numba does not get: the query a
 products are folded together at their end, and no store is feared to change what is read next.
 
 ``blocks`` is a tuple with one entry for each sixteen numbers of a row: its length is known when a kernel is compiled. Places count
-numbers from the beginning of an array, rows are those of a table whose rows are exactly so long. Nothing is checked.
+numbers from the beginning of an array, rows are those of a table whose rows are exactly so long (of `chain_rows`, of any length).
+Nothing is checked.
 """
 
 from __future__ import annotations
@@ -193,10 +194,11 @@ def _chain_function(module: Any) -> Any:
 
 @intrinsic
 def _chain_rows(typing: Any, query: Any, table: Any, rows: Any, first: Any, sums: Any) -> Any:
-    """Return the sums and the dot products of the query with the rows ``rows[first:first + 16]``, of any length, one to a lane.
+    """Return ``sums`` plus the dot product of the query with each of the rows ``rows[first:first + 16]``, one to a lane.
 
-    Each is one chain of multiply-adds over the numbers of a row in turn, each rounded once, as a loop of `fused_one` would be:
-    sixteen numbers of sixteen rows at a time are turned over.
+    Rows of the table may be of any length, and stand one after another. Each product is one chain of multiply-adds over the numbers
+    of a row in turn, each rounded once, as a loop of `fused_one` would be: sixteen numbers of sixteen rows at a time are turned
+    over.
     """
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:

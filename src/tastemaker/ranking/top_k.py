@@ -78,8 +78,10 @@ class Candidates:
     """What makes short lists sooner, to the same bytes (`ranking.index.narrowed`)"""
     _shelves: list[Floats] = field(default_factory=list, init=False, repr=False, compare=False)
 
-    def shelves(self, order: Order) -> Floats:
-        """Return the `most_of_shelves` of the candidates in an order, ``float32[2, S]``, worked out once."""
+    def shelves(self) -> Floats:
+        """Return the `most_of_shelves` of narrow copies that stand in an order, ``float32[2, S]``, worked out once."""
+        order = None if self.narrow is None else self.narrow.order
+        assert order is not None
         if not self._shelves:
             found = np.empty((2, -(-self.count // SHELF)), np.float32)
             most_of_shelves(order.lengths, self.bias, order.rows, found)
@@ -260,7 +262,7 @@ def _ranked_beating(
     pool: ThreadPool,
 ) -> tuple[AnyArray, Offsets]:
     """Return what `_ranked` returns, by copies in an order and a score to beat that is found first."""
-    count, shelves = len(queries), candidates.shelves(order)
+    count, shelves = len(queries), candidates.shelves()
     keys = np.empty((count, k), np.uint64)
     counts, examined = np.empty(count, np.int64), np.empty(count, np.int64)
 

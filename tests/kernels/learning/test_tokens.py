@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import twins
-from tastemaker.kernels.learning.composed import ALL, common_room, learn_batches, own_room
+from tastemaker.kernels.learning.composed import ALL, SHARED, common_room, learn_batches, own_room
 from tastemaker.kernels.learning.tokens import learn_token_batches
 from tastemaker.kernels.meeting import MEETING
 
@@ -102,6 +102,50 @@ def test_a_token_is_pulled_to_zero_each_time_it_takes_part():
     _, _, free = run(vectors.copy(), tokens.copy(), bias.copy(), rate=1e-9)
     _, _, pulled = run(vectors.copy(), tokens.copy(), bias.copy(), rate=1e-9, decay=5.0)
     assert (pulled > free).all()
+
+
+def bags_of(rng, count, tokens, most):
+    """Bags of up to ``most`` tokens each, some empty."""
+    lengths = rng.integers(0, most + 1, count)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    drawn = rng.integers(0, tokens, offsets[-1]).astype(np.int32)
+    return offsets, drawn, rng.random(offsets[-1]).astype(np.float32)
+
+
+def test_batches_in_one_call_learn_what_they_do_in_calls_of_their_own():
+    """What a batch leaves in the room that all share changes nothing for the next: negatives drawn anew, some twice."""
+    rng = np.random.default_rng(3)
+    products, words, users, width, negatives = 40, 12, 20, 32, 20
+    lengths = rng.integers(1, 7, users)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    histories = np.concatenate([rng.choice(products, n, replace=False) for n in lengths]).astype(np.int32)
+    bags = bags_of(rng, len(histories), words, 3), bags_of(rng, products, words, 4)
+    made = [rng.normal(size=(n, width)).astype(np.float32) for n in (products, words)]
+    starts = np.array([0, 6, 7, 15, 20])
+
+    def learned(calls):
+        vectors, tokens = (table.copy() for table in made)
+        bias, squares, sums = (
+            np.zeros(products, np.float32),
+            [np.zeros(products, np.float32) for _ in range(3)],
+            np.zeros(3),
+        )
+        told = np.zeros(words, np.float32)
+        for low, high in calls:
+            learn_token_batches(
+                low, high, np.arange(users, dtype=np.int32), starts, offsets, histories, 5, *bags, vectors, tokens, bias,
+                tuple(squares), told, np.full(products, 0.01, np.float32), np.full(words, 0.02, np.float32),
+                SHARED, negatives, np.full(products, 0.5, np.float32), np.arange(products, dtype=np.int32)[::-1].copy(),
+                corrections, 0.5, 0.3, np.uint64(5), sums,
+            )  # fmt: skip
+        return [vectors, tokens, bias, told, sums, *squares]
+
+    corrections = rng.normal(size=products).astype(np.float32)
+    once, apart = learned([(0, 4)]), learned([(b, b + 1) for b in range(4)])
+    assert all(np.array_equal(one, other) for one, other in zip(once, apart, strict=True))
+    assert not np.array_equal(once[1], made[1])
+    assert np.isfinite(once[0]).all()
+    assert once[4][2] == np.minimum(lengths, 5).sum()
 
 
 def test_without_tokens_products_learn_as_they_do_alone():

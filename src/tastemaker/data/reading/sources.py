@@ -65,7 +65,7 @@ def open_source(
     A file's kind is told by its ending, or else by its content. Whether a text file has a header is told by its rows
     (`header_evidence`) where ``reading.header`` does not say it; where they give no evidence, ``asks`` decides between a
     question and a file without a header. Rows that do not meet ``reading.where`` are left out and counted, and the columns
-    of ``reading.join`` stand beside the log's. A source that is open already is returned as it is.
+    of ``reading.join`` stand beside the log's. A source that is open already is returned as it is, whatever else is given.
 
     Raises `UnreadableFile` when a file cannot be read, `ColumnProblem`, and `DataError` for a thing that is no path or frame.
     """

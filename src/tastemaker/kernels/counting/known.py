@@ -46,7 +46,7 @@ def last_of_each(
     """Set ``places`` to the last event of each product from ``low[q]`` to ``high[q]``, ascending by product, query after query.
 
     ``counts[q]`` becomes how many query q has. Only purchases are looked at, or else only other events, of which the last of each
-    kind and product counts, ascending by both. ``kinds``: ``int16[E]``, 0 for a purchase, 1 … for other events, or empty where
+    kind and product counts, ascending by both. ``kinds``: ``int16[E]``, 0 for a purchase, above 0 for other events, or empty where
     all are purchases.
     """
     width, levels = 0, 1  # kinds of other events, or purchases alone

@@ -13,6 +13,7 @@ from tastemaker.kernels.compiling import kernel
 from tastemaker.kernels.lanes import LANES, fused, load, minus, nothing, plus, spread, store, times, total
 from tastemaker.kernels.learning.composed import (
     BASKET,
+    EPSILON,
     ERROR,
     NUMBERS,
     OTHERS,
@@ -33,9 +34,6 @@ from tastemaker.kernels.products import add_product, turn_over
 from tastemaker.types import Doubles, Floats, Offsets, Rows
 
 __all__ = ["learn_token_batches"]
-
-EPSILON = np.float32(1e-6)
-"""Keeps the first step of a row with no gradient yet finite."""
 
 
 @kernel(inline=True)
@@ -140,7 +138,7 @@ def pull_of_product(slot: int, gradients: Floats, others: Floats, source: int, p
 
 @kernel(inline=True)
 def count_tokens(
-    first: int, last: int, bag: Rows, times: np.float32, counts: Rows, taken: Floats, used: Rows, count: int
+    first: int, last: int, bag: Rows, often: np.float32, counts: Rows, taken: Floats, used: Rows, count: int
 ) -> int:
     """Count how often each token of ``bag[first:last]`` takes part in a batch; return how many tokens do so far."""
     for place in range(first, last):
@@ -149,7 +147,7 @@ def count_tokens(
             used[count] = token
             count += 1
         counts[token] += 1
-        taken[token] += times
+        taken[token] += often
     return count
 
 

@@ -156,7 +156,7 @@ def offer_extras(
     """Set ``keys`` to the best of the candidates with an extra, those ``excluded`` left out.
 
     Return how many these are, and how many were scored. The query is no longer than ``length``, and no vector than ``longest``.
-    The other arrays are room: for all extras, ``maxima`` for a power of two beyond k.
+    The other arrays are room: for all extras and `TOGETHER` more, ``maxima`` for a power of two beyond k.
     """
     count = promise_extras(bias, extra_rows, extra_scores, excluded, rounding, promised, maxima)
     found = rows_above(promised[:count], least_to_beat(maxima, k + FIRST), 0, places)
@@ -293,7 +293,7 @@ def rank_beating(
     words = narrow.view(np.int32)
     added, about, beat = np.empty(side, np.int32), np.empty((side, 5), np.float32), np.empty(side, np.float32)
     length = np.empty(side, np.float32)
-    best, kept = np.empty((side, 2 * k + TOGETHER), np.uint64), np.empty(side, np.int64)
+    best, kept = np.empty((side, 2 * k), np.uint64), np.empty(side, np.int64)
     rows, waiting = np.empty((side, WAITING + SHELF + TOGETHER), np.int32), np.empty(side, np.int64)
     nothing, active = np.zeros(WAITING + SHELF + TOGETHER, np.float32), np.empty(side + TILE, np.int64)
     tile_words, tile_added = np.zeros((TILE, quads), np.int32), np.zeros(TILE, np.int32)

@@ -459,7 +459,7 @@ def rank_narrow(
     upper = np.empty((most, longest * BLOCK), np.float32)
     rows = np.empty(longest * BLOCK + TOGETHER, np.int32)
     best, more = (
-        np.empty((most, 2 * k + TOGETHER), np.uint64),
+        np.empty((most, 2 * k), np.uint64),
         np.empty(longest * BLOCK + TOGETHER, np.float32),
     )
     for start in range(low, high, SIDE_BY_SIDE):

@@ -94,8 +94,8 @@ def features(
 ) -> pl.DataFrame | None:
     """Return what describes each user or product, in the order of the vocabulary: from the catalogue, or from the rows of the log.
 
-    ``log`` holds the further columns of the rows kept, and ``rows`` says whose each is. Of several values in the log the last
-    counts. Raises `ColumnProblem` for a column that neither has.
+    ``catalogue`` is one of `open_catalogue`, ``log`` holds the further columns of the rows kept, and ``rows`` says whose each is.
+    Of several values in the log the last counts. Raises `ColumnProblem` for a column that neither has.
     """
     if wanted == "none" or not wanted:
         return None
@@ -121,7 +121,7 @@ def features(
 
 
 def not_learned(catalogue: Catalogue | None, wanted: Features, noun: Noun) -> str | None:
-    """Return a sentence about the columns of a catalogue where none of them is learned from; ``None`` where it has none."""
+    """Return a sentence on what a catalogue of `open_catalogue` says if none is learned from; ``None`` where it has none."""
     if wanted != "none" or not isinstance(catalogue, Source):
         return None
     names = [name for name in catalogue.names if name != id_column(catalogue, noun, None)]

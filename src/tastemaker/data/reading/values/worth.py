@@ -7,6 +7,7 @@ import polars as pl
 
 from tastemaker.data.reading.catalogues import Catalogue
 from tastemaker.data.reading.product_table import read_product_table
+from tastemaker.data.reading.sources import Source
 from tastemaker.data.vocabulary import Vocabulary
 from tastemaker.errors import ColumnProblem
 from tastemaker.types import Floats, Rows
@@ -24,6 +25,8 @@ def values_of_products(
 ) -> Floats:
     """Return what a purchase of each product is worth, ``float32[P]``: the median of its rows in the log, else by the catalogue.
 
+    ``catalogue`` is one of `open_catalogue`.
+
     NaN where nothing is said, or nothing positive. Raises `ColumnProblem` where neither has the column, or it holds no numbers.
     """
     if name in log.columns:
@@ -36,7 +39,7 @@ def values_of_products(
         values[medians["product"].to_numpy()] = medians["value"].to_numpy()
         return values
     table = pl.DataFrame()
-    if catalogue is not None and not isinstance(catalogue, (Vocabulary, pl.Series, list, tuple)):
+    if isinstance(catalogue, Source):
         table = read_product_table(catalogue, vocabulary).frame
     if name not in table.columns:
         columns = ", ".join(map(repr, dict.fromkeys((*table.columns, *log.columns)))) or "none"
