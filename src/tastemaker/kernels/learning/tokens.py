@@ -126,99 +126,70 @@ def share_in_baskets(users: int, ends: Offsets, by_target: Floats, pulls: Floats
 
 
 @kernel(inline=True)
-def pull_of_product(slot: int, gradients: Floats, others: Floats, source: int, pulls: Floats) -> None:
-    """Set the row ``source`` of ``pulls`` to a slot's gradients in both roles together, which its attributes get."""
-    dimensions = pulls.shape[1]
+def pull_of_product(slot: int, gradients: Floats, others: Floats, pull: Floats) -> None:
+    """Set ``pull[1, D]`` to the gradients of a product's slot in both roles together, which its attributes get."""
+    dimensions = pull.shape[1]
     for d in range(0, dimensions, LANES):
-        pull = load(gradients, slot * 2 * dimensions + d)
+        both = load(gradients, slot * 2 * dimensions + d)
         if others[slot, BASKET] > 0:
-            pull = plus(pull, load(gradients, (slot * 2 + 1) * dimensions + d))
-        store(pulls, source * dimensions + d, pull)
+            both = plus(both, load(gradients, (slot * 2 + 1) * dimensions + d))
+        store(pull, d, both)
 
 
 @kernel(inline=True)
-def count_tokens(
-    first: int, last: int, bag: Rows, often: np.float32, counts: Rows, taken: Floats, used: Rows, count: int
-) -> int:
-    """Count how often each token of ``bag[first:last]`` takes part in a batch; return how many tokens do so far."""
+def push_tokens(
+    first: int, last: int, bag: Rows, bag_weights: Floats, often: np.float32, source: int, pulls: Floats,
+    slots: Rows, used: Rows, gradients: Floats, taken: Floats, count: int,
+) -> int:  # fmt: skip
+    """Add a row of ``pulls``, weighted, to the gradient of each token of ``bag[first:last]``, which takes part ``often`` more.
+
+    A token that takes part has a slot, ``slots[T]``, -1 before. Return how many have one so far.
+    """
+    dimensions = pulls.shape[1]
     for place in range(first, last):
-        token = bag[place]
-        if counts[token] == 0:
-            used[count] = token
-            count += 1
-        counts[token] += 1
-        taken[token] += often
+        token, weight = bag[place], spread(bag_weights[place])
+        slot = np.int64(slots[token])
+        fresh = slot < 0
+        if fresh:
+            slot, count = np.int64(count), count + 1
+            slots[token], used[slot], taken[slot] = slot, token, 0
+        taken[slot] += often
+        for d in range(0, dimensions, LANES):
+            pull, here = load(pulls, source * dimensions + d), slot * dimensions + d
+            store(
+                gradients, here, times(weight, pull) if fresh else fused(weight, pull, load(gradients, here))
+            )
     return count
-
-
-@kernel(inline=True)
-def start_lists(count: int, used: Rows, counts: Rows, starts: Rows) -> None:
-    """Set ``starts[j]`` to where the list of the j-th used token begins, and ``counts[token]`` to the place of its next entry."""
-    place = 0
-    for j in range(count):
-        token = used[j]
-        starts[j] = place
-        place += counts[token]
-        counts[token] = starts[j]
-    starts[count] = place
-
-
-@kernel(inline=True)
-def list_tokens(
-    first: int,
-    last: int,
-    bag: Rows,
-    bag_weights: Floats,
-    source: int,
-    counts: Rows,
-    sources: Rows,
-    weights: Floats,
-) -> None:
-    """Enter a source of gradients, and its weight, in the list of each token of ``bag[first:last]``."""
-    for place in range(first, last):
-        token = bag[place]
-        entry = counts[token]
-        counts[token] = entry + 1
-        sources[entry] = source
-        weights[entry] = bag_weights[place]
 
 
 @kernel(inline=True)
 def step_tokens(
     count: int,
+    slots: Rows,
     used: Rows,
-    counts: Rows,
+    gradients: Floats,
     taken: Floats,
-    lists: tuple[Rows, Rows, Floats],
-    pulls: Floats,
     decay: Floats,
-    learning_rate: float,
+    rate: np.float32,
     tokens: Floats,
     squares: Floats,
-    gradient: Floats,
 ) -> None:
-    """Make one step of Adagrad for each token that took part: its gradient is the weighted sum of the pulls in its list.
-
-    ``lists``: where each token's begins, then all entries' rows of ``pulls`` and weights. ``gradient[1, D]`` is scratch;
-    ``counts`` and ``taken`` are zero again.
-    """
-    starts, sources, weights = lists
+    """Make one step of Adagrad for each token that took part, and take its slot back."""
     dimensions = tokens.shape[1]
-    for j in range(count):
-        token = np.int64(used[j])
-        pull, square = spread(decay[token] * taken[token]), nothing()
-        taken[token] = 0
-        counts[token] = 0
+    for slot in range(count):
+        token = np.int64(used[slot])
+        slots[token] = -1
+        pull, square = spread(decay[token] * taken[slot]), nothing()
         for d in range(0, dimensions, LANES):
-            store(gradient, d, times(pull, load(tokens, token * dimensions + d)))
-        add_weighted(starts[j], starts[j + 1], sources, weights, pulls, 0, gradient)
-        for d in range(0, dimensions, LANES):
-            square = fused(load(gradient, d), load(gradient, d), square)
+            here = slot * dimensions + d
+            gradient = fused(pull, load(tokens, token * dimensions + d), load(gradients, here))
+            square = fused(gradient, gradient, square)
+            store(gradients, here, gradient)
         squares[token] += total(square)
-        step = spread(-np.float32(learning_rate) / np.sqrt(squares[token] + EPSILON))
+        step = spread(-rate / np.sqrt(squares[token] + EPSILON))
         for d in range(0, dimensions, LANES):
             place = token * dimensions + d
-            store(tokens, place, fused(step, load(gradient, d), load(tokens, place)))
+            store(tokens, place, fused(step, load(gradients, slot * dimensions + d), load(tokens, place)))
 
 
 @kernel()
@@ -282,20 +253,16 @@ def learn_token_batches(
     sampled, turned = np.zeros((lanes, dimensions), np.float32), np.zeros((dimensions, lanes), np.float32)
     tilts, corrected = np.full(lanes, -1e30, np.float32), np.zeros(lanes, np.float32)
     queries, scaled, parts = np.empty((3, room, dimensions), np.float32)
-    # Where tokens get their gradients from: the pulls of the queries, and behind them the products' in both roles.
-    pulls = np.empty((2 * room + lanes, dimensions), np.float32)
+    # Tokens get their gradients from the pulls of queries, and from those of products in both roles.
+    pulls, pull = np.empty((room, dimensions), np.float32), np.empty((1, dimensions), np.float32)
     logits, by_target = np.empty((room + 1, lanes), np.float32), np.empty((NUMBERS, room), np.float32)
     part = np.zeros((NUMBERS, room + -room % LANES), np.float32)
     pushes, falls = np.empty((lanes, dimensions), np.float32), np.empty(lanes + LANES, np.float32)
-    counts, taken = np.zeros(tokens.shape[0], np.int32), np.zeros(tokens.shape[0], np.float32)
-    used_tokens = np.empty(tokens.shape[0], np.int32)
-    entries = fullest + min((room + lanes) * widest, bag.shape[0])  # a product has one slot
-    lists = (
-        np.empty(tokens.shape[0] + 1, np.int32),
-        np.empty(entries, np.int32),
-        np.empty(entries, np.float32),
-    )
-    gradient = np.empty((1, dimensions), np.float32)
+    entries = min(
+        tokens.shape[0], fullest + min((room + lanes) * widest, bag.shape[0])
+    )  # a product has one slot
+    token_slots, used_tokens = np.full(tokens.shape[0], -1, np.int32), np.empty(entries, np.int32)
+    token_gradients, taken = np.empty((entries, dimensions), np.float32), np.empty(entries, np.float32)
 
     for b in range(first_batch, last_batch):
         # 1. What takes part, and its vectors.
@@ -341,27 +308,22 @@ def learn_token_batches(
             m, 0, count, of_drawn[:negatives], logits, scaled, by_target, pushes, falls, gradients, others
         )  # fmt: skip
         pull_targets(m, (0, count, 0, 0), of_targets, by_target, queries, parts, gradients, others)
-        # 4. Tokens: who takes part and how often, then the list of each token's sources; then one step for each row.
-        token_count = 0
+        # 4. Tokens: their gradients from the queries, and from the products; then one step for each row.
+        told = 0
         for i in range(m):
             first, last = query_offsets[pairs[i]], query_offsets[pairs[i] + 1]
-            token_count = count_tokens(
-                first, last, query_tokens, np.float32(1), counts, taken, used_tokens, token_count
-            )
+            told = push_tokens(
+                first, last, query_tokens, query_weights, np.float32(1), i, pulls,
+                token_slots, used_tokens, token_gradients, taken, told,
+            )  # fmt: skip
         for slot in range(count):
             row, often = used[slot], others[slot, TARGET] + others[slot, BASKET]
-            pull_of_product(slot, gradients, others, room + slot, pulls)
-            token_count = count_tokens(
-                bag_offsets[row], bag_offsets[row + 1], bag, often, counts, taken, used_tokens, token_count
-            )
+            pull_of_product(slot, gradients, others, pull)
+            told = push_tokens(
+                bag_offsets[row], bag_offsets[row + 1], bag, bag_weights, often, 0, pull,
+                token_slots, used_tokens, token_gradients, taken, told,
+            )  # fmt: skip
         step_rows(0, count, used, gradients, others, vectors, bias, *squares, decay, rate)
-        start_lists(token_count, used_tokens, counts, lists[0])
-        for i in range(m):
-            first, last = query_offsets[pairs[i]], query_offsets[pairs[i] + 1]
-            list_tokens(first, last, query_tokens, query_weights, i, counts, lists[1], lists[2])
-        for slot in range(count):
-            first, last = bag_offsets[used[slot]], bag_offsets[used[slot] + 1]
-            list_tokens(first, last, bag, bag_weights, room + slot, counts, lists[1], lists[2])
         step_tokens(
-            token_count, used_tokens, counts, taken, lists, pulls, token_decay, learning_rate, tokens, token_squares, gradient
-        )  # fmt: skip
+            told, token_slots, used_tokens, token_gradients, taken, token_decay, rate, tokens, token_squares
+        )
