@@ -21,6 +21,7 @@ from numba.extending import intrinsic
 __all__ = [
     "LANES",
     "at",
+    "begun",
     "call",
     "exponential",
     "fuse",
@@ -121,6 +122,15 @@ def turned(builder: Any, lines: list[Any]) -> list[Any]:
                 lines[r], lines[r + half] = (builder.shuffle_vector(*pair, mask) for mask in masks)
         half //= 2
     return lines
+
+
+def begun(module: Any, name: str, kind: Any) -> tuple[Any, Any]:
+    """Return a new function of a module, and what writes its code: for code so long that kernels call it, and repeat it nowhere."""
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    for attribute in ("noinline", "nounwind"):
+        function.attributes.add(attribute)
+    return function, ir.IRBuilder(function.append_basic_block())
 
 
 def call(builder: Any, name: str, result: Any, *given: Any) -> Any:

@@ -24,6 +24,7 @@ from tastemaker.kernels.lanes import (
     WIDE,
     WIDE_INT,
     at,
+    begun,
     call,
     cgutils,
     fuse,
@@ -59,11 +60,7 @@ def _tile_function(module: Any, rows: int, blocks: int, *, ragged: bool) -> Any:
         return module.globals[name]
     number = F32.as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [number, I64, number, I64, I64, number, I64, I64, I32])
-    function = ir.Function(module, kind, name)
-    function.linkage = "internal"
-    for attribute in ("noinline", "nounwind"):
-        function.attributes.add(attribute)
-    builder = ir.IRBuilder(function.append_basic_block())
+    function, builder = begun(module, name, kind)
     out, out_row, a, a_row, a_step, b, b_row, inner, width = function.args
     outs = [builder.gep(out, [builder.mul(out_row, ir.Constant(I64, r))]) for r in range(rows)]
     lefts = [builder.gep(a, [builder.mul(a_row, ir.Constant(I64, r))]) for r in range(rows)]

@@ -25,6 +25,7 @@ from tastemaker.kernels.lanes import (
     NUMBER,
     WIDE,
     at,
+    begun,
     cgutils,
     fuse,
     lanes,
@@ -157,11 +158,7 @@ def _chain_function(module: Any) -> Any:
         return module.globals[name]
     number = F32.as_pointer()
     kind = ir.FunctionType(WIDE, [number, number, I32.as_pointer(), I64, WIDE])
-    function = ir.Function(module, kind, name)
-    function.linkage = "internal"
-    for attribute in ("noinline", "nounwind"):
-        function.attributes.add(attribute)
-    builder = ir.IRBuilder(function.append_basic_block())
+    function, builder = begun(module, name, kind)
     query, table, named, width, start = function.args
     each = [ir.Constant(I64, lane) for lane in range(LANES)]
     places = [

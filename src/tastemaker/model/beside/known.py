@@ -93,10 +93,8 @@ class _Places(NamedTuple):
 def _spans_before(past: Past, users: Rows, times: Times) -> tuple[Offsets, Offsets]:
     """Return where the events of each user, ``int[Q]``, strictly before a time each begin and end in the past, ``int64[Q]``."""
     low, high = np.empty((2, len(users)), np.int64)
-    who, when = (
-        np.asarray(users, np.int64),
-        np.asarray(times, np.int64),
-    )  # one signature, compiled when a model is loaded
+    # one signature of the kernel, so that it is compiled when a model is loaded
+    who, when = np.asarray(users, np.int64), np.asarray(times, np.int64)
     spans_before(np.asarray(past.offsets), np.asarray(past.times), who, when, low, high)
     return low, high
 
